@@ -1,0 +1,83 @@
+"""The one interface of a field device, whatever protocol it speaks, and the limits every driver keeps.
+
+No protocol lives here. The drivers are modbus.py and opcua.py; fieldbus/client.py opens them by URL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fieldbus.values import BatchCallback, DeviceHealth, Identity, PointAddress, ValueBatch, WriteRequest, WriteResult
+
+# What an endpoint must say on the wire before anything may run faster than real time against it.
+# Modbus: function 0x2B/0x0E, objects VendorName and ProductCode. OPC UA: ServerStatus.BuildInfo.ProductUri.
+SIMULATOR_VENDOR: Final = "Lichtbuch"
+SIMULATOR_PRODUCT: Final = "Simulator"
+SIMULATOR_PRODUCT_URI: Final = "urn:lichtbuch:simulator"
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds on what one device may cost. All in real seconds: a time-lapse does not shorten a line's patience."""
+
+    connect_timeout_s: float = 3.0
+    request_timeout_s: float = 2.0
+    read_deadline_s: float = 20.0  # of one read() over all its requests; what is left by then is MISSING
+    backoff_initial_s: float = 0.5
+    backoff_max_s: float = 60.0
+    refused_points_retry_s: float = 900.0  # a gear that joins a line later is found again after this time
+    confirm_timeout_s: float = 1.0  # how long a read-back may lag behind its write
+    confirm_interval_s: float = 0.1
+    poll_interval_s: float = 1.0  # of subscriptions on protocols that have none
+    watchdog_interval_s: float = 5.0  # OPC UA: how often an idle session is checked
+
+
+class Subscription(Protocol):
+    """A running subscription."""
+
+    async def cancel(self) -> None:
+        """Stop it; no callback is called after this returns."""
+        ...
+
+
+class Device(Protocol):
+    """A device that can be read and written by points of the vocabulary.
+
+    Reading never raises for a dead or sick device: its points are MISSING or BAD. What raises is a caller's
+    mistake (InvalidInput: a point the profile does not have, an index out of range, a device already closed) and
+    a device that must be the simulator and is not (FailedPrecondition).
+    """
+
+    async def read(self, points: Sequence[PointAddress]) -> ValueBatch:
+        """Read points in as few requests as the device allows. Rows come in the order asked.
+
+        Pass the same tuple again for every cycle: the plan is cached by it.
+        """
+        ...
+
+    async def write(self, writes: Sequence[WriteRequest], verify: bool = True) -> list[WriteResult]:
+        """Write points, one result each, in the order asked. With `verify` they are read back where possible."""
+        ...
+
+    async def subscribe(
+        self, points: Sequence[PointAddress], callback: BatchCallback, *, interval_s: float | None = None
+    ) -> Subscription:
+        """Call back with the rows that changed (first with all). Protocols without subscriptions are polled.
+
+        While a device does not answer, its points are reported MISSING once. The callback must not block.
+        """
+        ...
+
+    def health(self) -> DeviceHealth:
+        """State and counters; no request is made."""
+        ...
+
+    async def identify(self) -> Identity:
+        """Ask the device what it is. Raises Unavailable or TimedOut when it does not answer."""
+        ...
+
+    async def close(self) -> None:
+        """Release the device. Safe to call twice."""
+        ...
