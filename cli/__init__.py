@@ -1,0 +1,1 @@
+"""The `lichtbuch` command: a gRPC client like any other, and offline tools over the libraries."""
