@@ -1,11 +1,12 @@
-"""One way to write a value as bytes, so that two parties who hold the same value hold the same hash. Not: the hash tree.
+r"""One way to write a value as bytes, so that who holds the same value holds the same hash. Not: the hash tree.
 
 Version 1 is JSON (RFC 8259) with these choices, close to RFC 8785 but without floating point:
 
-- UTF-8, no white space, keys sorted by code point, only `"`, `\\` and control characters escaped;
+- UTF-8, no white space, keys sorted by code point, only `"`, `\` and control characters escaped;
 - numbers are integers of at most 64 bits; floats are refused, since their text depends on who writes it;
 - Decimal becomes a string with no exponent and no trailing zeros: equal numbers have equal bytes;
-- an aware datetime becomes RFC 3339 in UTC with milliseconds and `Z`, finer digits are cut off; a date becomes its ISO form;
+- an aware datetime becomes RFC 3339 in UTC with milliseconds and `Z`, finer digits are cut off; a date
+  becomes its ISO form;
 - lists and tuples are arrays, mappings with string keys are objects. Everything else is refused.
 
 Stored bytes name their version (see `document`), so that a later version 2 leaves every old hash standing.
@@ -25,7 +26,7 @@ CANONICAL_VERSION: Final = 1
 MAX_DEPTH: Final = 64
 _MAX_INT: Final = 2**63 - 1
 
-Json: TypeAlias = "None | bool | int | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | str | list[Json] | dict[str, Json] | None"
 
 
 def canonical_bytes(obj: object) -> bytes:
@@ -44,7 +45,7 @@ def document(kind: str, schema: int, body: object) -> bytes:
 
 
 def read_document(data: bytes, kind: str) -> tuple[int, dict[str, Any]]:
-    """Schema version and body of a stored document. Raises InvalidInput unless the bytes are canonical and of this kind."""
+    """Schema version and body of a stored document. Raises InvalidInput unless it is canonical and of this kind."""
     value = read_canonical(data)
     if not isinstance(value, dict) or set(value) != {"canonical", "kind", "schema", "body"}:
         raise InvalidInput.of("document", "it is not an envelope of canonical, kind, schema and body")

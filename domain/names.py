@@ -6,9 +6,9 @@ A name is an alias: towns merge and lamps are renumbered. Storage keys by the ui
 import re
 import secrets
 import threading
-import time
 import unicodedata
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Final, Self
 
 from domain.errors import InvalidInput
@@ -160,6 +160,7 @@ def id_from_label(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9._~]+", "-", ascii_only).strip("-._~")[:63].rstrip("-._~")
 
 
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _uid_lock = threading.Lock()
 _last_uid_prefix = 0
 
@@ -172,8 +173,8 @@ def new_uid() -> str:
     global _last_uid_prefix
     with _uid_lock:
         # 48 bits of milliseconds and 12 bits of their fraction (RFC 9562, method 3), never less than the last plus one.
-        nanoseconds = time.time_ns()
-        prefix = (nanoseconds // 1_000_000) << 12 | (nanoseconds % 1_000_000) * 4096 // 1_000_000
+        milliseconds, fraction = divmod((datetime.now(UTC) - _EPOCH) // timedelta(microseconds=1), 1000)
+        prefix = milliseconds << 12 | fraction * 4096 // 1000
         _last_uid_prefix = prefix = max(prefix, _last_uid_prefix + 1)
     tail = secrets.randbits(62)
     value = (prefix >> 12) << 80 | 0x7 << 76 | (prefix & 0xFFF) << 64 | 0b10 << 62 | tail

@@ -1,4 +1,4 @@
-"""How domain time follows real time in a time-lapse: a straight line, nothing else. Clocks that read it are servicekit's.
+"""How domain time follows real time in a time-lapse: a straight line, nothing else. Clocks are servicekit's.
 
 The line is fixed once per run and shared by all processes, so that they agree on the domain time without talking.
 """
