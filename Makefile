@@ -71,7 +71,7 @@ check-format: $(READY) ## Format and lint
 
 .PHONY: check-types
 check-types: $(READY) ## Types, strictly
-	$(BIN)/mypy domain fieldbus servicekit services cli simulator bench tests
+	$(BIN)/mypy domain fieldbus servicekit services cli simulator bench tools tests
 
 .PHONY: check-imports
 check-imports: $(READY) ## Import rules: which way the parts may lean
