@@ -25,6 +25,9 @@ MUNICIPALITY_ID_PATTERN: Final = r"[a-z][a-z0-9-]{0,62}"
 
 UID_PATTERN: Final = r"[0-9a-f]{32}"
 
+SINGLETONS: Final = frozenset({"plan"})
+"""Resources that their parent has exactly one of: their names end without an id, ``.../groups/g-1/plan`` (AIP-156)."""
+
 MAX_NAME_LENGTH: Final = 400
 
 _ID = re.compile(ID_PATTERN)
@@ -35,7 +38,7 @@ _UID = re.compile(UID_PATTERN)
 
 @dataclass(frozen=True, slots=True)
 class ResourceName:
-    """A parsed name: pairs of collection and id, outermost first."""
+    """A parsed name: pairs of collection and id, outermost first; the id of a singleton is empty."""
 
     parts: tuple[tuple[str, str], ...]
 
@@ -54,6 +57,8 @@ class ResourceName:
         if len(text) > MAX_NAME_LENGTH:
             raise InvalidInput.of(field, f"longer than {MAX_NAME_LENGTH} characters")
         segments = text.split("/")
+        if segments[-1] in SINGLETONS and len(segments) % 2 and len(segments) > 1:
+            segments.append("")
         if len(segments) % 2:
             raise InvalidInput.of(field, f"{text!r} is not made of pairs of collection and id")
         parts = tuple(zip(segments[0::2], segments[1::2], strict=True))
@@ -71,9 +76,10 @@ class ResourceName:
         With collection "municipalities" and no further ids it is the municipality itself. Raises InvalidInput.
         """
         kinds = [] if collection == MUNICIPALITIES and not ids else collection.split("/")
-        if len(kinds) != len(ids):
-            raise InvalidInput.of("name", f"{collection!r} needs {len(kinds)} ids, {len(ids)} were given")
-        parts = ((MUNICIPALITIES, municipality_id), *zip(kinds, ids, strict=True))
+        all_ids = (*ids, "") if kinds and kinds[-1] in SINGLETONS else ids
+        if len(kinds) != len(all_ids):
+            raise InvalidInput.of("name", f"{collection!r} is {len(kinds)} deep, {len(ids)} ids were given")
+        parts = ((MUNICIPALITIES, municipality_id), *zip(kinds, all_ids, strict=True))
         for depth, (kind, identifier) in enumerate(parts):
             _check_part(kind, identifier, depth, "name", allow_wildcard=True)
         return cls(parts)
@@ -97,31 +103,35 @@ class ResourceName:
 
     @property
     def ids(self) -> tuple[str, ...]:
-        """All ids, outermost first."""
-        return tuple(identifier for _, identifier in self.parts)
+        """All ids, outermost first; a singleton adds none."""
+        return tuple(identifier for _, identifier in self.parts if identifier)
 
     @property
     def id(self) -> str:
-        """The last id."""
-        return self.parts[-1][1]
+        """The last id; of a singleton that of its parent."""
+        return self.ids[-1]
 
     @property
     def parent(self) -> str:
         """Name of what it lies in; empty at the top."""
-        return "/".join(f"{kind}/{identifier}" for kind, identifier in self.parts[:-1])
+        return _join(self.parts[:-1])
 
     @property
     def is_wildcard(self) -> bool:
         """True if it stands for every municipality that the caller may see."""
         return self.municipality == WILDCARD
 
-    def child(self, collection: str, identifier: str) -> Self:
-        """Name of a resource that lies in this one. Raises InvalidInput."""
+    def child(self, collection: str, identifier: str = "") -> Self:
+        """Name of a resource that lies in this one; a singleton needs no id. Raises InvalidInput."""
         _check_part(collection, identifier, len(self.parts), "name", allow_wildcard=False)
         return type(self)((*self.parts, (collection, identifier)))
 
     def __str__(self) -> str:
-        return "/".join(f"{kind}/{identifier}" for kind, identifier in self.parts)
+        return _join(self.parts)
+
+
+def _join(parts: tuple[tuple[str, str], ...]) -> str:
+    return "/".join(f"{kind}/{identifier}" if identifier else kind for kind, identifier in parts)
 
 
 def _check_part(kind: str, identifier: str, depth: int, field: str, allow_wildcard: bool) -> None:
@@ -133,6 +143,9 @@ def _check_part(kind: str, identifier: str, depth: int, field: str, allow_wildca
                 raise InvalidInput.of(field, "one municipality is needed, '-' means all of them")
         elif not _MUNICIPALITY_ID.fullmatch(identifier):
             raise InvalidInput.of(field, f"{identifier!r} is not the id of a municipality ({MUNICIPALITY_ID_PATTERN})")
+    elif kind in SINGLETONS:
+        if identifier:
+            raise InvalidInput.of(field, f"{kind!r} is the only one of its parent and has no id")
     elif not _ID.fullmatch(identifier):
         raise InvalidInput.of(field, f"{identifier!r} is not an id ({ID_PATTERN})")
 

@@ -37,6 +37,16 @@ def as_utc(instant: datetime, field: str = "instant") -> datetime:
     return instant.astimezone(UTC)
 
 
+def unix_ms(instant: datetime) -> int:
+    """Milliseconds since 1970-01-01T00:00Z, finer digits cut off. Raises InvalidInput for a naive datetime."""
+    return (as_utc(instant) - _EPOCH) // timedelta(milliseconds=1)
+
+
+def instant_from_unix_ms(milliseconds: int) -> datetime:
+    """The UTC instant of milliseconds since 1970-01-01T00:00Z."""
+    return _EPOCH + timedelta(milliseconds=int(milliseconds))
+
+
 def local_instant(day: date, wall: time, tz: ZoneInfo) -> datetime:
     """UTC instant of a wall-clock time on a local date.
 
