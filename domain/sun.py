@@ -1,41 +1,57 @@
 """Where the sun stands, and when it rises and sets, for one place or for a hundred thousand at once. Not: local time.
 
-Position of the sun: J. Meeus, Astronomical Algorithms, 2nd ed., chapters 25 (low accuracy, 0.01 deg) and 28 (equation
-of time), as NOAA's solar calculator uses them. An event is the instant at which the sun's centre, without refraction,
-passes an elevation: -0.833 deg for sunset and sunrise (34' refraction, 16' radius of the disc), -6 deg for civil dusk
-and dawn. The sun's position is taken at the instant of the event itself: it is iterated until it stands still.
+An event is the instant at which the sun's centre, without refraction, passes an elevation: -0.833 deg for sunset and
+sunrise (34' refraction, 16' radius of the disc), -6 deg for civil dusk and dawn. The sun's position (sun_position.py) is
+taken at the instant of the event itself: it is iterated until it stands still.
 
 A night here runs from a solar noon over solar midnight to the next solar noon. Where the sun does not pass the
 elevation in one half of it, that half has no event, and the answer is still defined (`SunState`, `SunEvents.dark`).
 Nights cut at solar noons tile the year without gaps even in the polar night, which nights cut at clock noons would not.
-Universal time serves as terrestrial time: that costs less than 0.1 s.
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from domain.errors import InvalidInput
+from domain.sun_position import (
+    CIVIL_DEG,
+    DAY_S,
+    EPOCH,
+    SUNSET_DEG,
+    TURN,
+    Floats,
+    Instants,
+    broadcast,
+    elevation_deg,
+    is_sun_down,
+    sun_position,
+    unix_seconds,
+)
 
-SUNSET_DEG: Final = -0.833
-CIVIL_DEG: Final = -6.0
+__all__ = [
+    "CIVIL_DEG",
+    "SUNSET_DEG",
+    "Crossings",
+    "Instants",
+    "NightEvents",
+    "SunEvents",
+    "SunState",
+    "crossings",
+    "elevation_deg",
+    "is_sun_down",
+    "night_events",
+    "sun_events",
+    "sun_position",
+    "unix_seconds",
+]
 
-Floats = NDArray[np.float64]
-Instants = datetime | Sequence[datetime] | NDArray[np.float64] | NDArray[np.datetime64]
-"""Aware datetimes, or an array of Unix seconds (UTC), or an array of datetime64 (UTC)."""
-
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_DAY_S: Final = 86_400.0
-_J2000_UNIX_S: Final = 946_728_000.0
-_CENTURY_S: Final = 36_525.0 * _DAY_S
-_TURN: Final = 2.0 * math.pi
-_TOLERANCE_S: Final = 0.1  # of the last step; the instant itself is then right to some thousandths of a second
+_TOLERANCE_S: Final = 0.01  # of the last step of the iteration
 _MAX_ITERATIONS: Final = 6
 _CHUNK: Final = 16_384  # places worked on at once: their temporaries stay in the processor's cache
 _TABLE_STEP_S: Final = 3_600.0  # the sun's declination bends by 0.007 deg/day^2: linear in an hour to 2e-6 deg
@@ -140,7 +156,7 @@ def night_events(latitude_deg: ArrayLike, longitude_deg: ArrayLike, noon_utc: In
 
     Each night begins at the solar noon nearest to its `noon_utc`. Raises InvalidInput for a position off the globe.
     """
-    latitude, longitude, noon, shape = _broadcast(latitude_deg, longitude_deg, noon_utc)
+    latitude, longitude, noon, shape = broadcast(latitude_deg, longitude_deg, noon_utc)
     columns = [np.empty(latitude.size) for _ in range(7)]
     states = [np.empty(latitude.size, dtype=np.uint8) for _ in range(2)]
     sun = _Sun(noon)
@@ -167,7 +183,7 @@ def crossings(latitude_deg: ArrayLike, longitude_deg: ArrayLike, noon_utc: Insta
     """
     if not -90 <= elevation_deg <= 90:
         raise InvalidInput.of("elevation_deg", f"{elevation_deg} is not between -90 and 90 degrees")
-    latitude, longitude, noon, shape = _broadcast(latitude_deg, longitude_deg, noon_utc)
+    latitude, longitude, noon, shape = broadcast(latitude_deg, longitude_deg, noon_utc)
     sun = _Sun(noon)
     dusk, dawn = np.empty(latitude.size), np.empty(latitude.size)
     state = np.empty(latitude.size, dtype=np.uint8)
@@ -178,63 +194,12 @@ def crossings(latitude_deg: ArrayLike, longitude_deg: ArrayLike, noon_utc: Insta
     return Crossings(dusk.reshape(shape), dawn.reshape(shape), state.reshape(shape))
 
 
-def elevation_deg(latitude_deg: ArrayLike, longitude_deg: ArrayLike, instants: Instants) -> Floats:
-    """Elevation of the sun's centre above the horizon in degrees, without refraction. The arguments broadcast."""
-    latitude, longitude, seconds, shape = _broadcast(latitude_deg, longitude_deg, instants)
-    declination, equation_s = sun_position(seconds)
-    hour_angle = _TURN * (((seconds + equation_s) % _DAY_S) / _DAY_S - 0.5) + np.radians(longitude)
-    phi = np.radians(latitude)
-    sine = np.sin(phi) * np.sin(declination) + np.cos(phi) * np.cos(declination) * np.cos(hour_angle)
-    elevation: Floats = np.degrees(np.arcsin(np.clip(sine, -1.0, 1.0)))
-    return elevation.reshape(shape)
-
-
-def is_sun_down(latitude_deg: float, longitude_deg: float, instant: datetime) -> bool:
-    """True between sunset and sunrise, by the elevation at the instant itself."""
-    return bool(elevation_deg(latitude_deg, longitude_deg, instant) < SUNSET_DEG)
-
-
-def unix_seconds(instants: Instants) -> Floats:
-    """Instants as Unix seconds. Raises InvalidInput for a naive datetime."""
-    if isinstance(instants, datetime):
-        return np.array(_seconds(instants))
-    if isinstance(instants, np.ndarray):
-        if np.issubdtype(instants.dtype, np.datetime64):
-            return instants.astype("datetime64[us]").astype(np.int64) / 1e6
-        return instants.astype(np.float64)
-    return np.array([_seconds(instant) for instant in instants])
-
-
-def sun_position(unix_s: NDArray[np.floating[Any]]) -> tuple[Floats, Floats]:
-    """Declination in radians and equation of time (apparent less mean solar time) in seconds, at Unix seconds."""
-    t = (unix_s - _J2000_UNIX_S) / _CENTURY_S
-    mean_longitude = np.radians(280.46646 + t * (36_000.76983 + t * 0.0003032))
-    anomaly = np.radians(357.52911 + t * (35_999.05029 - t * 0.0001537))
-    centre = (
-        (1.914602 - t * (0.004817 + t * 0.000014)) * np.sin(anomaly)
-        + (0.019993 - t * 0.000101) * np.sin(2.0 * anomaly)
-        + 0.000289 * np.sin(3.0 * anomaly)
-    )
-    node = np.radians(125.04 - 1_934.136 * t)
-    nutation_deg = -0.00478 * np.sin(node)
-    apparent = mean_longitude + np.radians(centre - 0.00569 + nutation_deg)
-    obliquity = np.radians(
-        23.4392911 - t * (0.0130041667 + t * (1.63889e-7 - t * 5.036111e-7)) + 0.00256 * np.cos(node)
-    )
-    declination = np.arcsin(np.sin(obliquity) * np.sin(apparent))
-    right_ascension = np.arctan2(np.cos(obliquity) * np.sin(apparent), np.cos(apparent))
-    # Meeus (28.1); the difference of two angles is brought into half a turn around zero.
-    equation = mean_longitude - math.radians(0.0057183) - right_ascension + np.radians(nutation_deg) * np.cos(obliquity)
-    equation = (equation + math.pi) % _TURN - math.pi
-    return declination, equation * (_DAY_S / _TURN)
-
-
 class _Sun:
     """The sun over a span of time: computed for each instant if they are few, else tabulated by the hour."""
 
     def __init__(self, noon_s: Floats) -> None:
-        first = float(noon_s.min(initial=np.inf)) - _DAY_S if noon_s.size else 0.0
-        last = float(noon_s.max(initial=-np.inf)) + 2.5 * _DAY_S if noon_s.size else 0.0
+        first = float(noon_s.min(initial=np.inf)) - DAY_S if noon_s.size else 0.0
+        last = float(noon_s.max(initial=-np.inf)) + 2.5 * DAY_S if noon_s.size else 0.0
         self._first = first
         count = int((last - first) / _TABLE_STEP_S) + 2
         self._tabulated = noon_s.size > count // 4
@@ -272,16 +237,16 @@ class _Night:
         phi = np.radians(latitude_deg)
         self._sun = sun
         self._sin_phi, self._cos_phi = np.sin(phi), np.maximum(np.cos(phi), 1e-9)
-        self._offset_s = longitude_deg * (_DAY_S / 360.0)
+        self._offset_s = longitude_deg * (DAY_S / 360.0)
         # 12:00 local mean time nearest to the given noon; then apparent (solar) noons and midnight by the equation of
         # time at these instants themselves.
-        self._mean_noon = noon_s - ((noon_s + self._offset_s) % _DAY_S - _DAY_S / 2.0)
+        self._mean_noon = noon_s - ((noon_s + self._offset_s) % DAY_S - DAY_S / 2.0)
         self._at_noon = sun.at(self._mean_noon - sun.equation_s(self._mean_noon))
         self.noon = self._mean_noon - self._at_noon[2]
-        self._at_midnight = sun.at(self.noon + _DAY_S / 2.0)
-        self.midnight = self._mean_noon + _DAY_S / 2.0 - self._at_midnight[2]
-        self._at_next = sun.at(self.midnight + _DAY_S / 2.0)
-        self.next_noon = self._mean_noon + _DAY_S - self._at_next[2]
+        self._at_midnight = sun.at(self.noon + DAY_S / 2.0)
+        self.midnight = self._mean_noon + DAY_S / 2.0 - self._at_midnight[2]
+        self._at_next = sun.at(self.midnight + DAY_S / 2.0)
+        self.next_noon = self._mean_noon + DAY_S - self._at_next[2]
         self._noon_height = self._sin_phi * self._at_noon[0] + self._cos_phi * self._at_noon[1]
         self._mid_height = self._sin_phi * self._at_midnight[0] - self._cos_phi * self._at_midnight[1]
         self._next_height = self._sin_phi * self._at_next[0] + self._cos_phi * self._at_next[1]
@@ -301,7 +266,7 @@ class _Night:
         """The instant after (side 1) or before (side -1) a noon at which the sine of the elevation is `height`."""
         # t = mean noon + H(t) - equation of time(t) is a map that contracts a hundredfold a step at most latitudes.
         # Where it contracts too slowly, near a midsummer midnight or a midwinter noon, halving finds the instant.
-        mean = self._mean_noon if side > 0 else self._mean_noon + _DAY_S
+        mean = self._mean_noon if side > 0 else self._mean_noon + DAY_S
         # Half-way between noon and midnight is a good first guess of the sun's position, and costs nothing.
         position = tuple((a + b) * 0.5 for a, b in zip(at_noon, self._at_midnight, strict=True))
         t = self._event(height, mean, position, side)
@@ -321,7 +286,7 @@ class _Night:
         """The event if the sun stood still at a position: the hour angle at which it has the height."""
         sin_declination, cos_declination, equation = position
         cos_hour = (height - self._sin_phi * sin_declination) / (self._cos_phi * cos_declination)
-        hour_s: Floats = np.arccos(np.clip(cos_hour, -1.0, 1.0)) * (side * _DAY_S / _TURN)
+        hour_s: Floats = np.arccos(np.clip(cos_hour, -1.0, 1.0)) * (side * DAY_S / TURN)
         return mean_noon + hour_s - equation
 
     def _halve(self, height: float, index: NDArray[np.intp], side: float) -> Floats:
@@ -332,34 +297,14 @@ class _Night:
         for _ in range(26):  # half a day halved 26 times is less than a millisecond
             middle = (above + below) / 2.0
             sin_declination, cos_declination, equation = self._sun.at(middle)
-            hour_angle = _TURN * ((middle + offset + equation) % _DAY_S / _DAY_S - 0.5)
+            hour_angle = TURN * ((middle + offset + equation) % DAY_S / DAY_S - 0.5)
             up = sin_phi * sin_declination + cos_phi * cos_declination * np.cos(hour_angle) >= height
             above, below = np.where(up, middle, above), np.where(up, below, middle)
         return (above + below) / 2.0
 
 
-def _broadcast(
-    latitude_deg: ArrayLike, longitude_deg: ArrayLike, instants: Instants
-) -> tuple[Floats, Floats, Floats, tuple[int, ...]]:
-    latitude = np.asarray(latitude_deg, dtype=np.float64)
-    longitude = np.asarray(longitude_deg, dtype=np.float64)
-    # Written so that NaN is refused, too.
-    if not bool(np.all(np.abs(latitude) <= 90.0)):
-        raise InvalidInput.of("latitude_deg", "a latitude is not between -90 and 90 degrees")
-    if not bool(np.all(np.abs(longitude) <= 180.0)):
-        raise InvalidInput.of("longitude_deg", "a longitude is not between -180 and 180 degrees")
-    parts = np.broadcast_arrays(latitude, longitude, unix_seconds(instants))
-    return parts[0].ravel(), parts[1].ravel(), parts[2].ravel(), parts[0].shape
-
-
-def _seconds(instant: datetime) -> float:
-    if instant.utcoffset() is None:
-        raise InvalidInput.of("instant", "an instant with a time zone is needed")
-    return (instant - _EPOCH).total_seconds()
-
-
 def _instant(seconds: Floats) -> datetime:
-    return _EPOCH + timedelta(seconds=float(seconds[0]))
+    return EPOCH + timedelta(seconds=float(seconds[0]))
 
 
 def _instant_or_none(seconds: Floats) -> datetime | None:
