@@ -1,8 +1,8 @@
 """Where the sun stands, and when it rises and sets, for one place or for a hundred thousand at once. Not: local time.
 
 An event is the instant at which the sun's centre, without refraction, passes an elevation: -0.833 deg for sunset and
-sunrise (34' refraction, 16' radius of the disc), -6 deg for civil dusk and dawn. The sun's position (sun_position.py) is
-taken at the instant of the event itself: it is iterated until it stands still.
+sunrise (34' refraction, 16' radius of the disc), -6 deg for civil dusk and dawn. The sun's position (sun_position.py)
+is taken at the instant of the event itself: it is iterated until it stands still.
 
 A night here runs from a solar noon over solar midnight to the next solar noon. Where the sun does not pass the
 elevation in one half of it, that half has no event, and the answer is still defined (`SunState`, `SunEvents.dark`).
@@ -51,8 +51,8 @@ __all__ = [
     "unix_seconds",
 ]
 
-_TOLERANCE_S: Final = 0.01  # of the last step of the iteration
-_MAX_ITERATIONS: Final = 6
+_TOLERANCE_S: Final = 0.1  # of the last step of the iteration ...
+_MAX_ITERATIONS: Final = 6  # ... which so few steps reach only if each shrinks to a third: then 0.05 s at most are left
 _CHUNK: Final = 16_384  # places worked on at once: their temporaries stay in the processor's cache
 _TABLE_STEP_S: Final = 3_600.0  # the sun's declination bends by 0.007 deg/day^2: linear in an hour to 2e-6 deg
 
