@@ -1,0 +1,1 @@
+"""The registry: municipalities, unions of them, people's roles, field endpoints and who owns them."""
