@@ -1,0 +1,188 @@
+"""What lighting knows of a town, as plain records: the inventory, what decides levels, and the field endpoints.
+
+The store fills them from tables, the local snapshot from a file; columns.py turns them into arrays. They are keyed by
+immutable uids; `id` is the alias of today. Not here: live states (state.py) and history (history.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntEnum
+from math import nan
+
+from domain.names import ResourceName
+from domain.plan import Plan
+from domain.priority import Priority
+
+
+class SwitchingOwner(IntEnum):
+    """Who switches a cabinet's feeders; numbers as in the contract."""
+
+    LICHTBUCH = 1
+    ASTRO_CLOCK = 2
+    PHOTOCELL = 3
+    RIPPLE_CONTROL = 4
+
+
+class FeederSupply(IntEnum):
+    """How a feeder is supplied; numbers as in the contract."""
+
+    SWITCHED = 1
+    PERMANENT = 2
+
+
+class EndpointState(IntEnum):
+    """State of a field endpoint on its way into control; numbers as in the registry's contract."""
+
+    PLANNED = 1
+    OBSERVED = 2
+    TESTED = 3
+    IN_CONTROL = 4
+
+
+@dataclass(frozen=True, slots=True)
+class TownRecord:
+    """A municipality: where the sun is computed for where nothing more exact is known. Degrees, WGS84."""
+
+    uid: str
+    id: str
+    latitude_deg: float
+    longitude_deg: float
+    time_zone: str = "Europe/Berlin"
+
+    @property
+    def name(self) -> str:
+        """Its resource name."""
+        return str(ResourceName.of_municipality(self.id))
+
+
+@dataclass(frozen=True, slots=True)
+class CabinetRecord:
+    """A cabinet. `controller_uid` is its controller's endpoint, empty where there is none; NaN for no position."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    controller_uid: str = ""
+    switching_owner: SwitchingOwner = SwitchingOwner.LICHTBUCH
+    latitude_deg: float = nan
+    longitude_deg: float = nan
+
+
+@dataclass(frozen=True, slots=True)
+class FeederRecord:
+    """A circuit. `channel` counts contactors at the cabinet's controller and means nothing for permanent feeders."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    cabinet_uid: str
+    channel: int
+    supply: FeederSupply
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayRecord:
+    """A gateway and its endpoint."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    cabinet_uid: str
+    endpoint_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class GroupRecord:
+    """A plan group."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class LuminaireRecord:
+    """What control needs of a luminaire. Empty uids and NaN for unknown; floor 0 for unknown (then full level)."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    group_uid: str
+    feeder_uid: str = ""
+    gateway_uid: str = ""
+    gateway_address: int = 0
+    floor_permille: int = 0
+    conflict_area: bool = False
+    latitude_deg: float = nan
+    longitude_deg: float = nan
+
+
+@dataclass(frozen=True, slots=True)
+class OverrideRecord:
+    """A command that holds from start until before expiry, or until it was released. Instants in Unix ms.
+
+    `targets` are uids of luminaires, groups, feeders, cabinets or of the municipality itself.
+    """
+
+    uid: str
+    municipality_uid: str
+    priority: Priority
+    level_permille: int
+    issued_at_ms: int
+    start_ms: int
+    end_ms: int
+    targets: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class LockoutRecord:
+    """A lock-out that holds."""
+
+    uid: str
+    municipality_uid: str
+    feeder_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointRecord:
+    """A field endpoint as the registry told last."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    url: str
+    profile: str
+    state: EndpointState
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """What stands where. `revision` grows with every change of it."""
+
+    revision: int = 0
+    towns: tuple[TownRecord, ...] = ()
+    cabinets: tuple[CabinetRecord, ...] = ()
+    feeders: tuple[FeederRecord, ...] = ()
+    gateways: tuple[GatewayRecord, ...] = ()
+    groups: tuple[GroupRecord, ...] = ()
+    luminaires: tuple[LuminaireRecord, ...] = ()
+    endpoints: tuple[EndpointRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What decides levels: plans by group uid, overrides that hold or will, lock-outs. `revision` grows on change."""
+
+    revision: int = 0
+    plans: dict[str, Plan] = field(default_factory=dict)
+    overrides: tuple[OverrideRecord, ...] = ()
+    lockouts: tuple[LockoutRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """All that control rests on."""
+
+    inventory: Inventory = field(default_factory=Inventory)
+    orders: Orders = field(default_factory=Orders)
