@@ -1,0 +1,1 @@
+"""The scheduler: dimming profiles and calendars; works out what level is due when, and hands plans ahead of time."""

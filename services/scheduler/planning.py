@@ -1,0 +1,87 @@
+"""Plans out of profiles and calendars: for each group, UTC instants and levels for the nights ahead. Pure.
+
+A plan begins at the noon before now and speaks for NIGHTS nights, so it holds for more than 48 hours at any time and
+changes by itself only once a day, at noon, when nothing is lit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Final
+
+from domain.level import FULL_PERMILLE, OFF_PERMILLE
+from domain.night import lighting_night, night_bounds
+from domain.plan import Plan
+from services.scheduler.calendar import Calendar
+from services.scheduler.profile import Place, Profile
+
+NIGHTS: Final = 4
+
+
+def compile_plan(
+    calendar: Calendar, profiles: Mapping[str, Profile], place: Place, now: datetime, nights: int = NIGHTS
+) -> Plan:
+    """The plan that holds now: from the last local noon on, for a number of nights.
+
+    The same arguments give the same plan, and so does any `now` of the same night. Raises InvalidInput where a
+    profile loses its order in one of the nights.
+    """
+    first = lighting_night(now, place.tz)
+    return compile_nights(calendar, profiles, place, first, nights)
+
+
+def compile_nights(
+    calendar: Calendar, profiles: Mapping[str, Profile], place: Place, first_night: date, nights: int
+) -> Plan:
+    """The plan of `nights` nights from `first_night` on, gapless, starting dark at its first noon."""
+    switches: list[tuple[datetime, int, int]] = []
+    start = end = night_bounds(first_night, place.tz)[0]
+    for number in range(nights):
+        night = first_night + timedelta(days=number)
+        profile = profiles[calendar.profile_of(night)]
+        noon, end = night_bounds(night, place.tz)
+        # Every night starts dark by itself: one that was dark to its end leaves nothing to the next.
+        switches.append((noon, OFF_PERMILLE, 0))
+        for point, instant in zip(profile.points, profile.instants(night, place), strict=False):
+            if instant == noon:
+                switches.pop()
+            if instant < end:
+                switches.append((instant, point.level_permille, point.ramp_s))
+    changes = [switches[0]]
+    for switch in switches[1:]:
+        if switch[1] != changes[-1][1]:
+            changes.append(switch)
+    instants, levels, ramps = zip(*changes, strict=True)
+    return Plan.of(start, end, instants, levels, ramps)
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a profile would do: the plan, and its sums over the whole period in seconds."""
+
+    plan: Plan
+    lit_seconds: int
+    full_light_equivalent_seconds: int
+    warnings: tuple[str, ...]
+
+
+def preview(profile: Profile, place: Place, first_night: date, nights: int) -> Preview:
+    """A profile over a period as if it held every night. Raises InvalidInput with the first night that goes wrong."""
+    plan = compile_nights(Calendar((), "profile"), {"profile": profile}, place, first_night, nights)
+    lit = weighted = 0
+    for start_ms, end_ms, level in plan.segments():
+        seconds = (end_ms - start_ms) // 1000
+        lit += seconds if level else 0
+        weighted += seconds * level
+    warnings = []
+    if not any(plan.levels_permille):
+        warnings.append("nothing is ever lit")
+    for night in (first_night + timedelta(days=number) for number in range(nights)):
+        before, after = (bound.astimezone(place.tz).utcoffset() for bound in night_bounds(night, place.tz))
+        if before != after:
+            warnings.append(f"the clock changes in the night of {night.isoformat()}: see its switch points")
+        if not profile.instants(night, place):
+            warnings.append(f"the night of {night.isoformat()} never gets dark: nothing is lit")
+    return Preview(plan, lit, weighted // FULL_PERMILLE, tuple(warnings))
