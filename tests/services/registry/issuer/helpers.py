@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from html import unescape
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
@@ -88,7 +89,7 @@ class Issuer:
         }
         return await self.http.post("/token", data={key: value for key, value in fields.items() if value is not None})
 
-    async def claims(self, token: str) -> dict[str, object]:
+    async def claims(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature holds against the published keys."""
         keys = KeySet.import_key_set((await self.http.get("/jwks.json")).json())
         return jwt.decode(token, keys, algorithms=["ES256"]).claims
