@@ -137,7 +137,7 @@ def rounded(value: Fraction, places: int) -> Decimal:
     return Decimal(whole if scaled >= 0 else -whole).scaleb(-places)
 
 
-_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,2})?", re.ASCII)
 _WITH_UNIT = re.compile(r"\s*([+-]?[0-9.,'\s]*[0-9.,])\s*([^\d\s.,+-].*?)\s*")
 
 

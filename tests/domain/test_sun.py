@@ -179,6 +179,7 @@ def test_a_year_of_many_places_comes_in_one_table():
     events = night_events(latitude, longitude, unix_seconds(noons)[:, None])
     assert events.sunset_s.shape == (365, 20)
     alone = sun_events(latitude[7], longitude[7], date(2026, 7, 20))
+    assert alone.sunset is not None
     assert abs(events.sunset_s[200, 7] - alone.sunset.timestamp()) < 0.1
     assert not np.isnan(events.civil_dawn_s).any()
 
@@ -186,6 +187,8 @@ def test_a_year_of_many_places_comes_in_one_table():
 def test_the_evening_belongs_to_the_day_and_the_morning_to_the_next():
     events = sun_events(*BAD_HERSFELD, date(2026, 3, 28))
     assert events.state is SunState.NORMAL
+    assert events.sunset is not None
+    assert events.sunrise is not None
     tz = zone("Europe/Berlin")
     assert events.sunset.astimezone(tz).date() == date(2026, 3, 28)
     assert events.sunrise.astimezone(tz).date() == date(2026, 3, 29)
@@ -203,6 +206,7 @@ def test_where_the_clock_is_a_day_off_its_longitude_the_noon_decides():
     kiritimati = zone("Pacific/Kiritimati")
     noon, _ = night_bounds(date(2026, 5, 1), kiritimati)
     events = sun_events(1.87, -157.4, date(2026, 5, 1), noon_utc=noon)
+    assert events.sunset is not None
     assert events.sunset.astimezone(kiritimati).date() == date(2026, 5, 1)
 
 
