@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-from fieldbus.values import BatchCallback, DeviceHealth, Identity, PointAddress, ValueBatch, WriteRequest, WriteResult
+from fieldbus.values import BatchCallback, DeviceHealth, Identity, PointAddress, ValueBatch, WriteResult
 
 # What an endpoint must say on the wire before anything may run faster than real time against it.
 # Modbus: function 0x2B/0x0E, objects VendorName and ProductCode. OPC UA: ServerStatus.BuildInfo.ProductUri.
@@ -57,8 +57,12 @@ class Device(Protocol):
         """
         ...
 
-    async def write(self, writes: Sequence[WriteRequest], verify: bool = True) -> list[WriteResult]:
-        """Write points, one result each, in the order asked. With `verify` they are read back where possible."""
+    async def write(self, writes: Sequence[tuple[PointAddress, float]], verify: bool = True) -> list[WriteResult]:
+        """Write points (`WriteRequest` or plain pairs), one result each, in the order asked.
+
+        Broadcasts go out before group commands, these before single ones, so that the more specific command wins.
+        With `verify` every acknowledged command is compared with what the device then holds; see `WriteOutcome`.
+        """
         ...
 
     async def subscribe(

@@ -15,10 +15,9 @@ import numpy as np
 import numpy.typing as npt
 
 from domain.errors import InvalidInput
-from fieldbus.codec import ColumnDecoder, byte_positions
-from fieldbus.profile import ModbusLimits, PointBinding, Profile, Table
-from fieldbus.values import ByteColumn, FloatColumn, PointAddress, Quality
-from fieldbus.vocabulary import PointType
+from fieldbus.codec import ColumnDecoder, UnitColumns, byte_positions
+from fieldbus.profile import Conversion, ModbusLimits, PointBinding, Profile, Table
+from fieldbus.values import ByteColumn, FloatColumn, PointAddress
 
 IndexColumn = npt.NDArray[np.intp]
 
@@ -90,11 +89,7 @@ class ReadPlan:
     spans: tuple[Span, ...]  # of each row
     refused_rows: IndexColumn
     columns: tuple[_Column, ...]
-    scale: FloatColumn
-    offset: FloatColumn
-    minimum: FloatColumn
-    maximum: FloatColumn
-    counter_rows: IndexColumn
+    units: UnitColumns
 
     def decode(self, buffer: ByteColumn, status: ByteColumn) -> tuple[FloatColumn, ByteColumn]:
         """Values and quality of all rows.
@@ -104,17 +99,7 @@ class ReadPlan:
         values = np.full(len(self.points), np.nan)
         for column in self.columns:
             values[column.rows] = column.decoder.decode(buffer[column.positions])
-        values *= self.scale
-        values += self.offset
-        if len(self.counter_rows):
-            # A counter held as a float in kWh still is an integer of the vocabulary's unit.
-            values[self.counter_rows] = np.rint(values[self.counter_rows])
-        with np.errstate(invalid="ignore"):
-            usable = (values >= self.minimum) & (values <= self.maximum)
-        arrived = status == Quality.GOOD
-        quality = np.where(arrived & ~usable, np.uint8(Quality.BAD), status)
-        values[~(arrived & usable)] = np.nan
-        return values, quality
+        return values, self.units.finish(values, status)
 
 
 def plan_reads(profile: Profile, points: Sequence[PointAddress], memory: Memory | None = None) -> ReadPlan:
@@ -147,13 +132,7 @@ def plan_reads(profile: Profile, points: Sequence[PointAddress], memory: Memory 
         spans=tuple(spans),
         refused_rows=refused,
         columns=_columns(bindings, spans, start_of_span),
-        scale=np.array([binding.conversion.scale for binding in bindings]),
-        offset=np.array([binding.conversion.offset for binding in bindings]),
-        minimum=np.array([binding.minimum for binding in bindings], dtype=np.float64),
-        maximum=np.array([binding.maximum for binding in bindings], dtype=np.float64),
-        counter_rows=np.array(
-            [row for row, binding in enumerate(bindings) if binding.point.type is PointType.COUNTER], dtype=np.intp
-        ),
+        units=UnitColumns.of(bindings),
     )
 
 
@@ -242,7 +221,7 @@ def _decoder(binding: PointBinding) -> ColumnDecoder:
     if conversion.special:
         # Special values are stated after scaling, so such points do not share a decoder across scales.
         return ColumnDecoder(place.format, conversion)
-    bare = type(conversion)(
+    bare = Conversion(
         level_scale=conversion.level_scale,
         curve=conversion.curve,
         not_available=conversion.not_available,

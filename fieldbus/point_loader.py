@@ -57,7 +57,8 @@ _REGISTER_TYPES: Final = {
     "float32": ("f", 4),
     "float64": ("f", 8),
 }
-_VARIANT_TYPES: Final = {
+# OPC UA built-in types: kind as in numpy and bytes.
+VARIANT_TYPES: Final = {
     "boolean": ("b", 1),
     "byte": ("u", 1),
     "sbyte": ("i", 1),
@@ -122,7 +123,7 @@ class PointReader:
             size = modbus.format.size if modbus else 2
         else:
             modbus, node = None, self._node_place(point, index_range)
-            kind, size = _VARIANT_TYPES.get(node.variant, ("u", 2)) if node else ("u", 2)
+            kind, size = VARIANT_TYPES.get(node.variant, ("u", 2)) if node else ("u", 2)
         conversion = self._conversion(point, kind, size)
         minimum, maximum = self._limits(point)
         confirm = entry.get("confirm", self._name if direction is Direction.READ_WRITE else "")
@@ -253,8 +254,8 @@ class PointReader:
         variant = self._entry.get("type")
         if not isinstance(namespace, str) or not namespace:
             self._wrong("an OPC UA point needs a namespace URI, here or in [opcua]", "namespace")
-        if variant not in _VARIANT_TYPES:
-            self._wrong(f"{variant!r} is none of {', '.join(_VARIANT_TYPES)}", "type")
+        if variant not in VARIANT_TYPES:
+            self._wrong(f"{variant!r} is none of {', '.join(VARIANT_TYPES)}", "type")
         if not isinstance(node, str) or not _NODE_ID.match(node):
             self._wrong('is not "s=<text>" or "i=<number>"', "node")
             return None

@@ -79,6 +79,17 @@ class Conversion:
     raw_minimum: float | None = None
     raw_maximum: float | None = None
 
+    @property
+    def has_patterns(self) -> bool:
+        """Whether some raw values do not mean their number."""
+        return bool(self.special or self.not_available)
+
+    @property
+    def is_linear(self) -> bool:
+        """Whether scale and offset are all there is to it."""
+        curved = self.level_scale is not None or bool(self.curve)
+        return not (curved or self.has_patterns or self.raw_minimum is not None or self.raw_maximum is not None)
+
 
 @dataclass(frozen=True, slots=True)
 class ModbusPlace:

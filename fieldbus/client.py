@@ -1,0 +1,165 @@
+"""Opening devices: `Fieldbus` holds what several devices share (connections, clock, limits) and nothing outlives it.
+
+bus = Fieldbus(now=clock.now)
+device = bus.open("modbus+tcp://10.1.2.3?unit=1", "intesis-dali")
+batch = await device.read([PointAddress("level_actual", 0)])
+await bus.close()
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from datetime import datetime
+
+from domain.errors import FailedPrecondition, InvalidInput
+from fieldbus.device import Device, Limits
+from fieldbus.modbus import ModbusDevice
+from fieldbus.modbus_bus import ModbusBus
+from fieldbus.opcua import OpcUaDevice
+from fieldbus.opcua_link import OpcUaLink
+from fieldbus.profile import Profile, Protocol
+from fieldbus.profile_loader import load_profile
+from fieldbus.url import Endpoint, Scheme, parse_url
+
+
+class Fieldbus:
+    """Devices that share connections. One event loop; close it when done."""
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime],
+        require_simulator: bool = False,
+        limits: Limits | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        uniform: Callable[[], float] = random.random,
+    ) -> None:
+        """`now` gives the instants of values (domain time), `monotonic` and `uniform` time and jitter of back-offs.
+
+        With `require_simulator` every endpoint must identify itself as the simulator on each new connection, before
+        anything else is read or written: FailedPrecondition otherwise.
+        """
+        self._now = now
+        self._require_simulator = require_simulator
+        self._limits = limits or Limits()
+        self._monotonic = monotonic
+        self._uniform = uniform
+        self._buses: dict[tuple[Scheme, str, int], ModbusBus] = {}
+        self._links: dict[str, OpcUaLink] = {}
+        self._users: dict[object, int] = {}
+        self._devices: list[ModbusDevice | OpcUaDevice] = []
+        self._closed = False
+
+    def open(self, url: str, profile: str | Profile, *, limits: Limits | None = None) -> Device:
+        """A device; nothing is connected before its first use. Devices on one host and port share a connection.
+
+        Raises InvalidInput for a wrong URL or profile, NotFound for an unknown profile.
+        """
+        if self._closed:
+            raise FailedPrecondition.of("fieldbus", "was closed")
+        endpoint = parse_url(url)
+        described = load_profile(profile) if isinstance(profile, str) else profile
+        if endpoint.scheme.is_modbus != (described.protocol is Protocol.MODBUS):
+            raise InvalidInput.of(
+                "url", f"profile {described.name} is for {described.protocol.value}, the URL says {endpoint.scheme}"
+            )
+        device: ModbusDevice | OpcUaDevice
+        if endpoint.scheme.is_modbus:
+            device = self._open_modbus(endpoint, described, limits or self._limits)
+        else:
+            device = self._open_opcua(endpoint, described, limits or self._limits)
+        self._devices.append(device)
+        return device
+
+    async def close(self) -> None:
+        """Close all devices and connections."""
+        self._closed = True
+        for device in list(self._devices):
+            await device.close()
+        for link in self._links.values():
+            await link.close()
+        for bus in self._buses.values():
+            bus.close()
+        self._devices.clear()
+        self._links.clear()
+        self._buses.clear()
+
+    def _open_modbus(self, endpoint: Endpoint, profile: Profile, limits: Limits) -> ModbusDevice:
+        bus = self._buses.get(endpoint.bus)
+        if bus is None:
+            bus = self._buses[endpoint.bus] = ModbusBus(endpoint, limits, self._monotonic, self._uniform)
+        self._users[bus] = self._users.get(bus, 0) + 1
+
+        def release() -> None:
+            self._devices.remove(device)
+            if self._last_user_left(bus):
+                self._buses.pop(endpoint.bus, None)
+                bus.close()
+
+        device = ModbusDevice(
+            bus,
+            endpoint,
+            profile,
+            limits,
+            now=self._now,
+            monotonic=self._monotonic,
+            uniform=self._uniform,
+            require_simulator=self._require_simulator,
+            release=release,
+        )
+        return device
+
+    def _open_opcua(self, endpoint: Endpoint, profile: Profile, limits: Limits) -> OpcUaDevice:
+        link = self._links.get(endpoint.url)
+        if link is None:
+            link = self._links[endpoint.url] = OpcUaLink(
+                endpoint, limits, self._monotonic, self._uniform, require_simulator=self._require_simulator
+            )
+        self._users[link] = self._users.get(link, 0) + 1
+
+        async def release() -> None:
+            self._devices.remove(device)
+            if self._last_user_left(link):
+                self._links.pop(endpoint.url, None)
+                await link.close()
+
+        device = OpcUaDevice(link, endpoint, profile, limits, now=self._now, monotonic=self._monotonic, release=release)
+        return device
+
+    def _last_user_left(self, shared: object) -> bool:
+        self._users[shared] -= 1
+        if self._users[shared]:
+            return False
+        del self._users[shared]
+        return True
+
+
+class _OwnedDevice:
+    """A device that closes its Fieldbus with itself."""
+
+    def __init__(self, fieldbus: Fieldbus, device: Device) -> None:
+        self._fieldbus = fieldbus
+        self.read = device.read
+        self.write = device.write
+        self.subscribe = device.subscribe
+        self.health = device.health
+        self.identify = device.identify
+
+    async def close(self) -> None:
+        """Close the device and its connection."""
+        await self._fieldbus.close()
+
+
+def open_device(
+    url: str,
+    profile: str | Profile,
+    *,
+    now: Callable[[], datetime],
+    limits: Limits | None = None,
+    require_simulator: bool = False,
+) -> Device:
+    """One device with a connection of its own, closed with it. For many devices use `Fieldbus`."""
+    fieldbus = Fieldbus(now=now, require_simulator=require_simulator, limits=limits)
+    return _OwnedDevice(fieldbus, fieldbus.open(url, profile))
