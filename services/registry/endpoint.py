@@ -53,7 +53,7 @@ class Endpoint:
     version: int = 1
 
     def moved_to(self, target: State, *, by: str, is_person: bool, at: datetime) -> Self:
-        """The endpoint in another state. `by` is the subject of whoever moves it, `at` the real instant.
+        """The endpoint in another state. `by` is the subject of whoever moves it, `at` the domain instant.
 
         Forward one state at a time, backward always. Raises FailedPrecondition for a step that does not exist,
         NotPermitted when anything but a person would release it into control.

@@ -33,7 +33,7 @@ def add_binding(session: Session, binding: RoleBinding, created_at: datetime) ->
     session.flush()
 
 
-def remove_binding(session: Session, municipality_uid: str, uid: str, now: datetime) -> RoleBinding:
+def remove_binding(session: Session, municipality_uid: str, uid: str) -> RoleBinding:
     """Removes a binding of a municipality ("" for those of every one) and returns it.
 
     Raises NotFound, and FailedPrecondition for the last lasting administrator of everything: nobody could undo it.

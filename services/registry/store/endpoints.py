@@ -10,6 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, delete, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
+from domain.names import ResourceName
 from servicekit.columns import insert_ignore
 from services.registry.endpoint import Endpoint, Owner, State
 from services.registry.field_url import FieldUrl
@@ -45,12 +46,12 @@ def add_endpoint(session: Session, placed: Placed, created_at: datetime) -> None
         raise AlreadyExists(placed.name, f"{placed.name} or its address was taken a moment ago") from error
 
 
-def get_endpoint(session: Session, municipality_uid: str, identifier: str, *, lock: bool = False) -> Endpoint:
-    """An endpoint by id, locked until the end of the transaction where it is about to change. Raises NotFound."""
-    query = select(EndpointRow).where(EndpointRow.municipality_uid == municipality_uid, EndpointRow.id == identifier)
+def get_endpoint(session: Session, municipality_uid: str, name: ResourceName, *, lock: bool = False) -> Endpoint:
+    """An endpoint by name, locked until the end of the transaction where it is about to change. Raises NotFound."""
+    query = select(EndpointRow).where(EndpointRow.municipality_uid == municipality_uid, EndpointRow.id == name.id)
     row = session.exec(query.with_for_update() if lock else query).first()
     if row is None:
-        raise NotFound(f"endpoints/{identifier}")
+        raise NotFound(str(name))
     return _endpoint(row)
 
 

@@ -73,8 +73,8 @@ def uids_of(session: Session, ids: Collection[str]) -> dict[str, str]:
     return dict(session.exec(query).all())
 
 
-def add_union(session: Session, union: Union, created_at: datetime) -> None:
-    """Stores a new union. Raises AlreadyExists, and InvalidInput that names members that do not exist."""
+def add_union(session: Session, union: Union, created_at: datetime) -> Sequence[str]:
+    """Stores a new union and returns its members' uids. Raises AlreadyExists, and InvalidInput for unknown members."""
     if session.exec(select(UnionRow.uid).where(UnionRow.id == union.id)).first():
         raise AlreadyExists(f"unions/{union.id}")
     uids = uids_of(session, union.members)
@@ -90,6 +90,7 @@ def add_union(session: Session, union: Union, created_at: datetime) -> None:
         raise AlreadyExists(f"unions/{union.id}") from error
     session.add_all(UnionMemberRow(union_uid=union.uid, municipality_uid=uids[member]) for member in union.members)
     session.flush()
+    return [uids[member] for member in union.members]
 
 
 def list_unions(
