@@ -1,0 +1,142 @@
+"""What meters used: from stored readings to steps of quarter hours, hours, local days and months. Pure.
+
+The arithmetic of counters is domain/intervals.py; here readings become its lives, and periods its boundaries. Readings
+in doubt and gaps are left out: the counter conserves their energy, and it is reported as estimated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from enum import Enum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+
+from domain.errors import InvalidInput, OutOfLimits
+from domain.intervals import Consumption, Curve, Life, Register
+from domain.night import local_date, local_day_bounds, local_month_bounds
+from services.metering.life import RegisterLife
+from services.metering.reading import Int64, Readings, Status
+from services.metering.slot import SLOT_MS, from_ms, is_slot, to_ms
+
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+MAX_CELLS: Final = 4_000_000
+"""Meters times steps in one answer: a year of quarter hours of a hundred meters."""
+
+
+class Step(Enum):
+    """Length of the steps. The values are those of the contract."""
+
+    QUARTER_HOUR = 1
+    HOUR = 2
+    LOCAL_DAY = 3
+    LOCAL_MONTH = 4
+    TOTAL = 5
+
+
+_SHORTEST_MS: Final = {
+    Step.QUARTER_HOUR: SLOT_MS,
+    Step.HOUR: HOUR_MS,
+    Step.LOCAL_DAY: DAY_MS,
+    Step.LOCAL_MONTH: DAY_MS,
+    Step.TOTAL: DAY_MS,
+}
+"""Readings as far apart as this still answer a step in time; a day is the most for any."""
+
+
+def boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) -> Int64:
+    """Boundaries of the steps between two instants, Unix ms: n + 1 of them for n steps.
+
+    Local days and months that the period cuts are cut. Hours are those of the local clock, which in every zone of whole
+    hours are the UTC ones. Raises InvalidInput for a period that is empty or off the quarter hours.
+    """
+    first, last = to_ms(start), to_ms(end)
+    for field, instant in (("start_time", first), ("end_time", last)):
+        if not is_slot(instant):
+            raise InvalidInput.of(field, "the begin of a quarter hour is needed")
+    if last <= first:
+        raise InvalidInput.of("end_time", "it does not lie after start_time")
+    if step is Step.TOTAL:
+        inner = np.empty(0, np.int64)
+    elif step in (Step.QUARTER_HOUR, Step.HOUR):
+        length = _SHORTEST_MS[step]
+        if (last - first) // length > MAX_CELLS:
+            raise OutOfLimits.of("end_time", f"the period has more than {MAX_CELLS} steps")
+        inner = np.arange(first // length * length + length, last, length, dtype=np.int64)
+    else:
+        inner = np.fromiter(_local_boundaries(start, end, step, tz), dtype=np.int64)
+        inner = inner[(inner > first) & (inner < last)]
+    return np.concatenate(([first], inner, [last])).astype(np.int64)
+
+
+def _local_boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) -> list[int]:
+    begins: list[int] = []
+    day, last = local_date(start, tz), local_date(end, tz)
+    while day <= last:
+        if step is Step.LOCAL_DAY:
+            begins.append(to_ms(local_day_bounds(day, tz)[0]))
+            day += timedelta(days=1)
+        else:
+            begin, following = local_month_bounds(day.year, day.month, tz)
+            begins.append(to_ms(begin))
+            day = local_date(following, tz)
+    return begins
+
+
+def usable(readings: Readings) -> Readings:
+    """The readings that consumption may rest on: measured, or read by hand."""
+    mask = (readings.status == Status.MEASURED) | (readings.status == Status.HAND)
+    return readings.take(mask)
+
+
+def reading_interval_ms(slot_ms: Int64, step: Step, *, is_polled: bool) -> int:
+    """How far apart timely readings of a meter are.
+
+    A polled meter is read every quarter hour. Any other has the interval at which its readings mostly come, as far as
+    that answers the step that is asked for: hourly values tell an hour, and nothing about its quarters.
+    """
+    if is_polled or len(slot_ms) < 3:
+        return SLOT_MS
+    lengths, counts = np.unique(np.diff(slot_ms), return_counts=True)
+    usual = int(lengths[int(np.argmax(counts))])
+    return max(SLOT_MS, min(usual, _SHORTEST_MS[step]))
+
+
+def consumption(
+    lives: Sequence[RegisterLife], readings: Readings, bounds_ms: Int64, step: Step, *, is_polled: bool
+) -> Consumption:
+    """Consumption of one meter between boundaries.
+
+    readings: current revisions, in order of register and slot, with the nearest ones on both sides of the boundaries.
+    """
+    good = usable(readings)
+    interval = reading_interval_ms(np.sort(good.slot_ms), step, is_polled=is_polled)
+    return Curve([_life(life, good) for life in lives], reading_interval_ms=interval).consumption(bounds_ms)
+
+
+def _life(life: RegisterLife, good: Readings) -> Life:
+    mine = (good.register == life.key) & (good.slot_ms >= life.begin_ms) & (good.slot_ms < life.end_ms)
+    slots, counters = good.slot_ms[mine], good.value[mine]
+    # Whatever steps back among readings that passed validation passed the rollover. Where nothing does, the register is
+    # described without one: intervals then takes the way of plain vector arithmetic.
+    rolls = bool((np.diff(counters) < 0).any()) or life.is_final_known or life.is_first_known
+    if life.rollover and rolls:
+        below = counters < life.rollover
+        slots, counters = slots[below], counters[below]
+    return Life(
+        slots,
+        counters,
+        Register(rollover=life.rollover if rolls else 0, noise=0),
+        installed_at_ms=life.installed_ms if life.is_first_known else None,
+        first_reading=life.first_reading if life.is_first_known else None,
+        removed_at_ms=life.removed_ms if life.is_final_known else None,
+        final_reading=life.final_reading if life.is_final_known else None,
+    )
+
+
+def step_text(start_ms: int, tz: ZoneInfo) -> str:
+    """Begin of a step on the municipality's clock, for messages."""
+    return from_ms(start_ms).astimezone(tz).isoformat(timespec="minutes")

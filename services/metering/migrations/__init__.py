@@ -1,0 +1,1 @@
+"""Migrations of metering's schema, run by servicekit.migrations."""

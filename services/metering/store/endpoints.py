@@ -1,0 +1,35 @@
+"""Rows of the copy of the registry's endpoints. When they are refreshed: services/metering/endpoints.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlmodel import Session, col, delete, select
+
+from services.metering.store.tables import EndpointRow
+
+
+def put(session: Session, rows: Sequence[EndpointRow]) -> None:
+    """Stores endpoints, replacing those of the same uid."""
+    for row in rows:
+        session.merge(row)
+    session.flush()
+
+
+def replace_all(session: Session, rows: Sequence[EndpointRow]) -> None:
+    """Stores endpoints as all that there are."""
+    session.execute(delete(EndpointRow).where(col(EndpointRow.uid).not_in([row.uid for row in rows])))
+    put(session, rows)
+
+
+def find(session: Session, municipality_uid: str, endpoint_id: str) -> EndpointRow | None:
+    """The endpoint of this name."""
+    statement = select(EndpointRow).where(
+        col(EndpointRow.municipality_uid) == municipality_uid, col(EndpointRow.endpoint_id) == endpoint_id
+    )
+    return session.exec(statement).first()
+
+
+def all_rows(session: Session) -> list[EndpointRow]:
+    """Every endpoint."""
+    return list(session.exec(select(EndpointRow)))

@@ -1,0 +1,176 @@
+"""Storing readings: each once, none overwritten.
+
+The rules of a key (register, slot): what is there with the same value changes nothing; a gap says nothing new about a
+slot that has a reading; a value for a slot that was flagged as a gap becomes the next revision; any other value is in
+conflict, and refused. A reading's status and instant of observation are not part of this: the first one stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Final
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel import Session
+
+from domain.errors import Unavailable
+from services.metering.reading import Int64, Mask, Readings, current
+from services.metering.slot import SLOT_MS
+from services.metering.store import feed
+from services.metering.store.bulk import fetch_columns, insert_new, is_postgresql, key_set
+from services.metering.store.readings import any_stored, fetch
+
+_DENSE: Final = 4
+"""A span is read as a whole where at least one in so many of its slots is asked for."""
+_ATTEMPTS: Final = 4
+_SLOT_RANGE: Final = 2**42
+"""More than any instant in Unix ms until the year 2109: register and slot then fit one int64 for comparing."""
+
+
+class Outcome(IntEnum):
+    """What became of a reading."""
+
+    STORED = 0
+    UNCHANGED = 1
+    CONFLICT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """Outcome of each reading that was given, in its order; the batch, 0 if nothing was stored."""
+
+    outcome: Int64
+    batch_id: int
+
+    def count(self, outcome: Outcome) -> int:
+        """How many came out so."""
+        return int(np.count_nonzero(self.outcome == outcome))
+
+
+def write(
+    session: Session, ordered: Readings, source: feed.Source, *, polled: bool = False, dry_run: bool = False
+) -> Written:
+    """Stores readings, in order of register and slot, each key once. `dry_run` only says what would become of them.
+
+    `polled` moves each register's mark of what polling has dealt with. The months need their partitions beforehand.
+    """
+    if not len(ordered):
+        return Written(np.empty(0, np.int64), 0)
+    batch_id = 0
+    for _ in range(_ATTEMPTS):
+        outcome, revision = _judge(session, ordered)
+        fresh = outcome == Outcome.STORED
+        if dry_run:
+            return Written(outcome, 0)
+        if not fresh.any():
+            break
+        new = ordered.take(fresh) if not fresh.all() else ordered
+        new.revision = revision[fresh]
+        if not batch_id:
+            slots = new.slot_ms
+            batch_id = feed.open_batch(session, source, int(slots.min()), int(slots.max()), len(new))
+        if insert_new(session, new, batch_id):
+            break
+    else:
+        raise Unavailable("other transactions store the same readings over and over", 0.5)
+    if batch_id and not fresh.any():
+        # Somebody else was quicker with all of them.
+        session.connection().execute(text("DELETE FROM reading_batch WHERE id = :id"), {"id": batch_id})
+        batch_id = 0
+    _move_heads(session, ordered.take(outcome != Outcome.CONFLICT), polled)
+    if batch_id:
+        feed.publish(session, batch_id)
+    return Written(outcome, batch_id)
+
+
+def _judge(session: Session, ordered: Readings) -> tuple[Int64, Int64]:
+    """Outcome, and the revision that a stored one gets."""
+    count = len(ordered)
+    outcome, revision = np.full(count, Outcome.STORED, np.int64), np.zeros(count, np.int64)
+    keys = np.unique(ordered.register).tolist()
+    if not any_stored(session, keys, int(ordered.slot_ms.min()), int(ordered.slot_ms.max())):
+        return outcome, revision
+    stored = _stored_at(session, ordered, keys)
+    known, place = _match(ordered, stored)
+    rows = np.flatnonzero(known)
+    if not len(rows):
+        return outcome, revision
+    there = stored.take(place[rows])
+    new_gap, old_gap = ordered.is_gap[rows], there.is_gap
+    supersedes = old_gap & ~new_gap
+    conflicts = ~new_gap & ~old_gap & (ordered.value[rows] != there.value)
+    outcome[rows] = np.where(supersedes, Outcome.STORED, np.where(conflicts, Outcome.CONFLICT, Outcome.UNCHANGED))
+    revision[rows] = there.revision + 1
+    return outcome, revision
+
+
+def _match(ordered: Readings, stored: Readings) -> tuple[Mask, Int64]:
+    """For each reading whether its key is stored, and where in `stored`."""
+    if not len(stored):
+        return np.zeros(len(ordered), np.bool_), np.zeros(len(ordered), np.int64)
+    registers = np.unique(stored.register)
+    number = np.minimum(np.searchsorted(registers, ordered.register), len(registers) - 1)
+    wanted = number * _SLOT_RANGE + ordered.slot_ms
+    there = np.searchsorted(registers, stored.register) * _SLOT_RANGE + stored.slot_ms
+    place = np.minimum(np.searchsorted(there, wanted), len(there) - 1).astype(np.int64)
+    known: Mask = (registers[number] == ordered.register) & (there[place] == wanted)
+    return known, place
+
+
+def _stored_at(session: Session, ordered: Readings, keys: list[int]) -> Readings:
+    """Current revisions at the keys of the given readings (and more, where a whole span is cheaper)."""
+    first, last = int(ordered.slot_ms.min()), int(ordered.slot_ms.max())
+    span = ((last - first) // SLOT_MS + 1) * len(keys)
+    if len(ordered) * _DENSE >= span:
+        return fetch(session, keys, first, last + 1)
+    if is_postgresql(session):
+        registers, slots = ordered.register.tolist(), ordered.slot_ms.tolist()
+        wanted = f"unnest('{{{_joined(registers)}}}'::bigint[], '{{{_joined(slots)}}}'::bigint[])"
+        where = f"{wanted} AS k(life_key, slot_ms) JOIN reading r ON r.life_key = k.life_key AND r.slot_ms = k.slot_ms"
+        # The span in plain numbers lets the planner leave out the months that cannot hold any of them.
+        return current(fetch_columns(session, f"{where} AND r.slot_ms >= ? AND r.slot_ms <= ?", (first, last)))
+    slots_set = key_set(session, np.unique(ordered.slot_ms).tolist())
+    where = f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms IN {slots_set}"
+    return current(fetch_columns(session, where, ()))
+
+
+def _joined(numbers: list[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+_HEADS: Final = """
+INSERT INTO register_head (life_key, latest_slot_ms, latest_value, polled_slot_ms)
+VALUES (:life_key, :latest_slot_ms, :latest_value, :polled_slot_ms)
+ON CONFLICT (life_key) DO UPDATE SET
+  latest_value = CASE WHEN excluded.latest_slot_ms > register_head.latest_slot_ms
+                      THEN excluded.latest_value ELSE register_head.latest_value END,
+  latest_slot_ms = CASE WHEN excluded.latest_slot_ms > register_head.latest_slot_ms
+                        THEN excluded.latest_slot_ms ELSE register_head.latest_slot_ms END,
+  polled_slot_ms = CASE WHEN excluded.polled_slot_ms > register_head.polled_slot_ms
+                        THEN excluded.polled_slot_ms ELSE register_head.polled_slot_ms END
+"""
+
+
+def _move_heads(session: Session, ordered: Readings, polled: bool) -> None:
+    if not len(ordered):
+        return
+    register, gap = ordered.register, ordered.is_gap
+    ends = np.flatnonzero(np.r_[register[1:] != register[:-1], True])
+    # Place of the last reading up to here that is no gap, and belongs to the register if it is not before its start.
+    last_value = np.maximum.accumulate(np.where(gap, -1, np.arange(len(register))))
+    rows = []
+    start = 0
+    for end in ends.tolist():
+        valued = int(last_value[end])
+        rows.append(
+            {
+                "life_key": int(register[end]),
+                "latest_slot_ms": int(ordered.slot_ms[valued]) if valued >= start else 0,
+                "latest_value": int(ordered.value[valued]) if valued >= start else 0,
+                "polled_slot_ms": int(ordered.slot_ms[end]) if polled else 0,
+            }
+        )
+        start = end + 1
+    session.connection().execute(text(_HEADS), rows)

@@ -1,0 +1,181 @@
+"""Register lives in the database, and the exchange of a register."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel import Session, col, select
+
+from domain.names import new_uid
+from services.metering.life import Exchange, Origin, RegisterLife, split
+from services.metering.meter import Unit
+from services.metering.reading import Status
+from services.metering.slot import SLOT_MS
+from services.metering.store import feed
+from services.metering.store.ingest import write
+from services.metering.store.readings import fetch, nearest_usable
+from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
+from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
+
+
+def life_of(row: RegisterLifeRow) -> RegisterLife:
+    """The life in a row."""
+    if row.key is None:
+        raise AssertionError("the database numbers lives")
+    return RegisterLife(
+        key=row.key,
+        uid=row.uid,
+        meter_uid=row.meter_uid,
+        serial_number=row.serial_number,
+        installed_ms=row.installed_ms,
+        removed_ms=row.removed_ms,
+        first_reading=row.first_reading,
+        final_reading=row.final_reading,
+        origin=Origin(row.origin),
+        ended_by=Origin(row.ended_by) if row.ended_by else None,
+        rollover=row.rollover,
+        transformer_ratio=row.transformer_ratio,
+    )
+
+
+def first_life(meter: MeterRow) -> RegisterLifeRow:
+    """The life that a new meter begins with: since when its register hangs there, nobody has said."""
+    return RegisterLifeRow(
+        uid=new_uid(),
+        meter_uid=meter.uid,
+        serial_number=meter.serial_number,
+        first_reading=0,
+        final_reading=0,
+        origin=Origin.CREATED.value,
+        ended_by="",
+        rollover=meter.rollover,
+        transformer_ratio=meter.transformer_ratio,
+    )
+
+
+def lives_of(session: Session, meter_uids: Iterable[str]) -> dict[str, list[RegisterLife]]:
+    """Lives of meters, oldest first, by the uid of the meter."""
+    uids = list(meter_uids)
+    lives: dict[str, list[RegisterLife]] = {uid: [] for uid in uids}
+    for start in range(0, len(uids), 500):
+        statement = select(RegisterLifeRow).where(col(RegisterLifeRow.meter_uid).in_(uids[start : start + 500]))
+        for row in session.exec(statement):
+            lives[row.meter_uid].append(life_of(row))
+    for found in lives.values():
+        found.sort(key=lambda life: (life.begin_ms, life.key))
+    return lives
+
+
+def keys_of_uids(session: Session, uids: Iterable[str]) -> dict[str, int]:
+    """Keys of lives by their uid; what does not exist is left out."""
+    wanted = list(uids)
+    keys: dict[str, int] = {}
+    for start in range(0, len(wanted), 500):
+        statement = select(RegisterLifeRow.uid, RegisterLifeRow.key).where(
+            col(RegisterLifeRow.uid).in_(wanted[start : start + 500])
+        )
+        keys.update({uid: key for uid, key in session.exec(statement) if key is not None})
+    return keys
+
+
+def heads_of(session: Session, keys: Sequence[int]) -> dict[int, RegisterHeadRow]:
+    """The newest of each register; registers without any reading are left out."""
+    heads: dict[int, RegisterHeadRow] = {}
+    for start in range(0, len(keys), 500):
+        statement = select(RegisterHeadRow).where(col(RegisterHeadRow.life_key).in_(keys[start : start + 500]))
+        heads.update({row.life_key: row for row in session.exec(statement)})
+    return heads
+
+
+def rules_of(meter: MeterRow, life: RegisterLife) -> RegisterRules:
+    """What is known of a register. A load in W says nothing about litres."""
+    load_w = meter.connected_load_w if meter.unit == Unit.WH else 0
+    return RegisterRules(life.rollover, load_w, life.transformer_ratio)
+
+
+def state_before(session: Session, life: RegisterLife, at_ms: int) -> RegisterState:
+    """What a reading at an instant is judged against: the last usable reading before it, or the register's first."""
+    slot = nearest_usable(session, life, at_ms, before=True)
+    if slot is not None:
+        found = fetch(session, [life.key], slot, slot + 1)
+        if len(found):
+            return RegisterState(Point(slot, int(found.value[0])))
+    if life.is_first_known and life.begin_ms < at_ms:
+        return RegisterState(Point(life.begin_ms, life.first_reading))
+    return RegisterState()
+
+
+def exchange(
+    session: Session, meter: MeterRow, lives: Sequence[RegisterLife], what: Exchange, source: feed.Source
+) -> tuple[RegisterLife, RegisterLife]:
+    """Ends the life that an exchange falls into and begins the next one. Returns both. Raises as `life.split` does.
+
+    What was stored for the old register after that instant was read from the new one (an exchange is often entered
+    late): it is stored once more, for the new register, and judged anew. The old copies stay and are no longer looked
+    at.
+    """
+    ended, begun = split(lives, what, new_uid())
+    old = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == ended.key)).one()
+    old.removed_ms, old.final_reading, old.ended_by = ended.removed_ms, ended.final_reading, what.origin.value
+    row = RegisterLifeRow(
+        uid=begun.uid,
+        meter_uid=meter.uid,
+        serial_number=begun.serial_number,
+        installed_ms=begun.installed_ms,
+        removed_ms=begun.removed_ms,
+        first_reading=begun.first_reading,
+        final_reading=begun.final_reading,
+        origin=begun.origin.value,
+        ended_by=begun.ended_by.value if begun.ended_by else "",
+        rollover=begun.rollover,
+        transformer_ratio=begun.transformer_ratio,
+    )
+    session.add(old)
+    session.add(row)
+    session.flush()
+    begun = life_of(row)
+    _move_readings(session, meter, ended, begun, source)
+    return ended, begun
+
+
+def _move_readings(
+    session: Session, meter: MeterRow, ended: RegisterLife, begun: RegisterLife, source: feed.Source
+) -> None:
+    moved = fetch(session, [ended.key], begun.begin_ms, begun.end_ms)
+    heads = heads_of(session, [ended.key])
+    polled_ms = heads[ended.key].polled_slot_ms if ended.key in heads else 0
+    if len(moved):
+        moved.register = np.full(len(moved), begun.key, np.int64)
+        # Doubt was cast by comparing with the old register.
+        moved.status = np.where(moved.status == Status.DOUBTFUL, Status.MEASURED, moved.status)
+        # A reading at the very instant of the exchange is judged too: hence one slot before it.
+        start = RegisterState(Point(begun.begin_ms - SLOT_MS, begun.first_reading))
+        moved.status = judge_all(moved, {begun.key: start}, {begun.key: rules_of(meter, begun)})
+        write(session, moved, source)
+    _set_head(session, ended)
+    if polled_ms >= begun.begin_ms:
+        _set_polled(session, begun.key, polled_ms)
+
+
+def _set_head(session: Session, life: RegisterLife) -> None:
+    """The newest reading of a life that has just ended."""
+    head = session.get(RegisterHeadRow, life.key)
+    if head is None or head.latest_slot_ms < life.end_ms:
+        return
+    statement = text(
+        "SELECT slot_ms, value FROM reading WHERE life_key = :key AND slot_ms < :end"
+        f" AND status <> {int(Status.GAP)} ORDER BY slot_ms DESC, revision DESC LIMIT 1"
+    )
+    newest = session.connection().execute(statement, {"key": life.key, "end": life.end_ms}).first()
+    head.latest_slot_ms, head.latest_value = (0, 0) if newest is None else (int(newest[0]), int(newest[1]))
+    session.add(head)
+
+
+def _set_polled(session: Session, key: int, polled_ms: int) -> None:
+    head = session.get(RegisterHeadRow, key) or RegisterHeadRow(
+        life_key=key, latest_slot_ms=0, latest_value=0, polled_slot_ms=0
+    )
+    head.polled_slot_ms = polled_ms
+    session.add(head)

@@ -1,0 +1,138 @@
+"""Rows of meters: creating, finding, changing, deleting. Among the living, names and serial numbers are unique."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement
+from sqlmodel import Session, col, select
+
+from domain.errors import AlreadyExists, FailedPrecondition, NotFound
+from services.metering.life import RegisterLife
+from services.metering.store.lives import first_life, heads_of, lives_of
+from services.metering.store.tables import MeterRow, RegisterHeadRow
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMeter:
+    """A meter with its lives, oldest first, and the newest of its registers by their key."""
+
+    row: MeterRow
+    lives: list[RegisterLife]
+    heads: dict[int, RegisterHeadRow]
+
+    @property
+    def latest(self) -> RegisterHeadRow | None:
+        """The newest reading, of the newest life that has one."""
+        for life in reversed(self.lives):
+            head = self.heads.get(life.key)
+            if head is not None and head.latest_slot_ms:
+                return head
+        return None
+
+    @property
+    def living(self) -> RegisterLife | None:
+        """The register that counts now."""
+        return next((life for life in self.lives if life.removed_ms is None), None)
+
+
+def _alive() -> ColumnElement[bool]:
+    return col(MeterRow.deleted_at).is_(None)
+
+
+def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
+    """Adds a meter with its first life. Raises AlreadyExists for the name, FailedPrecondition for the serial number."""
+    if find_row(session, row.municipality_uid, row.meter_id) is not None:
+        raise AlreadyExists(resource)
+    check_serial_number(session, row.municipality_uid, row.serial_number, row.uid)
+    session.add(row)
+    session.flush()
+    session.add(first_life(row))
+    session.flush()
+    return whole(session, [row])[0]
+
+
+def check_serial_number(session: Session, municipality_uid: str, serial_number: str, own_uid: str) -> None:
+    """Raises FailedPrecondition if another living meter of the municipality claims the serial number."""
+    if not serial_number:
+        return
+    statement = select(MeterRow).where(
+        col(MeterRow.municipality_uid) == municipality_uid,
+        col(MeterRow.serial_number) == serial_number,
+        col(MeterRow.uid) != own_uid,
+        _alive(),
+    )
+    other = session.exec(statement).first()
+    if other is not None:
+        raise FailedPrecondition.of(
+            "meter.serial_number", f"{serial_number!r} is the serial number of meter {other.meter_id}: one is wrong"
+        )
+
+
+def find_row(session: Session, municipality_uid: str, meter_id: str) -> MeterRow | None:
+    """The row of a living meter."""
+    statement = select(MeterRow).where(
+        col(MeterRow.municipality_uid) == municipality_uid, col(MeterRow.meter_id) == meter_id, _alive()
+    )
+    return session.exec(statement).first()
+
+
+def get_row(session: Session, municipality_uid: str, meter_id: str, resource: str) -> MeterRow:
+    """The row of a living meter. Raises NotFound."""
+    row = find_row(session, municipality_uid, meter_id)
+    if row is None:
+        raise NotFound(resource)
+    return row
+
+
+def rows_by_id(session: Session, municipality_uid: str, meter_ids: Sequence[str]) -> dict[str, MeterRow]:
+    """Rows of living meters by their id; what does not exist is left out."""
+    found: dict[str, MeterRow] = {}
+    for start in range(0, len(meter_ids), 500):
+        statement = select(MeterRow).where(
+            col(MeterRow.municipality_uid) == municipality_uid,
+            col(MeterRow.meter_id).in_(meter_ids[start : start + 500]),
+            _alive(),
+        )
+        found.update({row.meter_id: row for row in session.exec(statement)})
+    return found
+
+
+def list_rows(
+    session: Session, municipality_uid: str, after_id: str, limit: int, cabinet_id: str = ""
+) -> list[MeterRow]:
+    """Living meters in the order of their ids, those after `after_id`."""
+    statement = select(MeterRow).where(
+        col(MeterRow.municipality_uid) == municipality_uid, col(MeterRow.meter_id) > after_id, _alive()
+    )
+    if cabinet_id:
+        statement = statement.where(col(MeterRow.cabinet_id) == cabinet_id)
+    return list(session.exec(statement.order_by(col(MeterRow.meter_id)).limit(limit)))
+
+
+def all_rows(session: Session, municipality_uids: Sequence[str] | None = None) -> list[MeterRow]:
+    """Living meters, of the given municipalities or of all."""
+    statement = select(MeterRow).where(_alive())
+    if municipality_uids is not None:
+        statement = statement.where(col(MeterRow.municipality_uid).in_(list(municipality_uids)))
+    return list(session.exec(statement.order_by(col(MeterRow.municipality_uid), col(MeterRow.meter_id))))
+
+
+def whole(session: Session, rows: Sequence[MeterRow]) -> list[StoredMeter]:
+    """Meters with their lives and heads."""
+    lives = lives_of(session, [row.uid for row in rows])
+    heads = heads_of(session, [life.key for found in lives.values() for life in found])
+    return [
+        StoredMeter(row, lives[row.uid], {life.key: heads[life.key] for life in lives[row.uid] if life.key in heads})
+        for row in rows
+    ]
+
+
+def delete(session: Session, row: MeterRow, at: datetime) -> None:
+    """Takes a meter's name away. Its lives and readings stay."""
+    row.deleted_at = at
+    row.revision += 1
+    session.add(row)
+    session.flush()

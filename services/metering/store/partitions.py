@@ -1,0 +1,89 @@
+"""Partitions of the readings by month of UTC, on PostgreSQL. Made ahead by a loop, and on demand before an import.
+
+SQLite has none: there the functions do nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from servicekit.database import Database
+from services.metering.slot import from_ms, to_ms
+from services.metering.store.bulk import is_postgresql
+
+MONTHS_AHEAD: Final = 3
+_LOCK: Final = 0x6C62_6D65_7465_7231  # any number, the same in every replica
+
+Month = tuple[int, int]
+
+
+def months_between(first_ms: int, last_ms: int) -> list[Month]:
+    """Months of UTC from that of one instant to that of another."""
+    first, last = from_ms(first_ms), from_ms(last_ms)
+    numbers = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
+    return [(number // 12, number % 12 + 1) for number in numbers]
+
+
+def months_ahead(now_ms: int) -> list[Month]:
+    """This month and those that the service makes ready for."""
+    now = from_ms(now_ms)
+    numbers = range(now.year * 12 + now.month - 1, now.year * 12 + now.month + MONTHS_AHEAD)
+    return [(number // 12, number % 12 + 1) for number in numbers]
+
+
+class Partitions:
+    """Knows which months have a partition, and makes those that are missing, each in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: set[Month] = set()
+
+    async def ensure(self, months: Iterable[Month]) -> None:
+        """Makes the partitions of these months. Raises Unavailable while the database is away."""
+        if self._database.dialect != "postgresql":
+            return
+        missing = set(months) - self._known
+        if not missing:
+            return
+        made = await self._database.run(lambda session: ensure_partitions(session, missing))
+        self._known |= made
+
+
+def ensure_partitions(session: Session, months: Iterable[Month]) -> set[Month]:
+    """Makes what is missing. Returns all months that have a partition now."""
+    if not is_postgresql(session):
+        return set()
+    connection = session.connection()
+    # Replicas that start together take turns: CREATE TABLE IF NOT EXISTS alone does not serialise two creators.
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    existing = _existing(session)
+    for month in sorted(set(months) - existing):
+        name, (start, end) = partition_name(month), _bounds(month)
+        # Attaching a table takes a weaker lock than creating it as a partition: readers and writers go on.
+        connection.execute(text(f"CREATE TABLE {name} (LIKE reading INCLUDING ALL)"))
+        connection.execute(text(f"ALTER TABLE reading ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})"))
+        existing.add(month)
+    return existing
+
+
+def _existing(session: Session) -> set[Month]:
+    statement = "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'reading'::regclass"
+    rows = session.connection().execute(text(statement))
+    return {(int(name[9:13]), int(name[14:16])) for (name,) in rows}
+
+
+def partition_name(month: Month) -> str:
+    """Table of a month: reading_y2026m03."""
+    return f"reading_y{month[0]:04d}m{month[1]:02d}"
+
+
+def _bounds(month: Month) -> tuple[int, int]:
+    year, number = month
+    start = datetime(year, number, 1, tzinfo=UTC)
+    end = datetime(year + number // 12, number % 12 + 1, 1, tzinfo=UTC)
+    return to_ms(start), to_ms(end)

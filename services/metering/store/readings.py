@@ -1,0 +1,151 @@
+"""Queries for stored readings: current revisions of registers over a span, and what lies next to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel import Session
+
+from services.metering.life import RegisterLife
+from services.metering.reading import Readings, Status, current
+from services.metering.slot import SLOT_MS
+from services.metering.store.bulk import fetch_columns, key_set
+
+_LONGEST_WINDOW_MS: Final = 366 * 24 * 3_600_000
+
+
+def fetch(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> Readings:
+    """Current revisions of registers with start <= slot < end, in order of register and slot."""
+    if not keys or end_ms <= start_ms:
+        return Readings.none()
+    return current(fetch_columns(session, span_condition(session, keys), (start_ms, end_ms)))
+
+
+def span_condition(session: Session, keys: Sequence[int]) -> str:
+    """The condition of `fetch`, for `bulk.fetch_columns`: registers, and start and end as parameters."""
+    return f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms >= ? AND r.slot_ms < ?"
+
+
+def fetch_lives(session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int) -> Readings:
+    """The same, of lives, without what was stored for a register after it had been exchanged (recorded late)."""
+    begins = np.array([life.begin_ms for life in lives], np.int64)
+    ends = np.array([life.end_ms for life in lives], np.int64)
+    keys = np.array([life.key for life in lives], np.int64)
+    alive = (begins < end_ms) & (ends > start_ms)
+    found = fetch(session, keys[alive].tolist(), start_ms, end_ms)
+    if not len(found):
+        return found
+    order = np.argsort(keys)
+    place = order[np.searchsorted(keys[order], found.register)]
+    within = (found.slot_ms >= begins[place]) & (found.slot_ms < ends[place])
+    return found if bool(within.all()) else found.take(within)
+
+
+def fetch_batch(session: Session, keys: Sequence[int], batch_id: int, start_ms: int, end_ms: int) -> Readings:
+    """Readings of registers that were stored with one batch, start <= slot < end, every revision."""
+    registers = key_set(session, keys)
+    where = f"reading r WHERE r.life_key IN {registers} AND r.slot_ms >= ? AND r.slot_ms < ? AND r.batch_id = ?"
+    return fetch_columns(session, where, (start_ms, end_ms, batch_id))
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a list in order of slot and register goes on: after this reading."""
+
+    slot_ms: int
+    register: int
+
+
+def windows(
+    session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int, size: int, after: Cursor | None = None
+) -> Iterator[Readings]:
+    """Current readings in order of slot and register, in pieces of about `size`.
+
+    The table lies in order of register and slot, so a whole period cannot be had in order of slot without sorting it.
+    Here it is walked in windows of time that hold about one piece each; empty ones grow.
+    """
+    per_slot = max(1, len(lives))
+    width = max(1, size // per_slot) * SLOT_MS
+    begin = start_ms if after is None else max(start_ms, after.slot_ms)
+    while begin < end_ms and lives:
+        end = min(end_ms, begin + width)
+        found = by_slot(fetch_lives(session, lives, begin, end))
+        if after is not None:
+            found = found.take(
+                (found.slot_ms > after.slot_ms) | ((found.slot_ms == after.slot_ms) & (found.register > after.register))
+            )
+        begin = end
+        if len(found):
+            yield found
+        if len(found) < size // 4:
+            width = min(width * 2, _LONGEST_WINDOW_MS)
+        elif len(found) > size * 2:
+            width = max(SLOT_MS, width // 2)
+
+
+def by_slot(readings: Readings) -> Readings:
+    """In order of slot and register."""
+    return readings.take(np.lexsort((readings.register, readings.slot_ms)))
+
+
+def page(
+    session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int, size: int, after: Cursor | None
+) -> tuple[Readings, Cursor | None]:
+    """One page in order of slot and register, and where the next one begins (None on the last)."""
+    parts: list[Readings] = []
+    count = 0
+    for found in windows(session, lives, start_ms, end_ms, size + 1, after):
+        parts.append(found)
+        count += len(found)
+        if count > size:
+            break
+    whole = Readings.concatenate(parts)
+    if len(whole) <= size:
+        return whole, None
+    taken = whole.take(slice(0, size))
+    return taken, Cursor(int(taken.slot_ms[-1]), int(taken.register[-1]))
+
+
+def nearest_usable(session: Session, life: RegisterLife, at_ms: int, *, before: bool) -> int | None:
+    """Slot of the nearest measured or hand reading of a life before (or after) an instant, that instant excluded."""
+    comparison, order, bound = ("<", "DESC", life.begin_ms) if before else (">", "ASC", life.end_ms)
+    inside = "slot_ms >= :bound" if before else "slot_ms < :bound"
+    statement = text(
+        f"SELECT slot_ms FROM reading WHERE life_key = :key AND slot_ms {comparison} :at AND {inside}"
+        f" AND status IN ({int(Status.MEASURED)}, {int(Status.HAND)}) ORDER BY slot_ms {order} LIMIT 1"
+    )
+    found = session.connection().execute(statement, {"key": life.key, "at": at_ms, "bound": bound}).scalar()
+    return None if found is None else int(found)
+
+
+def with_neighbours(session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int) -> Readings:
+    """Current readings of one meter's lives with start <= slot <= end, and the nearest usable one on each side.
+
+    A side is looked at only where no usable reading stands on the bound itself: then what lies beyond tells nothing.
+    """
+    parts = [fetch_lives(session, lives, start_ms, end_ms + 1)]
+    usable = parts[0].take((parts[0].status == Status.MEASURED) | (parts[0].status == Status.HAND))
+    for before, at_ms in ((True, start_ms), (False, end_ms)):
+        if bool((usable.slot_ms == at_ms).any()):
+            continue
+        found = [
+            (slot, life) for life in lives if (slot := nearest_usable(session, life, at_ms, before=before)) is not None
+        ]
+        if found:
+            slot, life = max(found, key=lambda pair: pair[0] if before else -pair[0])
+            parts.append(fetch(session, [life.key], slot, slot + 1))
+    whole = Readings.concatenate(parts)
+    return whole.take(np.lexsort((whole.slot_ms, whole.register)))
+
+
+def any_stored(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> bool:
+    """True if any reading of these registers lies in start <= slot <= end. One probe of the primary key each."""
+    statement = text(
+        f"SELECT 1 FROM reading r WHERE r.life_key IN {key_set(session, keys)}"
+        " AND r.slot_ms >= :start AND r.slot_ms <= :end LIMIT 1"
+    )
+    return session.connection().execute(statement, {"start": start_ms, "end": end_ms}).first() is not None

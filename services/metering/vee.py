@@ -1,0 +1,211 @@
+"""Validation of counters: digits, negative step, spike against connected load, reset. Pure; nothing is stored here.
+
+Estimation and editing are not here. A check never changes a value: it says MEASURED or DOUBTFUL, and for a register
+that was reset it says so once the next reading confirms it (one wrong answer of a device is not a reset).
+
+The rules, in the order in which a reading meets them; "good" is the last reading that passed:
+- digits: a counter at or above the rollover is doubtful;
+- rollover: a drop that is a plausible step across the rollover is measured;
+- noise: a small step back (one count; what a meter that saves every five minutes may lose) is doubtful;
+- drop: any other step back is doubtful, and a suspected reset or exchange;
+- reset: a second reading that goes on from the dropped one confirms it;
+- spike: a step above what the connected load can draw is doubtful.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from services.metering.reading import Int64, Readings, Status
+
+NOISE: Final = 100
+"""A step back of one count of 0.1 kWh (or 100 l) is noise; times the transformer ratio."""
+LOAD_MARGIN_PERCENT: Final = 150
+"""Connected load is what is written on the plates; inrush, replaced lamps and clock error may exceed it."""
+LATENESS_MS: Final = 900_000
+"""A slot may be read late and the one before early: the energy of one slot more is no spike."""
+SAVING_INTERVAL_S: Final = 300
+"""Some meters store their energy every five minutes and step back by that much after a power loss (Janitza UMG 96)."""
+ASSUMED_LOAD_W: Final = 100_000
+"""Where the load is unknown: only to tell a counter that restarted at zero from one that came with a value."""
+
+
+class Finding(StrEnum):
+    """What a check found."""
+
+    NONE = ""
+    DIGITS = "digits"
+    ROLLOVER = "rollover"
+    NOISE = "noise"
+    DROP = "drop"
+    RESET = "reset"
+    SPIKE = "spike"
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterRules:
+    """What is known of a register. Counters in the base unit, transformer ratio included; 0 is unknown or never."""
+
+    rollover: int = 0
+    connected_load_w: int = 0
+    transformer_ratio: int = 1
+
+    @property
+    def noise(self) -> int:
+        """Largest step back that is noise."""
+        saved = self.connected_load_w * SAVING_INTERVAL_S // 3600
+        return max(NOISE * self.transformer_ratio, saved)
+
+    def largest_step(self, elapsed_ms: int) -> int | None:
+        """Largest plausible step in a span; None where the connected load is unknown."""
+        return _energy(self.connected_load_w, elapsed_ms) if self.connected_load_w else None
+
+
+def _energy(load_w: int, elapsed_ms: int) -> int:
+    return load_w * LOAD_MARGIN_PERCENT * (elapsed_ms + LATENESS_MS) // (100 * 3_600_000) + 1
+
+
+class Point(NamedTuple):
+    """A counter at a slot."""
+
+    slot_ms: int
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class RegisterState:
+    """What the next reading is judged against.
+
+    `good` is the last reading that passed; `suspect` the first one of a suspected reset, `latest` the newest one of it.
+    """
+
+    good: Point | None = None
+    suspect: Point | None = None
+    latest: Point | None = None
+
+
+class Reset(NamedTuple):
+    """A register that began anew: when (as far as is known), the old one's last good counter, the new one's first."""
+
+    at_ms: int
+    final_reading: int
+    first_reading: int
+
+
+class Verdict(NamedTuple):
+    """What became of one reading."""
+
+    status: Status
+    state: RegisterState
+    finding: Finding = Finding.NONE
+    reset: Reset | None = None
+
+
+def judge(state: RegisterState, rules: RegisterRules, slot_ms: int, value: int) -> Verdict:
+    """Judges the next reading of a register, in order of slots. A reading not newer than the last good one passes."""
+    here = Point(slot_ms, value)
+    if rules.rollover and value >= rules.rollover:
+        return Verdict(Status.DOUBTFUL, state, Finding.DIGITS)
+    if state.good is None:
+        return Verdict(Status.MEASURED, RegisterState(here))
+    elapsed_ms = slot_ms - state.good.slot_ms
+    if elapsed_ms <= 0:
+        return Verdict(Status.MEASURED, state)
+    step = value - state.good.value
+    if step >= 0:
+        limit = rules.largest_step(elapsed_ms)
+        if limit is not None and step > limit:
+            return Verdict(Status.DOUBTFUL, state, Finding.SPIKE)
+        return Verdict(Status.MEASURED, RegisterState(here))
+    if _rolled_over(rules, elapsed_ms, step):
+        return Verdict(Status.MEASURED, RegisterState(here), Finding.ROLLOVER)
+    if -step <= rules.noise and value * 2 >= state.good.value:
+        return Verdict(Status.DOUBTFUL, state, Finding.NOISE)
+    return _dropped(state, state.good, rules, here)
+
+
+def _rolled_over(rules: RegisterRules, elapsed_ms: int, step: int) -> bool:
+    if not rules.rollover:
+        return False
+    limit = rules.largest_step(elapsed_ms)
+    # Without a known load a tenth of the register is a generous step: a reset half-way through is not a rollover.
+    return step + rules.rollover <= (rules.rollover // 10 if limit is None else min(limit, rules.rollover // 2))
+
+
+def _dropped(state: RegisterState, good: Point, rules: RegisterRules, here: Point) -> Verdict:
+    first, latest = state.suspect, state.latest
+    if first is None or latest is None or here.value < latest.value:
+        return Verdict(Status.DOUBTFUL, replace(state, suspect=here, latest=here), Finding.DROP)
+    limit = rules.largest_step(here.slot_ms - latest.slot_ms)
+    if limit is not None and here.value - latest.value > limit:
+        return Verdict(Status.DOUBTFUL, state, Finding.SPIKE)
+    return Verdict(Status.MEASURED, RegisterState(here), Finding.RESET, _reset(good, rules, first))
+
+
+def _reset(good: Point, rules: RegisterRules, first: Point) -> Reset:
+    """From zero, if what the new register shows can have been drawn since; else with what it shows.
+
+    From zero the energy since the reset is kept; what was drawn between the last good reading and the reset is lost
+    with the old counter, and nobody can know it. When it happened nobody knows either: half-way is taken.
+    """
+    drawn = _energy(rules.connected_load_w or ASSUMED_LOAD_W, first.slot_ms - good.slot_ms)
+    if first.value <= drawn:
+        return Reset((good.slot_ms + first.slot_ms) // 2, good.value, 0)
+    return Reset(first.slot_ms, good.value, first.value)
+
+
+def judge_all(ordered: Readings, states: Mapping[int, RegisterState], rules: Mapping[int, RegisterRules]) -> Int64:
+    """Statuses of many readings, in order of register and slot. A suspected reset stays in doubt: a person decides.
+
+    Only readings given as measured or by hand are judged. Registers without any negative or high step, nearly all of
+    them, are passed by vector arithmetic; the others are judged one by one.
+    """
+    status = ordered.status.copy()
+    judged = np.flatnonzero((status == Status.MEASURED) | (status == Status.HAND))
+    if not len(judged):
+        return status
+    register = ordered.register[judged]
+    starts = np.flatnonzero(np.r_[True, register[1:] != register[:-1]])
+    ends = np.r_[starts[1:], len(register)]
+    for start, end in zip(starts.tolist(), ends.tolist(), strict=True):
+        rows = judged[start:end]
+        key = int(register[start])
+        state, rule = states.get(key, RegisterState()), rules.get(key, RegisterRules())
+        if not _all_plausible(ordered.slot_ms[rows], ordered.value[rows], state, rule):
+            _judge_rows(ordered, rows, state, rule, status)
+    return status
+
+
+def _all_plausible(slot_ms: Int64, value: Int64, state: RegisterState, rules: RegisterRules) -> bool:
+    if state.suspect is not None or (state.good is not None and slot_ms[0] <= state.good.slot_ms):
+        return False
+    if rules.rollover and bool((value >= rules.rollover).any()):
+        return False
+    if state.good is not None:
+        slot_ms, value = np.r_[state.good.slot_ms, slot_ms], np.r_[state.good.value, value]
+    step, elapsed = np.diff(value), np.diff(slot_ms)
+    if bool((step < 0).any()):
+        return False
+    if not rules.connected_load_w:
+        return True
+    # In float64: a year's gap times a load in W overflows nothing and a rounding of 1e-16 decides nothing.
+    limit = rules.connected_load_w * (LOAD_MARGIN_PERCENT / 100) * (elapsed + LATENESS_MS) / 3_600_000
+    return bool((step <= limit).all())
+
+
+def _judge_rows(ordered: Readings, rows: Int64, state: RegisterState, rules: RegisterRules, status: Int64) -> None:
+    slots, values = ordered.slot_ms[rows].tolist(), ordered.value[rows].tolist()
+    for row, slot_ms, value in zip(rows.tolist(), slots, values, strict=True):
+        verdict = judge(state, rules, slot_ms, value)
+        if verdict.reset is not None:
+            # Stay with the old register: every further reading is below it and in doubt until the exchange is recorded.
+            status[row] = Status.DOUBTFUL
+            continue
+        state = verdict.state
+        if verdict.status is Status.DOUBTFUL:
+            status[row] = Status.DOUBTFUL
