@@ -119,6 +119,12 @@ def test_one_wrong_reading_between_right_ones_is_left_out(wrong):
     assert [event.step for event in curve.events] == [Step.SPIKE]
 
 
+def test_a_young_counter_that_was_reset_and_overtakes_itself_is_no_wrong_reading():
+    curve = Curve([Life.of(readings(100, 300, 50, 400), Register(max_rate_per_h=4000))])
+    assert amounts(curve, 3) == [200, 50, 350]
+    assert [event.step for event in curve.events] == [Step.RESET]
+
+
 def test_an_exchange_goes_from_final_to_first_reading():
     old = Life.of(readings(5000, 5010), Register(10**6), removed=(at(1.4), 5014))
     new = Life.of([(at(2), 106), (at(3), 116)], Register(10**8), installed=(at(1.4), 100))

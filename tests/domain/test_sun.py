@@ -158,6 +158,26 @@ def test_the_sun_has_the_named_height_at_every_event():
             assert np.all(earlier[both] <= later[both])
 
 
+@pytest.mark.parametrize(
+    ("day", "lowest", "highest"),
+    [
+        (date(2026, 6, 20), 65.6, 65.8),
+        (date(2026, 12, 20), 67.3, 67.5),
+        (date(2026, 4, 20), 75.0, 80.0),
+        (date(2026, 3, 20), 85.0, 89.5),
+    ],
+)
+def test_where_the_sun_only_just_grazes_the_horizon_the_instant_still_is_right(day, lowest, highest):
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC)
+    latitude = np.linspace(lowest, highest, 2000)
+    events = night_events(latitude, 0.0, noon)
+    assert 0 < np.isnan(events.sunset_s).sum() < latitude.size
+    for instants in (events.sunset_s, events.sunrise_s):
+        there = ~np.isnan(instants)
+        heights = elevation_deg(latitude[there], 0.0, instants[there])
+        assert np.abs(heights - SUNSET_DEG).max() < 2e-6
+
+
 def test_a_hundred_thousand_places_give_what_each_gives_alone():
     rng = np.random.default_rng(3)
     latitude, longitude = rng.uniform(-70, 70, 100_000), rng.uniform(-180, 180, 100_000)
