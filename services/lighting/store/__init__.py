@@ -1,0 +1,1 @@
+"""Lighting's tables and queries, by theme."""

@@ -1,0 +1,226 @@
+"""Lighting's tables. Queries are beside it, one file per theme; the schema is made by ../migrations.
+
+Rows are keyed by immutable uids; `id` is the last part of the name, unique among what is not deleted. A deleted row
+stays, since history and savings refer to it. Instants of the domain are Unix milliseconds. The tables have a registry
+of their own: other services have tables of the same names.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, SmallInteger, Text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from servicekit.columns import BigKey
+
+
+class LightingTable(SQLModel, registry=registry()):
+    """Base of lighting's tables."""
+
+
+class Named(LightingTable):
+    """What every resource has. `version` counts changes, for etags; `deleted_at_ms` 0 while it exists."""
+
+    uid: str = Field(primary_key=True, max_length=32)
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    version: int = 1
+    created_at_ms: int = Field(sa_type=BigInteger)
+    deleted_at_ms: int = Field(default=0, sa_type=BigInteger)
+
+
+class EndpointRow(LightingTable, table=True):
+    """A field endpoint that lighting owns, as the registry told last."""
+
+    __tablename__: ClassVar[str] = "endpoint"
+
+    uid: str = Field(primary_key=True, max_length=32)
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    display_name: str = ""
+    url: str = Field(sa_type=Text)
+    profile: str
+    state: int
+    deleted_at_ms: int = Field(default=0, sa_type=BigInteger)
+
+
+class CabinetRow(Named, table=True):
+    """A cabinet. `controller_uid` is an endpoint; position None for unknown."""
+
+    __tablename__: ClassVar[str] = "cabinet"
+
+    display_name: str = ""
+    street: str = ""
+    latitude_deg: float | None = None
+    longitude_deg: float | None = None
+    controller_uid: str | None = None
+    switching_owner: int = 1
+
+
+class FeederRow(Named, table=True):
+    """A circuit."""
+
+    __tablename__: ClassVar[str] = "feeder"
+
+    cabinet_uid: str = Field(sa_column_args=(ForeignKey("cabinet.uid"),))
+    channel: int = 0
+    phase: int = 0
+    supply: int
+
+
+class GatewayRow(Named, table=True):
+    """A gateway."""
+
+    __tablename__: ClassVar[str] = "gateway"
+
+    cabinet_uid: str = Field(sa_column_args=(ForeignKey("cabinet.uid"),))
+    endpoint_uid: str
+
+
+class LuminaireModelRow(Named, table=True):
+    """A product. `curve` is a list of [level, power] in per mille."""
+
+    __tablename__: ClassVar[str] = "luminaire_model"
+
+    display_name: str = ""
+    rated_power_w: float
+    standby_power_w: float = 0.0
+    luminous_flux_lm: int = 0
+    colour_temperature_k: int = 0
+    curve: list[list[int]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+
+
+class GroupRow(Named, table=True):
+    """A plan group. The table's name is not "group", which is a word of SQL."""
+
+    __tablename__: ClassVar[str] = "plan_group"
+
+    display_name: str = ""
+
+
+class LuminaireRow(Named, table=True):
+    """A luminaire. References are uids, None for unknown; floor 0 for unknown."""
+
+    __tablename__: ClassVar[str] = "luminaire"
+
+    pole: str = ""
+    street: str = ""
+    latitude_deg: float | None = None
+    longitude_deg: float | None = None
+    model_uid: str | None = Field(default=None, sa_column_args=(ForeignKey("luminaire_model.uid"),))
+    feeder_uid: str | None = Field(default=None, sa_column_args=(ForeignKey("feeder.uid"),))
+    gateway_uid: str | None = Field(default=None, sa_column_args=(ForeignKey("gateway.uid"),))
+    gateway_address: int = 0
+    group_uid: str = Field(sa_column_args=(ForeignKey("plan_group.uid"),))
+    lighting_class: str = ""
+    floor_permille: int = 0
+    conflict_area: bool = False
+    installed_on: str = ""
+    """ISO date; empty for unknown."""
+    installed_power_w: float = 0.0
+    previous_known: bool = False
+    previous_lamp_power_w: float = 0.0
+    previous_ballast_power_w: float = 0.0
+    previous_half_night: bool = False
+    lamp_technology: str = ""
+
+
+class OverrideRow(LightingTable, table=True):
+    """A command of a person. `targets` are resource names as given; override_target holds their uids."""
+
+    __tablename__: ClassVar[str] = "override"
+
+    uid: str = Field(primary_key=True, max_length=32)
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    level_permille: int
+    priority: int
+    start_ms: int = Field(sa_type=BigInteger)
+    expire_ms: int = Field(sa_type=BigInteger)
+    issued_at_ms: int = Field(sa_type=BigInteger)
+    released_at_ms: int = Field(default=0, sa_type=BigInteger)
+    reason: str = Field(sa_type=Text)
+    author: str
+
+
+class OverrideTargetRow(LightingTable, table=True):
+    """What an override holds for: the uid of a luminaire, group, feeder, cabinet or municipality."""
+
+    __tablename__: ClassVar[str] = "override_target"
+
+    override_uid: str = Field(primary_key=True, sa_column_args=(ForeignKey("override.uid"),))
+    position: int = Field(primary_key=True)
+    target_uid: str
+    target_name: str
+
+
+class LockoutRow(LightingTable, table=True):
+    """A lock-out of a feeder; holds while `released_at_ms` is 0."""
+
+    __tablename__: ClassVar[str] = "lockout"
+
+    uid: str = Field(primary_key=True, max_length=32)
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    feeder_uid: str = Field(sa_column_args=(ForeignKey("feeder.uid"),))
+    reason: str = Field(sa_type=Text)
+    owner: str
+    created_at_ms: int = Field(sa_type=BigInteger)
+    released_at_ms: int = Field(default=0, sa_type=BigInteger)
+
+
+class PlanRow(LightingTable, table=True):
+    """The plan of a group; instants, levels and ramps are lists."""
+
+    __tablename__: ClassVar[str] = "plan"
+
+    group_uid: str = Field(primary_key=True, sa_column_args=(ForeignKey("plan_group.uid"),))
+    municipality_uid: str
+    valid_from_ms: int = Field(sa_type=BigInteger)
+    valid_until_ms: int = Field(sa_type=BigInteger)
+    instants_ms: list[int] = Field(sa_column=Column(JSON, nullable=False))
+    levels_permille: list[int] = Field(sa_column=Column(JSON, nullable=False))
+    ramps_s: list[int] = Field(sa_column=Column(JSON, nullable=False))
+    hash: str
+    origin: str = ""
+    put_at_ms: int = Field(sa_type=BigInteger)
+
+
+class RevisionRow(LightingTable, table=True):
+    """How often something changed, by theme ("inventory", "orders"): replicas and the worker notice by it."""
+
+    __tablename__: ClassVar[str] = "revision"
+
+    theme: str = Field(primary_key=True)
+    number: int = Field(sa_type=BigInteger)
+
+
+class LevelSeriesRow(LightingTable, table=True):
+    """A short number for a luminaire's uid, so that its history is small."""
+
+    __tablename__: ClassVar[str] = "level_series"
+
+    number: int | None = Field(default=None, sa_column=Column(BigKey, primary_key=True, autoincrement=True))
+    luminaire_uid: str = Field(max_length=32, unique=True)
+
+
+class LevelChangeRow(LightingTable, table=True):
+    """From this instant on this level in per mille; -1 for unknown."""
+
+    __tablename__: ClassVar[str] = "level_change"
+
+    series: int = Field(primary_key=True, sa_type=BigInteger)
+    at_ms: int = Field(primary_key=True, sa_type=BigInteger)
+    level_permille: int = Field(sa_type=SmallInteger)
+    powered: bool
+
+
+class ObservedRow(LightingTable, table=True):
+    """Until when levels were last watched, so that a gap between two runs can be told. One row."""
+
+    __tablename__: ClassVar[str] = "observed"
+
+    id: int = Field(primary_key=True, default=1)
+    until_ms: int = Field(sa_type=BigInteger)
