@@ -1,0 +1,1 @@
+"""The command's subcommands, a file each for what belongs together."""

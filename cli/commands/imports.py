@@ -1,0 +1,277 @@
+"""lichtbuch import luminaires|readings: real files into the services, with a report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.progress import Progress
+
+from cli.errors import PARTIAL, WRONG_INPUT
+from cli.importing.luminaires import Inventory, LuminaireRow, Refusal, chunks, read_inventory, require_rows
+from cli.importing.mapping import given_mapping, make_mapping
+from cli.importing.readings import ReadingsFile, read_readings
+from cli.importing.tables import read_table
+from cli.options import Json, Town
+from cli.output import console, note, note_lines, notes, print_json, print_rows
+from cli.session import Session, all_pages, online
+from domain.names import new_uid
+from lichtbuch.lighting.v1 import inventory_pb2, lighting_pb2
+from lichtbuch.metering.v1 import metering_pb2
+
+app = typer.Typer(help="Take in inventories and readings from files.", no_args_is_help=True)
+
+SHOWN_REFUSALS = 20
+READINGS_CHUNK = 50_000
+
+
+def to_columns(rows: list[LuminaireRow]) -> inventory_pb2.LuminaireColumns:
+    """Rows as the columns of the contract; a column that is unknown for all stays empty."""
+
+    def texts(values: list[str]) -> list[str]:
+        return values if any(values) else []
+
+    def numbers(values: list[float | None]) -> list[float]:
+        known = [math.nan if value is None else value for value in values]
+        return known if any(not math.isnan(value) for value in known) else []
+
+    columns = inventory_pb2.LuminaireColumns(
+        luminaire_ids=[row.luminaire_id for row in rows],
+        source_lines=[row.line for row in rows],
+        latitudes_deg=numbers([row.latitude_deg for row in rows]),
+        longitudes_deg=numbers([row.longitude_deg for row in rows]),
+        poles=texts([row.pole for row in rows]),
+        streets=texts([row.street for row in rows]),
+        model_ids=texts([row.model for row in rows]),
+        feeder_ids=texts([row.feeder for row in rows]),
+        gateway_ids=texts([row.gateway for row in rows]),
+        group_ids=texts([row.group for row in rows]),
+        lighting_classes=texts([row.lighting_class for row in rows]),
+        installed_powers_w=numbers([row.installed_power_w for row in rows]),
+        previous_lamp_powers_w=numbers([row.previous_lamp_power_w for row in rows]),
+        previous_ballast_powers_w=numbers([row.previous_ballast_power_w for row in rows]),
+        lamp_technologies=texts([row.lamp_technology for row in rows]),
+        installed_on_dates=texts([row.installed_on for row in rows]),
+    )
+    if any(row.gateway_address is not None for row in rows):
+        columns.gateway_addresses.extend(-1 if row.gateway_address is None else row.gateway_address for row in rows)
+    if any(row.floor_permille for row in rows):
+        columns.floors_permille.extend(row.floor_permille for row in rows)
+    if any(row.conflict_area for row in rows):
+        columns.conflict_areas.extend(row.conflict_area for row in rows)
+    if any(row.previous_half_night for row in rows):
+        columns.previous_half_nights.extend(row.previous_half_night for row in rows)
+    return columns
+
+
+async def send_inventory(
+    session: Session, inventory: Inventory, *, skip_invalid: bool, dry_run: bool
+) -> inventory_pb2.ImportReport:
+    """Send what could be read; lighting checks the rest and stores all or nothing."""
+    settings = lighting_pb2.ImportSettings(
+        parent=await session.parent(),
+        skip_invalid=skip_invalid,
+        dry_run=dry_run,
+        request_id=new_uid(),
+        refused_by_reader=inventory.refused_lines,
+    )
+
+    async def messages() -> AsyncIterator[lighting_pb2.ImportLuminairesRequest]:
+        yield lighting_pb2.ImportLuminairesRequest(settings=settings)
+        with Progress(console=notes, transient=True) as progress:
+            task = progress.add_task("sending", total=len(inventory.rows))
+            for chunk in chunks(inventory.rows):
+                yield lighting_pb2.ImportLuminairesRequest(columns=to_columns(chunk))
+                progress.advance(task, len(chunk))
+
+    return await session.lighting.ImportLuminaires(messages(), timeout=300)
+
+
+def refusals_of(report: inventory_pb2.ImportReport) -> list[Refusal]:
+    """What lighting refused, in the reader's form."""
+    return [Refusal(item.source_line, item.column, item.reason, item.value) for item in report.refused_lines]
+
+
+@app.command("luminaires")
+def import_luminaires(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV, XLSX, GeoJSON, JSON, Shapefile (.shp or .zip).")],
+    mapping: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map", metavar="FIELD=COLUMN", help="Which column a field is in; repeat it. See docs/importing.md."
+        ),
+    ] = None,
+    mapping_file: Annotated[Path | None, typer.Option("--mapping", help="A TOML file of FIELD = 'COLUMN'.")] = None,
+    crs: Annotated[
+        str, typer.Option("--crs", help="Coordinate system, e.g. EPSG:25832, where the file has none.")
+    ] = "",
+    max_distance_km: Annotated[
+        float, typer.Option(help="Refuse lamps further than this from the town; 0 for any distance.")
+    ] = 100.0,
+    skip_invalid: Annotated[
+        bool, typer.Option("--skip-invalid", help="Take the valid lines although others are not.")
+    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Only read and check the file; ask no service.")] = False,
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Take in an inventory of luminaires: all lines or none, unless --skip-invalid.
+
+    Exit code 0: stored, or a dry run without refusals; 3: stored without the refused lines; 2: nothing stored.
+    """
+    with notes.status("reading"):
+        table = read_table(file)
+        columns = make_mapping(table.columns, given_mapping(mapping or [], mapping_file))
+
+    async def ask(session: Session) -> tuple[Inventory, inventory_pb2.ImportReport]:
+        town = await session.municipality()
+        near = (town.position.latitude_deg, town.position.longitude_deg) if town.HasField("position") else None
+        inventory = read_inventory(table, columns, crs=crs, near=near, max_distance_km=max_distance_km)
+        require_rows(inventory)
+        return inventory, await send_inventory(session, inventory, skip_invalid=skip_invalid, dry_run=dry_run)
+
+    if offline:
+        inventory, report = read_inventory(table, columns, crs=crs), None
+        require_rows(inventory)
+    else:
+        inventory, report = online(ask, municipality)
+    _report(file, table.habits, inventory, report, as_json)
+    refused = len({item.line for item in _all_refusals(inventory, report)})
+    if report is not None and report.committed:
+        raise typer.Exit(PARTIAL if refused else 0)
+    raise typer.Exit(WRONG_INPUT if refused else 0)
+
+
+def _all_refusals(inventory: Inventory, report: inventory_pb2.ImportReport | None) -> list[Refusal]:
+    return sorted(inventory.refusals + (refusals_of(report) if report else []), key=lambda item: item.line)
+
+
+def _report(
+    file: Path, habits: str, inventory: Inventory, report: inventory_pb2.ImportReport | None, as_json: bool
+) -> None:
+    refusals = _all_refusals(inventory, report)
+    lines = len({item.line for item in refusals})
+    facts: dict[str, Any] = {
+        "file": str(file),
+        "read_as": habits,
+        "coordinates": inventory.crs,
+        "taken": len(inventory.rows) - (report.refused if report else 0),
+        "created": report.created if report else 0,
+        "updated": report.updated if report else 0,
+        "unchanged": report.unchanged if report else 0,
+        "refused": lines,
+        "stored": bool(report and report.committed),
+    }
+    if as_json:
+        refused = [vars(item) for item in refusals]
+        print_json(facts | {"notes": inventory.notes, "refusals": refused})
+        return
+    outcome = "stored" if facts["stored"] else "nothing was stored"
+    console.print(
+        f"{file.name} ({habits}; {inventory.crs}): {facts['taken']} taken, {lines} refused; {outcome}"
+        + (f" ({report.created} new, {report.updated} changed, {report.unchanged} as before)" if report else ""),
+        markup=False,
+    )
+    note_lines(f"  note: {text}" for text in inventory.notes)
+    print_rows(
+        [
+            {"line": item.line, "column": item.column, "reason": item.reason, "value": item.value}
+            for item in refusals[:SHOWN_REFUSALS]
+        ],
+        False,
+        empty="no line was refused",
+    )
+    if len(refusals) > SHOWN_REFUSALS:
+        note(f"... and {len(refusals) - SHOWN_REFUSALS} more refusals; --json prints all of them")
+    if lines and not facts["stored"]:
+        note("mend the file, or take the valid lines with --skip-invalid")
+
+
+@app.command("readings")
+def import_readings(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or XLSX with a column of times and one of values.")],
+    meter: Annotated[str, typer.Option("--meter", help="Id of the meter, where no column names it.")] = "",
+    meter_column: Annotated[str, typer.Option(help="Column that names the meter.")] = "",
+    time_column: Annotated[str, typer.Option(help="Column of the time.")] = "",
+    value_column: Annotated[str, typer.Option(help="Column of the counter.")] = "",
+    unit: Annotated[str, typer.Option(help="Unit of the counter: Wh, kWh, MWh, l, m3.")] = "kWh",
+    interval: Annotated[
+        bool,
+        typer.Option("--interval", help="The values are the use of each interval, not a counter; they are added up."),
+    ] = False,
+    stamp: Annotated[str, typer.Option(help="What the time of an interval says: its start or its end.")] = "end",
+    time_zone: Annotated[str, typer.Option("--time-zone", help="Zone of times without one; default: the town's.")] = "",
+    hand: Annotated[bool, typer.Option("--hand", help="Readings by hand: at any time, marked so.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Take in readings of meters from a file. What is stored already changes nothing."""
+
+    async def ask(session: Session) -> tuple[ReadingsFile, metering_pb2.IngestReadingsResponse]:
+        known = await all_pages(
+            session.metering.ListMeters, metering_pb2.ListMetersRequest(parent=await session.parent()), "meters"
+        )
+        units = {item.name: metering_pb2.Unit.Name(item.unit).removeprefix("UNIT_") for item in known}
+        readings = read_readings(
+            read_table(file),
+            parent=await session.parent(),
+            units=units,
+            meter=meter,
+            meter_column=meter_column,
+            time_column=time_column,
+            value_column=value_column,
+            unit=unit,
+            interval=interval,
+            stamp=stamp,
+            zone_name=time_zone or str(await session.zone()),
+        )
+        total = metering_pb2.IngestReadingsResponse()
+        if readings.refusals:
+            return readings, total
+        with Progress(console=notes, transient=True) as progress:
+            task = progress.add_task("sending", total=len(readings.values))
+            for start in range(0, len(readings.values), READINGS_CHUNK):
+                columns = readings.columns(start, start + READINGS_CHUNK, hand=hand)
+                answer = await session.metering.IngestReadings(
+                    metering_pb2.IngestReadingsRequest(
+                        parent=await session.parent(), readings=columns, source=f"import:{file.name}", dry_run=dry_run
+                    ),
+                    timeout=300,
+                )
+                total.stored += answer.stored
+                total.unchanged += answer.unchanged
+                total.refused += answer.refused
+                total.refusals.extend(_shifted(answer.refusals, start))
+                progress.advance(task, len(columns.values))
+        return readings, total
+
+    readings, answer = online(ask, municipality)
+    refused = len(readings.refusals) + answer.refused
+    facts = {
+        "file": str(file),
+        "readings": len(readings.values),
+        "stored": answer.stored,
+        "unchanged": answer.unchanged,
+        "refused": refused,
+        "dry_run": dry_run,
+    }
+    reasons = [f"line {item.line}, {item.column}: {item.reason} ({item.value})" for item in readings.refusals]
+    reasons += list(answer.refusals)
+    if as_json:
+        print_json(facts | {"refusals": reasons})
+    else:
+        console.print(f"{answer.stored} stored, {answer.unchanged} there before, {refused} refused")
+        note_lines(reasons[:SHOWN_REFUSALS])
+    raise typer.Exit(0 if not refused else PARTIAL if answer.stored else WRONG_INPUT)
+
+
+def _shifted(refusals: Iterable[str], start: int) -> Iterator[str]:
+    """Refusals of a chunk, counted from the beginning of the file."""
+    for refusal in refusals:
+        index, colon, reason = refusal.partition(":")
+        yield f"reading {int(index) + start + 1}:{reason}" if colon and index.isdigit() else refusal

@@ -1,0 +1,147 @@
+"""lichtbuch lamps, cabinets, groups: what a town's lighting is doing now."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Annotated, Any
+
+import typer
+
+from cli.options import Json, Town
+from cli.output import console, enum_word, local, percent, print_json, print_rows
+from cli.session import Session, all_pages, online
+from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2
+from lichtbuch.type.v1 import types_pb2
+
+FAULTS = {1: "lamp failure", 2: "gear failure", 4: "does not follow", 8: "day burner", 16: "no communication"}
+
+
+def fault_words(bits: int) -> list[str]:
+    """Fault bits of lighting in words."""
+    return [word for bit, word in FAULTS.items() if bits & bit]
+
+
+def state_rows(states: control_pb2.LuminaireStateColumns, tz: Any) -> list[dict[str, Any]]:
+    """Columns of live states as rows."""
+    return [
+        {
+            "luminaire": name.rsplit("/", 1)[-1],
+            "due_permille": states.due_permille[index],
+            "due_to": enum_word(control_pb2.DueSource.Name(states.due_sources[index]), "DUE_SOURCE_"),
+            "actual_permille": states.actual_permille[index],
+            "quality": enum_word(types_pb2.Quality.Name(states.qualities[index]), "QUALITY_"),
+            "powered": states.powered[index],
+            "in_control": states.in_control[index],
+            "faults": fault_words(states.faults[index]),
+            "observed_at": local(states.observed_at_unix_ms[index], tz),
+        }
+        for index, name in enumerate(states.names)
+    ]
+
+
+def lamps(
+    group: Annotated[str, typer.Option("--group", help="Only lamps of this group.")] = "",
+    wrong: Annotated[bool, typer.Option("--wrong", help="Only lamps with a fault or not at their due level.")] = False,
+    every: Annotated[bool, typer.Option("--all", help="Every lamp instead of a summary.")] = False,
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Show what every lamp does now, and what it ought to do."""
+
+    async def ask(session: Session) -> tuple[list[dict[str, Any]], str]:
+        request = lighting_pb2.QueryLuminaireStatesRequest(parent=await session.parent())
+        if group:
+            request.groups.append(await session.name("groups", group))
+        answer = await session.lighting.QueryLuminaireStates(request)
+        tz = await session.zone()
+        at = answer.at.ToDatetime(tzinfo=tz) if answer.HasField("at") else None
+        return state_rows(answer.states, tz), f"{at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
+
+    rows, at = online(ask, municipality)
+    if wrong:
+        rows = [
+            row for row in rows if row["faults"] or (row["powered"] and row["due_permille"] != row["actual_permille"])
+        ]
+    if as_json:
+        print_json(rows)
+        return
+    if every or wrong:
+        shown = [
+            {
+                "lamp": row["luminaire"],
+                "due": percent(row["due_permille"]),
+                "due to": row["due_to"],
+                "actual": percent(row["actual_permille"]),
+                "quality": row["quality"],
+                "powered": row["powered"],
+                "faults": row["faults"],
+            }
+            for row in rows
+        ]
+        print_rows(shown, False, empty="every lamp is as it ought to be" if wrong else "there are no lamps")
+        return
+    count = Counter((percent(row["due_permille"]), row["due_to"], percent(row["actual_permille"])) for row in rows)
+    print_rows(
+        [
+            {"due": due, "due to": source, "actual": actual, "lamps": number}
+            for (due, source, actual), number in count.most_common()
+        ],
+        False,
+        title=f"{len(rows)} lamps at {at}",
+        empty="there are no lamps",
+    )
+    faulty = Counter(fault for row in rows for fault in row["faults"])
+    console.print("faults: " + (", ".join(f"{fault} {number}" for fault, number in faulty.items()) or "none"))
+
+
+def cabinets(municipality: Town = "", as_json: Json = False) -> None:
+    """Show cabinets: switch, door, feeders."""
+
+    async def ask(session: Session) -> list[dict[str, Any]]:
+        request = lighting_pb2.ListCabinetStatesRequest(parent=await session.parent())
+        answer = await session.lighting.ListCabinetStates(request)
+        tz = await session.zone()
+        return [
+            {
+                "cabinet": state.name.rsplit("/", 1)[-1],
+                "switch": enum_word(control_pb2.SwitchPosition.Name(state.switch_position), "SWITCH_POSITION_"),
+                "door_open": state.door_open,
+                "energised": [
+                    feeder.rsplit("/", 1)[-1] for feeder, on in zip(state.feeders, state.energised, strict=True) if on
+                ],
+                "dead": [
+                    feeder.rsplit("/", 1)[-1]
+                    for feeder, on in zip(state.feeders, state.energised, strict=True)
+                    if not on
+                ],
+                "quality": enum_word(types_pb2.Quality.Name(state.quality), "QUALITY_"),
+                "observed_at": state.observed_at.ToDatetime(tzinfo=tz) if state.HasField("observed_at") else None,
+            }
+            for state in answer.states
+        ]
+
+    print_rows(online(ask, municipality), as_json, empty="there are no cabinets with a controller")
+
+
+def groups(municipality: Town = "", as_json: Json = False) -> None:
+    """Show the groups of luminaires and their plans."""
+
+    async def ask(session: Session) -> list[dict[str, Any]]:
+        parent = await session.parent()
+        found: list[inventory_pb2.Group] = await all_pages(
+            session.lighting.ListGroups, lighting_pb2.ListGroupsRequest(parent=parent), "groups"
+        )
+        plans = await session.lighting.ListPlanHashes(lighting_pb2.ListPlanHashesRequest(parent=parent))
+        hashes = dict(zip(plans.groups, plans.hashes, strict=True))
+        return [
+            {
+                "group": item.name.rsplit("/", 1)[-1],
+                "name": item.display_name,
+                "luminaires": item.luminaire_count,
+                "floor": percent(item.floor_permille),
+                "plan": hashes.get(item.name, "")[:12] or "none: default light",
+            }
+            for item in found
+        ]
+
+    print_rows(online(ask, municipality), as_json, empty="there are no groups")

@@ -1,0 +1,104 @@
+"""What the command prints: a table for people, or with --json one document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+notes = Console(stderr=True, highlight=False)
+
+
+def print_json(document: Any) -> None:
+    """One JSON document on standard output; instants as RFC 3339."""
+    print(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+
+
+def print_json_line(document: Any) -> None:
+    """One JSON document on one line: for streams."""
+    print(json.dumps(document, ensure_ascii=False, default=_plain), flush=True)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str = "", empty: str = "nothing") -> None:
+    """Rows with the same keys: a table whose headings are the keys, or a JSON list."""
+    if as_json:
+        print_json(list(rows))
+        return
+    if not rows:
+        console.print(empty)
+        return
+    table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    for heading in rows[0]:
+        number = isinstance(rows[0][heading], (int, float)) and not isinstance(rows[0][heading], bool)
+        table.add_column(heading.replace("_", " "), justify="right" if number else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(text(value) for value in row.values()))
+    console.print(table)
+
+
+def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
+    """One thing with several properties."""
+    if as_json:
+        print_json(dict(facts))
+        return
+    width = max(len(name) for name in facts)
+    for name, value in facts.items():
+        console.print(f"{name.replace('_', ' '):{width}}  {text(value)}", markup=False)
+
+
+def text(value: Any) -> str:
+    """A value as a person reads it."""
+    if value is None:
+        return "-"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:.6g}"
+    if isinstance(value, datetime):
+        return value.strftime("%Y-%m-%d %H:%M:%S %Z")
+    if isinstance(value, (list, tuple)):
+        return ", ".join(text(item) for item in value)
+    return str(value)
+
+
+def percent(permille: int) -> str:
+    """A level for people."""
+    return "-" if permille < 0 else f"{permille / 10:g} %"
+
+
+def kwh(wh: int) -> str:
+    """Energy for people."""
+    return f"{wh / 1000:,.3f} kWh".replace(",", " ")
+
+
+def local(unix_ms: int, tz: Any) -> datetime | None:
+    """An instant of the wire as local time; None where there is none."""
+    return datetime.fromtimestamp(unix_ms / 1000, UTC).astimezone(tz) if unix_ms else None
+
+
+def enum_word(name: str, prefix: str) -> str:
+    """A value of a contract's enumeration as a word: QUALITY_GOOD is good."""
+    return name.removeprefix(prefix).lower().replace("_", " ")
+
+
+def note(message: str) -> None:
+    """Something beside the result: to standard error."""
+    notes.print(message, markup=False)
+
+
+def note_lines(messages: Iterable[str]) -> None:
+    """Several notes."""
+    for message in messages:
+        note(message)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return str(value)
