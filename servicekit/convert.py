@@ -11,9 +11,9 @@ from typing import Final
 from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from lichtbuch.type.v1.types_pb2 import Date
 
 from domain.errors import Conflict, InvalidInput, Violation
+from lichtbuch.type.v1.types_pb2 import Date
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _EARLIEST: Final = -62135596800

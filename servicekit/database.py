@@ -63,8 +63,8 @@ class Database:
 
         It may run several times (another transaction was in the way), so it touches nothing but the session. When the
         caller is cancelled before the commit (a deadline, a shutdown), nothing is stored. `serializable` asks
-        PostgreSQL for that isolation; SQLite has no other. What a driver raises becomes Unavailable, TimedOut, Exhausted
-        or Corrupted; IntegrityError passes through, for the store to say what it means.
+        PostgreSQL for that isolation; SQLite has no other. What a driver raises becomes Unavailable, TimedOut,
+        Exhausted or Corrupted; IntegrityError passes through, for the store to say what it means.
         """
         return await self._in_thread(self._writers, work, writes=True, serializable=serializable)
 

@@ -79,9 +79,11 @@ class ServiceSettings(BaseSettings):
     clock_skew_s: float = Field(default=30.0, ge=0, le=600)
     """How far the issuer's clock may be off ours."""
     service_client_id: str = ""
-    """This service's client id at the issuer; default: the name of the service."""
+    """This service's client id at the issuer; default: "service-" and the name of the service."""
     service_client_secret: SecretStr = SecretStr("")
-    """Its secret; empty where the service shows a client certificate instead."""
+    """Its secret; empty where it is in a file, or where the service shows a client certificate instead."""
+    service_client_secret_file: Path | None = None
+    """File that holds nothing but the secret; read anew for each token, so that it can be rotated."""
     service_subjects: dict[str, str] = Field(default_factory=dict)
     """Token subjects that stand for services, where the issuer chooses them: {"subject": "name"}."""
 
@@ -195,7 +197,7 @@ class ServiceSettings(BaseSettings):
     @property
     def resolved_client_id(self) -> str:
         """This service's client id at the issuer."""
-        return self.service_client_id or self.service
+        return self.service_client_id or f"service-{self.service}"
 
 
 Settings = TypeVar("Settings", bound=BaseSettings)

@@ -68,6 +68,7 @@ def create_common_tables(op: Any) -> None:
         sa.Column("name", sa.String(255), primary_key=True),
         sa.Column("holder", sa.String(255), nullable=False),
         sa.Column("epoch", sa.BigInteger(), nullable=False),
+        sa.Column("acquired_at", UtcDateTime(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
     )
 
