@@ -119,9 +119,9 @@ class _Builder:
         return counts
 
     def _gateway_profile(self, index: int) -> str:
-        """Most gateways are of the Intesis kind; the last few cabinets are OPC UA, those before them Arlight."""
+        """Most gateways are of the Intesis kind; the last cabinet has OPC UA lamps, some before it Arlight."""
         n = self.size.cabinets
-        opcua = 0 if n < 3 else max(1, round(0.03 * n))
+        opcua = 0 if n < 3 else 1
         arlight = 0 if n < 2 else max(1, round(0.08 * n))
         if index >= n - opcua:
             return "opcua-lamp"
@@ -202,6 +202,7 @@ class _Builder:
                     previous=catalogue.previous_operation(old, half_night),
                     crossing=crossing,
                     phase=i % 3 + 1,
+                    groups=(int(feeder.id[-1]) - 1,),
                     mounting_height_m=kind.mounting_height_m,
                     energy_wh=burning_h * 20,
                     burning_s=burning_h * 3_600,

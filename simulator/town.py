@@ -78,7 +78,7 @@ class Cabinet:
 
     `communication_loss_s`: gear takes its system-failure level when its gateway was not polled for so long.
     `heartbeat_timeout_s`: the controller closes its contactors from sunset to sunrise when the heartbeat register was
-    not written for so long.
+    not written for so long. `foreign_load_w`: constant load of somebody else on the cabinet's meter, in W.
     """
 
     id: str
@@ -92,6 +92,7 @@ class Cabinet:
     hand_switch: str = "auto"
     communication_loss_s: int = 0
     heartbeat_timeout_s: int = 0
+    foreign_load_w: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,8 @@ class Feeder:
 class Luminaire:
     """One luminaire. Levels are in per mille of rated light output; phase is 1, 2 or 3.
 
-    `floor_permille` is the lowest level its lowest allowed class permits; `gear` is the DALI short address on `line`.
+    `floor_permille` is the lowest level its lowest allowed class permits; `gear` is the DALI short address on `line`,
+    `groups` are the DALI groups of that line it belongs to. A power-on or system-failure level of -1 keeps the last.
     """
 
     id: str
@@ -133,6 +135,7 @@ class Luminaire:
     power_on_permille: int = 1000
     system_failure_permille: int = 1000
     fade_code: int = 4
+    groups: tuple[int, ...] = ()
     energy_wh: int = 0
     burning_s: int = 0
 
@@ -298,9 +301,17 @@ def _broken_references(town: Town) -> Iterable[Violation]:
         if value not in ids[target] and not (optional and value == ""):
             yield Violation(where, f"refers to {value!r}, which is not among {target}")
 
+    profiles = {e.id: e.profile for e in town.endpoints}
+
+    def check_profile(where: str, endpoint: str, allowed: tuple[str, ...]) -> Iterable[Violation]:
+        if profiles.get(endpoint, allowed[0]) not in allowed:
+            yield Violation(where, f"needs an endpoint with profile {' or '.join(allowed)}")
+
     for c in town.cabinets:
         yield from check(f"cabinets/{c.id}.controller", "endpoints", c.controller)
+        yield from check_profile(f"cabinets/{c.id}.controller", c.controller, (PROFILE_CABINET,))
         yield from check(f"cabinets/{c.id}.gateway", "endpoints", c.gateway)
+        yield from check_profile(f"cabinets/{c.id}.gateway", c.gateway, GATEWAY_PROFILES)
         yield from check(f"cabinets/{c.id}.meter", "meters", c.meter, optional=True)
         if c.hand_switch not in ("hand", "off", "auto"):
             yield Violation(f"cabinets/{c.id}.hand_switch", "must be hand, off or auto")
@@ -310,23 +321,31 @@ def _broken_references(town: Town) -> Iterable[Violation]:
             yield Violation(f"feeders/{f.id}.channel", "must be 0 to 7 on a switched feeder")
         if f.supply not in (SWITCHED, PERMANENT):
             yield Violation(f"feeders/{f.id}.supply", "must be switched or permanent")
+    gateways = {c.gateway for c in town.cabinets}
     addresses: set[tuple[str, int, int]] = set()
     for lamp in town.luminaires:
         where = f"luminaires/{lamp.id}"
         yield from check(f"{where}.cabinet", "cabinets", lamp.cabinet)
         yield from check(f"{where}.feeder", "feeders", lamp.feeder)
-        yield from check(f"{where}.gateway", "endpoints", lamp.gateway)
+        if lamp.gateway not in gateways:
+            yield Violation(f"{where}.gateway", f"refers to {lamp.gateway!r}, which is no cabinet's gateway")
         yield from check(f"{where}.model", "models", lamp.model)
         if (lamp.gateway, lamp.line, lamp.gear) in addresses:
             yield Violation(f"{where}.gear", f"address {lamp.line}/{lamp.gear} of {lamp.gateway} is taken")
         addresses.add((lamp.gateway, lamp.line, lamp.gear))
-        if not 0 <= lamp.gear <= 63:
-            yield Violation(f"{where}.gear", "must be 0 to 63")
+        if not (0 <= lamp.gear <= 63 and 0 <= lamp.line <= 3):
+            yield Violation(f"{where}.gear", "must be 0 to 63, on line 0 to 3")
+        if lamp.phase not in (1, 2, 3):
+            yield Violation(f"{where}.phase", "must be 1, 2 or 3")
+        if any(not 0 <= group <= 15 for group in lamp.groups):
+            yield Violation(f"{where}.groups", "must be 0 to 15")
     for m in town.meters:
         yield from check(f"meters/{m.id}.endpoint", "endpoints", m.endpoint)
+        yield from check_profile(f"meters/{m.id}.endpoint", m.endpoint, METER_PROFILES)
         yield from check(f"meters/{m.id}.cabinet", "cabinets", m.cabinet, optional=True)
         yield from check(f"meters/{m.id}.building", "buildings", m.building, optional=True)
         if (m.cabinet == "") == (m.building == ""):
             yield Violation(f"meters/{m.id}", "measures either a cabinet or a building")
     for s in town.light_sensors:
         yield from check(f"light_sensors/{s.id}.endpoint", "endpoints", s.endpoint)
+        yield from check_profile(f"light_sensors/{s.id}.endpoint", s.endpoint, (PROFILE_SENSOR,))

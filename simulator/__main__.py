@@ -1,0 +1,40 @@
+"""`python -m simulator`: run the town, or write its luminaire inventory as CSV."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from domain.errors import LichtbuchError
+from simulator.app import run, town_of
+from simulator.inventory_csv import write_inventory
+from simulator.settings import load, parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Exit codes: 0 ended as asked, 1 could not run, 2 wrong settings."""
+    arguments = parser().parse_args(argv)
+    settings = load(arguments)
+    try:
+        if arguments.write_csv:
+            path = Path(arguments.write_csv)
+            print(f"{write_inventory(town_of(settings), path)} luminaires written to {path}")
+            return 0
+        with suppress(KeyboardInterrupt):
+            asyncio.run(run(settings))
+    except LichtbuchError as error:
+        print(f"simulator: {error.message}", file=sys.stderr)
+        for violation in getattr(error, "violations", ())[:20]:
+            print(f"  {violation}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"simulator: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

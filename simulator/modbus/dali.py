@@ -1,0 +1,94 @@
+"""What both makes of DALI gateway do alike: commands to lamps, the status byte, and stored levels of the gear.
+
+The gateways' own register maps are in intesis.py and arlight.py. Gear without supply neither hears nor answers, and
+DALI acknowledges no command, so a gateway takes a write for dead gear as readily as any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import Enum
+
+import numpy as np
+
+from simulator.field import Field
+from simulator.lamps import KEEP_LAST
+from simulator.modbus.unit import Origin, Unit
+from simulator.world import GatewayState, Indices
+
+# Status byte of IEC 62386-102. Bit 0 is also what a gateway reports for gear that does not answer it.
+GEAR_FAILURE, LAMP_FAILURE, LAMP_ON, FADING, POWER_CYCLED = 0x01, 0x02, 0x04, 0x10, 0x80
+
+
+class Command(Enum):
+    """What can be asked of gear, named as in the log of writes."""
+
+    LEVEL = "level"
+    POWER_ON_LEVEL = "power_on_level"
+    SYSTEM_FAILURE_LEVEL = "communication_loss_level"
+    FADE = "fade"
+    CURVE = "dimming_curve"
+
+
+class DaliGateway(Unit):
+    """Base of the gateways: unit 2 behind a cabinet's port."""
+
+    def __init__(self, field: Field, gateway: GatewayState) -> None:
+        self.field = field
+        self.world = field.world
+        self.lamps = field.world.lamps
+        self.gateway = gateway
+
+    def order(
+        self, command: Command, targets: Indices, value: float, origin: Origin, register: str, raw: Iterable[float]
+    ) -> None:
+        """Carry out a command on some lamps and note who gave it. `value` is a level in per mille, or a fade code."""
+        if command is Command.LEVEL:
+            heard = int(self.world.command_level(targets, value).size)
+        else:
+            reached = targets[self.lamps.responds(targets)]
+            heard = int(reached.size)
+            store = {
+                Command.POWER_ON_LEVEL: self.lamps.power_on_level,
+                Command.SYSTEM_FAILURE_LEVEL: self.lamps.system_failure_level,
+                Command.FADE: self.lamps.fade_code,
+            }.get(command)
+            if store is not None:
+                store[reached] = value
+        self.field.log_lamps(
+            peer=origin.peer, cabinet=self.gateway.cabinet, endpoint=self.gateway.id, register=register,
+            kind=command.value, values=raw, lamps=targets, heard=heard,
+        )  # fmt: skip
+
+    def gear(self, address: int) -> Indices:
+        """The lamp at a short address (line * 64 + gear), or none."""
+        return self.lamps_at(address, address + 1)
+
+    def lamps_at(self, first: int, end: int) -> Indices:
+        """Lamps at a range of addresses, without the unused ones."""
+        found = self.gateway.addresses[first:end]
+        return found[found >= 0]
+
+    def group(self, line: int, group: int) -> Indices:
+        """Lamps of a DALI group."""
+        return self.gateway.groups.get(line * 16 + group, np.empty(0, dtype=np.intp))
+
+    def status(self, index: Indices) -> list[int]:
+        """Status bytes; gear that does not answer shows as failed, and nothing else."""
+        now, lamps = self.world.now, self.lamps
+        responds = lamps.responds(index)
+        on = lamps.light_level(now, index) > 0
+        bits = (
+            LAMP_FAILURE * lamps.lamp_failed[index].astype(np.int64)
+            + LAMP_ON * on.astype(np.int64)
+            + FADING * lamps.fading(now, index).astype(np.int64)
+            + POWER_CYCLED * lamps.power_cycled[index].astype(np.int64)
+        )
+        return [int(b) for b in np.where(responds, bits, GEAR_FAILURE)]
+
+
+def percent(level_permille: float) -> int:
+    """A level in whole percent; 255 (DALI MASK) for "keep the last one"; never 0 for a level above 0."""
+    if level_permille == KEEP_LAST:
+        return 255
+    return 0 if level_permille <= 0 else max(1, round(level_permille / 10.0))

@@ -1,0 +1,1 @@
+"""The simulated town's OPC UA side: one server per gateway of that kind, with an object per lamp."""
