@@ -224,6 +224,7 @@ class World:
             state.operations = [0] * len(state.operations)
         everything = np.arange(len(self.town.luminaires), dtype=np.intp)
         self.lamps.start_at(self.start_s, everything, 1000.0 if night else 0.0)
+        self.lamps.starts[:] = 0
         self._note(everything)
 
     def _meter_state(self, meter: Meter, sources: Mapping[str, HourlySource]) -> MeterState:

@@ -28,8 +28,8 @@ def test_a_synthetic_year_sums_up_to_the_annual_consumption(spec) -> None:
 def test_an_office_uses_more_on_a_weekday_noon_than_on_a_sunday_and_more_in_winter_than_in_summer() -> None:
     year = SyntheticSource(SPECS[0].building, "Europe/Berlin").year_wh(2026)
 
-    def hour(*when: int) -> float:
-        since = datetime(2026, *when, tzinfo=UTC) - datetime(2026, 1, 1, tzinfo=UTC)
+    def hour(month: int, day: int, hour: int) -> float:
+        since = datetime(2026, month, day, hour, tzinfo=UTC) - datetime(2026, 1, 1, tzinfo=UTC)
         return float(year[since // timedelta(hours=1)])
 
     assert hour(11, 23, 11) > 2 * hour(11, 22, 11)

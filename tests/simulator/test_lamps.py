@@ -1,6 +1,8 @@
 """The lamps' physics against closed forms, against fine sampling, and against conservation of energy."""
 
 import dataclasses
+import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ ONE = np.array([1], dtype=np.intp)
 CURVES = [PowerCurve(m.curve, m.rated_w, m.standby_w) for m in MODELS]
 
 
-def luminaire(number: int, **changes: object) -> Luminaire:
+def luminaire(number: int, **changes: Any) -> Luminaire:
     lamp = Luminaire(
         id=f"L-{number}", cabinet="C", feeder="F", gateway="G", gear=number, model=MODELS[number % 4].id, latitude=0.0,
         longitude=0.0, address="", street="", lighting_class="P4", lowest_class="P6", floor_permille=400,
@@ -26,7 +28,7 @@ def luminaire(number: int, **changes: object) -> Luminaire:
     return dataclasses.replace(lamp, **changes)
 
 
-def bank(**changes: object) -> LampBank:
+def bank(**changes: Any) -> LampBank:
     """Four lamps, one of each model, supplied and dark at time 0, with empty counters and no fade."""
     lamps = LampBank([luminaire(i, **changes) for i in range(4)], MODELS, 0.0)
     lamps.energise(0.0, ALL, True)
@@ -140,7 +142,7 @@ def test_energy_and_burning_time_agree_with_fine_sampling_whatever_happens(
     for wait, what, level, on in steps:
         # Midpoint rule, fine where a fade may be under way.
         edges = np.unique(np.concatenate([np.linspace(t, min(t + 20.0, t + wait), 400), np.linspace(t, t + wait, 50)]))
-        for a, b in zip(edges[:-1], edges[1:], strict=True):
+        for a, b in itertools.pairwise(edges):
             sampled += lamps.power_w((a + b) / 2) * (b - a) / 3600.0
             burned += (lamps.light_level((a + b) / 2) > 0) * (b - a)
         t += wait

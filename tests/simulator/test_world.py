@@ -24,6 +24,11 @@ def world(town: Town) -> World:
     return World(town, NOON)
 
 
+def closed(world: World, cabinet: str = "C-001") -> bool:
+    """Whether the contactor of the first channel is closed."""
+    return world.cabinets[cabinet].closed[0]
+
+
 def lamps_of(world: World, feeder: str) -> np.ndarray:
     return np.array([i for i, lamp in enumerate(world.town.luminaires) if lamp.feeder == feeder], dtype=np.intp)
 
@@ -53,12 +58,12 @@ def test_a_contactor_brings_its_feeder_up_at_the_power_on_level_and_counts_its_o
 
 def test_the_hand_switch_wins_over_commands_and_gives_them_back(world: World) -> None:
     world.set_hand_switch("C-001", "hand")
-    assert world.cabinets["C-001"].closed[0]
+    assert closed(world)
     world.command_contactor("C-001", 0, True)
     world.set_hand_switch("C-001", "off")
-    assert not world.cabinets["C-001"].closed[0]
+    assert not closed(world)
     world.set_hand_switch("C-001", "auto")
-    assert world.cabinets["C-001"].closed[0]
+    assert closed(world)
 
 
 def test_every_quarter_hour_is_logged_at_its_own_instant_however_far_time_jumps(world: World) -> None:
@@ -122,17 +127,16 @@ def test_a_controller_without_heartbeat_follows_its_own_astronomical_clock_until
     town = demo_town(DemoSize(luminaires=4, cabinets=1, monitored=0))
     world = World(town, NOON)
     world.set_heartbeat_timeout("C-001", 600)
-    state = world.cabinets["C-001"]
     world.advance(NOON + 1_000)
-    assert not state.closed[0]
+    assert not closed(world)
     world.advance(MIDNIGHT)
-    assert state.closed[0]
+    assert closed(world)
     world.beat("C-001", 1)
-    assert not state.closed[0]
+    assert not closed(world)
     world.advance(MIDNIGHT + 599)
-    assert not state.closed[0]
+    assert not closed(world)
     world.advance(MIDNIGHT + 700)
-    assert state.closed[0]
+    assert closed(world)
 
 
 def test_levels_of_the_past_can_be_asked_for_also_within_a_fade(world: World) -> None:
