@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from domain.errors import InvalidInput, OutOfLimits, Violation
-from domain.level import OFF_PERMILLE, check_level
+from domain.level import FULL_PERMILLE, OFF_PERMILLE, check_level
 from domain.plan import to_unix_ms
 from domain.priority import Priority
 from services.lighting.darkness import is_too_dark, span_text
@@ -50,7 +50,7 @@ def check_floors(
     check_level(level_permille, "override.level_permille")
     start_ms, end_ms = to_unix_ms(start), to_unix_ms(expire)
     dark_places: dict[tuple[float, float], bool] = {}
-    if lifts_floor(priority, level_permille):
+    if level_permille == FULL_PERMILLE or lifts_floor(priority, level_permille):
         return
     for lamp in lamps:
         if level_permille == OFF_PERMILLE:

@@ -1,0 +1,142 @@
+"""Storing a checked inventory by bulk means, in the caller's transaction: created, updated, unchanged."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import sqlalchemy as sa
+from sqlmodel import Session
+
+from domain.names import new_uid
+from servicekit.columns import table_of
+from servicekit.context import Tenant
+from services.lighting.inventory import DEFAULT_GROUP, CheckedImport, References
+from services.lighting.store.inventory import FEEDERS, GATEWAYS, GROUPS, INVENTORY, MODELS, bump, ids_of
+from services.lighting.store.tables import GroupRow, LuminaireRow
+
+_PREVIOUS: Final = ("previous_lamp_power_w", "previous_ballast_power_w", "previous_half_night")
+_BATCH: Final = 2_000
+
+Rows = list[dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What an import did to the luminaires."""
+
+    created: int
+    updated: int
+    unchanged: int
+
+
+def references_of(session: Session, tenant: Tenant) -> References:
+    """What the lines of an import may refer to."""
+    lamp = table_of(LuminaireRow).c
+    addresses = session.connection().execute(
+        sa.select(lamp.gateway_uid, lamp.gateway_address, lamp.id)
+        .where(lamp.municipality_uid == tenant.uid)
+        .where(lamp.deleted_at_ms == 0)
+        .where(lamp.gateway_uid.is_not(None))
+    )
+    return References(
+        models=ids_of(session, MODELS, tenant.uid),
+        feeders=ids_of(session, FEEDERS, tenant.uid),
+        gateways=ids_of(session, GATEWAYS, tenant.uid),
+        addresses={(row[0], row[1]): row[2] for row in addresses},
+    )
+
+
+def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_ms: int, *, dry_run: bool) -> Stored:
+    """Stores the accepted lines. A column that was not given keeps what is stored. A dry run only counts."""
+    table = table_of(LuminaireRow)
+    stored = {
+        row["id"]: row
+        for row in session.connection()
+        .execute(sa.select(table).where(table.c.municipality_uid == tenant.uid).where(table.c.deleted_at_ms == 0))
+        .mappings()
+    }
+    groups = _groups(session, tenant, checked, now_ms, dry_run=dry_run)
+    created: Rows = []
+    updated: Rows = []
+    unchanged = 0
+    for values in _lines(checked, groups):
+        known = stored.get(values["id"])
+        if known is None:
+            created.append(_new_row(tenant, values, groups, now_ms))
+        elif all(known[name] == value for name, value in values.items()):
+            unchanged += 1
+        else:
+            updated.append({**known, **values, "version": known["version"] + 1})
+    if not dry_run and (created or updated):
+        _write(session, table, created, updated, stored)
+        bump(session, INVENTORY)
+    return Stored(len(created), len(updated), unchanged)
+
+
+def _lines(checked: CheckedImport, groups: Mapping[str, str]) -> Iterator[dict[str, Any]]:
+    """Column values of each accepted line, by the names of the table."""
+    names = [name for name in checked.values if name not in ("luminaire_id", "group_id")]
+    columns = [checked.values[name] for name in names]
+    ids, group_ids = checked.values["luminaire_id"], checked.values.get("group_id")
+    has_previous = any(name in checked.values for name in _PREVIOUS)
+    for index in checked.accepted:
+        line = {name: column[index] for name, column in zip(names, columns, strict=True)}
+        line["id"] = ids[index]
+        if group_ids is not None:
+            line["group_uid"] = groups[group_ids[index]]
+        if has_previous:
+            line["previous_known"] = any(line.get(name) for name in _PREVIOUS)
+        yield line
+
+
+def _new_row(tenant: Tenant, values: Mapping[str, Any], groups: Mapping[str, str], now_ms: int) -> dict[str, Any]:
+    row = LuminaireRow(
+        uid=new_uid(),
+        municipality_uid=tenant.uid,
+        id=values["id"],
+        created_at_ms=now_ms,
+        group_uid=values.get("group_uid") or groups[DEFAULT_GROUP],
+    ).model_dump()
+    return {**row, **values}
+
+
+def _groups(session: Session, tenant: Tenant, checked: CheckedImport, now_ms: int, *, dry_run: bool) -> dict[str, str]:
+    """Uids of the groups by id; those that are not there yet are made."""
+    known = ids_of(session, GROUPS, tenant.uid)
+    column = checked.values.get("group_id")
+    wanted = {DEFAULT_GROUP} | ({column[index] for index in checked.accepted} if column is not None else set())
+    for identifier in sorted(wanted - known.keys()):
+        row = GroupRow(uid=new_uid(), municipality_uid=tenant.uid, id=identifier, created_at_ms=now_ms)
+        known[identifier] = row.uid
+        if not dry_run:
+            session.add(row)
+    session.flush()
+    return known
+
+
+def _write(session: Session, table: sa.Table, created: Rows, updated: Rows, stored: Mapping[str, Any]) -> None:
+    connection = session.connection()
+    # Two luminaires may swap their addresses: those that move let go of their place first.
+    moving = [
+        row["uid"]
+        for row in updated
+        if stored[row["id"]]["gateway_uid"] is not None
+        and (row["gateway_uid"], row["gateway_address"])
+        != (stored[row["id"]]["gateway_uid"], stored[row["id"]]["gateway_address"])
+    ]
+    for uids in _batches(moving):
+        connection.execute(sa.update(table).where(table.c.uid.in_(uids)).values(gateway_uid=None))
+    names = [column.name for column in table.columns if column.name != "uid"]
+    change = sa.update(table).where(table.c.uid == sa.bindparam("its_uid"))
+    change = change.values({name: sa.bindparam(f"new_{name}") for name in names})
+    for batch in _batches(updated):
+        rows = [{"its_uid": row["uid"], **{f"new_{name}": row[name] for name in names}} for row in batch]
+        connection.execute(change, rows)
+    for batch in _batches(created):
+        connection.execute(sa.insert(table), list(batch))
+
+
+def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    return (rows[at : at + _BATCH] for at in range(0, len(rows), _BATCH))
