@@ -104,14 +104,21 @@ def get_plan(session: Session, group_uid: str, *, lock: bool = False) -> PlanRow
 
 def put_plan(session: Session, group: GroupRow, plan: Plan, origin: str, now_ms: int) -> PlanRow:
     """Stores a group's plan in place of the one before."""
-    row = get_plan(session, group.uid, lock=True) or PlanRow(
-        group_uid=group.uid, municipality_uid=group.municipality_uid
-    )
-    row.valid_from_ms, row.valid_until_ms = plan.valid_from_ms, plan.valid_until_ms
-    row.instants_ms = list(plan.instants_ms)
-    row.levels_permille = list(plan.levels_permille)
-    row.ramps_s = list(plan.ramps_s)
-    row.hash, row.origin, row.put_at_ms = plan.hash, origin, now_ms
+    values: dict[str, Any] = {
+        "valid_from_ms": plan.valid_from_ms,
+        "valid_until_ms": plan.valid_until_ms,
+        "instants_ms": list(plan.instants_ms),
+        "levels_permille": list(plan.levels_permille),
+        "ramps_s": list(plan.ramps_s),
+        "hash": plan.hash,
+        "origin": origin,
+        "put_at_ms": now_ms,
+    }
+    row = get_plan(session, group.uid, lock=True)
+    if row is None:
+        row = PlanRow(group_uid=group.uid, municipality_uid=group.municipality_uid, **values)
+    for name, value in values.items():
+        setattr(row, name, value)
     session.add(row)
     session.flush()
     bump(session, ORDERS)
