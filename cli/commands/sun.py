@@ -1,8 +1,8 @@
-"""lichtbuch sun: sunset, sunrise, civil dusk and dawn of a night. Offline."""
+"""lichtbuch sun: sunrise, sunset, civil dawn and dusk of a date, and of the morning after. Offline."""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 import typer
@@ -18,28 +18,37 @@ from domain.sun import sun_events
 def sun(
     latitude: Annotated[float, typer.Argument(metavar="LAT", help="Degrees, north positive.")],
     longitude: Annotated[float, typer.Argument(metavar="LON", help="Degrees, east positive.")],
-    date: Annotated[str, typer.Argument(metavar="DATE", help="Date of the evening, 2026-11-22.")],
+    date: Annotated[str, typer.Argument(metavar="DATE", help="Local date, 2026-11-22.")],
     time_zone: Annotated[str, typer.Option("--time-zone", help="IANA zone of the local times.")] = "Europe/Berlin",
     as_json: Json = False,
 ) -> None:
-    """Print the sun's events of the night that begins on DATE, in UTC and local time."""
+    """Print when the sun rises and sets on DATE, and on the morning after, in UTC and local time.
+
+    Sunrise and sunset: the upper limb at the horizon (centre at -0.833 degrees); civil: centre at -6 degrees.
+    """
     if not (-90 <= latitude <= 90 and -180 <= longitude <= 180):
         raise InvalidInput.of("position", "LAT is -90..90 and LON is -180..180 degrees")
     day, tz = parsing.day(date), zone(time_zone)
-    events = sun_events(latitude, longitude, day, noon_utc=night_bounds(day, tz)[0])
+    before, after = (
+        sun_events(latitude, longitude, night, noon_utc=night_bounds(night, tz)[0])
+        for night in (day - timedelta(days=1), day)
+    )
     times: dict[str, datetime | None] = {
-        "sunset": events.sunset,
-        "civil_dusk": events.civil_dusk,
-        "civil_dawn": events.civil_dawn,
-        "sunrise": events.sunrise,
+        "civil_dawn": before.civil_dawn,
+        "sunrise": before.sunrise,
+        "sunset": after.sunset,
+        "civil_dusk": after.civil_dusk,
+        "next_civil_dawn": after.civil_dawn,
+        "next_sunrise": after.sunrise,
     }
     if as_json:
         document: dict[str, Any] = {
             "latitude_deg": latitude,
             "longitude_deg": longitude,
-            "night": day.isoformat(),
+            "date": day.isoformat(),
             "time_zone": time_zone,
-            "state": events.state.name.lower(),
+            "morning": before.state.name.lower(),
+            "evening": after.state.name.lower(),
         }
         for name, instant in times.items():
             document[name] = instant and {
@@ -52,6 +61,6 @@ def sun(
         shown = (
             f"{instant.astimezone(tz):%Y-%m-%d %H:%M:%S %Z}   {instant:%Y-%m-%d %H:%M:%S} UTC"
             if instant
-            else f"none: {events.state.name.lower().replace('_', ' ')}"
+            else "none: " + (after if name in ("sunset", "civil_dusk") else before).state.name.lower().replace("_", " ")
         )
-        console.print(f"{name.replace('_', ' '):12}{shown}")
+        console.print(f"{name.replace('_', ' '):17}{shown}")

@@ -1,0 +1,235 @@
+"""lichtbuch meters, readings list|export, consumption: what the meters say."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from cli import parsing
+from cli.options import Json, Town
+from cli.output import enum_word, kwh, note, print_json_line, print_rows
+from cli.session import Session, all_pages, online
+from domain.errors import InvalidInput
+from lichtbuch.metering.v1 import metering_pb2
+from servicekit.convert import timestamp_to_proto
+
+app = typer.Typer(help="Readings of meters.", no_args_is_help=True)
+
+STEPS = {
+    "quarter-hour": metering_pb2.STEP_QUARTER_HOUR,
+    "hour": metering_pb2.STEP_HOUR,
+    "day": metering_pb2.STEP_LOCAL_DAY,
+    "month": metering_pb2.STEP_LOCAL_MONTH,
+    "total": metering_pb2.STEP_TOTAL,
+}
+Start = Annotated[
+    str,
+    typer.Option(
+        "--from", help="2026-11-21, 2026-11-21T12:00; local time. Default: two days before the newest reading."
+    ),
+]
+End = Annotated[str, typer.Option("--until", help="Exclusive. Default: the newest reading.")]
+Meters = Annotated[list[str] | None, typer.Option("--meter", help="Only this meter; repeat it.")]
+
+
+def amount(value: int, unit: str) -> str:
+    """A counter for people."""
+    return kwh(value) if unit == "WH" else f"{value} l"
+
+
+async def list_all(session: Session) -> list[metering_pb2.Meter]:
+    """Every meter of the town."""
+    return await all_pages(
+        session.metering.ListMeters, metering_pb2.ListMetersRequest(parent=await session.parent()), "meters"
+    )
+
+
+def meters(municipality: Town = "", as_json: Json = False) -> None:
+    """List meters with their newest reading."""
+
+    async def ask(session: Session) -> tuple[list[metering_pb2.Meter], Any]:
+        return await list_all(session), await session.zone()
+
+    found, tz = online(ask, municipality)
+    rows = []
+    for item in found:
+        unit = metering_pb2.Unit.Name(item.unit).removeprefix("UNIT_")
+        slot = item.latest_slot.ToDatetime(tzinfo=UTC).astimezone(tz) if item.HasField("latest_slot") else None
+        rows.append(
+            {
+                "meter": item.name.rsplit("/", 1)[-1],
+                "measures": item.building or item.cabinet.rsplit("/", 1)[-1],
+                "medium": enum_word(metering_pb2.Medium.Name(item.medium), "MEDIUM_"),
+                "serial": item.serial_number,
+                "newest": (item.latest_value if as_json else amount(item.latest_value, unit)) if slot else None,
+                "at": slot,
+            }
+        )
+    print_rows(rows, as_json, empty="there are no meters")
+
+
+async def period(session: Session, start: str, end: str) -> tuple[datetime, datetime]:
+    """The period asked for, in UTC."""
+    tz = await session.zone()
+    newest = max(
+        (item.latest_slot.ToDatetime(tzinfo=UTC) for item in await list_all(session) if item.HasField("latest_slot")),
+        default=None,
+    )
+    if newest is None and not (start and end):
+        raise InvalidInput.of("from", "no meter has a reading yet")
+    now = newest or datetime.now(UTC)
+    until = parsing.instant(end, tz, now, "until") if end else now + timedelta(milliseconds=1)
+    begin = parsing.instant(start, tz, now, "from") if start else until - timedelta(days=2)
+    if begin >= until:
+        raise InvalidInput.of("until", "is not after --from")
+    return begin, until
+
+
+def reading_rows(columns: metering_pb2.ReadingColumns, tz: Any) -> list[dict[str, Any]]:
+    """Columns of readings as rows."""
+    return [
+        {
+            "meter": columns.meters[columns.meter_indexes[index]].rsplit("/", 1)[-1],
+            "slot": datetime.fromtimestamp(slot / 1000, UTC).astimezone(tz).isoformat(timespec="seconds"),
+            "value": columns.values[index],
+            "status": enum_word(metering_pb2.ReadingStatus.Name(columns.statuses[index]), "READING_STATUS_"),
+            "observed_at": datetime.fromtimestamp(columns.observed_at_unix_ms[index] / 1000, UTC)
+            .astimezone(tz)
+            .isoformat(timespec="milliseconds")
+            if columns.observed_at_unix_ms[index]
+            else None,
+            "revision": columns.revisions[index] if columns.revisions else 0,
+        }
+        for index, slot in enumerate(columns.slots_unix_ms)
+    ]
+
+
+@app.command("list")
+def list_readings(
+    meter: Meters = None, start: Start = "", end: End = "", municipality: Town = "", as_json: Json = False
+) -> None:
+    """List stored readings; gaps are listed as gaps."""
+
+    async def ask(session: Session) -> list[dict[str, Any]]:
+        begin, until = await period(session, start, end)
+        request = metering_pb2.ListReadingsRequest(
+            parent=await session.parent(),
+            meters=[await session.name("meters", item) for item in meter or []],
+            start_time=timestamp_to_proto(begin),
+            end_time=timestamp_to_proto(until),
+            page_size=10_000,
+        )
+        rows: list[dict[str, Any]] = []
+        while True:
+            answer = await session.metering.ListReadings(request)
+            rows += reading_rows(answer.readings, await session.zone())
+            if not answer.next_page_token:
+                return rows
+            request.page_token = answer.next_page_token
+
+    print_rows(online(ask, municipality), as_json, empty="no reading is stored in that period")
+
+
+@app.command("export")
+def export_readings(
+    meter: Meters = None,
+    start: Start = "",
+    end: End = "",
+    form: Annotated[str, typer.Option("--format", help="csv or jsonl.")] = "csv",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default standard output.")] = None,
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Export readings of any period, streamed: CSV with a header, or JSON Lines (also with --json)."""
+    chosen = "jsonl" if as_json else form
+    if chosen not in ("csv", "jsonl"):
+        raise InvalidInput.of("format", f"{form!r} is neither csv nor jsonl")
+
+    async def ask(session: Session) -> int:
+        begin, until = await period(session, start, end)
+        request = metering_pb2.ExportReadingsRequest(
+            parent=await session.parent(),
+            meters=[await session.name("meters", item) for item in meter or []],
+            start_time=timestamp_to_proto(begin),
+            end_time=timestamp_to_proto(until),
+        )
+        file = output.open("w", encoding="utf-8", newline="") if output else sys.stdout
+        written = 0
+        try:
+            writer = csv.DictWriter(file, ["meter", "slot", "value", "status", "observed_at", "revision"])
+            if chosen == "csv":
+                writer.writeheader()
+            async for part in session.metering.ExportReadings(request):
+                rows = reading_rows(part.readings, await session.zone())
+                written += len(rows)
+                if chosen == "csv":
+                    writer.writerows(rows)
+                    continue
+                for row in rows:
+                    print_json_line(row) if output is None else file.write(f"{_json(row)}\n")
+        finally:
+            if output:
+                file.close()
+        return written
+
+    note(f"{online(ask, municipality)} readings")
+
+
+def _json(row: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(row, ensure_ascii=False)
+
+
+def consumption(
+    meter: Meters = None,
+    start: Start = "",
+    end: End = "",
+    step: Annotated[str, typer.Option(help="quarter-hour, hour, day, month or total.")] = "day",
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Show what was used, with how much of it was measured."""
+    if step not in STEPS:
+        raise InvalidInput.of("step", f"{step!r} is none of {', '.join(STEPS)}")
+
+    async def ask(session: Session) -> list[dict[str, Any]]:
+        begin, until = await period(session, start, end)
+        known = {item.name: metering_pb2.Unit.Name(item.unit).removeprefix("UNIT_") for item in await list_all(session)}
+        chosen = [await session.name("meters", item) for item in meter or []] or sorted(known)
+        answer = await session.metering.QueryConsumption(
+            metering_pb2.QueryConsumptionRequest(
+                parent=await session.parent(),
+                meters=chosen,
+                start_time=timestamp_to_proto(begin),
+                end_time=timestamp_to_proto(until),
+                step=STEPS[step],
+            )
+        )
+        tz = await session.zone()
+        rows = []
+        for index, meter_index in enumerate(answer.meter_indexes):
+            name = answer.meters[meter_index]
+            value = answer.amounts[index]
+            rows.append(
+                {
+                    "meter": name.rsplit("/", 1)[-1],
+                    "from": datetime.fromtimestamp(answer.starts_unix_ms[index] / 1000, UTC)
+                    .astimezone(tz)
+                    .isoformat(timespec="minutes"),
+                    "until": datetime.fromtimestamp(answer.ends_unix_ms[index] / 1000, UTC)
+                    .astimezone(tz)
+                    .isoformat(timespec="minutes"),
+                    "used": value if as_json else amount(value, known.get(name, "WH")),
+                    "coverage_permille": answer.coverages_permille[index],
+                    "estimated": answer.estimated_amounts[index],
+                }
+            )
+        return rows
+
+    print_rows(online(ask, municipality), as_json, empty="no reading is stored in that period")
