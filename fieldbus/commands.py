@@ -88,9 +88,10 @@ async def confirm(
     """Read back until every acknowledged command shows its effect or has had its time."""
     pending = [command for command in accepted if command.binding.confirm]
     began = monotonic()
+    waited_s = 0.0
     while pending:
         batch = await read(tuple(command.confirmation for command in pending))
-        elapsed_s = monotonic() - began
+        elapsed_s = max(waited_s, monotonic() - began)
         still: list[Command] = []
         for position, command in enumerate(pending):
             held = float(batch.values[position])
@@ -109,6 +110,7 @@ async def confirm(
         pending = still
         if pending:
             await asyncio.sleep(limits.confirm_interval_s)
+            waited_s += limits.confirm_interval_s
 
 
 def count_outcomes(counters: Counters, results: dict[int, WriteResult]) -> None:

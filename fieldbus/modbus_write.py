@@ -168,8 +168,14 @@ class ModbusWriter:
             function, payload = _WRITE_REGISTERS, struct.pack(f">HHB{count}H", start, count, 2 * count, *words)
         else:
             function, payload = _WRITE_REGISTER, struct.pack(">HH", start, words[0])
+        try:
+            answer = await self._device.request(function, payload)
+        except LinkDown:
+            raise
+        except (NoAnswer, AnswerLost, Malformed, DeviceException):
+            self._device.counters.writes_sent += 1
+            raise
         self._device.counters.writes_sent += 1
-        answer = await self._device.request(function, payload)
         # All four functions echo the address, the multiple ones the count too. A device may echo another value than
         # was written when it limits it: that is for the read-back to show.
         echoed = 4 if multiple else 2
