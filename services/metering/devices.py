@@ -1,0 +1,68 @@
+"""The devices behind the endpoints: opened when needed, opened anew when their address changes, closed when gone."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Protocol
+
+from domain.errors import LichtbuchError
+from fieldbus.device import Device
+from services.metering.target import Target
+
+_log = logging.getLogger(__name__)
+
+
+class Opener(Protocol):
+    """What opens devices: `fieldbus.client.Fieldbus`, or a test's own field."""
+
+    def open(self, url: str, profile: str) -> Device:
+        """A device; nothing is connected before its first use. Raises LichtbuchError for a wrong URL or profile."""
+        ...
+
+
+class Devices:
+    """One device per endpoint."""
+
+    def __init__(self, opener: Opener) -> None:
+        self._opener = opener
+        self._open: dict[str, tuple[str, str, Device]] = {}
+        self._complained: dict[str, str] = {}
+
+    async def of(self, target: Target) -> Device | None:
+        """The device that a target is read from; None for an endpoint that nobody can open."""
+        known = self._open.get(target.endpoint_uid)
+        if known is not None:
+            if known[:2] == (target.url, target.profile):
+                return known[2]
+            await self._close(target.endpoint_uid)
+        try:
+            device = self._opener.open(target.url, target.profile)
+        except LichtbuchError as error:
+            self.complain(target, error)
+            return None
+        self._open[target.endpoint_uid] = (target.url, target.profile, device)
+        return device
+
+    async def keep_only(self, endpoint_uids: Iterable[str]) -> None:
+        """Closes the devices of all other endpoints."""
+        kept = set(endpoint_uids)
+        for uid in [uid for uid in self._open if uid not in kept]:
+            await self._close(uid)
+
+    async def close(self) -> None:
+        """Closes all."""
+        await self.keep_only(())
+
+    def complain(self, target: Target, error: LichtbuchError) -> None:
+        """Logs what is wrong with an endpoint, once until it is something else."""
+        if self._complained.get(target.endpoint_uid) != str(error):
+            self._complained[target.endpoint_uid] = str(error)
+            _log.error("the endpoint of %s cannot be read: %s", target.name, error)
+
+    async def _close(self, uid: str) -> None:
+        device = self._open.pop(uid)[2]
+        try:
+            await device.close()
+        except Exception:
+            _log.exception("closing a device failed")

@@ -1,0 +1,34 @@
+"""Metering's own metrics. Names follow Prometheus conventions; never a series per meter."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge, Histogram
+
+READINGS_STORED: Final = Counter("lichtbuch_metering_readings_stored", "Readings newly stored, by status.", ("status",))
+READINGS_REFUSED: Final = Counter(
+    "lichtbuch_metering_readings_refused", "Readings that were not stored, by reason.", ("reason",)
+)
+FINDINGS: Final = Counter("lichtbuch_metering_findings", "What the checks found in polled counters.", ("finding",))
+POLL_DURATION: Final = Histogram(
+    "lichtbuch_metering_poll_duration_seconds",
+    "Real time from the begin of a slot's poll to its last answer or its deadline.",
+    buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
+)
+SLOTS_LATE: Final = Counter(
+    "lichtbuch_metering_slots_late", "Counters that were read more than ten domain seconds after their slot."
+)
+SLOTS_UNREAD: Final = Counter("lichtbuch_metering_slots_unread", "Slots of a meter that were flagged as gaps.")
+METERS: Final = Gauge("lichtbuch_metering_meters", "Meters by the state of their reading.", ("state",))
+ENDPOINTS_AGE: Final = Gauge(
+    "lichtbuch_metering_endpoints_refreshed_timestamp_seconds",
+    "Real time at which the registry last told its endpoints.",
+)
+SPOOL_RECORDS: Final = Gauge("lichtbuch_metering_spool_records", "Records in the spool that wait for the database.")
+SPOOL_BYTES: Final = Gauge("lichtbuch_metering_spool_bytes", "Size of the spool.")
+SPOOL_THINNED: Final = Counter(
+    "lichtbuch_metering_spool_thinned_readings", "Readings between full hours that a full spool gave up."
+)
+SPOOL_DROPPED: Final = Counter("lichtbuch_metering_spool_dropped_readings", "Readings that a full spool lost.")
+SPOOL_DAMAGED: Final = Counter("lichtbuch_metering_spool_damaged_records", "Records put aside: damaged or refused.")
+RESETS: Final = Counter("lichtbuch_metering_register_resets", "Resets of registers that polling confirmed.")
+WATCHERS: Final = Gauge("lichtbuch_metering_watchers", "Open streams of WatchReadings.")

@@ -1,0 +1,307 @@
+"""The local durable spool: readings wait here, on this machine's disk, while the database is away. Plain files, no
+loop.
+
+A record is a file: a line with its checksum, a line of JSON, the columns. It is written beside its place, flushed to
+the disk, renamed and the folder flushed: whatever has a name here is whole, and what `append` has returned for survives
+a SIGKILL and a power cut. Records are drained oldest first and removed after the database has committed them; one that
+was committed and not yet removed is stored again, which changes nothing. Each worker has a folder of its own under a
+lock that dies with it; what a dead worker left is moved over at the next start.
+
+A full spool thins itself, oldest first, to the counters of full hours: the counter conserves the energy. Only when that
+is not enough it drops the oldest. Both loudly.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final, Self
+
+import numpy as np
+
+from domain.errors import Corrupted, Exhausted, Unavailable
+from domain.names import new_uid
+from services.metering.metrics import SPOOL_BYTES, SPOOL_DAMAGED, SPOOL_DROPPED, SPOOL_RECORDS, SPOOL_THINNED
+from services.metering.reading import Readings
+
+_log = logging.getLogger(__name__)
+
+_MAGIC: Final = b"lichtbuch-spool-1"
+_RECORD: Final = ".rec"
+_THINNED: Final = "-h.rec"
+_BROKEN: Final = ".bad"
+_PARTIAL: Final = ".tmp"
+_LOCK: Final = "lock"
+_HOUR_MS: Final = 3_600_000
+DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Readings with the uids of their registers: keys are the database's own and may not survive its restore."""
+
+    readings: Readings
+    lives: Mapping[int, str]
+
+    def encode(self) -> bytes:
+        """The bytes of its file."""
+        names = [f.name for f in fields(Readings)]
+        head = {"count": len(self.readings), "columns": names, "lives": {str(k): v for k, v in self.lives.items()}}
+        columns = b"".join(column.astype("<i8").tobytes() for column in self.readings.columns())
+        body = json.dumps(head, sort_keys=True).encode("ascii") + b"\n" + columns
+        return _MAGIC + b" " + hashlib.sha256(body).hexdigest().encode("ascii") + b"\n" + body
+
+    @classmethod
+    def decode(cls, data: bytes) -> Self:
+        """Reads it back. Raises Corrupted unless the bytes are those that were written."""
+        first, _, body = data.partition(b"\n")
+        magic, _, digest = first.partition(b" ")
+        if magic != _MAGIC or hashlib.sha256(body).hexdigest().encode("ascii") != digest:
+            raise Corrupted("the checksum of a spooled record does not hold")
+        line, _, columns = body.partition(b"\n")
+        head = json.loads(line)
+        values = np.frombuffer(columns, "<i8").astype(np.int64).reshape(len(head["columns"]), head["count"])
+        named = dict(zip(head["columns"], values, strict=True))
+        return cls(Readings(**named), {int(key): uid for key, uid in head["lives"].items()})
+
+
+@dataclass(slots=True)
+class _File:
+    name: str
+    size: int
+
+    @property
+    def is_thinned(self) -> bool:
+        return self.name.endswith(_THINNED)
+
+
+class Spool:
+    """One worker's spool. Every call may come from any thread: they take turns."""
+
+    def __init__(self, root: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
+        self._root = root
+        self._max_bytes = max_bytes
+        self._folder = root / new_uid()
+        self._files: deque[_File] = deque()
+        self._bytes = 0
+        self._lock: int | None = None
+        self._turn = threading.RLock()
+
+    @property
+    def depth(self) -> int:
+        """How many records wait."""
+        return len(self._files)
+
+    @property
+    def size_bytes(self) -> int:
+        """How much disk they take."""
+        return self._bytes
+
+    @property
+    def is_full(self) -> bool:
+        """True if it is close to giving readings up, or has begun to."""
+        return self._bytes > self._max_bytes * 9 // 10
+
+    def open(self) -> None:
+        """Takes a folder of its own and moves over what dead workers left. Raises Unavailable where the disk fails."""
+        try:
+            self._folder.mkdir(parents=True)
+            self._lock = _lock(self._folder)
+            if self._lock is None:
+                raise Unavailable(f"the new spool {self._folder} is locked by somebody")
+            for folder in sorted(self._root.iterdir()):
+                if folder.is_dir() and folder != self._folder:
+                    self._take_over(folder)
+            self._files = deque(
+                _File(path.name, path.stat().st_size) for path in sorted(self._folder.glob(f"*{_RECORD}"))
+            )
+        except OSError as error:
+            raise Unavailable(f"the spool {self._root} cannot be opened: {error}", 5.0) from error
+        self._bytes = sum(file.size for file in self._files)
+        self._tell()
+
+    def close(self) -> None:
+        """Gives the folder free for whoever comes next; an empty one is removed."""
+        if self._lock is None:
+            return
+        if not self._files:
+            _remove_folder(self._folder)
+        os.close(self._lock)
+        self._lock = None
+
+    def append(self, record: Record) -> None:
+        """Keeps a record; when this returns it is on the disk. Raises Exhausted or Unavailable: then it is not kept."""
+        data = record.encode()
+        if len(data) > self._max_bytes:
+            raise Exhausted(f"a record of {len(data)} bytes is larger than the whole spool")
+        with self._turn:
+            self._make_room(len(data))
+            name = new_uid() + _RECORD
+            try:
+                _write(self._folder / name, data)
+            except OSError as error:
+                raise Unavailable(f"the spool {self._folder} cannot be written: {error}", 5.0) from error
+            self._files.append(_File(name, len(data)))
+            self._bytes += len(data)
+            self._tell()
+
+    def oldest(self) -> tuple[str, Record] | None:
+        """Name and content of the record that has waited longest. A damaged one is put aside, loudly."""
+        with self._turn:
+            while self._files:
+                file = self._files[0]
+                try:
+                    return file.name, Record.decode((self._folder / file.name).read_bytes())
+                except (Corrupted, ValueError, KeyError, TypeError) as error:
+                    self.put_aside(file.name, str(error))
+                except OSError as error:
+                    raise Unavailable(f"the spool {self._folder} cannot be read: {error}", 5.0) from error
+            return None
+
+    def remove(self, name: str) -> None:
+        """Forgets a record that the database has committed."""
+        with self._turn:
+            self._forget(name)
+            (self._folder / name).unlink(missing_ok=True)
+
+    def put_aside(self, name: str, reason: str) -> None:
+        """Takes a record out of the queue that cannot be stored, and keeps its file for a person to look at."""
+        _log.error("the spooled record %s is put aside as %s%s: %s", name, name, _BROKEN, reason)
+        SPOOL_DAMAGED.inc()
+        with self._turn:
+            self._forget(name)
+            path = self._folder / name
+            path.rename(path.with_name(name + _BROKEN))
+
+    def records(self) -> Iterator[Record]:
+        """All that wait, oldest first."""
+        for file in list(self._files):
+            try:
+                yield Record.decode((self._folder / file.name).read_bytes())
+            except (OSError, Corrupted, ValueError, KeyError, TypeError):
+                continue  # `oldest` says so when its turn comes
+
+    def _forget(self, name: str) -> None:
+        for file in self._files:
+            if file.name == name:
+                self._files.remove(file)
+                self._bytes -= file.size
+                break
+        self._tell()
+
+    def _take_over(self, folder: Path) -> None:
+        lock = _lock(folder)
+        if lock is None:
+            return  # its worker lives
+        try:
+            moved = 0
+            for path in sorted(folder.iterdir()):
+                if path.name.endswith((_RECORD, _BROKEN)):
+                    path.rename(self._folder / path.name)
+                    moved += path.name.endswith(_RECORD)
+                elif path.name.endswith(_PARTIAL):
+                    path.unlink()  # never acknowledged
+            _sync_folder(self._folder)
+            _remove_folder(folder)
+            if moved:
+                _log.warning("%d spooled records of a worker that ended without draining are taken over", moved)
+        finally:
+            os.close(lock)
+
+    def _make_room(self, needed: int) -> None:
+        if self._bytes + needed <= self._max_bytes:
+            return
+        thinned = 0
+        for file in [file for file in self._files if not file.is_thinned]:
+            if self._bytes + needed <= self._max_bytes:
+                break
+            thinned += self._thin(file)
+        if thinned:
+            SPOOL_THINNED.inc(thinned)
+            _log.error("the spool is full: %d readings between full hours are given up", thinned)
+        dropped = 0
+        while self._files and self._bytes + needed > self._max_bytes:
+            file = self._files[0]
+            dropped += _count_of(self._folder / file.name)
+            self.remove(file.name)
+        if dropped:
+            SPOOL_DROPPED.inc(dropped)
+            _log.error("the spool is full of full hours: its %d oldest readings are lost", dropped)
+
+    def _thin(self, file: _File) -> int:
+        """Leaves the counters of full hours in a record. Returns how many counters were given up."""
+        path = self._folder / file.name
+        try:
+            record = Record.decode(path.read_bytes())
+        except (Corrupted, ValueError, KeyError, TypeError) as error:
+            self.put_aside(file.name, str(error))
+            return 0
+        # Gaps need no place: what is missing between two stored slots is flagged when they are stored.
+        kept = record.readings.take((record.readings.slot_ms % _HOUR_MS == 0) & ~record.readings.is_gap)
+        given_up = int((~record.readings.is_gap).sum()) - len(kept)
+        self._bytes -= file.size
+        if len(kept):
+            data = Record(kept, record.lives).encode()
+            name = file.name.removesuffix(_RECORD) + _THINNED
+            _write(self._folder / name, data)
+            file.name, file.size = name, len(data)
+            self._bytes += len(data)
+        else:
+            self._files.remove(file)
+        path.unlink(missing_ok=True)
+        return given_up
+
+    def _tell(self) -> None:
+        SPOOL_RECORDS.set(len(self._files))
+        SPOOL_BYTES.set(self._bytes)
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_name(path.name + _PARTIAL)
+    with partial.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.rename(path)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _lock(folder: Path) -> int | None:
+    """Handle that holds the folder's lock until it is closed or the process dies; None if somebody else holds it."""
+    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
+
+
+def _remove_folder(folder: Path) -> None:
+    if any(path.name != _LOCK for path in folder.iterdir()):
+        return
+    (folder / _LOCK).unlink(missing_ok=True)
+    folder.rmdir()
+
+
+def _count_of(path: Path) -> int:
+    try:
+        return int((~Record.decode(path.read_bytes()).readings.is_gap).sum())
+    except (OSError, Corrupted, ValueError, KeyError, TypeError):
+        return 0

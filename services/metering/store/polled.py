@@ -1,0 +1,120 @@
+"""Storing what polling has read: for the register that lived at each slot, and without unflagged holes between slots.
+
+Polled readings may come late, out of the spool: meanwhile a register may have been exchanged, and what it was read
+under is not what it belongs to.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from services.metering.life import keys_at
+from services.metering.reading import Int64, Readings, Status, order_by_register, repeats
+from services.metering.slot import SLOT_MS
+from services.metering.store import feed
+from services.metering.store.ingest import Outcome, write
+from services.metering.store.lives import heads_of, keys_of_uids, lives_of, rules_of, state_before
+from services.metering.store.tables import MeterRow, RegisterLifeRow
+from services.metering.vee import judge_all
+
+_log = logging.getLogger(__name__)
+
+MOST_FLAGGED: Final = 9_600
+"""Most slots (a hundred days) of a register that are flagged as gaps in one go; older holes stay holes, which count the
+same: nothing covers them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What became of polled readings: those newly stored, how many contradict what is stored, how many nobody owns."""
+
+    stored: Readings
+    conflicts: int
+    orphans: int
+
+
+def write_polled(session: Session, readings: Readings, lives: Mapping[int, str], source: feed.Source) -> Polled:
+    """Stores polled readings. `lives` gives the uid of each key that occurs, which is what counts."""
+    given = len(readings)
+    readings = _own(session, readings, lives)
+    orphans = given - len(readings)
+    if orphans:
+        _log.error("%d polled readings belong to no register that lived at their slot", orphans)
+    ordered = readings.take(order_by_register(readings))
+    twice, contradicts = repeats(ordered)
+    ordered = ordered.take(~(twice | contradicts))
+    whole = _with_gaps_between(session, ordered)
+    written = write(session, whole, source, polled=True)
+    stored = whole.take(written.outcome == Outcome.STORED)
+    return Polled(stored, written.count(Outcome.CONFLICT) + int(contradicts.sum()), orphans)
+
+
+def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Readings:
+    """The readings under the keys of the registers that lived at their slots."""
+    keys = keys_of_uids(session, set(lives.values()))
+    register = np.full(len(readings), -1, np.int64)
+    for key, uid in lives.items():
+        register[readings.register == key] = keys.get(uid, -1)
+    readings = readings.take(slice(None))
+    readings.register = register
+    rows = session.exec(select(RegisterLifeRow).where(col(RegisterLifeRow.key).in_(np.unique(register).tolist()))).all()
+    for row in rows:
+        mine = np.flatnonzero(register == row.key)
+        slots = readings.slot_ms[mine]
+        begin, end = row.installed_ms or 0, row.removed_ms
+        if bool((slots < begin).any()) or (end is not None and bool((slots >= end).any())):
+            _move(session, row.meter_uid, readings, mine)
+    return readings.take(readings.register >= 0)
+
+
+def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64) -> None:
+    """Puts rows of one meter under the lives that they fall into, and judges what has moved by its new register."""
+    lives = lives_of(session, [meter_uid])[meter_uid]
+    meter = session.get_one(MeterRow, meter_uid)
+    owner = keys_at(lives, readings.slot_ms[rows])
+    for life in lives:
+        moved = rows[(owner == life.key) & (readings.register[rows] != life.key)]
+        if not len(moved):
+            continue
+        readings.register[moved] = life.key
+        doubted = readings.status[moved] == Status.DOUBTFUL
+        readings.status[moved[doubted]] = Status.MEASURED
+        state = state_before(session, life, int(readings.slot_ms[moved].min()))
+        readings.status[moved] = judge_all(readings.take(moved), {life.key: state}, {life.key: rules_of(meter, life)})
+    readings.register[rows[owner < 0]] = -1
+
+
+def _with_gaps_between(session: Session, ordered: Readings) -> Readings:
+    """The readings, and a flagged gap for every slot that polling has passed over since the last one it dealt with."""
+    if not len(ordered):
+        return ordered
+    keys = np.unique(ordered.register).tolist()
+    heads = heads_of(session, keys)
+    parts = [ordered]
+    for key in keys:
+        slots = ordered.slot_ms[ordered.register == key]
+        head = heads.get(key)
+        if head is not None and 0 < head.polled_slot_ms < slots[0]:
+            slots = np.concatenate(([head.polled_slot_ms], slots))
+        missing = _missing(slots)
+        if len(missing):
+            parts.append(Readings.gaps(key, missing))
+    if len(parts) == 1:
+        return ordered
+    whole = Readings.concatenate(parts)
+    return whole.take(order_by_register(whole))
+
+
+def _missing(slots: Int64) -> Int64:
+    """Slots that lie between ascending ones and are not among them; the newest of them, where there are too many."""
+    if len(slots) < 2 or bool((np.diff(slots) == SLOT_MS).all()):
+        return np.empty(0, np.int64)
+    last = int(slots[-1])
+    first = max(int(slots[0]), last - MOST_FLAGGED * SLOT_MS)
+    return np.setdiff1d(np.arange(first, last, SLOT_MS, dtype=np.int64), slots)

@@ -1,0 +1,104 @@
+"""What polling reads: a register at a point of an endpoint, with what its next counter is judged against. Pure.
+
+Also its snapshot: the list as JSON in a local file, so that a worker that starts while the database is away knows its
+meters. A snapshot may be some slots old: what is read twice is stored once.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from domain.errors import Corrupted
+from fieldbus.values import PointAddress, Quality, ValueBatch
+from services.metering.reading import VALUE_MAX, TimeSource
+from services.metering.vee import Point, RegisterRules, RegisterState
+
+_SCHEMA: Final = 1
+LATEST_STAMP_MS: Final = 60_000
+"""A device's clock may be this far ahead of ours before we no longer believe it."""
+
+
+@dataclass(slots=True)
+class Target:
+    """A register that is polled. `state` and `settled_ms` (newest slot that was dealt with) move with each slot."""
+
+    name: str
+    meter_uid: str
+    municipality_uid: str
+    life_key: int
+    life_uid: str
+    endpoint_uid: str
+    url: str
+    profile: str
+    point: str
+    rules: RegisterRules
+    state: RegisterState
+    settled_ms: int = 0
+
+    @property
+    def address(self) -> PointAddress:
+        """The point to read."""
+        return PointAddress(self.point)
+
+    @property
+    def identity(self) -> tuple[str, int]:
+        """What makes it the same register as before."""
+        return self.meter_uid, self.life_key
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A counter as a device gave it, transformer ratio included."""
+
+    value: int
+    observed_ms: int
+    time_source: TimeSource
+    is_certain: bool
+
+
+def sample_of(target: Target, batch: ValueBatch, row: int, now_ms: int) -> Sample | None:
+    """The counter in a row of a batch; None if it is missing or not usable, whatever number stands there."""
+    quality, value = int(batch.quality[row]), float(batch.values[row])
+    if quality not in (Quality.GOOD, Quality.UNCERTAIN) or not math.isfinite(value) or value < 0:
+        return None
+    counter = round(value * target.rules.transformer_ratio)
+    if counter > VALUE_MAX:
+        return None
+    observed_ms, source = int(batch.observed_at[row]), TimeSource(int(batch.time_source[row]))
+    if observed_ms > now_ms + (LATEST_STAMP_MS if source is TimeSource.DEVICE else 0) or observed_ms < 0:
+        observed_ms, source = now_ms, TimeSource.SYSTEM
+    return Sample(counter, min(observed_ms, now_ms), source, quality == Quality.GOOD)
+
+
+def write_snapshot(path: Path, targets: Sequence[Target]) -> None:
+    """Writes the list beside its place and renames it. Raises OSError."""
+    body = json.dumps({"schema": _SCHEMA, "targets": [asdict(target) for target in targets]})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".tmp")
+    partial.write_text(body, encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_snapshot(path: Path) -> list[Target]:
+    """The list; empty if there is none. Raises Corrupted for a file that is none of ours."""
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+        if document["schema"] != _SCHEMA:
+            return []
+        return [_target(entry) for entry in document["targets"]]
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Corrupted(f"the snapshot {path} cannot be read: {error}") from error
+
+
+def _target(entry: dict[str, Any]) -> Target:
+    rules, state = RegisterRules(**entry.pop("rules")), entry.pop("state")
+    points = {name: None if pair is None else Point(*pair) for name, pair in state.items()}
+    return Target(**entry, rules=rules, state=RegisterState(**points))

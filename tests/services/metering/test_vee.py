@@ -1,0 +1,116 @@
+"""Validation: what is noise, what a rollover, what a reset, and what is too much to believe."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from services.metering.reading import Readings, Status
+from services.metering.slot import SLOT_MS
+from services.metering.vee import Finding, Point, RegisterRules, RegisterState, Reset, judge, judge_all
+from tests.services.metering.making import NOON_MS, series
+
+LOAD = RegisterRules(connected_load_w=10_000)  # 10 kW: 2.5 kWh a quarter hour, with margin and lateness 7.5 kWh
+AT = RegisterState(Point(0, 1_000_000))
+
+
+def test_a_rising_counter_is_measured_and_becomes_the_reference() -> None:
+    verdict = judge(AT, LOAD, SLOT_MS, 1_002_000)
+    assert (verdict.status, verdict.state.good) == (Status.MEASURED, Point(SLOT_MS, 1_002_000))
+
+
+def test_a_step_above_what_the_connected_load_can_draw_is_doubtful_and_no_reference() -> None:
+    verdict = judge(AT, LOAD, SLOT_MS, 9_000_000)
+    assert (verdict.status, verdict.finding, verdict.state) == (Status.DOUBTFUL, Finding.SPIKE, AT)
+    assert judge(verdict.state, LOAD, 2 * SLOT_MS, 1_002_000).status is Status.MEASURED
+
+
+def test_the_longer_the_gap_the_larger_the_step_that_is_believed() -> None:
+    assert judge(AT, LOAD, 96 * SLOT_MS, 1_240_000).status is Status.MEASURED
+    assert judge(AT, LOAD, SLOT_MS, 1_240_000).status is Status.DOUBTFUL
+
+
+def test_without_a_known_load_no_step_is_too_high() -> None:
+    assert judge(AT, RegisterRules(), SLOT_MS, 10**12).status is Status.MEASURED
+
+
+def test_a_step_back_by_one_count_is_noise_and_no_reset() -> None:
+    verdict = judge(AT, RegisterRules(), SLOT_MS, 999_900)
+    assert (verdict.finding, verdict.state, verdict.reset) == (Finding.NOISE, AT, None)
+
+
+def test_what_a_meter_that_saves_every_five_minutes_loses_with_the_mains_is_noise() -> None:
+    assert judge(AT, LOAD, SLOT_MS, 999_200).finding is Finding.NOISE
+
+
+def test_a_rollover_is_measured() -> None:
+    rules = RegisterRules(rollover=1_000_100, connected_load_w=10_000)
+    verdict = judge(AT, rules, SLOT_MS, 400)
+    assert (verdict.status, verdict.finding) == (Status.MEASURED, Finding.ROLLOVER)
+
+
+def test_a_counter_with_more_digits_than_the_register_is_doubtful() -> None:
+    assert judge(AT, RegisterRules(rollover=1_000_100), SLOT_MS, 1_000_100).finding is Finding.DIGITS
+
+
+def test_one_wrong_answer_is_no_reset() -> None:
+    dropped = judge(AT, LOAD, SLOT_MS, 3)
+    back = judge(dropped.state, LOAD, 2 * SLOT_MS, 1_002_000)
+    assert (dropped.status, dropped.reset) == (Status.DOUBTFUL, None)
+    assert (back.status, back.state) == (Status.MEASURED, RegisterState(Point(2 * SLOT_MS, 1_002_000)))
+
+
+def test_a_second_reading_confirms_a_reset_and_the_register_began_at_zero() -> None:
+    dropped = judge(AT, LOAD, SLOT_MS, 300)
+    verdict = judge(dropped.state, LOAD, 2 * SLOT_MS, 1_000)
+    assert verdict.reset == Reset(SLOT_MS // 2, 1_000_000, 0)
+    assert verdict.state.good == Point(2 * SLOT_MS, 1_000)
+
+
+def test_a_new_register_that_came_with_a_value_begins_there() -> None:
+    dropped = judge(AT, LOAD, SLOT_MS, 400_000)
+    verdict = judge(dropped.state, LOAD, 2 * SLOT_MS, 401_000)
+    assert verdict.reset == Reset(SLOT_MS, 1_000_000, 400_000)
+
+
+def test_a_bulk_of_readings_is_judged_like_one_after_the_other() -> None:
+    good = series(1, NOON_MS, [0, 1000, 2000, 9_999_999, 3000, 2950, 4000])
+    status = judge_all(good, {}, {1: LOAD})
+    assert status.tolist() == [1, 1, 1, Status.DOUBTFUL, 1, Status.DOUBTFUL, 1]
+
+
+def test_after_a_drop_in_a_bulk_all_stays_in_doubt_until_the_exchange_is_recorded() -> None:
+    status = judge_all(series(1, NOON_MS, [5000, 6000, 10, 20, 30]), {}, {1: LOAD})
+    assert status.tolist() == [1, 1, 3, 3, 3]
+
+
+def test_gaps_and_what_is_doubted_already_are_not_judged() -> None:
+    given = Readings.of([1] * 3, [NOON_MS + n * SLOT_MS for n in range(3)], [5000, 0, 10], [1, 2, 3])
+    assert judge_all(given, {}, {}).tolist() == [1, 2, 3]
+
+
+@given(
+    st.lists(st.integers(0, 12_000), min_size=1, max_size=40),
+    st.sampled_from([RegisterRules(), LOAD, RegisterRules(rollover=30_000, connected_load_w=10_000)]),
+    st.booleans(),
+)
+def test_the_quick_way_and_the_slow_way_agree(values: list[int], rules: RegisterRules, has_state: bool) -> None:
+    state = RegisterState(Point(NOON_MS - SLOT_MS, 1000)) if has_state else RegisterState()
+    ordered = series(1, NOON_MS, values)
+    expected: list[int] = []
+    walking = state
+    for slot, value in zip(ordered.slot_ms.tolist(), values, strict=True):
+        verdict = judge(walking, rules, slot, value)
+        if verdict.reset is not None:
+            expected.append(Status.DOUBTFUL)
+            continue
+        walking = verdict.state
+        expected.append(verdict.status)
+    assert judge_all(ordered, {1: state}, {1: rules}).tolist() == expected
+
+
+@given(st.lists(st.integers(0, 2_000), min_size=2, max_size=60))
+def test_a_plausible_rising_counter_is_never_doubted(steps: list[int]) -> None:
+    values = np.cumsum(steps).tolist()
+    assert set(judge_all(series(1, NOON_MS, values), {}, {1: LOAD}).tolist()) == {Status.MEASURED}
