@@ -6,9 +6,9 @@ domain/errors.py, violations included. Only methods that the contract calls idem
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from pathlib import Path
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol
 
 import grpc
 
@@ -162,9 +162,8 @@ class _Unary:
         timeout: float | None = None,
         metadata: Iterable[tuple[str, str]] | None = None,
         **options: Any,
-    ) -> "_Answer":
-        options.setdefault("wait_for_ready", None)
-        return _Answer(self._invoke(request, timeout, metadata, options))
+    ) -> Coroutine[Any, Any, Any]:
+        return self._invoke(request, timeout, metadata, options)
 
     async def _invoke(
         self, request: Any, timeout: float | None, metadata: Iterable[tuple[str, str]] | None, options: dict[str, Any]
@@ -206,19 +205,6 @@ class _Unary:
 
     def _count(self, code: grpc.StatusCode) -> None:
         GRPC_CLIENT_REQUESTS.labels(self._service, self._name, code.name).inc()
-
-
-class _Answer(Awaitable[Any]):
-    """A call under way. Nothing is sent before it is awaited."""
-
-    def __init__(self, work: Any) -> None:
-        self._work = work
-
-    def __await__(self) -> Generator[Any, None, Any]:
-        return cast(Generator[Any, None, Any], self._work.__await__())
-
-    def __del__(self) -> None:
-        self._work.close()
 
 
 class _Streaming:

@@ -1,6 +1,6 @@
 """Leases: one worker at a time for what must not be done twice, and what happens when that cannot be asked.
 
-On PostgreSQL a row with holder, epoch and expiry by the database's clock; on SQLite, where everything is on one machine,
+On PostgreSQL a row with holder, epoch, expiry by the database's clock; on SQLite, where all is on one machine,
 a file lock. Both count epochs. Whoever holds a lease and is cut off from the database goes on until it sees a newer
 epoch: two masters are excluded on crash, tolerated and counted under partition. A process that crashed meanwhile takes
 up again what it held, from a small file beside its data.

@@ -1,4 +1,4 @@
-"""The lease within one machine: a file lock, an epoch, and a small file of what was held. Not: PostgreSQL (lease.py)."""
+"""The lease within one machine: file lock, epoch, and a small file of what was held. Not: PostgreSQL (lease.py)."""
 
 import asyncio
 import json

@@ -68,12 +68,19 @@ class Gate:
         return len(self._streams)
 
     def wrap(self, service: str, handlers: Mapping[str, Handler]) -> dict[str, Handler]:
-        """The handlers behind the gate. Raises InvalidInput for a method without policy or without a tenant."""
+        """The handlers behind the gate. Raises InvalidInput for a method without policy or without a tenant.
+
+        Methods that the servicer leaves to its generated base are left out: gRPC itself says that they are not there.
+        """
         methods = methods_of(service)
-        return {name: self._wrap(methods[name], handler) for name, handler in handlers.items()}
+        return {
+            name: self._wrap(methods[name], handler)
+            for name, handler in handlers.items()
+            if not _is_inherited(_behaviour(handler), service)
+        }
 
     def _wrap(self, method: Method, handler: Any) -> Handler:
-        behaviour = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+        behaviour = _behaviour(handler)
         guard = _Guard(self, method, is_scope_aware(behaviour))
         maker: Callable[..., Handler]
         wrapped: Callable[..., Any]
@@ -274,6 +281,17 @@ class _Call:
             _log.debug("call", **facts)
         else:
             _log.info("call", **facts)
+
+
+def _behaviour(handler: Any) -> Callable[..., Any]:
+    behaviour: Callable[..., Any] = (
+        handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    )
+    return behaviour
+
+
+def _is_inherited(behaviour: Callable[..., Any], service: str) -> bool:
+    return getattr(behaviour, "__qualname__", "").startswith(f"{service.rpartition('.')[2]}Servicer.")
 
 
 def _check(request: Any) -> None:
