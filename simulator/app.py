@@ -65,7 +65,7 @@ class Simulator:
         opcua_port: int = 0,
     ) -> None:
         self.clock = clock
-        self.world = World(town, clock.now_s(), sources)
+        self.world = World(town, clock.start_s, sources)
         self.field = Field(self.world)
         self.devices = Devices(self.field, self.catch_up, modbus_port, opcua_port)
         self.faults = FaultDesk(self.world, self.devices)

@@ -21,6 +21,11 @@ class Clock(Protocol):
         """Domain seconds per real second; 0 where time is stepped."""
         ...
 
+    @property
+    def start_s(self) -> float:
+        """Domain time at which the run began: before now where other processes began earlier."""
+        ...
+
     def now_s(self) -> float:
         """Domain time in seconds since 1970."""
         ...
@@ -35,7 +40,7 @@ class RunningClock:
 
     def __init__(self, lapse: TimeLapse) -> None:
         self.lapse = lapse
-        self._start_s = lapse.start.timestamp()
+        self.start_s = lapse.start.timestamp()
         self._anchor_s = lapse.anchor.timestamp()
         self._speed = lapse.speed
 
@@ -46,7 +51,7 @@ class RunningClock:
 
     def now_s(self) -> float:
         """The same as `lapse.at` of now, without the detour over datetimes."""
-        return self._start_s + (time.time() - self._anchor_s) * self._speed
+        return self.start_s + (time.time() - self._anchor_s) * self._speed
 
     def step(self, seconds: float) -> None:
         """Refused: it runs by itself."""
@@ -59,7 +64,7 @@ class SteppedClock:
     speed = 0.0
 
     def __init__(self, start_s: float) -> None:
-        self._now_s = start_s
+        self.start_s = self._now_s = start_s
 
     def now_s(self) -> float:
         """Where it was stepped to."""

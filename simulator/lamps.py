@@ -47,6 +47,8 @@ class LampBank:
         self.power_on_level = np.array([lamp.power_on_permille for lamp in luminaires], dtype=np.float64)
         self.system_failure_level = np.array([lamp.system_failure_permille for lamp in luminaires], dtype=np.float64)
         self.fade_code = np.array([lamp.fade_code for lamp in luminaires], dtype=np.float64)
+        # 0 logarithmic, 1 linear: kept for whoever asks, as levels are given in light output and not in steps.
+        self.curve_code = np.ones(n)
 
         # The last change: when, from which level, to which, until when, and the counters then.
         self._t0 = np.full(n, start_s)

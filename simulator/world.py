@@ -51,10 +51,11 @@ class World:
     def __init__(self, town: Town, start_s: float, sources: Mapping[str, HourlySource] | None = None) -> None:
         self.town = town
         self.start_s = self.now = start_s
+        # Changes with every change of a lamp, so that what was worked out from it can be known to be stale.
+        self.revision = 0
         self.lamps = LampBank(town.luminaires, town.models, start_s)
         self.lamp_index = {lamp.id: i for i, lamp in enumerate(town.luminaires)}
         self.history = LevelHistory(len(town.luminaires))
-        self.changed_listeners: list[Callable[[Indices], None]] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
 
@@ -152,6 +153,13 @@ class World:
         """Somebody turns the hand/off/auto switch."""
         self.cabinets[cabinet].hand_switch = POSITIONS[position]
         self.settle(cabinet)
+
+    def store(self, values: NDArray[np.float64], index: Indices, value: float) -> Indices:
+        """Write one of the lamp bank's stored values (a level or a fade code). Returns the lamps that heard it."""
+        heard = index[self.lamps.responds(index)]
+        values[heard] = value
+        self.revision += 1
+        return heard
 
     def change_lamp(self, change: Callable[[float, Indices, bool], None], luminaire: str, on: bool) -> None:
         """Apply a fault of the lamp bank (one of its set_ methods) to a luminaire, or take it away."""
@@ -279,12 +287,11 @@ class World:
             self._schedule(state.heartbeat_s + state.heartbeat_timeout_s, look)
 
     def _note(self, index: Indices) -> Indices:
-        """Put what some lamps do from now on into the history, and tell who wants to know."""
+        """Put what some lamps do from now on into the history."""
         if index.size:
+            self.revision += 1
             start, target, until = self.lamps.course(self.now, index)
             self.history.record(self.now, index, start, target, until)
-            for listener in self.changed_listeners:
-                listener(index)
         return index
 
 

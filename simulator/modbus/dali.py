@@ -46,15 +46,13 @@ class DaliGateway(Unit):
         if command is Command.LEVEL:
             heard = int(self.world.command_level(targets, value).size)
         else:
-            reached = targets[self.lamps.responds(targets)]
-            heard = int(reached.size)
-            store = {
+            values = {
                 Command.POWER_ON_LEVEL: self.lamps.power_on_level,
                 Command.SYSTEM_FAILURE_LEVEL: self.lamps.system_failure_level,
                 Command.FADE: self.lamps.fade_code,
-            }.get(command)
-            if store is not None:
-                store[reached] = value
+                Command.CURVE: self.lamps.curve_code,
+            }[command]
+            heard = int(self.world.store(values, targets, value).size)
         self.field.log_lamps(
             peer=origin.peer, cabinet=self.gateway.cabinet, endpoint=self.gateway.id, register=register,
             kind=command.value, values=raw, lamps=targets, heard=heard,

@@ -30,7 +30,6 @@ LINE, GEAR, GROUP_BASE, GROUP, BROADCAST = 7000, 100, 6400, 20, 6800
 ENERGY_BASE = 25000
 NOT_AVAILABLE32 = 0xFFFFFFFF
 DEVICE_TYPE_LED = 6
-LINEAR_CURVE = 1
 
 # Signals of a gear that can be written. The group and broadcast blocks hold the same ones in the same order from 0.
 FIRST_COMMAND = 15
@@ -100,7 +99,7 @@ class IntesisGateway(DaliGateway):
                 8: percent(float(self.lamps.minimum[index][0])),
                 9: percent(float(self.lamps.minimum[index][0])),
                 10: 100,
-                CURVE: self.gateway.written.get(base + SELECT_CURVE, LINEAR_CURVE),
+                CURVE: int(self.lamps.curve_code[index][0]),
                 FIRST_COMMAND: percent(float(self.lamps.target[index][0])),
                 **self._stored(index),
             }

@@ -54,6 +54,7 @@ class OpcUaGateway:
         # Per variable and place: value and whether the lamp answers, now and as subscribers were told last.
         self._current: dict[str, list[tuple[Any, bool]]] = {}
         self._told: dict[str, list[tuple[Any, bool] | None]] = {}
+        self._worked_out_at: list[tuple[float, int, bool] | None] = [None] * len(self._gears)
         self._server = Server()
 
     async def start(self) -> None:
@@ -126,20 +127,27 @@ class OpcUaGateway:
         self._work_out(range(len(self._gears)))
 
     def _value(self, node_id: ua.NodeId, attribute: AttributeIds) -> ua.DataValue:
-        """What a node says; worked out ahead of the read it belongs to."""
+        """What a node says; worked out ahead of the read it belongs to, but for the first value of a subscription."""
         place, variable = self._nodes[node_id]
+        self._work_out([place])
         return data_value(variable, *self._current[variable.name][place], self._world.now)
 
     def _work_out(self, places: Sequence[int]) -> None:
         """Bring the values of some lamps up to the town's time."""
+        failed = bool(self._disturbance.wrong)
+        instant = (self._world.now, self._world.revision, failed)
+        places = [place for place in places if self._worked_out_at[place] != instant]
+        if not places:
+            return
         index = self._index[np.array(places, dtype=np.intp)]
         responds = self._lamps.responds(index).tolist()
-        failed = bool(self._disturbance.wrong)
         for variable in VARIABLES:
             values = variable.values(self._lamps, self._world.now, index).tolist()
             current = self._current[variable.name]
             for place, value, alive in zip(places, values, responds, strict=True):
                 current[place] = (value, (alive or variable.stored) and not failed)
+        for place in places:
+            self._worked_out_at[place] = instant
 
     async def _keep_told(self) -> None:
         """Subscribers hear of changes a few times a second, unless the gateway is silent."""
@@ -211,10 +219,8 @@ class OpcUaGateway:
             if variable is LEVEL:
                 heard = int(self._world.command_level(index, permille).size)
             else:
-                reached = index[self._lamps.responds(index)]
-                store = self._lamps.power_on_level if variable is POWER_ON else self._lamps.system_failure_level
-                store[reached] = permille
-                heard = int(reached.size)
+                values = self._lamps.power_on_level if variable is POWER_ON else self._lamps.system_failure_level
+                heard = int(self._world.store(values, index, permille).size)
         self._field.log_lamps(
             peer=peer, cabinet=self._gateway.cabinet, endpoint=self._gateway.id,
             register=f"Lamp.{self._gears[place]}.{variable.name}", kind=variable.kind or "read-only",
