@@ -50,5 +50,6 @@ def insert_ignore(session: Session, model: Table | type[SQLModel], rows: Sequenc
     table = table_of(model)
     maker = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     statement = maker(table).on_conflict_do_nothing()
-    result = session.connection().execute(statement, list(rows))
+    # Without this option SQLAlchemy sends many rows in one statement to PostgreSQL and forgets how many were new.
+    result = session.connection().execute(statement, list(rows), execution_options={"preserve_rowcount": True})
     return max(0, cast(CursorResult[Any], result).rowcount)
