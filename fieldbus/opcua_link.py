@@ -127,7 +127,8 @@ class OpcUaLink:
                 raise AnswerLost("the session was lost before the request could be sent")
             counters.requests += 1
             try:
-                answer = await asyncio.wait_for(operation(session.services), timeout_s)
+                async with asyncio.timeout(timeout_s):
+                    answer = await operation(session.services)
             except (TimeoutError, BadTimeout):
                 counters.timeouts += 1
                 session.silent += 1
@@ -174,7 +175,8 @@ class OpcUaLink:
                 watchdog_intervall=limits.watchdog_interval_s,
                 auto_reconnect=False,
             )
-            session = await asyncio.wait_for(self._open(client), limits.connect_timeout_s)
+            async with asyncio.timeout(limits.connect_timeout_s):
+                session = await self._open(client)
         except asyncio.CancelledError:
             self._say_farewell(client)
             raise
@@ -238,7 +240,8 @@ class OpcUaLink:
 
 async def _disconnect(client: Client) -> None:
     with suppress(Exception):
-        await asyncio.wait_for(client.disconnect(), _FAREWELL_S)
+        async with asyncio.timeout(_FAREWELL_S):
+            await client.disconnect()
     with suppress(Exception):
         client.disconnect_socket()
 

@@ -21,6 +21,7 @@ from domain.errors import FailedPrecondition
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
 from fieldbus.opcua_columns import NodeColumns
 from fieldbus.opcua_link import OpcUaLink, Session
+from fieldbus.tasks import end
 from fieldbus.values import BatchCallback, Counters, ValueBatch, unix_ms
 
 _LOGGER = logging.getLogger(__name__)
@@ -56,9 +57,7 @@ class OpcUaSubscription:
     async def cancel(self) -> None:
         """Stop it; no callback comes after this returns."""
         self._cancelled = True
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
 
     async def _run(self) -> None:
         while True:
@@ -127,7 +126,8 @@ class OpcUaSubscription:
 
     async def _unsubscribe(self, session: Session, subscription_id: int) -> None:
         with suppress(Exception):
-            await asyncio.wait_for(session.services.delete_subscriptions([subscription_id]), _FAREWELL_S)
+            async with asyncio.timeout(_FAREWELL_S):
+                await session.services.delete_subscriptions([subscription_id])
 
     def _published(self, result: ua.PublishResult) -> None:
         """Called by asyncua for every publish answer of this subscription."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 
 import numpy as np
 
 from domain.errors import LichtbuchError
+from fieldbus.tasks import end
 from fieldbus.values import BatchCallback, ValueBatch
 
 _LOGGER = logging.getLogger(__name__)
@@ -27,9 +27,7 @@ class PollingSubscription:
 
     async def cancel(self) -> None:
         """Stop polling; no callback comes after this returns."""
-        self._task.cancel()
-        with suppress(asyncio.CancelledError):
-            await self._task
+        await end(self._task)
 
     async def _run(self) -> None:
         last: ValueBatch | None = None

@@ -8,7 +8,10 @@ from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from asyncua import Server, ua
+from asyncua import ua
+from asyncua.server.server import Server
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.status_codes import StatusCodes
 from pymodbus.constants import ExcCodes
 from pymodbus.pdu.device import ModbusControlBlock, ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer
@@ -23,6 +26,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+async def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+    """Wait until a condition holds that nothing announces. TimeoutError if it does not."""
+    async with asyncio.timeout(within_s):
+        while not condition():  # noqa: ASYNC110 - what is waited for gives no event
+            await asyncio.sleep(0.01)
 
 
 class Manual:
@@ -42,7 +52,9 @@ class Manual:
 class PymodbusServer:
     """Units with registers, on pymodbus' server. Requests are recorded as (unit, function, address, count)."""
 
-    def __init__(self, units: dict[int, dict[str, dict[int, list[int]]]], identity: tuple[str, str] | None = None) -> None:
+    def __init__(
+        self, units: dict[int, dict[str, dict[int, list[int]]]], identity: tuple[str, str] | None = None
+    ) -> None:
         """`units`: unit -> table -> start address -> values. Addresses not given are refused with exception 2."""
         self._units = units
         self._identity = identity
@@ -118,10 +130,15 @@ class PymodbusServer:
             entries = tables.get(table) or {9000: [0]}
             if table in ("coil", "discrete"):
                 blocks.append(
-                    [SimData(at, values=[bool(v) for v in values], datatype=DataType.BITS) for at, values in entries.items()]
+                    [
+                        SimData(at, values=[bool(v) for v in values], datatype=DataType.BITS)
+                        for at, values in entries.items()
+                    ]
                 )
             else:
-                blocks.append([SimData(at, values=list(values), datatype=DataType.REGISTERS) for at, values in entries.items()])
+                blocks.append(
+                    [SimData(at, values=list(values), datatype=DataType.REGISTERS) for at, values in entries.items()]
+                )
         return SimDevice(unit, simdata=(blocks[0], blocks[1], blocks[2], blocks[3]), action=action)
 
 
@@ -227,10 +244,10 @@ class LampServer:
         self.namespace = await server.register_namespace(LAMP_NAMESPACE)
         for lamp in range(self._lamps):
             name = f"Lamp.{lamp}"
-            folder = await server.nodes.objects.add_folder(ua.NodeId(name, self.namespace), name)
+            folder = await server.nodes.objects.add_folder(_node_id(name, self.namespace), name)
             for variable, value, kind, writable in _LAMP_VARIABLES:
                 node = await folder.add_variable(
-                    ua.NodeId(f"{name}.{variable}", self.namespace), variable, ua.Variant(value, kind)
+                    _node_id(f"{name}.{variable}", self.namespace), variable, ua.Variant(value, kind)
                 )
                 if writable:
                     await node.set_writable()
@@ -248,19 +265,22 @@ class LampServer:
         variable: str,
         value: Any,
         *,
-        status: int = ua.StatusCodes.Good,
+        status: int = StatusCodes.Good,
         source_time: datetime | None = None,
     ) -> None:
         assert self.server is not None
         kind = next(kind for name, _, kind, _ in _LAMP_VARIABLES if name == variable)
-        data = ua.DataValue(
-            ua.Variant(value, kind), StatusCode=ua.StatusCode(ua.UInt32(status)), SourceTimestamp=source_time or NOON
-        )
-        await self._node(lamp, variable).write_attribute(ua.AttributeIds.Value, data)
+        time: Any = source_time or NOON
+        data = ua.DataValue(ua.Variant(value, kind), StatusCode=ua.StatusCode(ua.UInt32(status)), SourceTimestamp=time)
+        await self._node(lamp, variable).write_attribute(AttributeIds.Value, data)
 
     async def get(self, lamp: int, variable: str) -> Any:
         return await self._node(lamp, variable).read_value()
 
     def _node(self, lamp: int, variable: str) -> Any:
         assert self.server is not None
-        return self.server.get_node(ua.NodeId(f"Lamp.{lamp}.{variable}", self.namespace))
+        return self.server.get_node(_node_id(f"Lamp.{lamp}.{variable}", self.namespace))
+
+
+def _node_id(name: str, namespace: int) -> ua.NodeId:
+    return ua.NodeId(ua.String(name), ua.Int16(namespace))

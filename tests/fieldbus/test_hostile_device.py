@@ -204,9 +204,7 @@ async def test_an_answer_may_arrive_byte_by_byte(fieldbus: Fieldbus, serve_raw: 
     assert set((await lamps.read(LEVELS[:8])).values.tolist()) == {RIGHT}
 
 
-async def test_answers_twice_and_unasked_ones_are_discarded(
-    fieldbus: Fieldbus, serve_raw: ServeRaw
-) -> None:
+async def test_answers_twice_and_unasked_ones_are_discarded(fieldbus: Fieldbus, serve_raw: ServeRaw) -> None:
     async def twice(request: bytes, writer: asyncio.StreamWriter) -> None:
         frame = answer_frame(request, registers_pdu(request, RIGHT))
         wrong = answer_frame(request, registers_pdu(request, WRONG))

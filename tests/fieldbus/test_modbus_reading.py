@@ -126,7 +126,9 @@ async def test_a_block_that_the_device_refuses_is_split_and_remembered(
     fieldbus: Fieldbus, serve: Serve, clock: Manual
 ) -> None:
     """This gateway has gear 0 and 1 but refuses the registers between them; gear 2 does not exist."""
-    parts = {gear * 100 + start: intesis_registers(gear)[start:stop] for gear in (0, 1) for start, stop in ((5, 7), (15, 16))}
+    parts = {
+        gear * 100 + start: intesis_registers(gear)[start:stop] for gear in (0, 1) for start, stop in ((5, 7), (15, 16))
+    }
     server = await serve({1: {"holding": parts}})
     gateway = fieldbus.open(server.url, "intesis-dali")
     asked = tuple(PointAddress(name, gear) for gear in range(3) for name in ("level_actual", "level_command"))

@@ -11,7 +11,7 @@ from domain.errors import FailedPrecondition
 from fieldbus.client import Fieldbus, open_device
 from fieldbus.values import DeviceState, Identity, PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import FAST, Serve, ServeRaw
-from tests.fieldbus.servers import Manual, answer_frame, free_port
+from tests.fieldbus.servers import Manual, answer_frame, eventually, free_port
 
 LIGHT = [PointAddress("illuminance")]
 MEMORY = {1: {"input": {0: [0x42C8, 0]}, "holding": {0: [0] * 10}}}
@@ -20,14 +20,14 @@ SIMULATOR = ("Lichtbuch", "Simulator")
 
 @pytest.fixture
 async def guarded(clock: Manual) -> AsyncIterator[Fieldbus]:
-    bus = Fieldbus(
-        now=clock.now, limits=FAST, monotonic=clock.monotonic, uniform=lambda: 0.999, require_simulator=True
-    )
+    bus = Fieldbus(now=clock.now, limits=FAST, monotonic=clock.monotonic, uniform=lambda: 0.999, require_simulator=True)
     yield bus
     await bus.close()
 
 
-async def test_the_simulator_is_read_and_asked_for_its_name_once_per_connection(guarded: Fieldbus, serve: Serve) -> None:
+async def test_the_simulator_is_read_and_asked_for_its_name_once_per_connection(
+    guarded: Fieldbus, serve: Serve
+) -> None:
     server = await serve(MEMORY, SIMULATOR)
     sensor = guarded.open(server.url, "light-sensor")
     for _ in range(3):
@@ -50,7 +50,9 @@ async def test_a_real_device_is_neither_read_nor_written(
     assert lamps.health().state is DeviceState.REFUSED
 
 
-async def test_a_device_that_does_not_know_identification_is_no_simulator(guarded: Fieldbus, serve_raw: ServeRaw) -> None:
+async def test_a_device_that_does_not_know_identification_is_no_simulator(
+    guarded: Fieldbus, serve_raw: ServeRaw
+) -> None:
     async def only_exceptions(request: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(answer_frame(request, bytes((request[7] | 0x80, 1))))
 
@@ -84,7 +86,8 @@ async def test_a_dead_endpoint_is_missing_not_refused(guarded: Fieldbus) -> None
 
 
 @pytest.mark.parametrize(
-    "body", [b"", b"\x0e", b"\x0e\x01\x01\x00\x00\x03\x00\x20Licht", b"\x0d\x01\x01\x00\x00\x00", b"\x0e\x01\x01\xff\x00\x00"]
+    "body",
+    [b"", b"\x0e", b"\x0e\x01\x01\x00\x00\x03\x00\x20Licht", b"\x0d\x01\x01\x00\x00\x00", b"\x0e\x01\x01\xff\x00\x00"],
 )
 async def test_an_identification_that_cannot_be_read_lets_nothing_through(
     guarded: Fieldbus, serve_raw: ServeRaw, body: bytes
@@ -111,9 +114,7 @@ async def test_a_single_device_closes_its_connection_with_itself(serve: Serve, c
     await sensor.close()
     await sensor.close()
     assert sensor.health().state is DeviceState.CLOSED
-    async with asyncio.timeout(2):
-        while server.connections:
-            await asyncio.sleep(0.01)
+    await eventually(lambda: server.connections == 0)
 
 
 async def test_writes_to_the_simulator_pass(guarded: Fieldbus, serve: Serve) -> None:
