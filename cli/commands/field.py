@@ -10,7 +10,7 @@ import math
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import typer
@@ -20,12 +20,14 @@ from cli.errors import PARTIAL, REFUSED, UNREACHABLE
 from cli.options import Json
 from cli.output import console, enum_word, note, print_json, print_json_line, print_rows
 from domain.errors import InvalidInput, LichtbuchError, RetryableError
-from fieldbus.client import Fieldbus
 from fieldbus.device import Device
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import load_profile, load_profile_file, profile_names
 from fieldbus.values import PointAddress, Quality, ValueBatch, WriteOutcome, WriteResult
 from fieldbus.vocabulary import PointType, Scope
+
+if TYPE_CHECKING:
+    from fieldbus.client import Fieldbus
 
 app = typer.Typer(help="Talk to a field device directly.", no_args_is_help=True)
 
@@ -78,11 +80,18 @@ def indexes(text: str, field: str = "index") -> list[int] | None:
     return sorted(set(found))
 
 
+def open_fieldbus() -> Fieldbus:
+    """Devices on this laptop's lines. The drivers are loaded here: other commands start without them."""
+    from fieldbus.client import Fieldbus
+
+    return Fieldbus(now=now)
+
+
 def on_device(url: str, profile: Profile, work: Callable[[Device], Awaitable[T]]) -> T:
     """Run `work` with a device and close it."""
 
     async def run() -> T:
-        fieldbus = Fieldbus(now=now)
+        fieldbus = open_fieldbus()
         try:
             return await work(fieldbus.open(url, profile))
         finally:
@@ -168,7 +177,7 @@ def scan(
     profile = load_profile("opcua-lamp" if opcua else "eastron-sdm630")
 
     async def ask() -> list[dict[str, Any]]:
-        fieldbus, rows = Fieldbus(now=now), []
+        fieldbus, rows = open_fieldbus(), []
         try:
             for unit in [None] if opcua else indexes(units, "units") or [1]:
                 row: dict[str, Any] = {
