@@ -5,6 +5,7 @@ Everything is judged on real time. What the caller may do is access.py. Errors n
 
 import asyncio
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Protocol
 
 from joserfc import jwt
-from joserfc.errors import BadSignatureError, JoseError
+from joserfc.errors import BadSignatureError, JoseError, SecurityWarning
 from joserfc.jwk import ECKey, KeySet, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry, extract_compact
 from joserfc.util import to_bytes
@@ -25,6 +26,9 @@ from servicekit.metrics import TOKENS_REFUSED
 
 ALGORITHMS: Final = ("RS256", "ES256", "EdDSA", "Ed25519")
 """What a token may be signed with: public keys only. "none" and shared secrets never."""
+
+# RFC 9864 gives Ed25519 a name of its own; issuers will go on writing EdDSA for years.
+warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
 
 MAX_TOKEN_BYTES: Final = 16 * 1024
 SERVICE_PREFIX: Final = "service:"

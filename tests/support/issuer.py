@@ -3,16 +3,18 @@
 It signs whatever it is asked to, also what no issuer should: that is what the tests of forged tokens need.
 """
 
+import hmac
 import json
 import threading
 import time
 from base64 import b64decode, urlsafe_b64encode
+from functools import lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs
 
 from joserfc import jwt
-from joserfc.jwk import ECKey, Key, OctKey, OKPKey, RSAKey
+from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 
 AUDIENCE = "lichtbuch"
 ALGORITHM_OF = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA"}
@@ -92,9 +94,9 @@ class Issuer:
 
     def shared_secret_token(self, secret: bytes, subject: str = "person-1") -> str:
         """A token signed with HS256: with a public key for a secret, the classical confusion of algorithms."""
-        key = OctKey.import_key(secret)
-        header = {"alg": "HS256", "kid": self.keys[-1].kid}
-        return jwt.encode(header, self.claims(subject), key, algorithms=["HS256"])
+        signed = f"{_part({'alg': 'HS256', 'kid': self.keys[-1].kid})}.{_part(self.claims(subject))}"
+        signature = hmac.new(secret, signed.encode(), "sha256").digest()
+        return f"{signed}.{urlsafe_b64encode(signature).decode().rstrip('=')}"
 
     def _get(self, handler: BaseHTTPRequestHandler) -> None:
         self.requests.append(handler.path)
@@ -125,8 +127,9 @@ class Issuer:
             _answer(handler, 200, {"access_token": token, "expires_in": self.token_life_s, "token_type": "Bearer"})
 
 
+@lru_cache(maxsize=8)
 def new_rsa_key(kid: str) -> RSAKey:
-    """A fresh RSA key."""
+    """An RSA key, the same for the same id: making one is slow."""
     return RSAKey.generate_key(2048, {"kid": kid, "use": "sig"})
 
 
