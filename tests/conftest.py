@@ -1,7 +1,10 @@
 """What every test may use: a real PostgreSQL that comes up by itself, and a fresh database of each kind."""
 
+import contextlib
+import hashlib
 import os
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,7 +28,8 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
     try:
         # The first of several test processes makes it, the last one stops it.
         with FileLock(folder / "postgres.lock", timeout=90):
-            server = start_postgres(folder)
+            data = _open_folder(folder)
+            server = start_postgres(data)
     except Exception as error:
         reason = f"PostgreSQL cannot be started: {error}"
         if os.environ.get("CI", "").lower() in ("1", "true"):
@@ -33,6 +37,20 @@ def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgr
         pytest.skip(reason)
     yield server
     server.stop()
+    with contextlib.suppress(OSError):  # another test process may still be at it
+        data.rmdir()
+
+
+def _open_folder(folder: Path) -> Path:
+    """A folder for the server's data, the same for all processes of a run.
+
+    Not below pytest's own folder: every run that starts closes that to all other users, and PostgreSQL, which refuses
+    to run as root, would lose its files in the middle of another run.
+    """
+    run = hashlib.sha256(str(folder).encode()).hexdigest()[:16]
+    data = Path(tempfile.gettempdir()) / f"lichtbuch-postgres-{run}"
+    data.mkdir(exist_ok=True)
+    return data
 
 
 @pytest.fixture(scope="session")
