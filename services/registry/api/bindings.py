@@ -85,6 +85,8 @@ class BindingCalls(Calls):
     async def DeleteRoleBinding(self, request: pb.DeleteRoleBindingRequest, context: Context) -> pb.RoleBinding:
         """For whoever administers the municipality; answers what was removed."""
         name = ResourceName.parse(request.name, collection="roleBindings", allow_wildcard=True)
+        if not name.municipality:
+            raise InvalidInput.of("name", "municipalities/{id}/roleBindings/{id} is needed")
         current_caller().require("registry.roles.delete", name.municipality)
 
         def delete(session: Session) -> pb.RoleBinding:

@@ -3,7 +3,6 @@
 import base64
 import binascii
 import hmac
-import json
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -23,7 +22,9 @@ PUBLIC_CLIENTS: Final = ("lichtbuch-admin", "lichtbuch-cli")
 PASSWORD_CLIENT: Final = "lichtbuch-cli"
 """The one client that may trade a password for a token, for demonstrations on the command line only."""
 
-SECRETS_FILE: Final = "client-secrets.json"
+SECRETS_FOLDER: Final = "client-secrets"
+"""Below the data folder: one file per client id, which the service itself may be pointed at."""
+
 MIN_SECRET_LENGTH: Final = 16
 
 
@@ -50,8 +51,8 @@ def load_service_clients(configured: str, data_dir: Path) -> dict[str, ServiceCl
     if configured:
         secrets_by_id = parse_secrets(configured)
     else:
-        path = data_dir / SECRETS_FILE
-        secrets_by_id = _secrets_from(read_or_create(path, _new_secrets_text), path)
+        folder = data_dir / SECRETS_FOLDER
+        secrets_by_id = {client_id: _kept_secret(folder / client_id) for client_id in map(service_client_id, SERVICES)}
     return {
         service_client_id(service): ServiceClient(service_client_id(service), f"service:{service}", secret)
         for service in SERVICES
@@ -108,15 +109,8 @@ def _credentials(parameters: Parameters, authorization: str) -> tuple[str, str]:
     return unquote_plus(client_id), unquote_plus(secret)
 
 
-def _new_secrets_text() -> str:
-    return json.dumps({service_client_id(service): secrets.token_urlsafe(32) for service in SERVICES}, indent=1)
-
-
-def _secrets_from(text: str, path: Path) -> dict[str, str]:
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise Corrupted(f"{path} is not JSON: {error}; delete it, and new secrets are made") from error
-    if not isinstance(value, dict) or not all(isinstance(item, str) and item for item in value.values()):
-        raise Corrupted(f"{path} is not a table of client ids and secrets; delete it, and new secrets are made")
-    return value
+def _kept_secret(file: Path) -> str:
+    secret = read_or_create(file, lambda: secrets.token_urlsafe(32)).strip()
+    if len(secret) < MIN_SECRET_LENGTH or not secret.isprintable():
+        raise Corrupted(f"{file} holds no secret of {MIN_SECRET_LENGTH} characters or more; delete it for a new one")
+    return secret

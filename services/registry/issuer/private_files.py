@@ -10,10 +10,10 @@ from pathlib import Path
 def read_or_create(path: Path, make: Callable[[], str]) -> str:
     """The file's text; where there is no such file it is made first, readable by its owner only.
 
-    Raises OSError where the folder cannot be written.
+    Raises OSError where the folder cannot be written. Bytes that are no text are replaced.
     """
     try:
-        return path.read_text("utf-8")
+        return path.read_text("utf-8", "replace")
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # mode 0600 from the start
@@ -26,4 +26,4 @@ def read_or_create(path: Path, make: Callable[[], str]) -> str:
             os.link(temporary, path)
     finally:
         os.unlink(temporary)
-    return path.read_text("utf-8")
+    return path.read_text("utf-8", "replace")

@@ -22,7 +22,7 @@ class IssuerSettings(BaseSettings):
     data_dir: Path = Path(".run/data/issuer")
     """Folder of the signing key and of the made-up client secrets."""
     client_secrets: SecretStr = SecretStr("")
-    """Secrets of the services: service-lighting=...,service-metering=...; empty for those of the data folder."""
+    """Secrets of the services: service-lighting=...,service-metering=...; empty for the files of the data folder."""
 
     @field_validator("host")
     @classmethod

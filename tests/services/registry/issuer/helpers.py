@@ -17,6 +17,7 @@ from joserfc.jwk import KeySet
 
 from services.registry.issuer.authorization import challenge_of
 from services.registry.issuer.clients import ServiceClient
+from services.registry.issuer.tokens import TokenMint
 
 VERIFIER = "a-verifier-of-at-least-forty-three-characters-0123"
 CALLBACK = "http://127.0.0.1:8080/callback"
@@ -40,6 +41,7 @@ class Running:
     url: str
     service_clients: Mapping[str, ServiceClient]
     stopwatch: Stopwatch
+    mint: TokenMint
 
 
 @dataclass

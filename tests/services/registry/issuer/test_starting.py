@@ -1,6 +1,5 @@
 """The issuer starts only when asked for by name, on loopback, and keeps its keys to itself."""
 
-import json
 import os
 import signal
 import socket
@@ -109,8 +108,8 @@ def test_the_signing_key_outlives_a_restart(tmp_path: Path) -> None:
 def test_key_and_secrets_are_readable_by_their_owner_only(tmp_path: Path) -> None:
     SigningKey.load(tmp_path)
     load_service_clients("", tmp_path)
-    files = list(tmp_path.iterdir())
-    assert {file.name for file in files} == {"signing-key.json", "client-secrets.json"}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) == 8
     assert all(stat.S_IMODE(file.stat().st_mode) == 0o600 for file in files)
 
 
@@ -121,18 +120,25 @@ def test_a_spoilt_key_file_is_named(tmp_path: Path, text: str) -> None:
         SigningKey.load(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"service-lighting": 1}', '{"service-lighting": ""}'])
-def test_a_spoilt_secrets_file_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "client-secrets.json").write_text(text)
-    with pytest.raises(Corrupted, match=r"client-secrets\.json"):
+@pytest.mark.parametrize("content", [b"", b"short", b"\xff\xfe", b"a-long-enough\x00-secret-it-is"])
+def test_a_spoilt_secret_is_named(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "client-secrets" / "service-lighting"
+    file.parent.mkdir()
+    file.write_bytes(content)
+    with pytest.raises(Corrupted, match="service-lighting"):
         load_service_clients("", tmp_path)
 
 
 def test_made_up_secrets_outlive_a_restart_and_differ(tmp_path: Path) -> None:
     first, second = load_service_clients("", tmp_path), load_service_clients("", tmp_path)
     assert first == second
-    stored = json.loads((tmp_path / "client-secrets.json").read_text())
-    assert len(set(stored.values())) == len(stored) == 7
+    assert len({client.secret for client in first.values()}) == len(first) == 7
+
+
+def test_each_service_finds_its_secret_in_a_file_of_its_own(tmp_path: Path) -> None:
+    clients = load_service_clients("", tmp_path)
+    for client_id, client in clients.items():
+        assert (tmp_path / "client-secrets" / client_id).read_text() == client.secret
 
 
 def test_configured_secrets_come_before_made_up_ones(tmp_path: Path) -> None:
