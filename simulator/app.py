@@ -19,7 +19,8 @@ from simulator.faults import FaultDesk
 from simulator.field import Field
 from simulator.modbus.server import HOST
 from simulator.settings import SimulatorSettings
-from simulator.town import Town, load_town
+from simulator.town import Town
+from simulator.town_check import load_town
 from simulator.world import World
 
 TICK_S = 0.2

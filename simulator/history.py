@@ -19,7 +19,8 @@ Floats = NDArray[np.float64]
 SLOT_S = 900
 METER_SLOTS_KEPT = 4 * 24 * 800  # more than two years
 LAMP_SLOTS_KEPT = 4 * 24 * 3
-LEVEL_CHANGES_KEPT = 4_000_000
+LEVEL_ENTRIES_KEPT = 1_000_000
+LEVEL_CHANGES_KEPT = 60_000
 
 
 class SlotLog:
@@ -73,7 +74,7 @@ class LevelHistory:
         """Note what some lamps do from `t` on."""
         self._changes.append(_Change(t, index, start, target, until))
         self._entries += index.size
-        if self._entries > LEVEL_CHANGES_KEPT:
+        if self._entries > LEVEL_ENTRIES_KEPT or len(self._changes) > LEVEL_CHANGES_KEPT:
             self._merge()
 
     def levels_at(self, t: float) -> Floats:

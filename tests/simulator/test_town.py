@@ -12,7 +12,8 @@ import pytest
 from domain.errors import InvalidInput
 from simulator.demo import DemoSize, demo_town
 from simulator.inventory_csv import write_inventory
-from simulator.town import HALF_NIGHT, Town, load_town, town_from_json, town_to_json
+from simulator.town import HALF_NIGHT, Town, town_from_json, town_to_json
+from simulator.town_check import check_town, load_town
 
 
 def test_the_full_town_has_the_published_magnitudes_and_says_that_it_is_synthetic() -> None:
@@ -93,14 +94,58 @@ def test_a_town_file_with_errors_names_every_field(small: Town) -> None:
     assert {"town.cabinets[0].controller", "town.luminaires[3].gear", "town.colour"} <= fields
 
 
-def test_a_town_file_that_contradicts_itself_is_refused(small: Town) -> None:
-    def change(document: dict[str, Any]) -> None:
-        document["luminaires"][0]["feeder"] = "nowhere"
-        document["luminaires"][1]["gear"] = document["luminaires"][2]["gear"]
+def contradiction(town: Town, change: Any) -> list[str]:
+    """What is found in a town file after a change that keeps its form."""
+    document = json.loads(json.dumps(town_to_json(town)))
+    change(document)
+    with pytest.raises(InvalidInput) as caught:
+        check_town(town_from_json(document))
+    return [str(violation) for violation in caught.value.violations]
 
-    error = broken(small, change)
-    assert any("nowhere" in v.reason for v in error.violations)
-    assert any("is taken" in v.reason for v in error.violations)
+
+WRONG: list[tuple[str, int, str, Any, str]] = [
+    ("luminaires", 0, "feeder", "nowhere", "is not among feeders"),
+    ("luminaires", 0, "feeder", "C-002-F1", "belongs to another cabinet"),
+    ("luminaires", 0, "gateway", "C-001-plc", "is no cabinet's gateway"),
+    ("luminaires", 0, "model", "LED-1", "is not among models"),
+    ("luminaires", 0, "gear", 1, "is taken by two luminaires"),
+    ("luminaires", 0, "gear", 64, "must be 0 to 63"),
+    ("luminaires", 0, "line", 2, "on line 0 to 1"),
+    ("luminaires", 0, "phase", 4, "must be 1, 2 or 3"),
+    ("luminaires", 0, "power_on_permille", 1001, "must be 0 to 1000"),
+    ("luminaires", 0, "fade_code", 16, "must be 0 to 15"),
+    ("luminaires", 0, "groups", [16], "must be 0 to 15"),
+    ("luminaires", 0, "id", "L-0002", "is there twice"),
+    ("cabinets", 0, "controller", "C-002-plc", "is used by two devices"),
+    ("cabinets", 0, "gateway", "M-001-tcp", "needs an endpoint with profile"),
+    ("cabinets", 0, "hand_switch", "up", "must be hand, off or auto"),
+    ("feeders", 1, "channel", -1, "must be 0 to 7"),
+    ("feeders", 0, "channel", 3, "must be -1 on a permanent feeder"),
+    ("feeders", 3, "channel", 0, "has two feeders on channel 0"),
+    ("meters", 0, "building", "B-1", "either a cabinet or a building"),
+    ("meters", 0, "start_wh", -1, "must not be negative"),
+    ("models", 0, "curve", [[500, 600]], "models/LED-14.points"),
+    ("models", 0, "rated_w", -1, "models/LED-14.rated_w"),
+]
+
+
+@pytest.mark.parametrize(
+    ("collection", "number", "field", "value", "reason"), WRONG, ids=[f"{w[0]}.{w[2]}" for w in WRONG]
+)
+def test_a_town_that_contradicts_itself_is_refused(
+    small: Town, collection: str, number: int, field: str, value: Any, reason: str
+) -> None:
+    found = contradiction(small, lambda document: document[collection][number].__setitem__(field, value))
+    assert any(reason in text for text in found), found
+
+
+def test_generated_towns_do_not_contradict_themselves(small: Town) -> None:
+    check_town(small)
+    check_town(demo_town())
+
+
+def test_a_town_file_of_another_kind_is_refused(small: Town) -> None:
+    assert any("schema" in text for text in contradiction(small, lambda document: document.update(schema="other/2")))
 
 
 def test_a_missing_or_garbled_town_file_is_named(tmp_path: Path) -> None:
