@@ -21,10 +21,11 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlmodel import Session
 
-from domain.errors import Exhausted, LichtbuchError, TimedOut, Unavailable
+from domain.errors import Exhausted, TimedOut, Unavailable
 from servicekit.columns import UtcDateTime, insert_ignore
 from servicekit.database_errors import Failure, judge
 from servicekit.engine import WRITES, build_engine, parse_url
+from servicekit.metrics import DATABASE_FAILURES, DATABASE_RETRIES
 
 __all__ = ["Database", "Session", "UtcDateTime", "insert_ignore"]
 
@@ -158,12 +159,14 @@ class Database:
                 if failure is None:
                     raise
                 if not failure.retry or attempt == _ATTEMPTS:
+                    DATABASE_FAILURES.labels(failure.error.code).inc()
                     raise failure.error from error
                 self._note(failure, attempt)
             time.sleep(_FIRST_PAUSE_S * 2**attempt * random.uniform(0.5, 1.0))
         raise TimedOut("the transaction found no gap")  # the loop above always returns or raises
 
     def _note(self, failure: Failure, attempt: int) -> None:
+        DATABASE_RETRIES.inc()
         _log.debug("transaction of %s is tried again (%d): %s", self.service, attempt, failure.error)
 
     def _transaction(
@@ -189,8 +192,3 @@ class Database:
 def open_database(url: str, service: str, *, pool_size: int = 8) -> Database:
     """A database that has not connected yet. Raises InvalidInput for a URL it cannot serve."""
     return Database(url, service, pool_size=pool_size)
-
-
-def is_database_error(error: BaseException) -> bool:
-    """True for our own words about a database that is away."""
-    return isinstance(error, LichtbuchError) and isinstance(error.__cause__, DBAPIError)
