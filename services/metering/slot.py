@@ -63,4 +63,4 @@ def tolerance_ms(wanted_s: float, least_real_s: float, speed: float) -> int:
     wanted_s: domain seconds. In a time-lapse that can be less than a device needs to answer, so it is never less than
     `least_real_s` real seconds; and never more than four fifths of a slot, lest a value stand for the wrong one.
     """
-    return min(round(max(wanted_s, least_real_s * speed) * 1000), SLOT_MS * 4 // 5)
+    return round(min(max(wanted_s, least_real_s * speed) * 1000, SLOT_MS * 4 // 5))
