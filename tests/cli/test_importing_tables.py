@@ -56,8 +56,8 @@ def test_a_spreadsheet_gives_whole_numbers_without_a_point_and_dates_as_iso(tmp_
 
     path = tmp_path / "inventory.xlsx"
     book = Workbook()
-    book.active.append(["id", "watt", "day"])  # type: ignore[union-attr]
-    book.active.append([17.0, 70.5, datetime(2024, 5, 31)])  # type: ignore[union-attr]
+    book.active.append(["id", "watt", "day"])
+    book.active.append([17.0, 70.5, datetime(2024, 5, 31)])
     book.save(path)
     table = read_table(path)
     assert dict(table.rows[0].cells) == {"id": "17", "watt": "70.5", "day": "2024-05-31"}
