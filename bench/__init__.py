@@ -1,0 +1,1 @@
+"""Side-by-side benchmarks: what ours costs against a peer, on the same work in the same run. Ratios, not seconds."""
