@@ -1,0 +1,112 @@
+"""The posting loop: posts each finished lighting night or local day of the measures that ask for it, once.
+
+It keeps no state: what is due follows from the measures and the entries that are there, so after any outage the next
+pass is right, and two replicas that both run it post every period once. What a person has reversed it leaves alone:
+posting anew is theirs to decide. Periods older than `HORIZON` are theirs, too.
+"""
+
+import logging
+import math
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlmodel import Session
+
+from domain.errors import Corrupted, LichtbuchError, RetryableError
+from domain.names import ResourceName
+from lichtbuch.ledger.v1 import ledger_pb2 as pb
+from servicekit.clock import Clock
+from servicekit.context import Tenant
+from servicekit.convert import timestamp_to_proto
+from servicekit.tenants import TenantDirectory
+from services.ledger.book import Book, NotYet
+from services.ledger.period import periods_due
+from services.ledger.store.entries import posted_periods
+from services.ledger.store.measures import StoredMeasure, measures_to_post, terms_of
+
+GRACE: Final = timedelta(minutes=30)
+"""Domain time between the end of a period and its posting: the last readings come in."""
+HORIZON: Final = timedelta(days=40)
+PASS_EVERY_S: Final = 300.0
+"""Domain seconds between two passes."""
+LEAST_PAUSE_S: Final = 1.0
+"""Real seconds between two passes, however fast the domain's time runs."""
+MAX_SILENCE_S: Final = 1800.0
+"""Real seconds after which the loop counts as stuck."""
+
+_log = logging.getLogger(__name__)
+
+
+class PostingLoop:
+    """Posts what is due, pass by pass."""
+
+    def __init__(self, book: Book, tenants: TenantDirectory, clock: Clock) -> None:
+        self._book, self._tenants, self._clock = book, tenants, clock
+        self._told: set[tuple[str, datetime, str]] = set()
+
+    async def run(self, beat: Callable[[], None]) -> None:
+        """Runs for ever, calling `beat` after each pass."""
+        while True:
+            await self.run_once(beat)
+            beat()
+            speed = self._clock.speed
+            least_s = LEAST_PAUSE_S * speed if math.isfinite(speed) else 0.0
+            await self._clock.sleep(max(PASS_EVERY_S, least_s))
+
+    async def run_once(self, beat: Callable[[], None] = lambda: None) -> int:
+        """One pass over all municipalities. Answers how many entries it posted.
+
+        One that cannot be posted holds up no other. Raises what is retryable only if nothing could be looked at at all.
+        """
+        posted = 0
+        for tenant in await self._tenants.all():
+            for measure in await self._measures(tenant):
+                posted += await self._post_due(tenant, measure)
+                beat()
+        return posted
+
+    async def _measures(self, tenant: Tenant) -> list[StoredMeasure]:
+        return list(await self._book.database.read(lambda session: measures_to_post(session, tenant.uid)))
+
+    async def _post_due(self, tenant: Tenant, measure: StoredMeasure) -> int:
+        name = ResourceName.of(tenant.id, "measures", measure.measure_id)
+        try:
+            due = await self._book.database.read(lambda session: self._due(session, measure))
+        except Corrupted as error:
+            _log.error("%s cannot be posted: %s", name, error)
+            return 0
+        posted = 0
+        for start, end in due:
+            request = pb.PostEntryRequest(
+                parent=str(name), start_time=timestamp_to_proto(start), end_time=timestamp_to_proto(end)
+            )
+            try:
+                await self._book.post(name, start, end, tenant, request)
+                posted += 1
+            except NotYet as error:
+                _log.debug("%s from %s is not due yet: %s", name, start, error)
+            except RetryableError as error:
+                _log.warning("%s from %s could not be posted for now: %s", name, start, error)
+                return posted
+            except LichtbuchError as error:
+                self._tell_once(name, measure, start, error)
+        return posted
+
+    def _due(self, session: Session, measure: StoredMeasure) -> list[tuple[datetime, datetime]]:
+        """Periods that have ended, are not too old, and share no time with a saving that is or was posted."""
+        now = self._clock.now()
+        terms = terms_of(session, measure)
+        since = max(now - HORIZON, measure.created_at)
+        periods = list(periods_due(terms, since, now - GRACE))
+        if not periods:
+            return []
+        taken = posted_periods(session, measure.uid, periods[0][0])
+        return [(a, b) for a, b in periods if not any(start < b and a < end for start, end in taken)]
+
+    def _tell_once(self, name: ResourceName, measure: StoredMeasure, start: datetime, error: LichtbuchError) -> None:
+        """Says what will not go away by itself once, not every five minutes."""
+        told = (measure.uid, start, error.code)
+        if told not in self._told:
+            self._told.add(told)
+            _log.error("%s from %s cannot be posted: %s", name, start.isoformat(), error)
