@@ -1,0 +1,88 @@
+"""Address formulas and endpoint URLs: what is taken, and what is refused with which reason."""
+
+from __future__ import annotations
+
+import pytest
+
+from domain.errors import InvalidInput
+from fieldbus.formula import Formula
+from fieldbus.url import Scheme, parse_url
+from fieldbus.vocabulary import Scope
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "index", "address"),
+    [
+        (19026, Scope.DEVICE, None, 19026),
+        ("0x5B14", Scope.DEVICE, None, 0x5B14),
+        ("7000*line + 100*gear + 15", Scope.GEAR, 64 + 3, 7000 + 300 + 15),
+        ("7000 * line+20*group +6400", Scope.GROUP, 17, 7000 + 20 + 6400),
+        ("7000*line + 6800", Scope.LINE, 1, 13800),
+        ("channel", Scope.CHANNEL, 5, 5),
+        ("8 + channel + channel", Scope.CHANNEL, 5, 18),
+        ("3*index", Scope.GEAR, 70, 210),
+    ],
+)
+def test_a_formula_gives_the_address(text: int | str, scope: Scope, index: int | None, address: int) -> None:
+    assert Formula.parse(text, scope).at(scope, index) == address
+
+
+@pytest.mark.parametrize(
+    ("text", "scope", "reason"),
+    [
+        ("gear*100", Scope.GEAR, "'gear\\*100'"),
+        ("7000*line", Scope.DEVICE, "no variable of a device point"),
+        ("group", Scope.GEAR, "allowed: gear, index, line"),
+        ("", Scope.DEVICE, "''"),
+        ("1 - 2", Scope.DEVICE, "1 - 2"),
+        ("__import__", Scope.GEAR, "__import__"),
+        (True, Scope.DEVICE, "neither"),
+        (1.5, Scope.DEVICE, "neither"),
+    ],
+)
+def test_what_is_no_formula_is_refused_with_its_reason(text: object, scope: Scope, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        Formula.parse(text, scope)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("url", "scheme", "host", "port", "unit"),
+    [
+        ("modbus+tcp://10.1.2.3", Scheme.MODBUS_TCP, "10.1.2.3", 502, 1),
+        ("modbus+tcp://cabinet-7.example:1502?unit=17", Scheme.MODBUS_TCP, "cabinet-7.example", 1502, 17),
+        ("modbus+tcp://[2001:db8::1]:502?unit=0", Scheme.MODBUS_TCP, "2001:db8::1", 502, 0),
+        ("modbus+rtutcp://10.1.2.3:4001/?unit=255", Scheme.MODBUS_RTU_TCP, "10.1.2.3", 4001, 255),
+        ("opc.tcp://user:secret@plc:4841/lamps", Scheme.OPCUA, "plc", 4841, 0),
+        (" opc.tcp://plc ", Scheme.OPCUA, "plc", 4840, 0),
+    ],
+)
+def test_an_endpoint_is_read_from_its_url(url: str, scheme: Scheme, host: str, port: int, unit: int) -> None:
+    endpoint = parse_url(url)
+    assert (endpoint.scheme, endpoint.host, endpoint.port, endpoint.unit) == (scheme, host, port, unit)
+
+
+def test_an_endpoint_shows_neither_user_nor_password() -> None:
+    assert str(parse_url("opc.tcp://user:secret@plc:4841/lamps")) == "opc.tcp://plc:4841"
+    assert str(parse_url("modbus+tcp://[::1]?unit=3")) == "modbus+tcp://[::1]:502?unit=3"
+
+
+@pytest.mark.parametrize(
+    ("url", "reason"),
+    [
+        ("10.1.2.3:502", "no known scheme"),
+        ("http://10.1.2.3", "no known scheme"),
+        ("modbus+tcp://", "names no host"),
+        ("modbus+tcp://host:99999", "no URL"),
+        ("modbus+tcp://host:0", "port 0"),
+        ("modbus+tcp://host?unit=256", "0..255"),
+        ("modbus+tcp://host?unit=-1", "0..255"),
+        ("modbus+tcp://host?unit=", "0..255"),
+        ("modbus+tcp://host?slave=1", "'slave' is unknown"),
+        ("modbus+tcp://host/path", "host, port and"),
+        ("modbus+tcp://user@host", "host, port and"),
+        ("opc.tcp://host?x=1", "user, host, port and path"),
+    ],
+)
+def test_a_wrong_url_is_refused_with_its_reason(url: str, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        parse_url(url)

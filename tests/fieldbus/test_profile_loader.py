@@ -1,0 +1,216 @@
+"""Profiles: what is shipped is sound, and what is wrong in a file is said with file, line and reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from domain.errors import InvalidInput, NotFound
+from fieldbus.profile import Profile, Protocol
+from fieldbus.profile_loader import load_profile, load_profile_file, profile_from_toml, profile_names
+from fieldbus.toml_source import TomlSource
+from fieldbus.values import PointAddress
+from fieldbus.vocabulary import Scope
+
+GOOD = """\
+[profile]
+name = "meter"
+kind = "meter"
+vendor = "ACME"
+product = "M1"
+protocol = "modbus"
+source = "the maker's manual"
+
+[modbus]
+table = "input"
+
+[points.voltage_l1]
+address = 0
+type = "float32"
+"""
+
+
+def load(text: str) -> Profile:
+    return profile_from_toml(TomlSource("meter.toml", text))
+
+
+def test_the_products_of_a_first_town_are_shipped() -> None:
+    assert set(profile_names()) >= {
+        "eastron-sdm630",
+        "abb-b23",
+        "janitza-umg96",
+        "intesis-dali",
+        "arlight-dali",
+        "cabinet-plc",
+        "light-sensor",
+        "generic-level-status",
+        "opcua-lamp",
+    }
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_every_shipped_profile_loads_and_names_its_source(name: str) -> None:
+    profile = load_profile(name)
+    assert profile.name == name
+    assert profile.source
+    assert profile.points
+    for point, binding in profile.points.items():
+        assert (binding.modbus is not None) == (profile.protocol is Protocol.MODBUS), point
+        assert (binding.node is not None) == (profile.protocol is Protocol.OPCUA), point
+
+
+def test_a_profile_that_is_not_shipped_is_not_found() -> None:
+    for name in ("no-such-device", "../profile", ""):
+        with pytest.raises(NotFound):
+            load_profile(name)
+
+
+def test_points_of_one_lamp_and_of_the_device_can_be_listed() -> None:
+    lamps, cabinet = load_profile("intesis-dali"), load_profile("cabinet-plc")
+    assert PointAddress("lamp_power", 63) in lamps.indexed_points(Scope.GEAR, 63)
+    assert PointAddress("lamp_power", 64) not in lamps.indexed_points(Scope.GEAR, 64), "energy of the first line only"
+    assert PointAddress("level_actual", 64) in lamps.indexed_points(Scope.GEAR, 64)
+    assert PointAddress("door_open") in cabinet.device_points
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "reason"),
+    [
+        ("[profile]", "[profile", 1, "Expected"),
+        ('kind = "meter"', 'kind = "toaster"', 3, "'toaster' is none of"),
+        ('kind = "meter"', 'kind = "meter"\ncolour = "red"', 4, "colour: unknown key"),
+        ('source = "the maker\'s manual"', "", 1, "profile.source: is missing"),
+        ('protocol = "modbus"', 'protocol = "canbus"', 6, "'canbus' is none of modbus, opcua"),
+        ('table = "input"', 'table = "output"', 10, "'output' is none of holding, input, coil, discrete"),
+        ('table = "input"', "max_read_registers = 126", 10, "not an integer 1..125"),
+        ('table = "input"', 'word_order = "middle"', 10, "neither big nor little"),
+        ('table = "input"', 'illegal = [["input", 9, 3]]', 10, "first, last"),
+        ("[modbus]", "[modbuss]", 9, "unknown table"),
+        ("[points.voltage_l1]", "[points.volts]", 12, "'volts' is not in the vocabulary"),
+        ("address = 0", "", 12, "points.voltage_l1.address: is missing"),
+        ("address = 0", "address = 65535", 13, "address 65535 at index 0 is not within"),
+        ("address = 0", 'address = "10*gear"', 13, "no variable of a device point"),
+        ("address = 0", "address = 0\nscale = 0", 14, "number other than 0"),
+        ("address = 0", 'address = 0\nscale = "ten"', 14, "'ten' is not a number"),
+        ("address = 0", "address = 0\nscal = 10", 14, "unknown key"),
+        ("address = 0", 'address = 0\naccess = "read_write"', 14, "read only in the vocabulary"),
+        ("address = 0", "address = 0\nmaximum = 2000", 14, "not within the vocabulary's 0..1000"),
+        ("address = 0", "address = 0\nindex = [0, 1]", 14, "has no index"),
+        ("address = 0", "address = 0\nbit = 3", 14, 'belongs to type = "bit"'),
+        ("address = 0", "address = 0\nspecial = [[1, 2]]", 14, "is for integers"),
+        ("address = 0", "address = 0\nnot_available = [0x1FFFFFFFF]", 14, "no bit pattern of 4 bytes"),
+        ("address = 0", "address = 0\ncurve = [[2, 1], [1, 2]]", 14, "must rise"),
+        ("address = 0", 'address = 0\nlevel = "percent"', 14, "for levels held as integers"),
+        ('type = "float32"', 'type = "float31"', 14, "'float31' is none of"),
+        ('type = "float32"', 'type = "bit"', 12, "needs bit = 0..15"),
+    ],
+)
+def test_a_mistake_is_reported_with_its_line_and_reason(old: str, new: str, line: int, reason: str) -> None:
+    text = GOOD.replace(old, new, 1)
+    with pytest.raises(InvalidInput) as error:
+        load(text)
+    found = [(violation.field, violation.reason) for violation in error.value.violations]
+    assert any(field == f"meter.toml:{line}" and reason in why for field, why in found), found
+
+
+def test_all_mistakes_of_a_file_are_reported_at_once() -> None:
+    text = GOOD.replace('kind = "meter"', 'kind = "?"').replace('type = "float32"', 'type = "?"')
+    with pytest.raises(InvalidInput) as error:
+        load(text)
+    assert [violation.field for violation in error.value.violations] == ["meter.toml:3", "meter.toml:14"]
+    assert "meter.toml:14: points.voltage_l1.type" in str(error.value)
+
+
+LAMPS = """\
+[profile]
+name = "lamps"
+kind = "lamps"
+vendor = "ACME"
+product = "L1"
+protocol = "modbus"
+source = "manual"
+notes = \"\"\"
+address = 1 in a text is no key
+\"\"\"
+[modbus]
+[index]
+gear = [0, 63]
+[points.level_command]
+access = "read_write"
+address = "gear"
+type = "uint16"
+level = "percent"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "reason"),
+    [
+        ('address = "gear"', "address = 5", 16, "same for every index"),
+        ('address = "gear"', 'address = "2000*gear"', 16, "address 126000 at index 63"),
+        ('level = "percent"', 'level = "percent"\nscale = 10', 18, "exclude each other"),
+        ('level = "percent"', 'level = "percent"\nconfirm = "level_actual"', 19, "no readable point of the same scope"),
+        ("gear = [0, 63]", "gear = [5, 2]", 13, "is not [first, last]"),
+        ("gear = [0, 63]", "lamp = [0, 63]", 13, "no scope of points"),
+        ('address = "gear"', 'address = "gear"\ntable = "input"', 15, "input table cannot be written"),
+        ('type = "uint16"\nlevel = "percent"', 'type = "bit"\nbit = 3', 15, "would need the other bits"),
+        ('access = "read_write"', 'access = "readwrite"', 15, "none of read, write, read_write"),
+    ],
+)
+def test_a_mistake_in_an_indexed_point_is_reported_with_its_line(old: str, new: str, line: int, reason: str) -> None:
+    assert old in LAMPS
+    with pytest.raises(InvalidInput) as error:
+        load(LAMPS.replace(old, new, 1))
+    found = [(violation.field, violation.reason) for violation in error.value.violations]
+    assert any(field == f"meter.toml:{line}" and reason in why for field, why in found), found
+
+
+NODES = """\
+[profile]
+name = "nodes"
+kind = "lamps"
+vendor = "ACME"
+product = "N1"
+protocol = "opcua"
+source = "manual"
+[opcua]
+namespace = "urn:acme"
+[points.level_command]
+node = "s=Lamp{index}"
+type = "double"
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "reason"),
+    [
+        ('node = "s=Lamp{index}"', 'node = "Lamp{index}"', 11, "s=<text>"),
+        ('node = "s=Lamp{index}"', 'node = "s=Lamp"', 11, "same for every index"),
+        ('node = "s=Lamp{index}"', 'node = "s=Lamp{group}"', 11, "no variable of a gear point"),
+        ('namespace = "urn:acme"', "", 10, "needs a namespace URI"),
+        ('type = "double"', 'type = "string"', 12, "'string' is none of boolean"),
+        ('type = "double"', 'type = "double"\naddress = 3', 13, "unknown key"),
+        ('namespace = "urn:acme"', 'namespace = "urn:acme"\nmax_age_s = -1', 10, "positive number of seconds"),
+    ],
+)
+def test_a_mistake_in_a_node_is_reported_with_its_line(old: str, new: str, line: int, reason: str) -> None:
+    assert old in NODES
+    with pytest.raises(InvalidInput) as error:
+        load(NODES.replace(old, new, 1))
+    found = [(violation.field, violation.reason) for violation in error.value.violations]
+    assert any(field == f"meter.toml:{line}" and reason in why for field, why in found), found
+
+
+def test_a_file_must_be_called_as_the_profile(tmp_path: Path) -> None:
+    (tmp_path / "other.toml").write_text(GOOD, encoding="utf-8")
+    with pytest.raises(InvalidInput, match=r"other\.toml:1.*'meter'"):
+        load_profile_file(tmp_path / "other.toml")
+    (tmp_path / "meter.toml").write_text(GOOD, encoding="utf-8")
+    assert load_profile_file(tmp_path / "meter.toml").vendor == "ACME"
+
+
+def test_a_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "meter.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(InvalidInput, match="cannot be read"):
+        load_profile_file(tmp_path / "meter.toml")
