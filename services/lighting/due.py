@@ -61,6 +61,8 @@ class Due:
     """What is due at an instant, in columns per luminaire and per feeder."""
 
     at: datetime
+    orders: Orders
+    """What it was worked out from."""
     level: Levels
     """Per mille; NOTHING_DUE where locked out."""
     source: NDArray[np.uint8]
@@ -115,6 +117,7 @@ class DueCalculator:
         level[self._locked] = NOTHING_DUE
         return Due(
             at=now,
+            orders=self.orders,
             level=level,
             source=np.where(self._locked, DueSource.LOCKOUT, self._source).astype(np.uint8),
             ramp_s=self._ramp,

@@ -43,6 +43,7 @@ def fault_bits(
     # Gear that does not answer cannot be seen to follow: one fault, not two.
     bits[not_following & ~gear_failure & ~silent] |= Fault.DIMMING_FAILURE
     bits[burning_by_day & ~silent] |= Fault.DAY_BURNER
-    bits[silent] |= Fault.COMMUNICATION_LOSS
+    # A gateway that answers and says that the gear does not: the gear is to blame, not the communication.
+    bits[silent & ~gear_failure] |= Fault.COMMUNICATION_LOSS
     bits[unpowered | ~reachable] = 0
     return bits

@@ -1,0 +1,100 @@
+"""What a gateway or a cabinet's controller can do, by its device profile: which points there are, and how exact a level
+reads back. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.level import DALI, FULL_PERMILLE, LevelScale, expected_read_back_permille
+from fieldbus.profile import Profile
+from fieldbus.vocabulary import GEAR_PER_LINE
+
+_LEAST_TOLERANCE: Final = 10
+"""Per mille: a percent, which profiles without a scale of their own are read in."""
+
+FLAGS: Final = ("lamp_failure", "gear_failure", "fade_running")
+
+
+@dataclass(frozen=True, eq=False)
+class GatewayAbilities:
+    """What matters of a gateway's profile.
+
+    level_point: where a level is read: in effect, else as the gateway remembers its command (`from_memory`), else "".
+    flags: which of FLAGS can be read. expected, tolerance: per level what reads back, and how far off.
+    """
+
+    level_point: str
+    from_memory: bool
+    flags: tuple[str, ...]
+    can_write: bool
+    can_broadcast: bool
+    can_fade: bool
+    expected: NDArray[np.int16]
+    tolerance: NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerAbilities:
+    """What matters of a cabinet controller's profile."""
+
+    has_switch: bool
+    has_door: bool
+    has_supply: bool
+    has_feedback: bool
+    has_command: bool
+    can_switch: bool
+    can_beat: bool
+
+
+def gateway_abilities(profile: Profile) -> GatewayAbilities:
+    """The abilities of a gateway."""
+    in_effect = profile.readable("level_actual")
+    remembered = profile.readable("level_command")
+    expected, tolerance = _read_back(profile)
+    return GatewayAbilities(
+        level_point="level_actual" if in_effect else "level_command" if remembered else "",
+        from_memory=not in_effect,
+        flags=tuple(name for name in FLAGS if profile.readable(name)),
+        can_write=profile.writable("level_command"),
+        can_broadcast=profile.writable("broadcast_level_command"),
+        can_fade=profile.writable("fade_time"),
+        expected=expected,
+        tolerance=tolerance,
+    )
+
+
+def controller_abilities(profile: Profile) -> ControllerAbilities:
+    """The abilities of a cabinet's controller."""
+    return ControllerAbilities(
+        has_switch=profile.readable("hand_off_auto"),
+        has_door=profile.readable("door_open"),
+        has_supply=profile.readable("supply_present"),
+        has_feedback=profile.readable("contactor_feedback"),
+        has_command=profile.readable("contactor_command"),
+        can_switch=profile.writable("contactor_command"),
+        can_beat=profile.writable("heartbeat"),
+    )
+
+
+def line_of(address: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Lines of gear addresses (line * 64 + gear)."""
+    lines: NDArray[np.int32] = address // GEAR_PER_LINE
+    return lines
+
+
+def _read_back(profile: Profile) -> tuple[NDArray[np.int16], NDArray[np.int16]]:
+    """What reads back for each level, and the tolerance: one step of the coarsest scale on the way, DALI's included,
+    since that is what nearly all gear behind a gateway speaks."""
+    scales = [
+        profile.points[name].conversion.level_scale for name in ("level_command", "level_actual") if profile.has(name)
+    ]
+    used: tuple[LevelScale, ...] = tuple(scale for scale in scales if scale is not None)
+    levels = range(FULL_PERMILLE + 1)
+    expected = np.array([expected_read_back_permille(level, *used[:1]) for level in levels], dtype=np.int16)
+    steps = [max(_LEAST_TOLERANCE, *(scale.step_permille(level) for scale in (DALI, *used))) for level in levels]
+    return expected, np.array(steps, dtype=np.int16)

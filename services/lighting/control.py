@@ -1,0 +1,309 @@
+"""The reconcile loop: what is due now, for every luminaire and feeder, against what the field says; the difference is
+told. Each pass stands on its own: nothing depends on an event, and after any outage the next pass is right.
+
+A pass never waits for a device that is slow or dead: each gateway and each controller has a worker of its own, and one
+that is still busy is passed over. Not here: what is due (due.py), what a worker does (gateway.py, cabinet.py).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from datetime import datetime, timedelta
+from math import isfinite
+from typing import Any, Final
+
+import numpy as np
+
+from domain.plan import from_unix_ms, to_unix_ms
+from servicekit.clock import Clock
+from services.lighting import metrics
+from services.lighting.cabinet import ControllerWorker
+from services.lighting.columns import Columns, build_columns
+from services.lighting.due import DueCalculator, DueSource
+from services.lighting.faults import Fault
+from services.lighting.field import Field
+from services.lighting.gateway import GatewayWorker
+from services.lighting.ground import Ground, Tuning
+from services.lighting.history import LevelRecorder
+from services.lighting.memory import Memory
+from services.lighting.records import EndpointState, Known
+from services.lighting.state import Power, TownState
+
+_log = logging.getLogger(__name__)
+
+_QUIET_WITHIN_S: Final = 30.0
+_OLD: Final = "old "
+
+
+class Control:
+    """Brings every lamp to the level that is due, while it holds the field."""
+
+    def __init__(
+        self,
+        memory: Memory,
+        state: TownState,
+        devices: Field,
+        clock: Clock,
+        *,
+        holds: Callable[[], bool],
+        tuning: Tuning | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+        after_pass: Callable[[], None] = lambda: None,
+    ) -> None:
+        """holds: whether this process is the one that works on the field. after_pass: called at the end of each."""
+        self._memory, self._state, self._devices, self._clock = memory, state, devices, clock
+        self._holds, self._monotonic, self._after_pass = holds, monotonic, after_pass
+        self.tuning = tuning or Tuning()
+        self.recorder = LevelRecorder(())
+        self.settled_until_ms = 0
+        """Domain time of the last pass that held the field: until then levels were watched."""
+        self._known = Known()
+        self._calculator = DueCalculator(state.columns, self._known.orders)
+        self._ground = self._new_ground(state.columns)
+        self._gateways: list[GatewayWorker] = []
+        self._controllers: list[ControllerWorker] = []
+        self._busy: dict[str, asyncio.Task[None]] = {}
+        self._slots = asyncio.Semaphore(self.tuning.concurrency)
+        self._wake = asyncio.Event()
+        self._reported = 0.0
+        memory.on_change(self._wake.set)
+
+    # --- the loop -------------------------------------------------------------------------------------------------
+
+    async def run(self, beat: Callable[[], None]) -> None:
+        """Passes for ever."""
+        while True:
+            began = self._monotonic()
+            self._wake.clear()
+            await self.once()
+            beat()
+            await self._rest(began)
+
+    async def once(self) -> None:
+        """One pass."""
+        began = self._monotonic()
+        await self._take_known()
+        now = self._clock.now()
+        due = self._calculator.at(now)
+        ground = self._ground
+        ground.take_due(due)
+        if self._holds():
+            await self._work_on_field()
+            self.settled_until_ms = to_unix_ms(now)
+        ground.settle_supply(ground.now_ms)
+        ground.show()
+        self._state.publish(to_unix_ms(now))
+        self._after_pass()
+        metrics.PASSES.inc()
+        metrics.PASS_DURATION.observe(self._monotonic() - began)
+        self._report()
+
+    async def quiet(self, feeder_uid: str) -> None:
+        """Returns when nothing is being written to a feeder any more: after a lock-out was taken into memory.
+
+        From then on nothing will be, as every worker looks at the orders right before it writes.
+        """
+        feeder = self._ground.columns.feeder_of.get(feeder_uid)
+        if feeder is None:
+            return
+        columns = self._ground.columns
+        names = {f"controller {int(columns.feeder_cabinet[feeder])}"}
+        names |= {f"gateway {row}" for row in np.unique(columns.gateway[columns.rows_by_feeder[feeder]]).tolist()}
+        # Of what runs on a former inventory nobody knows the numbers any more: all of it is waited for.
+        tasks = [
+            task for name, task in self._busy.items() if (name in names or name.startswith(_OLD)) and not task.done()
+        ]
+        if tasks:
+            await asyncio.wait(tasks, timeout=_QUIET_WITHIN_S)
+
+    async def close(self) -> None:
+        """Ends the workers and closes the devices."""
+        self._ground.retired = True
+        for task in self._busy.values():
+            task.cancel()
+        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        await self._devices.close()
+
+    # --- what is known --------------------------------------------------------------------------------------------
+
+    async def _take_known(self) -> None:
+        """Takes what changed since the last pass."""
+        known = self._memory.known
+        if known.inventory is not self._known.inventory:
+            await self._take_inventory(known)
+        elif known.orders is not self._known.orders:
+            self._calculator = DueCalculator(self._ground.columns, known.orders)
+        self._known = known
+
+    async def _take_inventory(self, known: Known) -> None:
+        columns = build_columns(known.inventory)
+        before = self._ground
+        before.retired = True
+        await self._devices.settle(known.inventory.endpoints)
+        pairs = self._state.move_to(columns)
+        self.recorder = self.recorder.moved_to(columns.uids)
+        ground = self._ground = self._new_ground(columns)
+        ground.following.take_over(before.following, pairs)
+        self._calculator = DueCalculator(columns, known.orders)
+        self._gateways = [GatewayWorker(ground, row) for row in range(len(columns.inventory.gateways))]
+        self._controllers = [ControllerWorker(ground, row) for row in range(len(columns.inventory.cabinets))]
+        # A step on the old ground may still be under way; its device takes one request after the other.
+        self._busy = {f"{_OLD}{name}": task for name, task in self._busy.items() if not task.done()}
+        _log.info(
+            "inventory %d: %d luminaires, %d gateways, %d cabinets",
+            known.inventory.revision, columns.count, len(self._gateways), len(self._controllers),
+        )  # fmt: skip
+
+    def _new_ground(self, columns: Columns) -> Ground:
+        ground = Ground(
+            columns, self._state, self.recorder, self._devices, self._clock, self.tuning, monotonic=self._monotonic
+        )
+        ground.are_current = lambda orders: self._memory.known.orders is orders and self._holds()
+        return ground
+
+    # --- the field ------------------------------------------------------------------------------------------------
+
+    async def _work_on_field(self) -> None:
+        """Controllers first, so that gear that gets its supply is reached in the same pass."""
+        ground, due = self._ground, self._ground.due
+        if due is None:
+            return
+        self._busy = {name: task for name, task in self._busy.items() if not task.done()}
+        self._reach()
+        controllers = [
+            self._start(f"controller {row}", worker.step)
+            for row, worker in enumerate(self._controllers)
+            if worker.is_due(due)
+        ]
+        await self._wait(controllers)
+        ground.settle_supply(ground.now_ms)
+        gateways = [self._start(f"gateway {row}", self._gateways[row].step) for row in self._gateways_to_work_on()]
+        await self._wait(gateways)
+
+    def _reach(self) -> None:
+        """Says of every luminaire whether it is in control, and how exactly its level can be read."""
+        ground, columns = self._ground, self._ground.columns
+        released = np.array(
+            [e.state == EndpointState.IN_CONTROL for e in columns.inventory.endpoints] + [False], dtype=np.bool_
+        )
+        gateway_released = np.append(released[columns.gateway_endpoint], False)
+        switched = np.append(released[columns.cabinet_controller] & columns.cabinet_ours, False)
+        by_feeder = switched[columns.cabinet] & np.append(columns.feeder_switched, False)[columns.feeder]
+        ground.state.lamps.in_control = np.where(columns.gateway >= 0, gateway_released[columns.gateway], by_feeder)
+        reached = [(worker.rows, link.gateway) for worker in self._gateways if (link := worker.link) is not None]
+        ground.following.reached_by(reached)
+
+    def _gateways_to_work_on(self) -> Iterable[int]:
+        """Gateways that are to be read, and those with luminaires that must be told something."""
+        ground, due = self._ground, self._ground.due
+        if due is None or not self._gateways:
+            return []
+        columns, lamps = ground.columns, ground.state.lamps
+        everything = slice(None)
+        monotonic = self._monotonic()
+        needs = ground.following.needs(everything, lamps.actual, due.level, ground.now_ms, monotonic)
+        needs &= lamps.in_control & ~ground.is_left_alone(everything, due.level) & (columns.gateway >= 0)
+        needs &= ground.supply_of(everything) != Power.OFF
+        wanted = ground.next_poll <= monotonic
+        wanted[columns.gateway[needs]] = True
+        rows: list[int] = np.flatnonzero(wanted).tolist()
+        return rows
+
+    def _start(self, name: str, step: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None] | None:
+        """Starts a worker's step; None while its last one is still under way."""
+        if name in self._busy and not self._busy[name].done():
+            return None
+        task = asyncio.create_task(self._guarded(step), name=name)
+        self._busy[name] = task
+        return task
+
+    async def _guarded(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A step that fails unexpectedly is counted and does not end the others."""
+        async with self._slots:
+            try:
+                await step()
+            except asyncio.CancelledError:
+                raise
+            except Exception:
+                metrics.STEP_FAILURES.inc()
+                _log.exception("a step of the field failed")
+
+    async def _wait(self, tasks: list[asyncio.Task[None] | None]) -> None:
+        """Waits for devices that answer in time; the others go on by themselves."""
+        started = [task for task in tasks if task is not None]
+        if started:
+            await asyncio.wait(started, timeout=self.tuning.patience_real_s)
+
+    # --- pacing and telling ---------------------------------------------------------------------------------------
+
+    async def _rest(self, began: float) -> None:
+        """Until the next regular pass, the next instant at which something is due to change, or a change of orders."""
+        tuning, speed = self.tuning, self._clock.speed
+        now = self._clock.now()
+        regular_s = max(tuning.interval_s, tuning.least_interval_real_s * speed if isfinite(speed) else 0.0)
+        wake = self._next_instant(now, now + timedelta(seconds=regular_s))
+        if not isfinite(speed):
+            await self._clock.sleep_until(wake)
+            return
+        until_s = min((wake - now).total_seconds() / speed, self._next_reading_s())
+        least_s = began + tuning.least_gap_real_s - self._monotonic()
+        try:
+            await asyncio.wait_for(self._wake.wait(), max(until_s, least_s, 0.0))
+        except TimeoutError:
+            return
+
+    def _next_instant(self, now: datetime, regular: datetime) -> datetime:
+        """The regular instant, or an earlier one at which a plan, a command or a waiting contactor is due."""
+        due = self._ground.due
+        candidates = [self._calculator.next_change(now)]
+        if due is not None:
+            candidates += [worker.opens_at_ms(due) for worker in self._controllers]
+        now_ms = to_unix_ms(now)
+        later = [candidate for candidate in candidates if candidate is not None and candidate > now_ms]
+        return min([regular, *(from_unix_ms(candidate) for candidate in later)])
+
+    def _next_reading_s(self) -> float:
+        """Real seconds until a command is to be read back."""
+        awaited = self._ground.next_poll[self._ground.awaited]
+        if not awaited.size or not self._holds():
+            return float("inf")
+        return max(0.0, float(awaited.min()) - self._monotonic())
+
+    def _report(self) -> None:
+        """Sets the gauges, once a second at most."""
+        monotonic = self._monotonic()
+        if monotonic - self._reported < 1.0:
+            return
+        self._reported = monotonic
+        ground, due, lamps = self._ground, self._ground.due, self._state.lamps
+        if due is None:
+            return
+        off = lamps.powered == Power.OFF
+        known = (lamps.actual >= 0) & ~off
+        wrong = np.zeros(lamps.actual.shape, dtype=np.bool_)
+        if self._holds():
+            shows = ground.following.shows(slice(None), lamps.actual, due.level, ground.now_ms)
+            wrong = known & lamps.in_control & (due.level >= 0) & ~shows & (ground.columns.gateway >= 0)
+        states = {
+            "lit": known & (lamps.actual > 0),
+            "off": known & (lamps.actual == 0),
+            "unpowered": off,
+            "not_following": (lamps.faults & Fault.DIMMING_FAILURE) > 0,
+            "unknown": (lamps.actual < 0) & ~off,
+        }
+        for name, mask in states.items():
+            metrics.LUMINAIRES.labels(name).set(int(mask.sum()))
+        metrics.MISMATCHES.set(int(wrong.sum()))
+        for fault in Fault:
+            metrics.FAULTS.labels(str(fault.name).lower()).set(int(((lamps.faults & fault) > 0).sum()))
+        for health, count in self._devices.health(ground.columns.inventory.endpoints).items():
+            metrics.ENDPOINTS.labels(health).set(count)
+        metrics.LOCKED_FEEDERS.set(int(due.feeder_locked.sum()))
+        for power in Power:
+            metrics.ENERGISED_FEEDERS.labels(power.name.lower()).set(int((self._state.feeder_power == power).sum()))
+        without = ground.columns.group[(due.source == DueSource.DEFAULT) & (ground.columns.group >= 0)]
+        metrics.PLANS_RUN_OUT.set(int(np.unique(without).size))
+        metrics.DATABASE_AWAY.set(1 if self._memory.database_is_away else 0)

@@ -1,0 +1,292 @@
+"""One gateway: its luminaires are read back in blocks, and told what is due where they do not show it.
+
+A step is one turn of this: read where that is time, then write the differences; a whole line at one level by broadcast.
+Nothing is written on a reading that is old, nor when the orders changed meanwhile. Not here: which level is due.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldbus.values import PointAddress, ValueBatch, WriteOutcome, WriteRequest, WriteResult
+from fieldbus.values import Quality as FieldQuality
+from services.lighting.abilities import line_of
+from services.lighting.columns import Flags, Levels, Rows
+from services.lighting.due import Due
+from services.lighting.field import Link
+from services.lighting.following import NOTHING_TOLD
+from services.lighting.ground import Ground
+from services.lighting.metrics import COMMANDED, READINGS, WRITES
+from services.lighting.state import UNKNOWN_LEVEL, Power, Quality
+
+_NEVER = float("-inf")
+_MOST_FADE_S = 90.0
+_LONG_FADE_S = 5.0
+_USUAL_FADE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What a reading says of some luminaires."""
+
+    rows: Rows
+    level: Levels
+    """Per mille; UNKNOWN_LEVEL where the gear did not answer."""
+    moving: Flags
+    lamp_failure: Flags
+    gear_failure: Flags
+    at_ms: NDArray[np.int64]
+
+
+class GatewayWorker:
+    """Works on the luminaires of one gateway."""
+
+    def __init__(self, ground: Ground, gateway: int) -> None:
+        self._ground = ground
+        self._gateway = gateway
+        self._rows = ground.columns.rows_by_gateway[gateway]
+        endpoint = int(ground.columns.gateway_endpoint[gateway])
+        self._endpoint = ground.columns.inventory.endpoints[endpoint] if endpoint >= 0 else None
+        self._points: dict[bytes, tuple[PointAddress, ...]] = {}
+        self._read_at = _NEVER
+
+    @property
+    def rows(self) -> Rows:
+        """Its luminaires."""
+        return self._rows
+
+    @property
+    def link(self) -> Link | None:
+        """Its device; None where nothing may connect."""
+        return None if self._endpoint is None else self._ground.devices.link(self._endpoint)
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether it answered lately enough to write on."""
+        return self._ground.monotonic() - self._read_at <= self._ground.tuning.stale_real_s
+
+    async def step(self) -> None:
+        """One turn."""
+        ground, link = self._ground, self.link
+        active = self._rows[ground.supply_of(self._rows) != Power.OFF]
+        if link is None or not active.size:
+            ground.was_read(self._gateway)
+            return
+        if ground.monotonic() >= ground.next_poll[self._gateway] or not self.is_fresh:
+            await self._read(link, active)
+            if ground.retired:
+                return
+        if self.is_fresh and link.may_write and link.gateway.can_write:
+            await self._write(link, active)
+
+    # --- reading --------------------------------------------------------------------------------------------------
+
+    async def _read(self, link: Link, active: Rows) -> None:
+        ground = self._ground
+        if not link.gateway.level_point:
+            self._read_at = ground.monotonic()
+            ground.was_read(self._gateway)
+            return
+        batch = await link.read(self._points_of(link, active))
+        ground.was_read(self._gateway)
+        if ground.retired:
+            return
+        if batch is None or bool(np.all(batch.quality == FieldQuality.MISSING)):
+            READINGS.labels("no_answer").inc()
+            self._nobody_answered(active)
+            return
+        READINGS.labels("answered").inc()
+        self._read_at = ground.monotonic()
+        self._take(_parse(batch, active, link, ground.columns.address[active].size))
+
+    def _points_of(self, link: Link, active: Rows) -> tuple[PointAddress, ...]:
+        """What is read of these luminaires: the same tuple each time, since the driver keeps its plan by it."""
+        key = active.tobytes()
+        points = self._points.get(key)
+        if points is None:
+            if len(self._points) > 16:
+                self._points.clear()
+            names = (link.gateway.level_point, *link.gateway.flags)
+            addresses = self._ground.columns.address[active].tolist()
+            points = tuple(PointAddress(name, address) for name in names for address in addresses)
+            self._points[key] = points
+        return points
+
+    def _nobody_answered(self, active: Rows) -> None:
+        ground, now_ms = self._ground, self._ground.now_ms
+        self._lose(active[~ground.following.is_booting(active, now_ms)], now_ms)
+
+    def _lose(self, rows: Rows, now_ms: int) -> None:
+        """Luminaires that did not answer: unsure at first, unknown when it happens too often."""
+        ground = self._ground
+        lamps = ground.state.lamps
+        lost = ground.following.kept_silent(rows, now_ms)
+        lamps.quality[rows] = np.where(lamps.actual[rows] == UNKNOWN_LEVEL, Quality.MISSING, Quality.UNCERTAIN).astype(
+            np.uint8
+        )
+        if lost.size:
+            lamps.actual[lost], lamps.quality[lost] = UNKNOWN_LEVEL, Quality.MISSING
+            ground.recorder.lost(lost, int(ground.following.silent_since_ms[lost].min()))
+
+    def _take(self, reading: _Reading) -> None:
+        """Brings state, following and history up to what was read."""
+        ground, due = self._ground, self._ground.due
+        following, lamps = ground.following, ground.state.lamps
+        now_ms = ground.now_ms
+        answered = reading.level != UNKNOWN_LEVEL
+        booting = following.is_booting(reading.rows, now_ms)
+        following.gear_failure[reading.rows] = reading.gear_failure & ~booting
+        following.lamp_failure[reading.rows] = reading.lamp_failure & answered
+        self._lose(reading.rows[~answered & ~booting], now_ms)
+
+        rows, level, at_ms = reading.rows[answered], reading.level[answered], reading.at_ms[answered]
+        following.answered(rows)
+        lamps.actual[rows], lamps.observed_at_ms[rows], lamps.quality[rows] = level, at_ms, Quality.GOOD
+        moving = reading.moving[answered]
+        still = ~moving & following.is_settled(rows, now_ms)
+        if moving.any():  # a long fade, or somebody else's: look again when it should be over
+            until_ms = now_ms + round(ground.tuning.settle_s * 1000)
+            following.settle_ms[rows[moving]] = np.maximum(following.settle_ms[rows[moving]], until_ms)
+            ground.read_again(self._gateway, ground.tuning.settle_s)
+        self._record(rows[still], level[still], now_ms)
+        if due is None:
+            return
+        obeys = still & following.follows(rows, level, due.level[rows])
+        following.obeyed(rows[obeys])
+        by_day = (level > 0) & (due.level[rows] == 0) & ~due.night[rows] & still
+        by_day &= ~ground.is_left_alone(rows, due.level[rows])
+        following.lit_by_day[rows] = np.where(by_day, np.minimum(following.lit_by_day[rows] + 1, 250), 0)
+
+    def _record(self, rows: Rows, level: Levels, now_ms: int) -> None:
+        """Settled levels go into the history; a failed lamp is dark whatever its gear drives."""
+        following = self._ground.following
+        told = following.told[rows]
+        confirmed = following.follows(rows, level, told) & (told != NOTHING_TOLD)
+        shown = np.where(following.lamp_failure[rows], 0, level).astype(np.int16)
+        self._ground.recorder.observed(rows, shown, confirmed, now_ms)
+
+    # --- writing --------------------------------------------------------------------------------------------------
+
+    async def _write(self, link: Link, active: Rows) -> None:
+        ground, due = self._ground, self._ground.due
+        if due is None or not ground.may_write(due):
+            return
+        following = ground.following
+        asked = due.level[active]
+        allowed = (asked >= 0) & ~ground.is_left_alone(active, asked)
+        actual = ground.state.lamps.actual[active]
+        needs = allowed & following.needs(active, actual, asked, ground.now_ms, ground.monotonic())
+        if not needs.any():
+            return
+        if link.gateway.can_fade:
+            await self._set_fades(link, active[needs], due)
+            if not ground.may_write(due):
+                return
+        requests, groups = self._requests(link, active, asked, allowed, needs)
+        results = await link.write(requests)
+        if not ground.retired:
+            self._note(groups, due, results)
+
+    def _requests(
+        self, link: Link, active: Rows, asked: Levels, allowed: Flags, needs: Flags
+    ) -> tuple[list[WriteRequest], list[Rows]]:
+        """Commands, and the luminaires that each is for."""
+        requests: list[WriteRequest] = []
+        groups: list[Rows] = []
+        lines = line_of(self._ground.columns.address[active])
+        rest = needs.copy()
+        if link.gateway.can_broadcast:
+            for line in np.unique(lines[needs]).tolist():
+                mine = lines == line
+                if self._is_uniform(line, asked[mine], allowed[mine], needs[mine]):
+                    level = float(asked[mine][0])
+                    requests.append(WriteRequest(PointAddress("broadcast_level_command", line), level))
+                    groups.append(active[mine])
+                    rest &= ~mine
+        for row, level in zip(active[rest].tolist(), asked[rest].tolist(), strict=True):
+            address = PointAddress("level_command", int(self._ground.columns.address[row]))
+            requests.append(WriteRequest(address, float(level)))
+            groups.append(np.array([row], dtype=np.intp))
+        return requests, groups
+
+    def _is_uniform(self, line: int, asked: Levels, allowed: Flags, needs: Flags) -> bool:
+        """Whether one broadcast says what every lamp of a line is due to do, and saves something.
+
+        Lamps without supply count, too: a locked-out one would hear the broadcast if its feeder were energised by hand.
+        """
+        enough = max(self._ground.tuning.broadcast_from, needs.size // 2)
+        if int(needs.sum()) < enough or not bool(allowed.all()) or not bool((asked == asked[0]).all()):
+            return False
+        due = self._ground.due
+        if due is None:
+            return False
+        everyone = self._rows[line_of(self._ground.columns.address[self._rows]) == line]
+        return not bool((due.level[everyone] < 0).any())
+
+    def _note(self, groups: list[Rows], due: Due, results: list[WriteResult]) -> None:
+        """Takes the outcomes: what was acknowledged counts from this moment."""
+        ground = self._ground
+        at_ms, monotonic = ground.now_ms, ground.monotonic()
+        for outcome in WriteOutcome:
+            count = sum(result.outcome is outcome for result in results)
+            if count:
+                WRITES.labels("lamp", str(outcome)).inc(count)
+        sent = np.concatenate(groups)
+        COMMANDED.inc(sent.size)
+        ground.following.sent(sent, due.level[sent], monotonic)
+        taken = [rows for rows, result in zip(groups, results, strict=True) if result.succeeded]
+        if taken:
+            rows = np.concatenate(taken)
+            fade_s = np.nan_to_num(ground.following.fade_s[rows], nan=0.0)
+            longest_s = max(ground.tuning.settle_s, float(fade_s.max(initial=0.0)) + 1.0)
+            ground.following.acknowledged(rows, due.level[rows], at_ms + round(longest_s * 1000))
+            ground.recorder.told(rows, due.level[rows], at_ms)
+            ground.state.lamps.quality[rows] = Quality.UNCERTAIN
+            ground.read_again(self._gateway, longest_s)
+
+    async def _set_fades(self, link: Link, rows: Rows, due: Due) -> None:
+        """Where the plan gives a ramp, the gear itself fades; a fade that was set so is taken back afterwards.
+
+        The register wears, so it is written only where it must change.
+        """
+        following = self._ground.following
+        ramp_s = np.minimum(due.ramp_s[rows].astype(np.float64), _MOST_FADE_S)
+        known = following.fade_s[rows]
+        wanted = np.where(ramp_s > 0, ramp_s, np.where(known > _LONG_FADE_S, _USUAL_FADE_S, known))
+        change = ~np.isnan(wanted) & (wanted != known)
+        if not change.any():
+            return
+        targets, seconds = rows[change], wanted[change]
+        addresses = self._ground.columns.address[targets].tolist()
+        results = await link.write(
+            [WriteRequest(PointAddress("fade_time", a), s) for a, s in zip(addresses, seconds.tolist(), strict=True)]
+        )
+        for outcome in WriteOutcome:
+            count = sum(result.outcome is outcome for result in results)
+            if count:
+                WRITES.labels("fade", str(outcome)).inc(count)
+        done = np.array([result.succeeded for result in results], dtype=np.bool_)
+        following.fade_s[targets[done]] = seconds[done]
+
+
+def _parse(batch: ValueBatch, rows: Rows, link: Link, count: int) -> _Reading:
+    """A reading of level and flags of the same luminaires, in this order."""
+    names = (link.gateway.level_point, *link.gateway.flags)
+    values = batch.values.reshape(len(names), count)
+    usable = (batch.quality <= FieldQuality.UNCERTAIN).reshape(len(names), count)
+    flags = {name: usable[index] & (np.nan_to_num(values[index]) != 0) for index, name in enumerate(names) if index > 0}
+    none = np.zeros(count, dtype=np.bool_)
+    gear_failure = flags.get("gear_failure", none)
+    answered = usable[0] & ~gear_failure
+    level = np.where(answered, np.rint(np.nan_to_num(values[0])), UNKNOWN_LEVEL).astype(np.int16)
+    return _Reading(
+        rows=rows,
+        level=level,
+        moving=flags.get("fade_running", none),
+        lamp_failure=flags.get("lamp_failure", none),
+        gear_failure=gear_failure,
+        at_ms=batch.observed_at.reshape(len(names), count)[0],
+    )
