@@ -36,7 +36,7 @@ _COMMON_KEYS: Final = {
     "type",
     "note",
 }
-_MODBUS_KEYS: Final = _COMMON_KEYS | {
+MODBUS_KEYS: Final = _COMMON_KEYS | {
     "table",
     "address",
     "write_table",
@@ -45,7 +45,7 @@ _MODBUS_KEYS: Final = _COMMON_KEYS | {
     "byte_order",
     "word_order",
 }
-_OPCUA_KEYS: Final = _COMMON_KEYS | {"node", "namespace"}
+OPCUA_KEYS: Final = _COMMON_KEYS | {"node", "namespace"}
 
 _REGISTER_TYPES: Final = {
     "uint16": ("u", 2),
@@ -112,7 +112,7 @@ class PointReader:
             self._wrong("is not a table")
             return None
         self._entry = entry
-        known = _MODBUS_KEYS if self._protocol is Protocol.MODBUS else _OPCUA_KEYS
+        known = MODBUS_KEYS if self._protocol is Protocol.MODBUS else OPCUA_KEYS
         for key in sorted(entry.keys() - known):
             self._wrong(f"unknown key, known are {', '.join(sorted(known))}", key)
         direction = self._direction(point)

@@ -22,7 +22,7 @@ PROFILES_DIRECTORY = Path(__file__).parent / "profiles"
 
 _KINDS = ("meter", "lamps", "cabinet", "sensor")
 _PROFILE_KEYS = {"name", "kind", "vendor", "product", "protocol", "source", "notes"}
-_MODBUS_KEYS = {
+MODBUS_KEYS = {
     "table",
     "byte_order",
     "word_order",
@@ -36,7 +36,7 @@ _MODBUS_KEYS = {
     "write_mode",
     "illegal",
 }
-_OPCUA_KEYS = {"namespace", "max_nodes_per_read", "max_nodes_per_write", "max_age_s"}
+OPCUA_KEYS = {"namespace", "max_nodes_per_read", "max_nodes_per_write", "max_age_s"}
 _DEFAULT_INDEX = {
     Scope.GEAR: (0, GEAR_PER_LINE - 1),
     Scope.GROUP: (0, GROUPS_PER_LINE - 1),
@@ -106,7 +106,7 @@ class _Loader:
         return profile
 
     def _modbus(self, protocol: Protocol) -> tuple[ModbusLimits, Defaults]:
-        table = self._table("modbus", _MODBUS_KEYS, required=protocol is Protocol.MODBUS)
+        table = self._table("modbus", MODBUS_KEYS, required=protocol is Protocol.MODBUS)
         default_table = self._choice("modbus", "table", table.get("table", "holding"), Table, Table.HOLDING)
         orders: dict[str, str] = {}
         for key in ("byte_order", "word_order"):
@@ -139,7 +139,7 @@ class _Loader:
         return ranges
 
     def _opcua(self) -> OpcUaLimits:
-        table = self._table("opcua", _OPCUA_KEYS, required=False)
+        table = self._table("opcua", OPCUA_KEYS, required=False)
         age = table.get("max_age_s")
         if age is not None and (isinstance(age, bool) or not isinstance(age, int | float) or age <= 0):
             self._wrong("is not a positive number of seconds", "opcua", "max_age_s")

@@ -190,12 +190,14 @@ def _cabinet_points() -> list[Point]:
     return [
         _flag("contactor_command", channel, "feeder contactor is told to close", direction=both),
         _flag("contactor_feedback", channel, "auxiliary contact: the feeder contactor is closed"),
+        _counter("contactor_operations", "1", channel, "times the feeder contactor has closed"),
         _flag("circuit_breaker_tripped", channel, "the feeder's breaker has tripped (TALQ circuitBreakerTripped)"),
         _enum("hand_off_auto", device, positions, "position of the hand/0/auto switch (TALQ localOverride)"),
         _flag("door_open", device, "cabinet door is open (TALQ cabinetDoorOpen)"),
         _flag("supply_present", device, "mains is present at the cabinet"),
         _set("heartbeat", "1", device, 0, 65535, "changes while we are alive; the controller falls back when it stops"),
         _set("heartbeat_timeout", "s", device, 0, 65535, "silence after which the controller uses its own schedule"),
+        _flag("sensor_failure", device, "the sensor says that its values are not to be trusted"),
         _read("illuminance", "lx", device, 0, 200_000, "illuminance outdoors, on the horizontal", "light level sensor"),
     ]
 

@@ -210,6 +210,7 @@ _LAMP_VARIABLES: tuple[tuple[str, Any, ua.VariantType, bool], ...] = (
     ("Level", 50.0, ua.VariantType.Double, True),
     ("ActualLevel", 50.0, ua.VariantType.Double, False),
     ("LampFailure", False, ua.VariantType.Boolean, False),
+    ("GearFailure", False, ua.VariantType.Boolean, False),
     ("Power", 12.5, ua.VariantType.Double, False),
     ("Energy", 4321, ua.VariantType.UInt64, False),
     ("BurningTime", 7200, ua.VariantType.UInt64, False),
