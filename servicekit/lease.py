@@ -206,4 +206,4 @@ def lease_for(
     """
     if database is not None and database.dialect == "postgresql":
         return DatabaseLease(name, database, folder, holder=holder, ttl_s=ttl_s, clock=clock)
-    return LocalLease(name, folder, clock=clock)
+    return LocalLease(name, folder, clock=clock, retry_s=ttl_s / 3)
