@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from math import isfinite
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 
@@ -28,7 +28,6 @@ from services.lighting.field import Field
 from services.lighting.gateway import GatewayWorker
 from services.lighting.ground import Ground, Tuning
 from services.lighting.history import LevelRecorder
-from services.lighting.memory import Memory
 from services.lighting.records import EndpointState, Known
 from services.lighting.state import Power, TownState
 
@@ -38,12 +37,30 @@ _QUIET_WITHIN_S: Final = 30.0
 _OLD: Final = "old "
 
 
+class Knowledge(Protocol):
+    """What control rests on: memory.Memory, or a given one in tests."""
+
+    @property
+    def known(self) -> Known:
+        """The newest knowledge: a new object whenever anything changed."""
+        ...
+
+    @property
+    def database_is_away(self) -> bool:
+        """True while it cannot be refreshed."""
+        ...
+
+    def on_change(self, listener: Callable[[], None]) -> None:
+        """Adds what is called whenever anything changed."""
+        ...
+
+
 class Control:
     """Brings every lamp to the level that is due, while it holds the field."""
 
     def __init__(
         self,
-        memory: Memory,
+        memory: Knowledge,
         state: TownState,
         devices: Field,
         clock: Clock,

@@ -38,12 +38,12 @@ def fault_bits(
     show it. burning_by_day: lit with the sun up though off is due. silent: it has not answered often enough.
     """
     bits = np.zeros(unpowered.shape, dtype=np.uint8)
-    bits[lamp_failure] |= Fault.LAMP_FAILURE
-    bits[gear_failure] |= Fault.GEAR_FAILURE
+    bits[lamp_failure] |= int(Fault.LAMP_FAILURE)
+    bits[gear_failure] |= int(Fault.GEAR_FAILURE)
     # Gear that does not answer cannot be seen to follow: one fault, not two.
-    bits[not_following & ~gear_failure & ~silent] |= Fault.DIMMING_FAILURE
-    bits[burning_by_day & ~silent] |= Fault.DAY_BURNER
+    bits[not_following & ~gear_failure & ~silent] |= int(Fault.DIMMING_FAILURE)
+    bits[burning_by_day & ~silent] |= int(Fault.DAY_BURNER)
     # A gateway that answers and says that the gear does not: the gear is to blame, not the communication.
-    bits[silent & ~gear_failure] |= Fault.COMMUNICATION_LOSS
+    bits[silent & ~gear_failure] |= int(Fault.COMMUNICATION_LOSS)
     bits[unpowered | ~reachable] = 0
     return bits
