@@ -1,15 +1,18 @@
 """AuditService: reading a service's own audit trail. Writing it is audit.py; who may read it stands in the contract."""
 
-from typing import Any
+from typing import Any, Final
 
 from sqlmodel import Session, col, select
 
+from domain.names import WILDCARD, ResourceName
 from lichtbuch.audit.v1 import audit_pb2, audit_pb2_grpc
 from servicekit.audit import AuditRecord
-from servicekit.context import current_tenants
+from servicekit.context import current_caller, current_tenants
 from servicekit.convert import timestamp_to_proto
 from servicekit.database import Database
 from servicekit.paging import Key, page
+
+_PERMISSION: Final = "audit.records.read"
 
 
 class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
@@ -23,6 +26,9 @@ class AuditServicer(audit_pb2_grpc.AuditServiceServicer):
     ) -> audit_pb2.ListAuditRecordsResponse:
         """Records of the municipalities that the request is about."""
         uids = [tenant.uid for tenant in current_tenants()]
+        is_wildcard = ResourceName.parse(request.parent, field="parent", allow_wildcard=True).is_wildcard
+        if is_wildcard and current_caller().may(_PERMISSION, WILDCARD):
+            uids.append("")  # what concerns every municipality, as a role in all of them
 
         def fetch_page(session: Session) -> audit_pb2.ListAuditRecordsResponse:
             def fetch(after: list[str | int | None] | None, limit: int) -> list[AuditRecord]:

@@ -88,6 +88,7 @@ async def registry(database_url: str, running_issuer: Running, tmp_path: Path) -
         migrate_on_start=False,
         data_dir=tmp_path,
         oidc_issuer=running_issuer.url,
+        oidc_jwks_uri=f"{running_issuer.url}/jwks.json",
         bootstrap_admin=ROOT,
     )
     server = await build(settings)

@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lichtbuch.audit.v1 import audit_pb2, audit_pb2_grpc
@@ -16,6 +17,9 @@ from services.registry.issuer.users import DemonstrationUser
 from tests.services.registry.issuer.helpers import Running
 
 ROOT = "u-root"
+
+ON_ONE_DATABASE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what is refused before the database is asked: one kind of it is enough."""
 
 
 class Registry:

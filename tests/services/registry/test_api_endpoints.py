@@ -7,7 +7,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from lichtbuch.registry.v1 import registry_pb2 as pb
-from tests.services.registry.helpers import ROOT, Registry, gateway
+from tests.services.registry.helpers import ON_ONE_DATABASE, ROOT, Registry, gateway
 
 NAME = "municipalities/borken/endpoints/C-001"
 WAY = (pb.ENDPOINT_STATE_OBSERVED, pb.ENDPOINT_STATE_TESTED, pb.ENDPOINT_STATE_IN_CONTROL)
@@ -78,6 +78,7 @@ async def test_backward_is_always_allowed(registry: Registry) -> None:
     assert not planned.HasField("released_at")
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("service", ["lighting", "metering", "scheduler"])
 async def test_a_service_cannot_release_an_endpoint(registry: Registry, service: str) -> None:
     await registry.town("borken")
@@ -90,6 +91,7 @@ async def test_a_service_cannot_release_an_endpoint(registry: Registry, service:
     assert current.state == pb.ENDPOINT_STATE_TESTED
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("role", ["viewer", "operator", "auditor"])
 async def test_a_release_needs_a_planner(registry: Registry, role: str) -> None:
     await registry.town("borken")
@@ -120,6 +122,7 @@ async def test_two_transitions_at_once_do_not_jump(registry: Registry) -> None:
     assert sum(isinstance(result, FailedPrecondition) for result in results) == 3
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     ("endpoint", "field"),
     [
@@ -143,6 +146,7 @@ async def test_a_wrong_endpoint_is_refused_with_its_field(
     assert [violation.field for violation in caught.value.violations] == [field]
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("identifier", ["", "C 001", "-", "../x", "ü", "x" * 64])
 async def test_a_wrong_id_is_refused(registry: Registry, identifier: str) -> None:
     await registry.town("borken")
@@ -207,6 +211,7 @@ async def test_an_update_of_another_version_is_refused(registry: Registry) -> No
         await registry.root.UpdateEndpoint(pb.UpdateEndpointRequest(endpoint=created))
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("path", ["owner", "state", "released_by", "nonsense"])
 async def test_owner_and_state_are_not_updated(registry: Registry, path: str) -> None:
     await registry.town("borken")

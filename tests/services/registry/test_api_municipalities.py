@@ -7,7 +7,7 @@ from domain.errors import AlreadyExists, Conflict, InvalidInput, NotAuthenticate
 from domain.names import is_uid
 from lichtbuch.registry.v1 import registry_pb2 as pb
 from lichtbuch.type.v1.types_pb2 import Position
-from tests.services.registry.helpers import ROOT, Registry
+from tests.services.registry.helpers import ON_ONE_DATABASE, ROOT, Registry
 
 PLACE = Position(latitude_deg=50.868, longitude_deg=9.707)
 
@@ -32,6 +32,7 @@ async def test_a_new_municipality_gets_uid_time_zone_and_etag(registry: Registry
     assert await registry.root.GetMunicipality(pb.GetMunicipalityRequest(name=created.name)) == created
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     ("request_", "field"),
     [
@@ -240,6 +241,7 @@ async def test_a_union_needs_an_administrator_of_every_member(registry: Registry
     assert (await registry.as_("u-both").CreateUnion(union("borken", "felsberg"))).uid
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     ("members", "field"),
     [

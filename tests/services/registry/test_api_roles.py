@@ -7,7 +7,7 @@ import pytest
 
 from domain.errors import AlreadyExists, FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from lichtbuch.registry.v1 import registry_pb2 as pb
-from tests.services.registry.helpers import ROOT, Registry, role_binding
+from tests.services.registry.helpers import ON_ONE_DATABASE, ROOT, Registry, role_binding
 
 CABINET = "municipalities/borken/cabinets/C-007"
 
@@ -43,6 +43,7 @@ async def test_an_administrator_of_a_municipality_gives_roles_there_only(registr
         await registry.root.CreateRoleBinding(creation("nowhere", role_binding("u-new", "operator")))
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize("role", ["viewer", "operator", "planner", "auditor"])
 async def test_nobody_but_an_administrator_gives_roles(registry: Registry, role: str) -> None:
     await registry.town("borken")
@@ -57,6 +58,7 @@ async def test_a_service_gives_no_roles(registry: Registry) -> None:
         await registry.as_("service:lighting").CreateRoleBinding(creation("borken", role_binding("u-1", "admin")))
 
 
+@ON_ONE_DATABASE
 @pytest.mark.parametrize(
     ("binding", "field"),
     [
@@ -166,7 +168,7 @@ async def test_the_last_administrator_of_everything_stays(registry: Registry) ->
 
 async def test_a_role_ends_by_itself(registry: Registry) -> None:
     await registry.town("borken")
-    end = datetime.now(UTC) + timedelta(seconds=1.5)
+    end = datetime.now(UTC) + timedelta(seconds=0.7)
     await registry.bind("u-guest", "viewer", "borken", until=end)
     guest = registry.as_("u-guest")
     request = pb.GetMunicipalityRequest(name="municipalities/borken")
@@ -199,3 +201,18 @@ async def test_people_are_not_told(registry: Registry) -> None:
     for subject in (ROOT, "u-auditor", "u-nobody"):
         with pytest.raises(NotPermitted):
             await registry.as_(subject).GetAccess(pb.GetAccessRequest(subject=ROOT))
+
+
+async def test_a_role_in_every_municipality_is_in_the_trail_of_who_may_read_all(registry: Registry) -> None:
+    await registry.town("borken")
+    given = await registry.bind("u-all", "auditor", "-")
+    await registry.bind("u-borken", "auditor", "borken")
+    for reader in (ROOT, "u-all"):
+        (record,) = await registry.audit_trail(reader, "municipalities/-", given.name)
+        assert record.actor == ROOT
+    assert await registry.audit_trail("u-borken", "municipalities/-", given.name) == []
+    assert await registry.audit_trail("u-all", "municipalities/borken", given.name) == []
+    (first,) = [
+        record for record in await registry.audit_trail(ROOT, "municipalities/-") if record.action == "bootstrap"
+    ]
+    assert (first.actor, first.actor_kind) == ("service:registry", "service")
