@@ -27,7 +27,8 @@ class Limits:
     read_deadline_s: float = 20.0  # of one read() over all its requests; what is left by then is MISSING
     backoff_initial_s: float = 0.5
     backoff_max_s: float = 60.0
-    refused_points_retry_s: float = 900.0  # a gear that joins a line later is found again after this time
+    refused_points_retry_s: float = 30.0  # points a device does not have are asked for again after this, then
+    refused_points_retry_max_s: float = 900.0  # twice as long each time up to this: gear may join a line later
     confirm_timeout_s: float = 1.0  # how long a read-back may lag behind its write
     confirm_interval_s: float = 0.1
     poll_interval_s: float = 1.0  # of subscriptions on protocols that have none

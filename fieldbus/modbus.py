@@ -190,6 +190,7 @@ class ModbusDevice:
             return False
         self.answered()
         reading.answered = True
+        self._memory.grant(spans)
         reading.arrived(block, spans, start, answer[1:], self._now())
         return True
 
@@ -203,8 +204,10 @@ class ModbusDevice:
         parts = None if error.exception_code == ILLEGAL_FUNCTION else split_block(spans)
         self._plans.clear()
         if parts is None:
-            retry_at = self._monotonic() + self.limits.refused_points_retry_s
-            self._memory.refused.update(dict.fromkeys(spans, retry_at))
+            limits = self.limits
+            self._memory.refuse(
+                spans, self._monotonic(), limits.refused_points_retry_s, limits.refused_points_retry_max_s
+            )
             reading.status[reading.rows_of(block, spans)] = Quality.BAD
             return True
         cut, left, right = parts

@@ -44,6 +44,21 @@ class Memory:
 
     cuts: dict[Table, set[int]] = field(default_factory=lambda: defaultdict(set))  # no block may cross these
     refused: dict[Span, float] = field(default_factory=dict)  # span to the monotonic time of the next try
+    refusals: dict[Span, int] = field(default_factory=dict)  # how often in a row
+
+    def refuse(self, spans: Sequence[Span], now: float, initial_s: float, maximum_s: float) -> None:
+        """The device does not have these. It may yet: a gateway that starts refuses what it has not found so far, so
+        the first tries come soon and later ones seldom."""
+        for span in spans:
+            times = self.refusals.get(span, 0)
+            self.refusals[span] = times + 1
+            self.refused[span] = now + min(maximum_s, initial_s * 2.0 ** min(times, 16))
+
+    def grant(self, spans: Sequence[Span]) -> None:
+        """The device gave these after all."""
+        if self.refusals:
+            for span in spans:
+                self.refusals.pop(span, None)
 
     def forgive(self, now: float) -> bool:
         """Drop refusals whose time has come; True if any was dropped (plans must be made anew)."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import struct
+from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 
@@ -11,8 +14,8 @@ from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, unix_ms
-from tests.fieldbus.conftest import Serve
-from tests.fieldbus.servers import NOON, Manual, free_port
+from tests.fieldbus.conftest import FAST, Serve, ServeRaw
+from tests.fieldbus.servers import NOON, Manual, answer_frame, eventually, free_port, registers_pdu
 
 GEAR_POINTS = ("gear_failure", "lamp_failure", "lamp_on", "level_actual", "level_command")
 
@@ -145,7 +148,7 @@ async def test_a_block_that_the_device_refuses_is_split_and_remembered(
     assert health.refused_points == 2
     assert health.counters.blocks_split > 0
 
-    clock.seconds += 901
+    clock.seconds += 31
     await gateway.read(asked)
     assert gateway.health().counters.requests - health.counters.requests > 4, "refused points are tried again"
 
@@ -210,6 +213,88 @@ async def test_reading_a_point_that_can_only_be_written_or_is_unknown_is_a_mista
         await gateway.read([PointAddress("level_actual", 128)])
     with pytest.raises(InvalidInput, match="needs a gear index"):
         await gateway.read([PointAddress("level_actual")])
+
+
+async def test_units_read_at_the_same_time_take_turns_and_get_their_own_answers(
+    fieldbus: Fieldbus, serve: Serve
+) -> None:
+    units = {unit: {"holding": {0: [unit] * 64}} for unit in range(1, 21)}
+    server = await serve(units)
+    gateways = [fieldbus.open(f"{server.url}?unit={unit}", "generic-level-status") for unit in units]
+    points = tuple(PointAddress("level_command", gear) for gear in range(64))
+    batches = await asyncio.gather(*(gateway.read(points) for gateway in gateways for _ in range(3)))
+    assert [set(batch.values.tolist()) for batch in batches] == [{unit} for unit in units for _ in range(3)]
+    assert server.connections == 1
+
+
+async def test_a_reading_ends_at_its_deadline_with_what_it_has(
+    fieldbus: Fieldbus, serve_raw: ServeRaw, clock: Manual
+) -> None:
+    async def slow(request: bytes, writer: asyncio.StreamWriter) -> None:
+        clock.seconds += 3.0  # of the five that a reading may take
+        writer.write(answer_frame(request, registers_pdu(request, 60)))
+
+    server = await serve_raw(slow)
+    gateway = fieldbus.open(server.url, "intesis-dali")
+    batch = await gateway.read([PointAddress("level_command", gear) for gear in range(0, 64, 2)])
+    assert batch.quality.tolist() == [Quality.GOOD] * 2 + [Quality.MISSING] * 30
+    assert "longer than 5 s" in gateway.health().last_error
+
+
+async def test_a_device_gets_the_pause_it_needs_between_requests(serve_raw: ServeRaw) -> None:
+    arrivals: list[float] = []
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        arrivals.append(asyncio.get_running_loop().time())
+        writer.write(answer_frame(request, registers_pdu(request, 100)))
+
+    server = await serve_raw(behave)
+    profile = load_profile("light-sensor")
+    patient = replace(profile, modbus=replace(profile.modbus, pause_s=0.03))
+    bus = Fieldbus(now=lambda: NOON)
+    sensor = bus.open(server.url, patient)
+    for _ in range(3):
+        await sensor.read([PointAddress("illuminance")])
+    await bus.close()
+    # Never sooner; how much later does not matter.
+    assert all(later - earlier >= 0.029 for earlier, later in pairwise(arrivals))
+
+
+async def test_a_cancelled_reading_leaves_nothing_behind_for_the_next_one(
+    fieldbus: Fieldbus, serve_raw: ServeRaw
+) -> None:
+    held: list[tuple[bytes, asyncio.StreamWriter]] = []
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        if not held:
+            held.append((request, writer))
+            return
+        first, _ = held[0]
+        writer.write(answer_frame(first, registers_pdu(first, 999)))
+        writer.write(answer_frame(request, registers_pdu(request, 300)))
+
+    server = await serve_raw(behave)
+    lamps = fieldbus.open(server.url, "generic-level-status")
+    reading = asyncio.create_task(lamps.read([PointAddress("level_command", 0)]))
+    await eventually(lambda: bool(held))
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert (await lamps.read([PointAddress("level_command", 0)])).values.tolist() == [300]
+
+
+async def test_closing_ends_a_reading_under_way(fieldbus: Fieldbus, serve_raw: ServeRaw) -> None:
+    async def silence(request: bytes, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    server = await serve_raw(silence)
+    patient = replace(FAST, request_timeout_s=30.0)
+    lamps = fieldbus.open(server.url, "generic-level-status", limits=patient)
+    reading = asyncio.create_task(lamps.read([PointAddress("level_command", 0)]))
+    await eventually(lambda: bool(server.requests))
+    await fieldbus.close()
+    async with asyncio.timeout(2):
+        assert (await reading).quality.tolist() == [Quality.MISSING]
 
 
 async def test_counters_tell_what_went_over_the_wire(fieldbus: Fieldbus, serve: Serve) -> None:

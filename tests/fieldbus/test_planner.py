@@ -58,13 +58,25 @@ def test_what_the_device_refused_is_not_crossed_again() -> None:
 def test_refused_points_are_left_out_until_their_time_has_come() -> None:
     memory = Memory()
     profile = profile_of([0, 10])
-    memory.refused[Span(Table.HOLDING, 10, 1)] = 100.0
+    memory.refuse([Span(Table.HOLDING, 10, 1)], 40.0, 60.0, 900.0)
     plan = plan_reads(profile, [PointAddress(name) for name in profile.points], memory)
     assert [(block.start, block.count) for block in plan.blocks] == [(0, 1)]
     assert plan.refused_rows.tolist() == [1]
     assert not memory.forgive(99.9)
     assert memory.forgive(100.0)
     assert blocks_of(profile, memory) == [(0, 11)]
+
+
+def test_points_refused_again_and_again_are_asked_for_less_and_less() -> None:
+    memory, span = Memory(), Span(Table.HOLDING, 10, 1)
+    waits = []
+    for _ in range(6):
+        memory.refuse([span], 0.0, 60.0, 900.0)
+        waits.append(memory.refused[span])
+    assert waits == [60, 120, 240, 480, 900, 900]
+    memory.grant([span])
+    memory.refuse([span], 0.0, 60.0, 900.0)
+    assert memory.refused[span] == 60
 
 
 def test_a_refused_block_is_cut_at_its_widest_gap_then_in_the_middle() -> None:
