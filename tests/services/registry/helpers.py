@@ -29,6 +29,7 @@ class Registry:
         self.server = server
         self.issuer = issuer
         self._channels: list[ServiceChannel] = []
+        self._stubs: dict[str, Any] = {}
 
     def token_of(self, subject: str) -> str:
         """An access token of a person, or of a service ("service:lighting")."""
@@ -38,7 +39,9 @@ class Registry:
 
     def as_(self, subject: str) -> Any:
         """The registry as the subject sees it: calls raise our own errors."""
-        return self.stub(StaticToken(self.token_of(subject)))
+        if subject not in self._stubs:
+            self._stubs[subject] = self.stub(StaticToken(self.token_of(subject)))
+        return self._stubs[subject]
 
     def as_nobody(self) -> Any:
         """The registry without a token."""
