@@ -26,6 +26,7 @@ class Origin(StrEnum):
     CREATED = "created"  # with the meter; what the register showed then is not known
     EXCHANGE = "exchange"  # a person recorded the last counter of the old and the first of the new register
     RESET = "reset"  # the service saw the counter begin anew; the old one's last counter is only the last one seen
+    REMOVED = "removed"  # only of an end: the meter was taken out of use, its last counter is the last one seen
 
 
 @dataclass(frozen=True, slots=True)

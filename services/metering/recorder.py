@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 
 import numpy as np
 
-from domain.errors import LichtbuchError, RetryableError, TimedOut
+from domain.errors import LichtbuchError, RetryableError, TimedOut, Unavailable
 from servicekit.clock import Clock
 from servicekit.database import Database
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
@@ -41,14 +41,22 @@ class Recorder:
     """The way of polled readings to where they last. One per process; `keep` and `drain` are its loops."""
 
     def __init__(
-        self, database: Database, spool: Spool, clock: Clock, *, stored: Callable[[], None] = lambda: None
+        self,
+        database: Database,
+        spool: Spool,
+        clock: Clock,
+        *,
+        stored: Callable[[], None] = lambda: None,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`stored` is called after readings were committed: whoever watches may look."""
+        """`stored` is called after readings were committed: whoever watches may look. `ready` says whether the database
+        has its schema."""
         self._database = database
         self._partitions = Partitions(database)
         self._spool = spool
         self._clock = clock
         self._stored = stored
+        self._ready = ready
         self._queue: asyncio.Queue[Record] = asyncio.Queue()
         self._backlog = asyncio.Event()
         if spool.depth:
@@ -68,6 +76,15 @@ class Recorder:
         """Waits until everything handed over so far is kept."""
         await self._queue.join()
 
+    async def settle_within(self, seconds: float) -> None:
+        """Keeps what is still in the queue, for the end of the process: the loops may have ended already."""
+        records: list[Record] = []
+        while not self._queue.empty():
+            records.append(self._queue.get_nowait())
+            self._queue.task_done()
+        for record in records:
+            await self._keep(record, seconds)
+
     async def keep(self, beat: Callable[[], None]) -> None:
         """The loop that empties the queue."""
         while True:
@@ -75,6 +92,10 @@ class Recorder:
             if record is not None:
                 try:
                     await self._keep(record)
+                except asyncio.CancelledError:
+                    # The process ends in order, and nobody knows whether the database has committed: twice does no harm.
+                    self._spool.append(record)
+                    raise
                 finally:
                     for _ in range(count):
                         self._queue.task_done()
@@ -132,10 +153,10 @@ class Recorder:
         lives = {key: uid for record in records for key, uid in record.lives.items()}
         return Record(Readings.concatenate([record.readings for record in records]), lives), len(records)
 
-    async def _keep(self, record: Record) -> None:
+    async def _keep(self, record: Record, patience_s: float = PATIENCE_S) -> None:
         if not self._spool.depth:
             try:
-                await self._store(record, PATIENCE_S)
+                await self._store(record, patience_s)
                 return
             except LichtbuchError as error:
                 _log.warning("readings go to the spool: %s", error)
@@ -151,6 +172,8 @@ class Recorder:
 
     async def _store(self, record: Record, patience_s: float) -> None:
         readings = record.readings
+        if not self._ready():
+            raise Unavailable("the database has no schema yet", 1.0)
         try:
             async with asyncio.timeout(patience_s):
                 # Gaps are flagged back to the last slot that was dealt with, which may be months ago.

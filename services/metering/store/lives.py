@@ -140,6 +140,27 @@ def exchange(
     return ended, begun
 
 
+def end_life(session: Session, life: RegisterLife, at_ms: int, final_reading: int, ended_by: Origin) -> None:
+    """Ends a life without another one to follow."""
+    row = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == life.key)).one()
+    row.removed_ms = max(at_ms, life.begin_ms)
+    row.final_reading, row.ended_by = final_reading, ended_by.value
+    session.add(row)
+    session.flush()
+
+
+def change_living(session: Session, meter: MeterRow) -> None:
+    """Gives the register that counts now what was corrected about its meter."""
+    statement = select(RegisterLifeRow).where(
+        RegisterLifeRow.meter_uid == meter.uid, col(RegisterLifeRow.removed_ms).is_(None)
+    )
+    for row in session.exec(statement):
+        row.serial_number = meter.serial_number
+        row.rollover, row.transformer_ratio = meter.rollover, meter.transformer_ratio
+        session.add(row)
+    session.flush()
+
+
 def _move_readings(
     session: Session, meter: MeterRow, ended: RegisterLife, begun: RegisterLife, source: feed.Source
 ) -> None:

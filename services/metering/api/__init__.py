@@ -1,0 +1,14 @@
+"""Metering's gRPC methods: request in, domain call in one transaction, answer out. A file per kind of method."""
+
+from lichtbuch.metering.v1 import metering_pb2_grpc
+from services.metering.api.consumption import ConsumptionCalls
+from services.metering.api.exchange import ExchangeCalls
+from services.metering.api.ingest import IngestCalls
+from services.metering.api.meters import MeterCalls
+from services.metering.api.readings import ReadingCalls
+
+
+class MeteringServicer(
+    MeterCalls, ExchangeCalls, IngestCalls, ReadingCalls, ConsumptionCalls, metering_pb2_grpc.MeteringServiceServicer
+):
+    """All methods of lichtbuch.metering.v1.MeteringService."""

@@ -1,0 +1,90 @@
+"""IngestReadings: readings that somebody brings, in columns, each stored once or refused by index and reason."""
+
+from __future__ import annotations
+
+from sqlmodel import Session
+
+from domain.names import ResourceName
+from lichtbuch.metering.v1 import metering_pb2 as pb
+from servicekit import audit
+from servicekit.context import Tenant, current_tenant
+from services.metering.api.calls import Calls, Context
+from services.metering.api.convert import brought_from_proto
+from services.metering.batch import Brought, Sorted, sort_out
+from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
+from services.metering.reading import Refusals, Status
+from services.metering.slot import to_ms
+from services.metering.store import meters as store
+from services.metering.store.feed import Source
+from services.metering.store.ingest import Outcome, Written, write
+from services.metering.store.lives import lives_of, rules_of
+from services.metering.store.neighbours import all_lives, judge_among_stored
+from services.metering.store.partitions import months_between
+
+
+class IngestCalls(Calls):
+    """Readings from outside."""
+
+    async def IngestReadings(self, request: pb.IngestReadingsRequest, context: Context) -> pb.IngestReadingsResponse:
+        """Stores what is new, says what is refused. All that is stored of one request is stored together."""
+        tenant, now_ms = current_tenant(), to_ms(self.clock.now())
+        brought = brought_from_proto(request.readings)
+        if len(brought.slot_ms) and not request.dry_run:
+            valid = brought.slot_ms[(brought.slot_ms <= now_ms) & (brought.slot_ms > 0)]
+            if len(valid):
+                await self.partitions.ensure(months_between(int(valid.min()), int(valid.max())))
+        source = self.source(request.source)
+
+        def ingest(session: Session) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:
+            return _ingest(session, tenant, list(request.readings.meters), brought, source, now_ms, request.dry_run)
+
+        answer, taken, written = await self.database.run(ingest)
+        if written.batch_id:
+            self.bell.ring()
+        if not request.dry_run:
+            _count(answer, taken, written)
+        return answer
+
+
+def _ingest(
+    session: Session,
+    tenant: Tenant,
+    names: list[str],
+    brought: Brought,
+    source: Source,
+    now_ms: int,
+    dry_run: bool,
+) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:
+    ids = [ResourceName.parse(name, field="readings.meters", collection="meters").id for name in names]
+    rows = store.rows_by_id(session, tenant.uid, list(dict.fromkeys(ids)))
+    lives = lives_of(session, [row.uid for row in rows.values()])
+    taken, refusals = sort_out(brought, [lives[rows[one].uid] if one in rows else None for one in ids], now_ms)
+    by_key = all_lives(list(lives.values()))
+    meters = {row.uid: row for row in rows.values()}
+    rules = {key: rules_of(meters[life.meter_uid], life) for key, life in by_key.items()}
+    taken.readings.status = judge_among_stored(session, taken.readings, by_key, rules)
+    written = write(session, taken.readings, source, dry_run=dry_run)
+    refusals.add(taken.row[written.outcome == Outcome.CONFLICT], "another value is stored for this meter and slot")
+    answer = _answer(taken, written, refusals)
+    if written.batch_id:
+        summary = {"source": source.source, "stored": answer.stored, "refused": answer.refused, "meters": names[:20]}
+        audit.record(session, "", f"{tenant.name}/meters", str(written.batch_id), tenant.uid, after=summary)
+    return answer, taken, written
+
+
+def _answer(taken: Sorted, written: Written, refusals: Refusals) -> pb.IngestReadingsResponse:
+    return pb.IngestReadingsResponse(
+        stored=written.count(Outcome.STORED),
+        unchanged=written.count(Outcome.UNCHANGED) + taken.unchanged,
+        refused=refusals.count,
+        refusals=refusals.sentences(),
+    )
+
+
+def _count(answer: pb.IngestReadingsResponse, taken: Sorted, written: Written) -> None:
+    stored = taken.readings.status[written.outcome == Outcome.STORED]
+    for status in Status:
+        if count := int((stored == status).sum()):
+            READINGS_STORED.labels(status.name.lower()).inc(count)
+    if answer.refused:
+        READINGS_REFUSED.labels("ingest").inc(answer.refused)

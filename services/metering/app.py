@@ -1,0 +1,105 @@
+"""The one place where metering's settings become store, field, loops and server.
+
+It starts without its database and without the registry: then it polls what its local snapshot knows, into the spool.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from domain.errors import Exhausted
+from fieldbus.client import Fieldbus
+from fieldbus.device import Limits
+from lichtbuch.metering.v1 import metering_pb2_grpc
+from servicekit.clock import Clock
+from servicekit.lease import lease_for
+from servicekit.server import Server
+from servicekit.wiring import make_server
+from services.metering.api import MeteringServicer
+from services.metering.book import TargetBook
+from services.metering.devices import Devices
+from services.metering.endpoints import REFRESH_EVERY_S, EndpointReplica
+from services.metering.housekeeping import keep_partitions
+from services.metering.polling import LEAST_REAL_S, Poller
+from services.metering.recorder import DRAIN_PATIENCE_S, PATIENCE_S, Recorder
+from services.metering.resets import StoredResets
+from services.metering.settings import MeteringSettings
+from services.metering.slot import tolerance_ms
+from services.metering.spool import Spool
+from services.metering.watch import Bell
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+LEASE: Final = "metering.polling"
+
+
+async def build(settings: MeteringSettings) -> Server:
+    """Metering, ready to start. Raises Unavailable where its own disk fails."""
+    server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
+    database, clock = server.database, server.clock
+    if database is None or server.registry_channel is None:
+        raise RuntimeError("metering has a database and a registry to ask")
+    bell = Bell()
+    spool = Spool(settings.resolved_spool_dir, settings.spool_max_bytes)
+    book = TargetBook(database, settings.own_dir / "meters.json", spool, clock, ready=server.database_ready.is_set)
+    endpoints = EndpointReplica(server.registry_channel, database, server.tenants, clock, changed=book.touch)
+    servicer = MeteringServicer(database, clock, endpoints, bell, changed=book.touch)
+    server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer)
+    server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
+    server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat), max_silence_s=300)
+    if settings.polling:
+        await _add_polling(server, settings, book, spool, bell)
+    return server
+
+
+async def _add_polling(server: Server, settings: MeteringSettings, book: TargetBook, spool: Spool, bell: Bell) -> None:
+    database, clock = server.database, server.clock
+    if database is None:
+        raise RuntimeError("metering has a database")
+    spool.open()
+    recorder = Recorder(database, spool, clock, stored=bell.ring, ready=server.database_ready.is_set)
+    fieldbus = Fieldbus(now=clock.now, require_simulator=clock.speed != 1, limits=limits_for(clock, settings))
+    devices = Devices(fieldbus)
+    lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
+    poller = Poller(
+        clock=clock,
+        devices=devices,
+        book=book,
+        keeper=recorder,
+        resets=StoredResets(database, clock),
+        may_poll=lease.holds,
+        tolerance_s=settings.poll_tolerance_s,
+    )
+
+    async def room_in_spool() -> None:
+        if spool.is_full:
+            raise Exhausted(f"the spool is full: {spool.size_bytes} bytes in {spool.depth} records")
+
+    async def end() -> None:
+        await recorder.settle_within(PATIENCE_S)
+        await lease.release()
+        await devices.close()
+        await fieldbus.close()
+        spool.close()
+
+    server.add_loop("lease", lease.keep, max_silence_s=60)
+    server.add_loop("polling", poller.run, max_silence_s=60 + settings.poll_tolerance_s)
+    server.add_loop("recorder", recorder.keep, max_silence_s=30 + PATIENCE_S)
+    server.add_loop("drain", recorder.drain, max_silence_s=30 + DRAIN_PATIENCE_S)
+    server.add_check("spool", room_in_spool)
+    server.on_stop(end)
+
+
+def limits_for(clock: Clock, settings: MeteringSettings) -> Limits:
+    """What a device may cost: in a time-lapse a read that takes longer than the tolerance is of no use."""
+    plain = Limits()
+    tolerance_s = tolerance_ms(settings.poll_tolerance_s, LEAST_REAL_S, clock.speed) / 1000 / clock.speed
+    if tolerance_s >= plain.read_deadline_s:
+        return plain
+    return Limits(
+        connect_timeout_s=min(plain.connect_timeout_s, tolerance_s),
+        request_timeout_s=min(plain.request_timeout_s, tolerance_s),
+        read_deadline_s=tolerance_s,
+        backoff_initial_s=min(plain.backoff_initial_s, tolerance_s / 4),
+        backoff_max_s=min(plain.backoff_max_s, max(1.0, 4 * tolerance_s)),
+    )

@@ -1,0 +1,39 @@
+"""Metering's own settings, beside those of every service. Variables: LICHTBUCH_ and the name in capitals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar
+
+from pydantic import Field
+
+from servicekit.settings import ServiceSettings
+from services.metering.polling import TOLERANCE_S
+from services.metering.spool import DEFAULT_MAX_BYTES
+
+
+class MeteringSettings(ServiceSettings):
+    """What metering needs to know."""
+
+    service: ClassVar[str] = "metering"
+
+    max_message_bytes: int = Field(default=64 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
+    """Largest message that is taken: a million readings are about 20 MB."""
+    spool_dir: Path | None = None
+    """Where polled readings wait while the database is away; a disk that outlives the process. Default: in data_dir."""
+    spool_max_bytes: int = Field(default=DEFAULT_MAX_BYTES, ge=65_536)
+    """Largest spool. A full one thins to full hours before it drops anything."""
+    poll_tolerance_s: float = Field(default=TOLERANCE_S, ge=1, le=720)
+    """How late (domain time) a counter may be read and still stand for its quarter hour."""
+    polling: bool = True
+    """False leaves the field alone: for replicas that only answer."""
+
+    @property
+    def own_dir(self) -> Path:
+        """Where this service keeps its files."""
+        return self.data_dir / "metering"
+
+    @property
+    def resolved_spool_dir(self) -> Path:
+        """Where the spool lies."""
+        return self.spool_dir or self.own_dir / "spool"
