@@ -16,10 +16,10 @@ LANGUAGES: Final = ("en", "de")
 STYLE: Final = """
 body{font:1rem/1.5 system-ui,sans-serif;color:#1b1b1b;background:#fff;max-width:44rem;margin:2rem auto;padding:0 1rem}
 label{display:block;margin-top:1rem;font-weight:600}
-input{font:inherit;width:100%;max-width:20rem;padding:.5rem;border:1px solid #5a5a5a;border-radius:4px}
+input{display:block;font:inherit;width:100%;max-width:20rem;padding:.5rem;border:1px solid #5a5a5a;border-radius:4px}
 button{font:inherit;margin-top:1.25rem;padding:.5rem 1.5rem;color:#fff;background:#14508c;border:0;border-radius:4px}
 :focus-visible{outline:3px solid #b35900;outline-offset:2px}
-table{border-collapse:collapse;margin-top:.5rem}caption{text-align:left;font-weight:600}
+table{border-collapse:collapse;margin-top:2rem}caption{text-align:left;font-weight:600}
 th,td{text-align:left;padding:.25rem 1rem .25rem 0;border-bottom:1px solid #c8c8c8;vertical-align:top}
 .notice{border-left:4px solid #b35900;padding:.25rem 1rem;background:#fdf3e7}
 .error{border-left:4px solid #b00020;padding:.25rem 1rem;background:#fdecee}
