@@ -13,7 +13,7 @@ from typing import Final
 
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
 from domain.night import lighting_night, night_bounds
-from domain.plan import Plan
+from domain.plan import Plan, to_unix_ms
 from services.scheduler.calendar import Calendar
 from services.scheduler.profile import Place, Profile
 
@@ -36,7 +36,34 @@ def compile_nights(
     calendar: Calendar, profiles: Mapping[str, Profile], place: Place, first_night: date, nights: int
 ) -> Plan:
     """The plan of `nights` nights from `first_night` on, gapless, starting dark at its first noon."""
+    course = follow_nights(calendar, profiles, place, first_night, nights)
+    return Plan(course.valid_from_ms, course.valid_until_ms, course.instants_ms, course.levels_permille, course.ramps_s)
+
+
+@dataclass(frozen=True)
+class Course:
+    """Which level begins when, in the columns of a plan, without a plan's limits: a preview may look further ahead."""
+
+    valid_from_ms: int
+    valid_until_ms: int
+    instants_ms: tuple[int, ...]
+    levels_permille: tuple[int, ...]
+    ramps_s: tuple[int, ...]
+    unlit_nights: tuple[date, ...]
+    """Nights that never get dark, so that no switch point falls into them."""
+
+    def segments(self) -> list[tuple[int, int, int]]:
+        """What holds when: (start_ms, end_ms, level_permille), gapless."""
+        ends = (*self.instants_ms[1:], self.valid_until_ms)
+        return list(zip(self.instants_ms, ends, self.levels_permille, strict=True))
+
+
+def follow_nights(
+    calendar: Calendar, profiles: Mapping[str, Profile], place: Place, first_night: date, nights: int
+) -> Course:
+    """What `nights` nights from `first_night` on bring. Raises InvalidInput with the first one that goes wrong."""
     switches: list[tuple[datetime, int, int]] = []
+    unlit: list[date] = []
     start = end = night_bounds(first_night, place.tz)[0]
     for number in range(nights):
         night = first_night + timedelta(days=number)
@@ -44,7 +71,10 @@ def compile_nights(
         noon, end = night_bounds(night, place.tz)
         # Every night starts dark by itself: one that was dark to its end leaves nothing to the next.
         switches.append((noon, OFF_PERMILLE, 0))
-        for point, instant in zip(profile.points, profile.instants(night, place), strict=False):
+        instants = profile.instants(night, place)
+        if not instants:
+            unlit.append(night)
+        for point, instant in zip(profile.points, instants, strict=False):
             if instant == noon:
                 switches.pop()
             if instant < end:
@@ -53,15 +83,15 @@ def compile_nights(
     for switch in switches[1:]:
         if switch[1] != changes[-1][1]:
             changes.append(switch)
-    instants, levels, ramps = zip(*changes, strict=True)
-    return Plan.of(start, end, instants, levels, ramps)
+    moments, levels, ramps = zip(*changes, strict=True)
+    return Course(to_unix_ms(start), to_unix_ms(end), tuple(map(to_unix_ms, moments)), levels, ramps, tuple(unlit))
 
 
 @dataclass(frozen=True)
 class Preview:
-    """What a profile would do: the plan, and its sums over the whole period in seconds."""
+    """What a profile would do: its course, and its sums over the whole period in seconds."""
 
-    plan: Plan
+    plan: Course
     lit_seconds: int
     full_light_equivalent_seconds: int
     warnings: tuple[str, ...]
@@ -69,7 +99,7 @@ class Preview:
 
 def preview(profile: Profile, place: Place, first_night: date, nights: int) -> Preview:
     """A profile over a period as if it held every night. Raises InvalidInput with the first night that goes wrong."""
-    plan = compile_nights(Calendar((), "profile"), {"profile": profile}, place, first_night, nights)
+    plan = follow_nights(Calendar((), "profile"), {"profile": profile}, place, first_night, nights)
     lit = weighted = 0
     for start_ms, end_ms, level in plan.segments():
         seconds = (end_ms - start_ms) // 1000
@@ -82,6 +112,6 @@ def preview(profile: Profile, place: Place, first_night: date, nights: int) -> P
         before, after = (bound.astimezone(place.tz).utcoffset() for bound in night_bounds(night, place.tz))
         if before != after:
             warnings.append(f"the clock changes in the night of {night.isoformat()}: see its switch points")
-        if not profile.instants(night, place):
+        if night in plan.unlit_nights:
             warnings.append(f"the night of {night.isoformat()} never gets dark: nothing is lit")
     return Preview(plan, lit, weighted // FULL_PERMILLE, tuple(warnings))

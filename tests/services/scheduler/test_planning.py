@@ -65,6 +65,16 @@ def test_virtual_midnight_is_the_middle_of_the_lit_night() -> None:
     assert abs((midnight - sunset) - (sunrise - midnight)) <= timedelta(seconds=1)
 
 
+@pytest.mark.parametrize("place", [BAD_HERSFELD, TROMSOE])
+def test_a_year_is_checked_by_the_same_sun_that_plans_are_compiled_by(place: Place) -> None:
+    first = date(2026, 1, 1)
+    nights = [first + timedelta(days=number) for number in range(366)]
+    for night, sun_then in zip(nights, profile._sun_of_nights(place, nights), strict=True):
+        alone, together = ALL_NIGHT.instants(night, place), ALL_NIGHT.instants(night, place, sun_then)
+        assert len(alone) == len(together)
+        assert all(abs(one - other) <= timedelta(seconds=1) for one, other in zip(alone, together, strict=True))
+
+
 def test_a_limit_holds_a_point_back_or_brings_it_forward() -> None:
     early = SwitchPoint(Anchor.SUNSET, 1000, latest=time(17))
     late = SwitchPoint(Anchor.SUNRISE, 0, earliest=time(6, 30))
