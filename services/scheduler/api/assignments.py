@@ -1,0 +1,120 @@
+"""Methods about assignments: which group follows which calendar. Whether a group exists is asked of lighting."""
+
+from __future__ import annotations
+
+from sqlmodel import Session
+
+from domain.errors import InvalidInput, NotFound, RetryableError, Unavailable
+from domain.names import ResourceName, new_uid
+from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
+from servicekit import audit
+from servicekit.context import current_tenant
+from servicekit.convert import check_etag, mask_paths
+from servicekit.idempotency import once
+from services.scheduler.api.calls import Calls, Context
+from services.scheduler.convert import assignment_etag, assignment_to_proto
+from services.scheduler.records import Assignment, Group
+from services.scheduler.store import assignments as store
+from services.scheduler.store.calendars import calendar_uids
+
+_SETTABLE = ("calendar",)
+_OUTPUT_ONLY = ("name", "uid", "etag", "group", "planned_until", "refusal")
+
+
+class AssignmentCalls(Calls):
+    """Creates, shows, changes and deletes assignments."""
+
+    async def CreateAssignment(self, request: pb.CreateAssignmentRequest, context: Context) -> pb.Assignment:
+        """Lets a group follow a calendar; its plan is put at once. The id is the group's."""
+        tenant, given, at = current_tenant(), request.assignment, self.moment()
+        identifier = ResourceName.parse(given.group, field="assignment.group", collection="groups").id
+        if request.assignment_id not in ("", identifier):
+            raise InvalidInput.of("assignment_id", f"must be the id of the group, {identifier!r}, or empty")
+        group = await self._group(given.group)
+
+        def create(session: Session) -> pb.Assignment:
+            def store_it() -> pb.Assignment:
+                calendar_uid, calendar_id = _calendar(session, tenant.uid, given.calendar)
+                assignment = Assignment(new_uid(), tenant.uid, identifier, group.uid, calendar_uid, calendar_id)
+                answer = assignment_to_proto(tenant.id, assignment)
+                store.add_assignment(session, assignment, answer.name)
+                audit.record(session, "", answer.name, assignment.uid, tenant.uid, after=answer)
+                return answer
+
+            return once(session, request, pb.Assignment, store_it, municipality_uid=tenant.uid, real=at.real)
+
+        answer = await self.database.run(create)
+        self.synchroniser.changed(tenant)
+        return answer
+
+    async def GetAssignment(self, request: pb.GetAssignmentRequest, context: Context) -> pb.Assignment:
+        """One assignment, with what became of its plan."""
+        tenant, name = current_tenant(), ResourceName.parse(request.name, collection="assignments")
+        found = await self.database.read(lambda session: store.get_assignment(session, tenant.uid, name))
+        return assignment_to_proto(tenant.id, found)
+
+    async def ListAssignments(self, request: pb.ListAssignmentsRequest, context: Context) -> pb.ListAssignmentsResponse:
+        """Assignments of a municipality, or of all that the caller may see."""
+        found = await self.page_of(request, store.list_assignments)
+        return pb.ListAssignmentsResponse(
+            assignments=[assignment_to_proto(tenant.id, assignment) for tenant, assignment in found.items],
+            next_page_token=found.next_page_token,
+        )
+
+    async def UpdateAssignment(self, request: pb.UpdateAssignmentRequest, context: Context) -> pb.Assignment:
+        """Lets a group follow another calendar; its plan is put at once. The group itself cannot be changed."""
+        tenant, given = current_tenant(), request.assignment
+        name = ResourceName.parse(given.name, field="assignment.name", collection="assignments")
+        paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
+        if given.group and ResourceName.parse(given.group, collection="groups").id != name.id:
+            raise InvalidInput.of("assignment.group", "an assignment stays with its group: create another one")
+
+        def update(session: Session) -> pb.Assignment:
+            before = store.get_assignment(session, tenant.uid, name, lock=True)
+            check_etag(given.etag, assignment_etag(before))
+            was = assignment_to_proto(tenant.id, before)
+            if "calendar" not in paths:
+                return was
+            calendar_uid, calendar_id = _calendar(session, tenant.uid, given.calendar)
+            if calendar_uid == before.calendar_uid:
+                return was
+            after = store.follow(session, before, calendar_uid, calendar_id)
+            answer = assignment_to_proto(tenant.id, after)
+            audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
+            return answer
+
+        answer = await self.database.run(update)
+        self.synchroniser.changed(tenant)
+        return answer
+
+    async def DeleteAssignment(self, request: pb.DeleteAssignmentRequest, context: Context) -> pb.Assignment:
+        """Leaves a group to the default light. Nothing is put: the plan that lighting holds runs out by itself."""
+        tenant, name = current_tenant(), ResourceName.parse(request.name, collection="assignments")
+
+        def delete(session: Session) -> pb.Assignment:
+            found = store.get_assignment(session, tenant.uid, name, lock=True)
+            store.remove_assignment(session, found)
+            answer = assignment_to_proto(tenant.id, found)
+            audit.record(session, "", answer.name, found.uid, tenant.uid, before=answer, reason=request.reason)
+            return answer
+
+        answer = await self.database.run(delete)
+        self.synchroniser.changed(tenant)
+        return answer
+
+    async def _group(self, name: str) -> Group:
+        try:
+            return await self.lighting.group(name)
+        except NotFound as error:
+            raise InvalidInput.of("assignment.group", f"{name} does not exist") from error
+        except RetryableError as error:
+            raise Unavailable(f"lighting cannot be asked whether {name} exists: {error}", 2.0) from error
+
+
+def _calendar(session: Session, municipality_uid: str, name: str) -> tuple[str, str]:
+    """Uid and id of a calendar by its name. Raises InvalidInput where there is none."""
+    identifier = ResourceName.parse(name, field="assignment.calendar", collection="calendars").id
+    uid = calendar_uids(session, municipality_uid).get(identifier)
+    if uid is None:
+        raise InvalidInput.of("assignment.calendar", f"{name} does not exist")
+    return uid, identifier

@@ -1,0 +1,93 @@
+"""What every group of the scheduler's methods works with, and how a list runs over several municipalities."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from sqlmodel import Session
+
+from domain.names import new_uid
+from servicekit.clock import Clock
+from servicekit.context import Tenant, current_tenants
+from servicekit.database import Database
+from servicekit.paging import Page, page
+from services.scheduler.lighting import Lighting
+from services.scheduler.store.shelf import Moment
+from services.scheduler.synchronising import Synchroniser
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
+
+
+class Identified(Protocol):
+    """Whatever has an id that is unique within its municipality."""
+
+    @property
+    def id(self) -> str:
+        """The id."""
+        ...
+
+
+Item = TypeVar("Item", bound=Identified)
+Listed = TypeVar("Listed", covariant=True)
+
+
+class ListOf(Protocol[Listed]):
+    """A query of the store: things of a municipality in the order of their ids."""
+
+    def __call__(
+        self, session: Session, municipality_uid: str, *, after_id: str | None = None, limit: int | None = None
+    ) -> Sequence[Listed]:
+        """Those after `after_id`, at most `limit`."""
+        ...
+
+
+class Calls:
+    """A group of methods."""
+
+    def __init__(self, database: Database, clock: Clock, lighting: Lighting, synchroniser: Synchroniser) -> None:
+        self.database = database
+        self.clock = clock
+        self.lighting = lighting
+        self.synchroniser = synchroniser
+
+    def moment(self) -> Moment:
+        """Now, on both clocks."""
+        return Moment(self.clock.now(), self.clock.real())
+
+    async def page_of(self, request: Message, query: ListOf[Item]) -> Page[tuple[Tenant, Item]]:
+        """A page of what the municipalities hold that the request is about, in the order of the names."""
+        tenants = sorted(current_tenants(), key=lambda tenant: tenant.id)
+        return await self.database.read(
+            lambda session: page(
+                request,
+                lambda after, limit: list_over(session, tenants, query, after, limit),
+                lambda found: [found[0].id, found[1].id],
+            )
+        )
+
+
+def list_over(
+    session: Session,
+    tenants: Sequence[Tenant],
+    query: ListOf[Item],
+    after: list[str | int | None] | None,
+    limit: int,
+) -> list[tuple[Tenant, Item]]:
+    """Things of several municipalities, in the order of both ids; `after` holds the ids of both to go on from."""
+    start, start_id = (str(after[0]), str(after[-1])) if after else ("", "")
+    found: list[tuple[Tenant, Item]] = []
+    for tenant in tenants:
+        if tenant.id < start or len(found) >= limit:
+            continue
+        after_id = start_id if tenant.id == start else None
+        items = query(session, tenant.uid, after_id=after_id, limit=limit - len(found))
+        found += [(tenant, item) for item in items]
+    return found
+
+
+def chosen_id(given: str) -> str:
+    """The id that a client chose, else one of the server's choice."""
+    return given or new_uid()

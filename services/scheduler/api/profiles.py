@@ -1,0 +1,116 @@
+"""Methods about profiles. A profile is checked for every night of a year at the municipality's position."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import replace
+
+from sqlmodel import Session
+
+from domain.errors import InvalidInput
+from domain.names import ResourceName, new_uid
+from domain.night import lighting_night
+from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
+from servicekit import audit
+from servicekit.context import Tenant, current_tenant
+from servicekit.convert import check_etag, mask_paths
+from servicekit.idempotency import once
+from services.scheduler.api.calls import Calls, Context, chosen_id
+from services.scheduler.convert import points_from_proto, profile_etag, profile_to_proto
+from services.scheduler.places import place_of_town
+from services.scheduler.profile import Profile, check_year, validate
+from services.scheduler.records import StoredProfile
+from services.scheduler.store import profiles as store
+
+_SETTABLE = ("display_name", "points")
+_OUTPUT_ONLY = ("name", "uid", "etag", "revision")
+
+
+class ProfileCalls(Calls):
+    """Creates, shows, changes and deletes profiles."""
+
+    async def CreateProfile(self, request: pb.CreateProfileRequest, context: Context) -> pb.Profile:
+        """A new profile, once it is known to keep its order on every night of a year."""
+        tenant, given, at = current_tenant(), request.profile, self.moment()
+        profile = await self._checked(given.points, tenant)
+        stored = StoredProfile(
+            new_uid(), tenant.uid, chosen_id(request.profile_id), given.display_name.strip(), profile
+        )
+        answer = profile_to_proto(tenant.id, stored)
+
+        def create(session: Session) -> pb.Profile:
+            def store_it() -> pb.Profile:
+                store.add_profile(session, stored, answer.name, at)
+                audit.record(session, "", answer.name, stored.uid, tenant.uid, after=answer)
+                return answer
+
+            return once(session, request, pb.Profile, store_it, municipality_uid=tenant.uid, real=at.real)
+
+        return await self.database.run(create)
+
+    async def GetProfile(self, request: pb.GetProfileRequest, context: Context) -> pb.Profile:
+        """One profile."""
+        tenant, name = current_tenant(), ResourceName.parse(request.name, collection="profiles")
+        stored = await self.database.read(lambda session: store.get_profile(session, tenant.uid, name))
+        return profile_to_proto(tenant.id, stored)
+
+    async def ListProfiles(self, request: pb.ListProfilesRequest, context: Context) -> pb.ListProfilesResponse:
+        """Profiles of a municipality, or of all that the caller may see."""
+        found = await self.page_of(request, store.list_profiles)
+        return pb.ListProfilesResponse(
+            profiles=[profile_to_proto(tenant.id, stored) for tenant, stored in found.items],
+            next_page_token=found.next_page_token,
+        )
+
+    async def UpdateProfile(self, request: pb.UpdateProfileRequest, context: Context) -> pb.Profile:
+        """Changes what the mask names; every plan that uses the profile follows at once. No change, no new revision."""
+        tenant, given, at = current_tenant(), request.profile, self.moment()
+        name = ResourceName.parse(given.name, field="profile.name", collection="profiles")
+        paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
+        profile = await self._checked(given.points, tenant) if "points" in paths else None
+
+        def update(session: Session) -> pb.Profile:
+            before = store.get_profile(session, tenant.uid, name, lock=True)
+            check_etag(given.etag, profile_etag(before))
+            after = replace(
+                before,
+                display_name=given.display_name.strip() if "display_name" in paths else before.display_name,
+                profile=profile or before.profile,
+            )
+            was = profile_to_proto(tenant.id, before)
+            if after == before:
+                return was
+            answer = profile_to_proto(tenant.id, store.replace_profile(session, after, at))
+            audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
+            return answer
+
+        answer = await self.database.run(update)
+        self.synchroniser.changed(tenant)
+        return answer
+
+    async def DeleteProfile(self, request: pb.DeleteProfileRequest, context: Context) -> pb.Profile:
+        """Deletes a profile that no calendar uses; answers what was deleted."""
+        tenant, at = current_tenant(), self.moment()
+        name = ResourceName.parse(request.name, collection="profiles")
+
+        def delete(session: Session) -> pb.Profile:
+            stored = store.get_profile(session, tenant.uid, name, lock=True)
+            store.remove_profile(session, stored, at)
+            answer = profile_to_proto(tenant.id, stored)
+            audit.record(session, "", answer.name, stored.uid, tenant.uid, before=answer, reason=request.reason)
+            return answer
+
+        return await self.database.run(delete)
+
+    async def _checked(self, points: Iterable[pb.SwitchPoint], tenant: Tenant) -> Profile:
+        """The profile, if it holds. Raises InvalidInput with the first night that goes wrong, FailedPrecondition."""
+        try:
+            profile = Profile(points_from_proto(points))
+            validate(profile.points)
+            place = place_of_town(tenant)
+            first_night = lighting_night(self.clock.now(), place.tz)
+            await asyncio.to_thread(check_year, profile, place, first_night)
+        except InvalidInput as error:
+            raise error.under("profile") from error
+        return profile

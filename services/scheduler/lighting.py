@@ -1,0 +1,76 @@
+"""Lighting as the scheduler sees it over gRPC: groups, hashes of the plans it holds, and putting one.
+
+Every answer, a refusal included, shows that lighting is there. What follows from an answer is synchronising.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from domain.errors import NotAuthenticated, NotPermitted, PermanentError, RetryableError, Unavailable
+from domain.plan import Plan
+from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc
+from services.scheduler.convert import group_from_proto, plan_to_proto
+from services.scheduler.metrics import LIGHTING_REACHABLE
+from services.scheduler.records import Group
+
+if TYPE_CHECKING:
+    from lichtbuch.lighting.v1.lighting_pb2_grpc import LightingServiceAsyncStub
+
+Answer = TypeVar("Answer")
+
+TIMEOUT_S: Final = 5.0
+_PAGE: Final = 10_000
+
+
+class Lighting:
+    """Calls lighting as the scheduler itself. Every method raises Unavailable or TimedOut while it is away."""
+
+    def __init__(self, channel: Any) -> None:
+        self._stub: LightingServiceAsyncStub = lighting_pb2_grpc.LightingServiceStub(channel)
+
+    async def group(self, name: str) -> Group:
+        """A group by name. Raises NotFound."""
+        request = lighting_pb2.GetGroupRequest(name=name)
+        return group_from_proto(await _answer(self._stub.GetGroup(request, timeout=TIMEOUT_S)))
+
+    async def groups(self, municipality: str) -> list[Group]:
+        """Every group of a municipality (by name)."""
+        found: list[Group] = []
+        token = ""
+        while True:
+            request = lighting_pb2.ListGroupsRequest(parent=municipality, page_size=_PAGE, page_token=token)
+            page = await _answer(self._stub.ListGroups(request, timeout=TIMEOUT_S))
+            found += [group_from_proto(group) for group in page.groups]
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def hashes(self, municipality: str) -> dict[str, str]:
+        """Hashes of the plans that lighting holds, by name of the group; empty for a group without one."""
+        request = lighting_pb2.ListPlanHashesRequest(parent=municipality)
+        answer = await _answer(self._stub.ListPlanHashes(request, timeout=TIMEOUT_S))
+        return dict(zip(answer.groups, answer.hashes, strict=True))
+
+    async def put(self, group_name: str, plan: Plan, origin: str) -> None:
+        """Gives lighting a group's plan. Raises InvalidInput, FailedPrecondition or NotFound if refused."""
+        request = lighting_pb2.PutPlanRequest(parent=group_name, plan=plan_to_proto(group_name, plan, origin))
+        await _answer(self._stub.PutPlan(request, timeout=TIMEOUT_S))
+
+
+async def _answer(call: Awaitable[Answer]) -> Answer:
+    try:
+        answer = await call
+    except RetryableError:
+        LIGHTING_REACHABLE.set(0)
+        raise
+    except (NotAuthenticated, NotPermitted) as error:
+        # Not the caller's fault but ours: our identity is not what lighting takes.
+        LIGHTING_REACHABLE.set(0)
+        raise Unavailable(f"lighting does not accept the scheduler: {error}", 5.0) from error
+    except PermanentError:
+        LIGHTING_REACHABLE.set(1)
+        raise
+    LIGHTING_REACHABLE.set(1)
+    return answer
