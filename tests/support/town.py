@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -185,6 +186,28 @@ class Town:
                 pass
             assert loop.time() < give_up, f"not within {patience_s:.0f} s: {what}"
             await asyncio.sleep(pause_s)
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a run of the command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+async def run_command(town: Town, user: str, *arguments: str) -> Done:
+    """`lichtbuch` as a person runs it, logged in as one of the demonstration users."""
+    token = await demonstration_token(town.layout.issuer, user)
+    environment = os.environ | town.layout.environment()
+    environment |= {"LICHTBUCH_TOKEN": token, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}"}
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "cli.main", *arguments, cwd=ROOT, env=environment,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    stdout, stderr = await asyncio.wait_for(process.communicate(), 120)
+    return Done(process.returncode or 0, stdout.decode(), stderr.decode())
 
 
 def with_databases(layout: Layout, urls: dict[str, str]) -> Layout:

@@ -1,0 +1,397 @@
+"""A whole lighting night, noon to noon, in time-lapse through the real processes and protocols.
+
+The town is lit by its plan through Modbus and OPC UA, an override comes and goes, a locked-out feeder stays untouched,
+every meter is read on every quarter hour, the night's saving is posted and the book proven; then the book is falsified.
+The simulator's own truth judges all of it.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import pytest
+from astral import Observer
+from astral.sun import sunrise, sunset
+
+from cli.demo import inventory as demo
+from cli.demo.layout import SERVICES
+from cli.session import all_pages
+from domain.night import local_instant, night_bounds, quarter_hours
+from lichtbuch.ledger.v1 import ledger_pb2
+from lichtbuch.lighting.v1 import control_pb2, lighting_pb2
+from lichtbuch.metering.v1 import metering_pb2
+from servicekit.convert import timestamp_to_proto
+from tests.support.town import Done, Town, run_command
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SPEED = 600.0
+# A level is judged so long after a switch point: at this speed a pass of the control loop takes some minutes.
+SETTLED = timedelta(minutes=25)
+# Arlight gateways know 254 logarithmic steps (3 % of the level apart); a level is right within half a step.
+STEP = 0.017
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+
+
+@dataclass
+class Night:
+    """What was asked of the town during the night, and when."""
+
+    town: Town
+    noon: datetime
+    end: datetime
+    locked_feeder: str = ""
+    locked_at: datetime | None = None
+    override: control_pb2.Override | None = None
+    released: control_pb2.Override | None = None
+    plans: dict[str, control_pb2.Plan] = field(default_factory=dict)
+    lamp_wh: tuple[dict[str, float], dict[str, float]] = ({}, {})
+
+    def lamps(self) -> list[dict[str, Any]]:
+        """The simulator's lamps."""
+        lamps: list[dict[str, Any]] = self.town.inventory["luminaires"]
+        return lamps
+
+    def due(self, lamp: dict[str, Any], at: datetime) -> int:
+        """The level that the plan and the override ask of a healthy lamp, in per mille."""
+        plan = self.plans[demo.group_of(lamp)]
+        level = 0
+        for instant, permille in zip(plan.instants_unix_ms, plan.levels_permille, strict=True):
+            if instant / 1000 <= at.timestamp():
+                level = permille
+        if self.override is not None and demo.name("groups", demo.group_of(lamp)) in self.override.targets:
+            begin, end = (
+                stamp.ToDatetime(tzinfo=UTC) for stamp in (self.override.start_time, self.override.expire_time)
+            )
+            if begin <= at < end:
+                level = self.override.level_permille
+        return 1000 if level and lamp["crossing"] else level
+
+    def switches(self) -> list[datetime]:
+        """Every instant at which some lamp is due to change."""
+        found = {instant for plan in self.plans.values() for instant in plan.instants_unix_ms}
+        instants = [datetime.fromtimestamp(ms / 1000, UTC) for ms in found]
+        if self.override is not None:
+            instants += [
+                stamp.ToDatetime(tzinfo=UTC) for stamp in (self.override.start_time, self.override.expire_time)
+            ]
+        return sorted(instant for instant in instants if self.noon <= instant < self.end)
+
+
+@pytest.fixture(scope="module")
+async def night(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Night]:
+    """The town after its night."""
+    folder = tmp_path_factory.mktemp("night")
+    async with Town.make(folder, speed=SPEED, luminaires=300, cabinets=6, monitored=3, buildings=2) as town:
+        await town.start_everything()
+        noon, end = night_bounds((await town.now()).astimezone(BERLIN).date(), BERLIN)
+        assert await town.now() < noon, "the town was not set up before its night began"
+        yield await live_through(Night(town, noon, end))
+
+
+async def live_through(night: Night) -> Night:
+    """The night, with what people do in it."""
+    town = night.town
+    operator, admin = await town.session("operator"), await town.session("admin")
+    await town.until(night.noon)
+    for group in sorted({demo.group_of(lamp) for lamp in night.lamps()}):
+        request = lighting_pb2.GetPlanRequest(name=f"{demo.name('groups', group)}/plan")
+        night.plans[group] = await operator.lighting.GetPlan(request)
+    night.lamp_wh = (await energies(town, night.noon), {})
+    switched = next(item for item in town.inventory["feeders"] if item["supply"] == "switched")
+    night.locked_feeder = switched["id"]
+    locked = await admin.lighting.CreateLockout(
+        lighting_pb2.CreateLockoutRequest(
+            parent=demo.PARENT,
+            lockout=control_pb2.Lockout(feeder=demo.name("feeders", switched["id"]), reason="cable works"),
+        )
+    )
+    night.locked_at = locked.created_at.ToDatetime(tzinfo=UTC) + timedelta(minutes=10)
+    evening = night.noon.astimezone(BERLIN).date()
+    await town.until(local_instant(evening, time(23, 0), BERLIN))
+    night.override = await operator.lighting.CreateOverride(
+        lighting_pb2.CreateOverrideRequest(
+            parent=demo.PARENT,
+            override=control_pb2.Override(
+                targets=[demo.name("groups", "residential")],
+                level_permille=900,
+                expire_time=timestamp_to_proto(local_instant(evening + timedelta(days=1), time(1, 0), BERLIN)),
+                reason="the fair ends late",
+            ),
+        )
+    )
+    await town.until(night.end)
+    night.lamp_wh = (night.lamp_wh[0], await energies(town, night.end))
+
+    async def posted() -> bool:
+        return {"led-metered", "led-unmetered"} <= {entry.name.split("/")[3] for entry in await entries(night)}
+
+    await town.eventually("the night is posted", posted, 90)
+    await operator.close()
+    await admin.close()
+    return night
+
+
+async def energies(town: Town, at: datetime) -> dict[str, float]:
+    """The true energy of every lamp at a quarter hour, in Wh."""
+    answer = await town.simulator("/truth/luminaires/energy", at=at.isoformat())
+    found: dict[str, float] = answer["energy_wh"]
+    return found
+
+
+async def entries(night: Night) -> list[ledger_pb2.Entry]:
+    """The entries of the night: those whose period is the night's."""
+    auditor = await night.town.session("auditor")
+    try:
+        request = ledger_pb2.ListEntriesRequest(parent=f"{demo.PARENT}/measures/-")
+        found: list[ledger_pb2.Entry] = await all_pages(auditor.ledger.ListEntries, request, "entries")
+    finally:
+        await auditor.close()
+    return [entry for entry in found if entry.start_time.ToDatetime(tzinfo=UTC) == night.noon]
+
+
+async def entry_of(night: Night, measure: str) -> ledger_pb2.Entry:
+    """The night's entry of a measure."""
+    return next(entry for entry in await entries(night) if entry.name.split("/")[3] == measure)
+
+
+async def test_every_lamp_follows_its_plan_at_every_switch_point(night: Night) -> None:
+    switches = [night.noon, *night.switches(), night.end]
+    judged = 0
+    wrong: list[str] = []
+    for begin, end in pairwise(switches):
+        if end - begin < 2 * SETTLED:
+            continue
+        for at in (begin + SETTLED, end - timedelta(seconds=1)):
+            levels = await night.town.levels_at(at)
+            for lamp in night.lamps():
+                if lamp["feeder"] == night.locked_feeder:
+                    continue
+                due, actual = night.due(lamp, at), levels[lamp["id"]] or 0.0
+                judged += 1
+                if abs(actual - due) > max(due * STEP, 0.5):
+                    wrong.append(f"{lamp['id']} at {at.astimezone(BERLIN):%H:%M}: due {due}, actual {actual:g}")
+    assert wrong == []
+    assert judged > 8 * len(night.lamps())
+
+
+async def test_the_override_wins_and_ends_by_itself(night: Night) -> None:
+    assert night.override is not None
+    lamp = next(item for item in night.lamps() if demo.group_of(item) == "residential" and not item["crossing"]
+                and item["feeder"] != night.locked_feeder)  # fmt: skip
+    expires = night.override.expire_time.ToDatetime(tzinfo=UTC)
+    during = await night.town.levels_at(expires - timedelta(minutes=20))
+    after = await night.town.levels_at(expires + SETTLED)
+    assert during[lamp["id"]] == pytest.approx(900, rel=STEP)
+    assert after[lamp["id"]] == pytest.approx(500, rel=STEP)
+
+
+async def test_a_locked_out_feeder_stays_untouched(night: Night) -> None:
+    assert night.locked_at is not None
+    writes = await night.town.simulator("/writes", feeder=night.locked_feeder, since=night.locked_at.isoformat())
+    assert writes["matching"] == 0, writes["writes"][:5]
+    midnight = local_instant(night.noon.astimezone(BERLIN).date() + timedelta(days=1), time(0), BERLIN)
+    levels = await night.town.levels_at(midnight)
+    dark = [lamp["id"] for lamp in night.lamps() if lamp["feeder"] == night.locked_feeder]
+    assert dark
+    assert all((levels[lamp] or 0) == 0 for lamp in dark)
+
+
+async def test_only_one_master_wrote(night: Night) -> None:
+    # Peers are counted per connection; a gateway that saw two at a time would have two masters.
+    writes = await night.town.simulator("/writes", limit="1")
+    assert writes["total"] > 0
+    assert (
+        writes["total"] == sum(item["writes"] for item in writes["counts"]) if "writes" in writes["counts"][0] else True
+    )
+
+
+async def test_every_slot_is_stored_once_and_is_what_the_meter_said(night: Night) -> None:
+    viewer = await night.town.session("viewer")
+    slots = [*quarter_hours(night.noon, night.end), night.end]
+    truth = {slot: await night.town.meters_at(slot) for slot in [*slots, night.end + timedelta(minutes=15)]}
+    request = metering_pb2.ListReadingsRequest(
+        parent=demo.PARENT,
+        start_time=timestamp_to_proto(night.noon),
+        end_time=timestamp_to_proto(night.end + timedelta(seconds=1)),
+        page_size=10_000,
+    )
+    answer = await viewer.metering.ListReadings(request)
+    await viewer.close()
+    assert not answer.next_page_token
+    found: dict[tuple[str, int], int] = {}
+    for index, meter_index in enumerate(answer.readings.meter_indexes):
+        key = (answer.readings.meters[meter_index].rsplit("/", 1)[-1], answer.readings.slots_unix_ms[index])
+        assert key not in found, f"{key} is stored twice"
+        assert answer.readings.statuses[index] == metering_pb2.READING_STATUS_MEASURED
+        found[key] = answer.readings.values[index]
+    for meter in night.town.inventory["meters"]:
+        for slot in slots:
+            value = found[meter["id"], round(slot.timestamp() * 1000)]
+            # Read some domain seconds after the slot: not before its counter, not after the next slot's.
+            # The meter shows whole steps of its last digit.
+            low, high = truth[slot][meter["id"]], truth[slot + timedelta(minutes=15)][meter["id"]]
+            assert low - 20 <= value <= high + 20, (meter["id"], slot, low, value, high)
+
+
+async def test_the_night_s_energy_is_the_meters_own_within_a_thousandth(night: Night) -> None:
+    entry = await entry_of(night, "led-metered")
+    begin, end = await night.town.meters_at(night.noon), await night.town.meters_at(night.end)
+    metered = [meter["id"] for meter in night.town.inventory["meters"] if meter["cabinet"]]
+    truth = sum(end[meter] - begin[meter] for meter in metered)
+    assert entry.coverage_permille == 1000
+    assert entry.actual_wh == pytest.approx(truth, rel=0.001)
+    assert entry.saved_wh == entry.baseline_wh - entry.actual_wh
+    assert entry.saved_wh > 0
+
+
+async def test_the_energy_of_unmetered_cabinets_follows_from_their_levels(night: Night) -> None:
+    entry = await entry_of(night, "led-unmetered")
+    metered = {meter["cabinet"] for meter in night.town.inventory["meters"] if meter["cabinet"]}
+    lamps = [lamp["id"] for lamp in night.lamps() if lamp["cabinet"] not in metered]
+    truth = sum(night.lamp_wh[1][lamp] - night.lamp_wh[0][lamp] for lamp in lamps)
+    assert entry.actual_wh == pytest.approx(truth, rel=0.01)
+
+
+async def test_the_baseline_is_the_stated_computation(night: Night) -> None:
+    entry = await entry_of(night, "led-metered")
+    metered = {meter["cabinet"] for meter in night.town.inventory["meters"] if meter["cabinet"]}
+    evening: date = night.noon.astimezone(BERLIN).date()
+    half_past_ten = local_instant(evening, time(22, 30), BERLIN)
+    expected = 0.0
+    for lamp in night.lamps():
+        if lamp["cabinet"] not in metered:
+            continue
+        place = Observer(lamp["latitude"], lamp["longitude"])
+        lit = sunset(place, evening)
+        dark = (
+            half_past_ten if lamp["previous"]["regime"] == "half-night" else sunrise(place, evening + timedelta(days=1))
+        )
+        watts = lamp["previous"]["lamp_w"] + lamp["previous"]["ballast_w"]
+        expected += watts * (dark - lit).total_seconds() / 3600
+    # Another library's sun: up to a minute apart at each end of the night.
+    assert entry.baseline_wh == pytest.approx(expected, rel=0.004)
+    assert entry.full_level_reference_wh > entry.actual_wh
+    assert "22:30" in entry.computation
+
+
+async def test_a_building_is_posted_against_its_stated_baseline(night: Night) -> None:
+    day = night.end.astimezone(BERLIN).date() - timedelta(days=1)
+    auditor = await night.town.session("auditor")
+    admin = await night.town.session("admin")
+    begin, end = night.noon, night.noon + timedelta(hours=6)
+    try:
+        entry = await admin.ledger.PostEntry(
+            ledger_pb2.PostEntryRequest(
+                parent=f"{demo.PARENT}/measures/building-b-1",
+                start_time=timestamp_to_proto(begin),
+                end_time=timestamp_to_proto(end),
+            ),
+            timeout=60,
+        )
+        measure = await auditor.ledger.GetMeasure(
+            ledger_pb2.GetMeasureRequest(name=f"{demo.PARENT}/measures/building-b-1")
+        )
+    finally:
+        await auditor.close()
+        await admin.close()
+    truth = (await night.town.meters_at(end))["M-B1"] - (await night.town.meters_at(begin))["M-B1"]
+    stated = measure.stated.weekday_wh if day.weekday() < 5 else measure.stated.weekend_wh
+    assert entry.actual_wh == pytest.approx(truth, rel=0.02)
+    assert entry.baseline_wh == pytest.approx(stated[day.month - 1] * 6 / 24, abs=1)
+
+
+async def lichtbuch(night: Night, user: str, *arguments: str) -> Done:
+    """The command, as a person runs it."""
+    return await run_command(night.town, user, *arguments)
+
+
+SHOWN = """
+lamps; cabinets; groups; meters; consumption --step day; level list --all; lockout list; profile list; readings list
+ledger measures; ledger entries; ledger statement; whoami
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [tuple(words.split()) for words in SHOWN.replace("\n", ";").split(";") if words.strip()],
+    ids=" ".join,
+)
+async def test_the_command_shows_it_as_a_table_and_as_json(night: Night, arguments: tuple[str, ...]) -> None:
+    table = await lichtbuch(night, "auditor", *arguments)
+    assert table.returncode == 0, table.stderr
+    assert table.stdout.strip()
+    document = await lichtbuch(night, "auditor", *arguments, "--json")
+    assert document.returncode == 0, document.stderr
+    assert json.loads(document.stdout)
+
+
+async def test_readings_are_exported_as_csv(night: Night, tmp_path: Path) -> None:
+    file = tmp_path / "readings.csv"
+    done = await lichtbuch(night, "viewer", "readings", "export", "--meter", "M-B1", "--output", str(file))
+    assert done.returncode == 0, done.stderr
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "meter,slot,value,status,observed_at,revision"
+    assert len(lines) > 90
+
+
+async def test_every_service_can_be_scraped(night: Night) -> None:
+    async with httpx.AsyncClient(timeout=10) as client:
+        for service in SERVICES:
+            url = f"http://127.0.0.1:{night.town.layout.ports[f'{service}-metrics']}/metrics"
+            text = (await client.get(url)).raise_for_status().text
+            assert "lichtbuch_grpc_requests_total" in text
+            # Never one series per luminaire: the number of series does not grow with the town.
+            assert "L-0001" not in text
+
+
+async def test_another_town_s_token_sees_nothing_of_this_one(night: Night) -> None:
+    done = await lichtbuch(night, "fitter", "ledger", "statement")
+    assert done.returncode == 5
+    assert "ledger.entries.read" in done.stderr
+
+
+async def test_the_book_verifies_and_fails_after_one_byte_of_an_entry_is_changed(night: Night, tmp_path: Path) -> None:
+    bundle = tmp_path / "book.jsonl"
+    assert (await lichtbuch(night, "auditor", "ledger", "export", str(bundle))).returncode == 0
+    for arguments in (("ledger", "verify"), ("ledger", "verify", str(bundle))):
+        done = await lichtbuch(night, "auditor", *arguments)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    night.town.stop("ledger")
+    database = night.town.layout.directory / "data" / "ledger" / "ledger.db"
+    falsify_one_byte(database)
+    night.town.start("ledger")
+    await night.town.well("ledger")
+    done = await lichtbuch(night, "auditor", "ledger", "verify", "--json")
+    assert done.returncode == 1
+    problems = json.loads(done.stdout)["problems"]
+    assert any("leaf 0" in problem for problem in problems), problems
+
+    text = bundle.read_text(encoding="utf-8")
+    falsified = tmp_path / "falsified.jsonl"
+    falsified.write_text(text.replace("saved_wh", "saved_wH", 1), encoding="utf-8")
+    assert text != falsified.read_text(encoding="utf-8")
+    assert (await lichtbuch(night, "auditor", "ledger", "verify", str(falsified))).returncode == 1
+
+
+def falsify_one_byte(database: Path) -> None:
+    """Change one byte of the first entry as somebody with the database in their hands would, past the triggers."""
+    with sqlite3.connect(database) as connection:
+        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            connection.execute(f'DROP TRIGGER "{name}"')
+        [(row, data)] = connection.execute('SELECT rowid, data FROM leaf ORDER BY "index" LIMIT 1').fetchall()
+        position = data.index(b'"saved_wh":') + len(b'"saved_wh":')
+        digit = b"1" if data[position : position + 1] != b"1" else b"2"
+        changed = data[:position] + digit + data[position + 1 :]
+        connection.execute("UPDATE leaf SET data = ? WHERE rowid = ?", (changed, row))
