@@ -72,7 +72,9 @@ class ColumnDecoder:
         if self.format.bit >= 0:
             return ((raw.astype(np.uint16) >> self.format.bit) & 1).astype(np.float64)
         patterns = data.view(f">u{size}")[:, 0] if self.conversion.has_patterns else None
-        return convert(self.conversion, raw.astype(np.float64), patterns)
+        with np.errstate(invalid="ignore"):  # a signalling NaN from the wire is a NaN like any other
+            numbers = raw.astype(np.float64)
+        return convert(self.conversion, numbers, patterns)
 
 
 def convert(conversion: Conversion, raw: FloatColumn, patterns: npt.NDArray[np.generic] | None = None) -> FloatColumn:

@@ -42,6 +42,12 @@ def test_all_types_decode_as_struct_does(kind: str, size: int, data: st.DataObje
     assert value == pytest.approx(float(expected), nan_ok=True)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("pattern", ["7fc00000", "7f800001", "ffffffff", "ff800001"])
+def test_every_kind_of_nan_is_no_number_and_no_warning(pattern: str) -> None:
+    assert math.isnan(decode(RawFormat("f", 4), Conversion(), bytes.fromhex(pattern)))
+
+
 @pytest.mark.parametrize("bit", range(16))
 def test_bits_are_counted_from_the_least_significant(bit: int) -> None:
     wire = struct.pack(">H", 1 << bit)
