@@ -171,7 +171,7 @@ def levels(terms: Terms, start: datetime, end: datetime, energy_mwh: int = 300_0
     )
 
 
-def entry_for(terms: Terms, number: int, start: datetime, end: datetime, inputs: Inputs, **changes: Any) -> Entry:
+def entry_for(terms: Terms, number: int, start: datetime, end: datetime, inputs: Inputs, /, **changes: Any) -> Entry:
     """A saving as the book posts it."""
     result = assess(terms, start, end, inputs)
     figures = result.figures
@@ -221,14 +221,14 @@ class PaperLog:
         """The key that an auditor knows."""
         return self.key.public_key().public_bytes_raw()
 
-    def post(self, terms: Terms, start: datetime, end: datetime, inputs: Inputs, **changes: Any) -> Entry:
+    def post(self, terms: Terms, start: datetime, end: datetime, inputs: Inputs, /, **changes: Any) -> Entry:
         """Posts a saving."""
         for blob in (Blob(evidence.TERMS, terms_bytes(terms)), *inputs.blobs()):
             self.blobs[blob.hash] = blob.data
         number = sum(1 for entry in self.entries if entry.measure_uid == terms.measure_uid) + 1
         return self.append(entry_for(terms, number, start, end, inputs, **changes))
 
-    def reverse(self, entry: Entry, **changes: Any) -> Entry:
+    def reverse(self, entry: Entry, /, **changes: Any) -> Entry:
         """Posts a reversal."""
         number = sum(1 for other in self.entries if other.measure_uid == entry.measure_uid) + 1
         name = entry.name.rsplit("/", 1)[0]

@@ -52,7 +52,7 @@ def test_a_night_without_a_last_reading_claims_nothing_for_what_is_not_known() -
     assert 0 < found.actual.filled_wh < found.figures.baseline_wh / 2
     assert found.figures.actual_wh == 1_400 + found.actual.filled_wh
     assert found.figures.coverage_permille == 739
-    assert f"{found.actual.filled_wh} Wh of the baseline stand in for {12 * 3600} s" in found.computation
+    assert f"{found.actual.filled_wh} Wh of the baseline stand in for {13 * 3600} s" in found.computation
     assert found.figures.uncertainty_wh > assess(B, START, END, metered(B, START, END, 600, 800)).figures.uncertainty_wh
 
 
