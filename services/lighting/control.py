@@ -27,7 +27,7 @@ from services.lighting.faults import Fault
 from services.lighting.field import Field
 from services.lighting.gateway import GatewayWorker
 from services.lighting.ground import Ground, Tuning
-from services.lighting.history import LevelRecorder
+from services.lighting.history import Change, LevelRecorder
 from services.lighting.records import EndpointState, Known
 from services.lighting.state import Power, TownState
 
@@ -75,6 +75,7 @@ class Control:
         self._holds, self._monotonic, self._after_pass = holds, monotonic, after_pass
         self.tuning = tuning or Tuning()
         self.recorder = LevelRecorder(())
+        self._earlier: tuple[dict[str, Change], int] = ({}, 0)
         self.settled_until_ms = 0
         """Domain time of the last pass that held the field: until then levels were watched."""
         self._known = Known()
@@ -87,6 +88,11 @@ class Control:
         self._wake = asyncio.Event()
         self._reported = 0.0
         memory.on_change(self._wake.set)
+
+    @property
+    def holds_field(self) -> bool:
+        """Whether this process works on the field."""
+        return self._holds()
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -117,6 +123,10 @@ class Control:
         metrics.PASSES.inc()
         metrics.PASS_DURATION.observe(self._monotonic() - began)
         self._report()
+
+    def resume(self, last: dict[str, Change], watched_until_ms: int) -> None:
+        """Takes up what an earlier run recorded: last changes by luminaire uid, and until when it watched."""
+        self._earlier = (last, watched_until_ms)
 
     async def quiet(self, feeder_uid: str) -> None:
         """Returns when nothing is being written to a feeder any more: after a lock-out was taken into memory.
@@ -162,6 +172,7 @@ class Control:
         await self._devices.settle(known.inventory.endpoints)
         pairs = self._state.move_to(columns)
         self.recorder = self.recorder.moved_to(columns.uids)
+        self.recorder.resume(*self._earlier)
         ground = self._ground = self._new_ground(columns)
         ground.following.take_over(before.following, pairs)
         self._calculator = DueCalculator(columns, known.orders)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from domain.errors import LichtbuchError
+from domain.errors import LichtbuchError, Unavailable
 from domain.plan import to_unix_ms
 from servicekit.clock import Clock
 from servicekit.context import Tenant
@@ -35,10 +35,20 @@ class Memory:
     """Holds the newest `Known`; waiting for a change is `changed`."""
 
     def __init__(
-        self, database: Database, tenants: TenantDirectory, clock: Clock, snapshot: SnapshotFiles | None
+        self,
+        database: Database,
+        tenants: TenantDirectory,
+        clock: Clock,
+        snapshot: SnapshotFiles | None,
+        *,
+        ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        """`snapshot` None: this process keeps no file (a replica that never holds the field)."""
+        """`snapshot` None: this process keeps no file (a replica that never holds the field).
+
+        ready: whether the database has its schema.
+        """
         self._database, self._tenants, self._clock, self._snapshot = database, tenants, clock, snapshot
+        self._ready = ready
         self._known = Known(Inventory(revision=_UNKNOWN), Orders(revision=_UNKNOWN))
         self._lock = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
@@ -99,6 +109,8 @@ class Memory:
             await self._clock.sleep_real(LOOK_EVERY_S)
 
     async def _look(self) -> None:
+        if not self._ready():
+            raise Unavailable("the database has not been there yet")
         tenants = await self._tenants.all()
         found = await self._database.read(revisions)
         inventory, orders = self._known.inventory, self._known.orders

@@ -5,7 +5,7 @@ Everything takes a session: the transaction is the caller's. What is deleted sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
@@ -124,9 +124,17 @@ def delete(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, now_ms: 
 
 
 def list_rows(
-    session: Session, kind: Kind[Row], tenants: Sequence[Tenant], after: After, limit: int, *conditions: Any
+    session: Session,
+    kind: Kind[Row],
+    tenants: Sequence[Tenant],
+    after: After,
+    limit: int,
+    where: Callable[[Tenant], Sequence[Any]] = lambda _tenant: (),
 ) -> list[tuple[Tenant, Row]]:
-    """Resources by name: by municipality, then id. `after` is the key (municipality id, id) of the last one seen."""
+    """Resources by name: by municipality, then id. `after` is the key (municipality id, id) of the last one seen.
+
+    where: further conditions, per municipality.
+    """
     found: list[tuple[Tenant, Row]] = []
     for tenant in sorted(tenants, key=lambda t: t.id):
         if len(found) >= limit:
@@ -137,7 +145,7 @@ def list_rows(
             select(kind.table)
             .where(kind.table.municipality_uid == tenant.uid)
             .where(kind.table.deleted_at_ms == 0)
-            .where(*conditions)
+            .where(*where(tenant))
             .order_by(col(kind.table.id))
             .limit(limit - len(found))
         )

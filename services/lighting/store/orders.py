@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from sqlalchemy.exc import IntegrityError
@@ -62,16 +62,25 @@ def release(session: Session, row: OverrideRow | LockoutRow, at_ms: int) -> None
 
 
 def list_orders(
-    session: Session, table: type[OrderRow], tenants: Sequence[Tenant], after: After, limit: int, active_at: int | None
+    session: Session,
+    table: type[OrderRow],
+    tenants: Sequence[Tenant],
+    after: After,
+    limit: int,
+    active_at: int | None,
+    where: Callable[[Tenant], Sequence[Any]] = lambda _tenant: (),
 ) -> list[tuple[Tenant, OrderRow]]:
-    """Overrides or lock-outs by name. `active_at` (Unix ms) leaves out what was released or has expired by then."""
+    """Overrides or lock-outs by name. `active_at` (Unix ms) leaves out what was released or has expired by then.
+
+    where: further conditions, per municipality.
+    """
     found: list[tuple[Tenant, OrderRow]] = []
     for tenant in sorted(tenants, key=lambda t: t.id):
         if len(found) >= limit:
             break
         if after is not None and tenant.id < str(after[0]):
             continue
-        query = select(table).where(table.municipality_uid == tenant.uid)
+        query = select(table).where(table.municipality_uid == tenant.uid).where(*where(tenant))
         if active_at is not None:
             query = query.where(table.released_at_ms == 0)
             if table is OverrideRow:

@@ -105,6 +105,7 @@ class FakeDevice:
         self.hangs: asyncio.Event | None = None
         self.not_the_simulator = False
         self.writes: list[tuple[str, int | None, float]] = []
+        self.attempts = 0
         self.reads = 0
         self.closed = False
 
@@ -130,6 +131,7 @@ class FakeDevice:
 
     async def write(self, writes: Sequence[Any], verify: bool = True) -> list[WriteResult]:
         """Takes commands, and keeps note of each."""
+        self.attempts += len(writes)
         await asyncio.sleep(0)
         if self.hangs is not None:
             await self.hangs.wait()

@@ -14,6 +14,7 @@ from services.lighting.records import EndpointState, SwitchingOwner
 from services.lighting.state import Power, Quality, Switch
 from tests.services.lighting.bench import HOUR, NOON, Bench
 from tests.services.lighting.fake_town import HAND, OFF
+from tests.support.waiting import eventually
 
 NIGHT = ((0, 0), (5, 1000), (10, 500), (17, 1000), (19.2, 0))
 
@@ -198,10 +199,9 @@ async def test_nothing_is_written_to_a_gateway_whose_reading_failed():
     await bench.at(9.9)
     gateway = bench.town.gateway(0)
     gateway.dead = True
-    gateway.writes.clear()
+    gateway.attempts = 0
     await bench.at(11)
-    gateway.dead = False
-    assert gateway.writes == []
+    assert gateway.attempts == 0
 
 
 async def test_a_dead_controller_leaves_contactors_as_they_are_and_gear_goes_on_following():
@@ -427,9 +427,7 @@ async def test_the_loop_wakes_for_the_instant_at_which_a_plan_switches():
     task = asyncio.create_task(
         bench.control.run(lambda: beats.append((bench.clock.now() - NOON).total_seconds() / 3600))
     )
-    async with asyncio.timeout(5):
-        while not bench.clock.sleeping:
-            await asyncio.sleep(0)
+    await eventually(lambda: bench.clock.sleeping > 0)
     await bench.clock.advance(6 * HOUR)
     assert 5.0 in beats
     task.cancel()

@@ -1,0 +1,14 @@
+"""Lighting's gRPC methods: request in, domain call in one transaction, answer out. A file per theme."""
+
+from lichtbuch.lighting.v1 import lighting_pb2_grpc
+from services.lighting.api.calls import Parts
+from services.lighting.api.importing import ImportCalls
+from services.lighting.api.inventory import InventoryCalls
+from services.lighting.api.orders import OrderCalls
+from services.lighting.api.states import StateCalls
+
+__all__ = ["LightingServicer", "Parts"]
+
+
+class LightingServicer(InventoryCalls, ImportCalls, OrderCalls, StateCalls, lighting_pb2_grpc.LightingServiceServicer):
+    """All methods of lichtbuch.lighting.v1.LightingService."""

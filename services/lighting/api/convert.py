@@ -1,0 +1,340 @@
+"""Between the contract's messages and lighting's rows. Nothing of the contract goes further in than this package."""
+
+from __future__ import annotations
+
+from datetime import date
+from math import isnan
+from typing import Any
+
+from sqlmodel import Session
+
+from domain.errors import InvalidInput
+from domain.plan import Plan, from_unix_ms
+from domain.priority import Priority
+from lichtbuch.lighting.v1 import control_pb2, inventory_pb2
+from lichtbuch.type.v1.types_pb2 import Position
+from servicekit.context import Tenant
+from servicekit.convert import date_from_proto, date_to_proto, etag_of, timestamp_from_proto, timestamp_to_proto
+from services.lighting.energy import drawn_by
+from services.lighting.records import SwitchingOwner
+from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS
+from services.lighting.store.luminaires import GroupSummary, default_group
+from services.lighting.store.names import ENDPOINTS, Names, endpoint_uid, uid_of
+from services.lighting.store.tables import (
+    CabinetRow,
+    FeederRow,
+    GatewayRow,
+    GroupRow,
+    LockoutRow,
+    LuminaireModelRow,
+    LuminaireRow,
+    Named,
+    OverrideRow,
+    OverrideTargetRow,
+    PlanRow,
+)
+
+Values = dict[str, Any]
+
+_PRIORITIES = {
+    control_pb2.OVERRIDE_PRIORITY_EMERGENCY: Priority.EMERGENCY,
+    control_pb2.OVERRIDE_PRIORITY_MAINTENANCE: Priority.MAINTENANCE,
+    control_pb2.OVERRIDE_PRIORITY_OPERATOR: Priority.OPERATOR,
+    control_pb2.OVERRIDE_PRIORITY_UNSPECIFIED: Priority.OPERATOR,
+}
+
+
+def etag(row: Named) -> str:
+    """Version of a row."""
+    return etag_of(row.uid, row.version)
+
+
+# --- cabinets, feeders, gateways ------------------------------------------------------------------------------------
+
+
+def cabinet_to_proto(row: CabinetRow, tenant: Tenant, names: Names) -> inventory_pb2.Cabinet:
+    """A cabinet."""
+    return inventory_pb2.Cabinet(
+        name=CABINETS.name(tenant.id, row.id),
+        uid=row.uid,
+        display_name=row.display_name,
+        street=row.street,
+        position=_position_to_proto(row.latitude_deg, row.longitude_deg),
+        controller=names.of(ENDPOINTS, row.controller_uid),
+        switching_owner=row.switching_owner,  # type: ignore[arg-type]  # the numbers are the contract's
+        etag=etag(row),
+    )
+
+
+def cabinet_values(session: Session, tenant: Tenant, cabinet: inventory_pb2.Cabinet, now_ms: int) -> Values:
+    """Column values of a cabinet; who switches is Lichtbuch where there is a controller, unless it is said."""
+    controller = _endpoint(session, tenant, cabinet.controller, "cabinet.controller")
+    owner = cabinet.switching_owner or (SwitchingOwner.LICHTBUCH if controller else SwitchingOwner.ASTRO_CLOCK)
+    if owner == SwitchingOwner.LICHTBUCH and controller is None:
+        raise InvalidInput.of("cabinet.switching_owner", "Lichtbuch cannot switch a cabinet that has no controller")
+    return {
+        "display_name": cabinet.display_name,
+        "street": cabinet.street,
+        **_position_values(cabinet, "cabinet.position"),
+        "controller_uid": controller,
+        "switching_owner": int(owner),
+    }
+
+
+def feeder_to_proto(row: FeederRow, tenant: Tenant, names: Names) -> inventory_pb2.Feeder:
+    """A feeder."""
+    return inventory_pb2.Feeder(
+        name=FEEDERS.name(tenant.id, row.id),
+        uid=row.uid,
+        cabinet=names.of("cabinets", row.cabinet_uid),
+        channel=row.channel,
+        phase=row.phase,
+        supply=row.supply,  # type: ignore[arg-type]  # the numbers are the contract's
+        etag=etag(row),
+    )
+
+
+def feeder_values(session: Session, tenant: Tenant, feeder: inventory_pb2.Feeder, now_ms: int) -> Values:
+    """Column values of a feeder."""
+    return {
+        "cabinet_uid": uid_of(session, tenant, "cabinets", feeder.cabinet, "feeder.cabinet"),
+        "channel": feeder.channel,
+        "phase": feeder.phase,
+        "supply": int(feeder.supply),
+    }
+
+
+def gateway_to_proto(row: GatewayRow, tenant: Tenant, names: Names) -> inventory_pb2.Gateway:
+    """A gateway."""
+    return inventory_pb2.Gateway(
+        name=GATEWAYS.name(tenant.id, row.id),
+        uid=row.uid,
+        cabinet=names.of("cabinets", row.cabinet_uid),
+        endpoint=names.of(ENDPOINTS, row.endpoint_uid),
+        etag=etag(row),
+    )
+
+
+def gateway_values(session: Session, tenant: Tenant, gateway: inventory_pb2.Gateway, now_ms: int) -> Values:
+    """Column values of a gateway."""
+    return {
+        "cabinet_uid": uid_of(session, tenant, "cabinets", gateway.cabinet, "gateway.cabinet"),
+        "endpoint_uid": _endpoint(session, tenant, gateway.endpoint, "gateway.endpoint"),
+    }
+
+
+# --- models, groups, luminaires -------------------------------------------------------------------------------------
+
+
+def model_to_proto(row: LuminaireModelRow, tenant: Tenant, names: Names) -> inventory_pb2.LuminaireModel:
+    """A luminaire model."""
+    return inventory_pb2.LuminaireModel(
+        name=MODELS.name(tenant.id, row.id),
+        uid=row.uid,
+        display_name=row.display_name,
+        rated_power_w=row.rated_power_w,
+        standby_power_w=row.standby_power_w,
+        luminous_flux_lm=row.luminous_flux_lm,
+        colour_temperature_k=row.colour_temperature_k,
+        curve=[inventory_pb2.CurvePoint(level_permille=level, power_permille=power) for level, power in row.curve],
+        etag=etag(row),
+    )
+
+
+def model_values(session: Session, tenant: Tenant, model: inventory_pb2.LuminaireModel, now_ms: int) -> Values:
+    """Column values of a model. Raises InvalidInput for a curve that cannot be."""
+    curve = [(point.level_permille, point.power_permille) for point in model.curve]
+    try:
+        drawn_by(
+            rated_power_w=model.rated_power_w, standby_power_w=model.standby_power_w, curve=curve, installed_power_w=0.0
+        )
+    except InvalidInput as error:
+        raise InvalidInput.of("luminaire_model.curve", error.violations[0].reason) from error
+    return {
+        "display_name": model.display_name,
+        "rated_power_w": model.rated_power_w,
+        "standby_power_w": model.standby_power_w,
+        "luminous_flux_lm": model.luminous_flux_lm,
+        "colour_temperature_k": model.colour_temperature_k,
+        "curve": [list(point) for point in curve],
+    }
+
+
+def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary) -> inventory_pb2.Group:
+    """A group with what its members amount to."""
+    return inventory_pb2.Group(
+        name=GROUPS.name(tenant.id, row.id),
+        uid=row.uid,
+        display_name=row.display_name,
+        luminaire_count=summary.count,
+        position=_position_to_proto(summary.latitude_deg, summary.longitude_deg),
+        floor_permille=summary.floor_permille,
+        has_conflict_area=summary.has_conflict_area,
+        etag=etag(row),
+    )
+
+
+def group_values(session: Session, tenant: Tenant, group: inventory_pb2.Group, now_ms: int) -> Values:
+    """Column values of a group."""
+    return {"display_name": group.display_name}
+
+
+def luminaire_to_proto(row: LuminaireRow, tenant: Tenant, names: Names, cabinet_uid: str) -> inventory_pb2.Luminaire:
+    """A luminaire; `cabinet_uid` by way of its feeder, empty for none."""
+    previous = None
+    if row.previous_known:
+        previous = inventory_pb2.PreviousOperation(
+            lamp_power_w=row.previous_lamp_power_w,
+            ballast_power_w=row.previous_ballast_power_w,
+            half_night=row.previous_half_night,
+        )
+    return inventory_pb2.Luminaire(
+        name=LUMINAIRES.name(tenant.id, row.id),
+        uid=row.uid,
+        pole=row.pole,
+        street=row.street,
+        position=_position_to_proto(row.latitude_deg, row.longitude_deg),
+        model=names.of("luminaireModels", row.model_uid),
+        feeder=names.of("feeders", row.feeder_uid),
+        gateway=names.of("gateways", row.gateway_uid),
+        gateway_address=row.gateway_address if row.gateway_uid else 0,
+        group=names.of("groups", row.group_uid),
+        lighting_class=row.lighting_class,
+        floor_permille=row.floor_permille,
+        conflict_area=row.conflict_area,
+        installed_on=date_to_proto(date.fromisoformat(row.installed_on)) if row.installed_on else None,
+        installed_power_w=row.installed_power_w,
+        previous=previous,
+        lamp_technology=row.lamp_technology,
+        etag=etag(row),
+        cabinet=names.of("cabinets", cabinet_uid),
+    )
+
+
+def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Luminaire, now_ms: int) -> Values:
+    """Column values of a luminaire; without a group it is in the municipality's group "default"."""
+    installed = date_from_proto(lamp.installed_on, "luminaire.installed_on") if lamp.HasField("installed_on") else None
+    group = uid_of(session, tenant, "groups", lamp.group, "luminaire.group")
+    gateway = uid_of(session, tenant, "gateways", lamp.gateway, "luminaire.gateway")
+    return {
+        "pole": lamp.pole,
+        "street": lamp.street,
+        **_position_values(lamp, "luminaire.position"),
+        "model_uid": uid_of(session, tenant, "luminaireModels", lamp.model, "luminaire.model"),
+        "feeder_uid": uid_of(session, tenant, "feeders", lamp.feeder, "luminaire.feeder"),
+        "gateway_uid": gateway,
+        "gateway_address": lamp.gateway_address if gateway else 0,
+        "group_uid": group or default_group(session, tenant, now_ms).uid,
+        "lighting_class": lamp.lighting_class,
+        "floor_permille": lamp.floor_permille,
+        "conflict_area": lamp.conflict_area,
+        "installed_on": installed.isoformat() if installed else "",
+        "installed_power_w": lamp.installed_power_w,
+        "previous_known": lamp.HasField("previous"),
+        "previous_lamp_power_w": lamp.previous.lamp_power_w,
+        "previous_ballast_power_w": lamp.previous.ballast_power_w,
+        "previous_half_night": lamp.previous.half_night,
+        "lamp_technology": lamp.lamp_technology,
+    }
+
+
+# --- orders ---------------------------------------------------------------------------------------------------------
+
+
+def priority_from_proto(priority: int) -> Priority:
+    """A priority; the operator's where none is stated. Raises InvalidInput."""
+    try:
+        return _PRIORITIES[priority]  # type: ignore[index]  # an open enum may hold any number
+    except KeyError:
+        raise InvalidInput.of("override.priority", f"{priority} is not a priority") from None
+
+
+def override_to_proto(row: OverrideRow, tenant: Tenant, targets: list[OverrideTargetRow]) -> control_pb2.Override:
+    """An override."""
+    priority = next(number for number, known in _PRIORITIES.items() if known == row.priority)
+    return control_pb2.Override(
+        name=f"{tenant.name}/overrides/{row.id}",
+        uid=row.uid,
+        targets=[target.target_name for target in targets],
+        level_permille=row.level_permille,
+        priority=priority,
+        start_time=timestamp_to_proto(from_unix_ms(row.start_ms)),
+        expire_time=timestamp_to_proto(from_unix_ms(row.expire_ms)),
+        reason=row.reason,
+        author=row.author,
+        issued_at=timestamp_to_proto(from_unix_ms(row.issued_at_ms)),
+        released_at=timestamp_to_proto(from_unix_ms(row.released_at_ms)) if row.released_at_ms else None,
+    )
+
+
+def lockout_to_proto(row: LockoutRow, tenant: Tenant, names: Names) -> control_pb2.Lockout:
+    """A lock-out."""
+    return control_pb2.Lockout(
+        name=f"{tenant.name}/lockouts/{row.id}",
+        uid=row.uid,
+        feeder=names.of("feeders", row.feeder_uid),
+        reason=row.reason,
+        owner=row.owner,
+        created_at=timestamp_to_proto(from_unix_ms(row.created_at_ms)),
+        released_at=timestamp_to_proto(from_unix_ms(row.released_at_ms)) if row.released_at_ms else None,
+    )
+
+
+def plan_from_proto(plan: control_pb2.Plan) -> Plan:
+    """A plan. Raises InvalidInput with every violation, and for a hash that is not the plan's."""
+    try:
+        made = Plan.of(
+            timestamp_from_proto(plan.valid_from, "valid_from"),
+            timestamp_from_proto(plan.valid_until, "valid_until"),
+            [from_unix_ms(instant) for instant in plan.instants_unix_ms],
+            list(plan.levels_permille),
+            list(plan.ramps_s),
+        )
+    except InvalidInput as error:
+        raise error.under("plan") from error
+    except OverflowError as error:
+        raise InvalidInput.of("plan.instants_unix_ms", "an instant is beyond the year 9999") from error
+    if plan.hash and plan.hash != made.hash:
+        raise InvalidInput.of("plan.hash", f"is not the hash of this plan, which is {made.hash}")
+    return made
+
+
+def plan_to_proto(row: PlanRow, group_name: str) -> control_pb2.Plan:
+    """A stored plan."""
+    return control_pb2.Plan(
+        name=f"{group_name}/plan",
+        valid_from=timestamp_to_proto(from_unix_ms(row.valid_from_ms)),
+        valid_until=timestamp_to_proto(from_unix_ms(row.valid_until_ms)),
+        instants_unix_ms=row.instants_ms,
+        levels_permille=row.levels_permille,
+        ramps_s=row.ramps_s,
+        hash=row.hash,
+        origin=row.origin,
+    )
+
+
+# --- small things ---------------------------------------------------------------------------------------------------
+
+
+def _position_to_proto(latitude_deg: float | None, longitude_deg: float | None) -> Position | None:
+    if latitude_deg is None or longitude_deg is None:
+        return None
+    return Position(latitude_deg=latitude_deg, longitude_deg=longitude_deg)
+
+
+def _position_values(message: inventory_pb2.Cabinet | inventory_pb2.Luminaire, field: str) -> Values:
+    if not message.HasField("position"):
+        return {"latitude_deg": None, "longitude_deg": None}
+    position = message.position
+    if isnan(position.latitude_deg) or isnan(position.longitude_deg):
+        raise InvalidInput.of(field, "is not a number; leave the position out where it is unknown")
+    return {"latitude_deg": position.latitude_deg, "longitude_deg": position.longitude_deg}
+
+
+def _endpoint(session: Session, tenant: Tenant, name: str, field: str) -> str | None:
+    if not name:
+        return None
+    uid = endpoint_uid(session, tenant, name.rpartition("/")[2])
+    if uid is None:
+        raise InvalidInput.of(field, f"{name} is not an endpoint of lighting")
+    return uid

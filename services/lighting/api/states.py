@@ -1,0 +1,278 @@
+"""Methods about what lamps do: live states, the stream of changes, cabinets, history, energy."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session, col, select
+
+from domain.errors import InvalidInput
+from domain.names import ResourceName
+from domain.plan import from_unix_ms, to_unix_ms
+from lichtbuch.lighting.v1 import control_pb2 as ctl
+from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from servicekit.context import Tenant, current_scope, current_tenant, current_tenants, scope_aware
+from servicekit.convert import timestamp_from_proto, timestamp_to_proto
+from services.lighting import watch
+from services.lighting.api.calls import Calls, Context
+from services.lighting.api.reach import Reach
+from services.lighting.columns import Columns, Flags, Rows
+from services.lighting.energy import UNKNOWN_LEVEL, Drawn, drawn_by, energies, evidence_hash
+from services.lighting.metrics import WATCHERS
+from services.lighting.state import Power, Quality, TownState
+from services.lighting.store.history import changes_of, watched_until
+from services.lighting.store.inventory import LUMINAIRES, get
+from services.lighting.store.luminaires import in_cabinets
+from services.lighting.store.names import uid_of
+from services.lighting.store.tables import LuminaireModelRow, LuminaireRow
+
+STREAM_PAUSE_S: Final = 0.2
+"""Real seconds between two rounds of a stream: changes within are one."""
+
+_PASS_PATIENCE_S: Final = 3.0
+
+
+class StateCalls(Calls):
+    """Live states, history and energy."""
+
+    @scope_aware
+    async def QueryLuminaireStates(
+        self, request: pb.QueryLuminaireStatesRequest, context: Context
+    ) -> pb.QueryLuminaireStatesResponse:
+        """States as of the last pass."""
+        state = self.parts.state
+        selected = self._selection(state.columns, current_tenants(), list(request.groups))
+        if request.luminaires:
+            named = np.zeros(state.columns.count, dtype=np.bool_)
+            for index, name in enumerate(request.luminaires):
+                row = state.columns.row_of_name.get(name)
+                if row is None:
+                    raise InvalidInput.of(f"luminaires[{index}]", f"{name} does not exist")
+                named[row] = True
+            selected &= named
+        return pb.QueryLuminaireStatesResponse(
+            states=states_to_proto(state, _by_name(state.columns, np.flatnonzero(selected))),
+            at=timestamp_to_proto(from_unix_ms(state.at_ms)),
+        )
+
+    @scope_aware
+    async def WatchLuminaires(
+        self, request: pb.WatchLuminairesRequest, context: Context
+    ) -> AsyncIterator[pb.WatchLuminairesResponse]:
+        """All states once, then what changes."""
+        state, tenants, groups = self.parts.state, current_tenants(), list(request.groups)
+        self._selection(state.columns, tenants, groups)  # an unknown group is refused before anything is sent
+
+        def select(columns: Columns) -> Flags:
+            return self._selection(columns, tenants, groups, strict=False)
+
+        WATCHERS.inc()
+        try:
+            news = watch.watch(state, select, request.resume_token, pause=lambda: asyncio.sleep(STREAM_PAUSE_S))
+            async for part in news:
+                yield pb.WatchLuminairesResponse(
+                    states=states_to_proto(state, part.rows),
+                    resume_token=part.token,
+                    snapshot=part.snapshot,
+                    at=timestamp_to_proto(from_unix_ms(state.at_ms)),
+                )
+        finally:
+            WATCHERS.dec()
+
+    @scope_aware
+    async def ListCabinetStates(
+        self, request: pb.ListCabinetStatesRequest, context: Context
+    ) -> pb.ListCabinetStatesResponse:
+        """Switch, door and feeders of cabinets, by name."""
+        state, tenants = self.parts.state, {tenant.uid: tenant for tenant in current_tenants()}
+        columns = state.columns
+        answer = []
+        for row, cabinet in enumerate(columns.inventory.cabinets):
+            tenant = tenants.get(cabinet.municipality_uid)
+            if tenant is None:
+                continue
+            name = f"{tenant.name}/cabinets/{cabinet.id}"
+            if not current_scope(tenant).covers(name):
+                continue
+            live, feeders = state.cabinets[cabinet.uid], columns.feeders_by_cabinet[row].tolist()
+            answer.append(
+                ctl.CabinetState(
+                    name=name,
+                    switch_position=int(live.switch),  # type: ignore[arg-type]  # the numbers are the contract's
+                    door_open=live.door_open,
+                    feeders=[f"{tenant.name}/feeders/{columns.inventory.feeders[f].id}" for f in feeders],
+                    energised=[bool(state.feeder_power[f] == Power.ON) for f in feeders],
+                    quality=int(live.quality),  # type: ignore[arg-type]
+                    observed_at=timestamp_to_proto(from_unix_ms(live.observed_at_ms)) if live.observed_at_ms else None,
+                )
+            )
+        return pb.ListCabinetStatesResponse(states=sorted(answer, key=lambda s: s.name))
+
+    @scope_aware
+    async def QueryLevelHistory(
+        self, request: pb.QueryLevelHistoryRequest, context: Context
+    ) -> pb.QueryLevelHistoryResponse:
+        """Level changes of a luminaire, the first one with what held at the start."""
+        tenant = current_tenant()
+        start_ms, end_ms = _period(request)
+        await self._settle_history(0)
+
+        def find(session: Session) -> pb.QueryLevelHistoryResponse:
+            row = get(session, LUMINAIRES, tenant, ResourceName.parse(request.name, collection="luminaires").id)
+            Reach(session, tenant).require(row, request.name)
+            changes = changes_of(session, [row.uid], start_ms, end_ms)
+            at, level, powered = changes.at_ms.tolist(), changes.level.tolist(), changes.powered.tolist()
+            if not at or at[0] > start_ms:
+                at, level, powered = [start_ms, *at], [UNKNOWN_LEVEL, *level], [False, *powered]
+            at[0] = start_ms
+            return pb.QueryLevelHistoryResponse(instants_unix_ms=at, levels_permille=level, powered=powered)
+
+        return await self.database.read(find)
+
+    async def ComputeEnergy(self, request: pb.ComputeEnergyRequest, context: Context) -> pb.ComputeEnergyResponse:
+        """Energy from level history and curves; what nobody watched counts neither as energy nor as known."""
+        tenant = current_tenant()
+        start_ms, end_ms = _period(request)
+        if end_ms > self.now_ms:
+            raise InvalidInput.of("end_time", f"is after now, which is {self.clock.now():%Y-%m-%d %H:%M:%S} UTC")
+        watched_ms = await self._settle_history(end_ms)
+
+        def compute(session: Session) -> pb.ComputeEnergyResponse:
+            lamps = _lamps_between(session, tenant, list(request.cabinets), start_ms, end_ms)
+            drawn = _drawn(session, lamps)
+            uids = [lamp.uid for lamp in lamps]
+            changes = changes_of(session, uids, start_ms, end_ms)
+            until_ms = max(start_ms, min(end_ms, max(watched_ms, watched_until(session) or 0)))
+            result = energies(changes, drawn, start_ms, until_ms)
+            return pb.ComputeEnergyResponse(
+                energies=ctl.LuminaireEnergyColumns(
+                    names=[LUMINAIRES.name(tenant.id, lamp.id) for lamp in lamps],
+                    uids=uids,
+                    energies_mwh=result.energy_mwh.tolist(),
+                    lit_seconds=result.lit_s.tolist(),
+                    known_seconds=result.known_s.tolist(),
+                    estimated=[d.estimated for d in drawn],
+                ),
+                evidence_hash=evidence_hash(uids, drawn, changes, start_ms, until_ms),
+            )
+
+        return await self.database.read(compute)
+
+    async def _settle_history(self, until_ms: int) -> int:
+        """Has what was recorded until an instant stored; answers until when this process has watched, 0 for not at all.
+
+        Just before now is worth waiting for: the next pass. Raises Unavailable while the database is away.
+        """
+        historian, control = self.parts.historian, self.parts.control
+        if historian is None:
+            return 0
+        give_up = asyncio.get_running_loop().time() + _PASS_PATIENCE_S
+        while control.holds_field and control.settled_until_ms < until_ms:
+            if asyncio.get_running_loop().time() >= give_up:
+                break
+            await asyncio.sleep(0.02)
+        historian.collect()
+        await historian.drain()
+        return control.settled_until_ms
+
+    def _selection(
+        self, columns: Columns, tenants: Sequence[Tenant], groups: Sequence[str], *, strict: bool = True
+    ) -> Flags:
+        """Luminaires of municipalities, of groups by name (all for none), within the caller's reach.
+
+        Raises InvalidInput for an unknown group, unless not `strict`: it may go while somebody watches.
+        """
+        selected = np.zeros(columns.count, dtype=np.bool_)
+        names = {tenant.uid: tenant for tenant in tenants}
+        for tenant in tenants:
+            town = columns.town_of.get(tenant.uid)
+            if town is None:
+                continue
+            mine = columns.town == town
+            scope = current_scope(tenant)
+            if scope.is_limited:
+                within = [
+                    scope.covers(f"{tenant.name}/cabinets/{cabinet.id}")
+                    if cabinet.municipality_uid == tenant.uid
+                    else False
+                    for cabinet in columns.inventory.cabinets
+                ]
+                mine &= np.append(np.array(within, dtype=np.bool_), False)[columns.cabinet]
+            selected |= mine
+        if not groups:
+            return selected
+        rows = {
+            f"{names[group.municipality_uid].name}/groups/{group.id}": row
+            for row, group in enumerate(columns.inventory.groups)
+            if group.municipality_uid in names
+        }
+        unknown = [(index, name) for index, name in enumerate(groups) if name not in rows]
+        if unknown and strict:
+            raise InvalidInput.of(f"groups[{unknown[0][0]}]", f"{unknown[0][1]} does not exist")
+        return selected & np.isin(columns.group, [rows[name] for name in groups if name in rows])
+
+
+def states_to_proto(state: TownState, rows: Rows) -> ctl.LuminaireStateColumns:
+    """Columns of some luminaires."""
+    lamps, names = state.lamps, state.columns.names
+    never = lamps.observed_at_ms[rows] == 0
+    return ctl.LuminaireStateColumns(
+        names=[names[row] for row in rows.tolist()],
+        due_permille=lamps.due[rows].tolist(),
+        due_sources=lamps.source[rows].tolist(),
+        actual_permille=lamps.actual[rows].tolist(),
+        qualities=np.where(never, Quality.MISSING, lamps.quality[rows]).tolist(),
+        observed_at_unix_ms=lamps.observed_at_ms[rows].tolist(),
+        powered=(lamps.powered[rows] == Power.ON).tolist(),
+        faults=lamps.faults[rows].tolist(),
+        in_control=lamps.in_control[rows].tolist(),
+    )
+
+
+def _by_name(columns: Columns, rows: Rows) -> Rows:
+    return np.array(sorted(rows.tolist(), key=lambda row: columns.names[row]), dtype=np.intp)
+
+
+def _period(request: pb.QueryLevelHistoryRequest | pb.ComputeEnergyRequest) -> tuple[int, int]:
+    start_ms = to_unix_ms(timestamp_from_proto(request.start_time, "start_time"))
+    end_ms = to_unix_ms(timestamp_from_proto(request.end_time, "end_time"))
+    if end_ms <= start_ms:
+        raise InvalidInput.of("end_time", "is not after start_time")
+    return start_ms, end_ms
+
+
+def _lamps_between(
+    session: Session, tenant: Tenant, cabinets: Sequence[str], start_ms: int, end_ms: int
+) -> list[LuminaireRow]:
+    """Luminaires that existed in a period, by id, all or those of cabinets; deleted ones that were there included."""
+    query = (
+        select(LuminaireRow)
+        .where(LuminaireRow.municipality_uid == tenant.uid)
+        .where((col(LuminaireRow.deleted_at_ms) == 0) | (col(LuminaireRow.deleted_at_ms) > start_ms))
+        .where(col(LuminaireRow.created_at_ms) < end_ms)
+        .order_by(col(LuminaireRow.id), col(LuminaireRow.uid))
+    )
+    if cabinets:
+        uids = [uid_of(session, tenant, "cabinets", name, f"cabinets[{i}]") or "" for i, name in enumerate(cabinets)]
+        query = query.where(in_cabinets(uids))
+    return list(session.exec(query))
+
+
+def _drawn(session: Session, lamps: Sequence[LuminaireRow]) -> list[Drawn]:
+    """What each luminaire draws at which level; equal ones share one curve."""
+    models = {m.uid: m for m in session.exec(select(LuminaireModelRow))}
+    made: dict[tuple[str | None, float], Drawn] = {}
+    for lamp in lamps:
+        key = (lamp.model_uid, lamp.installed_power_w)
+        if key not in made:
+            model = models.get(lamp.model_uid or "")
+            made[key] = drawn_by(
+                rated_power_w=model.rated_power_w if model else 0.0,
+                standby_power_w=model.standby_power_w if model else 0.0,
+                curve=[(level, power) for level, power in model.curve] if model else [],
+                installed_power_w=lamp.installed_power_w,
+            )
+    return [made[(lamp.model_uid, lamp.installed_power_w)] for lamp in lamps]

@@ -1,0 +1,116 @@
+"""The one place where lighting's settings become store, field, loops and server.
+
+It starts without its database and without the registry: then light goes on from the local snapshot.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from domain.errors import Unavailable
+from fieldbus.client import Fieldbus
+from fieldbus.device import Limits
+from lichtbuch.lighting.v1 import lighting_pb2_grpc
+from servicekit.clock import Clock
+from servicekit.database import Database
+from servicekit.lease import lease_for
+from servicekit.server import Server
+from servicekit.wiring import make_server
+from services.lighting.api import LightingServicer, Parts
+from services.lighting.control import Control
+from services.lighting.endpoints import ASK_EVERY_S, Endpoints
+from services.lighting.field import Field, Opener
+from services.lighting.historian import Historian
+from services.lighting.memory import LOOK_EVERY_S, Memory
+from services.lighting.settings import LightingSettings
+from services.lighting.snapshot import SnapshotFiles
+from services.lighting.spool import LevelSpool
+from services.lighting.state import TownState
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+LEASE: Final = "lighting.field"
+
+
+async def build(settings: LightingSettings) -> Server:
+    """Lighting, ready to start. Raises Unavailable where its own disk fails."""
+    server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
+    clock = server.clock
+    fieldbus = Fieldbus(now=clock.now, require_simulator=clock.speed != 1, limits=limits_for(clock, settings))
+    await fill(server, settings, fieldbus)
+    return server
+
+
+async def fill(server: Server, settings: LightingSettings, opener: Opener) -> None:
+    """Adds lighting to a server: its methods, and the loops that work on the field through `opener`."""
+    database, clock = server.database, server.clock
+    if database is None:
+        raise RuntimeError("lighting has a database, though it can do without it for a while")
+    try:
+        settings.own_dir.mkdir(parents=True, exist_ok=True)
+        snapshot = SnapshotFiles(settings.own_dir) if settings.control else None
+        memory = Memory(database, server.tenants, clock, snapshot, ready=server.database_ready.is_set)
+        await memory.start()
+    except OSError as error:
+        raise Unavailable(f"{settings.own_dir} cannot be used: {error.strerror}", 5.0) from error
+    endpoints = Endpoints(server.registry_channel, database, server.tenants, clock, ready=server.database_ready.is_set)
+    if settings.control:
+        parts = await _with_field(server, settings, opener, memory, endpoints, database)
+    else:
+        state = TownState()
+        control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=settings.tuning)
+        parts = Parts(database, clock, memory, state, control, endpoints, None)
+        server.on_stop(control.close)
+    server.add_servicer(lighting_pb2_grpc.add_LightingServiceServicer_to_server, LightingServicer(parts))
+    server.add_loop("memory", memory.keep_fresh, max_silence_s=30 * LOOK_EVERY_S)
+    server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=20 * ASK_EVERY_S)
+    server.add_loop("control", parts.control.run, max_silence_s=60 + settings.pass_interval_s)
+
+
+async def _with_field(
+    server: Server,
+    settings: LightingSettings,
+    opener: Opener,
+    memory: Memory,
+    endpoints: Endpoints,
+    database: Database,
+) -> Parts:
+    clock, state = server.clock, TownState()
+    lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
+    spool = LevelSpool(settings.own_dir / "levels.spool", settings.spool_max_bytes)
+    control = Control(
+        memory,
+        state,
+        Field(opener),
+        clock,
+        holds=lease.holds,
+        tuning=settings.tuning,
+        after_pass=lambda: historian.collect(),
+    )
+    historian = Historian(
+        database,
+        spool,
+        clock,
+        recorder=lambda: control.recorder,
+        watched=lambda: control.settled_until_ms,
+        ready=server.database_ready.is_set,
+    )
+    known = await historian.last_known()
+    if known is not None:
+        control.resume(*known)
+
+    async def stop() -> None:
+        await control.close()
+        await historian.close()
+        await lease.release()
+
+    server.add_loop("lease", lease.keep, max_silence_s=60)
+    server.add_loop("history", historian.keep_draining, max_silence_s=60)
+    server.on_stop(stop)
+    return Parts(database, clock, memory, state, control, endpoints, historian)
+
+
+def limits_for(clock: Clock, settings: LightingSettings) -> Limits:
+    """What a device may cost. In a time-lapse a rest of a minute would be half a night, so rests are short there."""
+    longest_s = settings.device_rest_real_s if clock.speed == 1 else min(settings.device_rest_real_s, 2.0)
+    return Limits(backoff_initial_s=min(0.5, longest_s), backoff_max_s=longest_s, refused_points_retry_s=300.0)

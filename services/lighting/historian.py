@@ -1,0 +1,141 @@
+"""Keeps the level history: from the recorder into the local spool at once, from there into the database when it can.
+
+Not here: what is a change (history.py), the file (spool.py), the tables (store/history.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final
+
+from sqlmodel import Session
+
+from domain.errors import Exhausted, LichtbuchError, Unavailable
+from servicekit.clock import Clock
+from servicekit.database import Database
+from services.lighting import metrics
+from services.lighting.history import Change, LevelRecorder
+from services.lighting.spool import LevelSpool
+from services.lighting.store.history import add_changes, last_changes, set_watched_until, watched_until
+
+_log = logging.getLogger(__name__)
+
+DRAIN_EVERY_S: Final = 2.0
+_BATCH: Final = 5_000
+
+
+class Historian:
+    """Moves changes along. `recorder` and `watched` are asked anew each time: control replaces its recorder."""
+
+    def __init__(
+        self,
+        database: Database,
+        spool: LevelSpool,
+        clock: Clock,
+        *,
+        recorder: Callable[[], LevelRecorder],
+        watched: Callable[[], int],
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """watched: domain time in Unix ms until which levels were watched; 0 for not yet.
+
+        ready: whether the database has its schema.
+        """
+        self._ready = ready
+        self._database, self._spool, self._clock = database, spool, clock
+        self._recorder, self._watched = recorder, watched
+        self._numbers: dict[str, int] = {}
+        self._stored_until = 0
+        self._full = False
+
+    async def last_known(self) -> tuple[dict[str, Change], int] | None:
+        """What earlier runs recorded last, and until when they watched; None where the database cannot say."""
+
+        def ask(session: Session) -> tuple[dict[str, Change], int | None]:
+            return last_changes(session), watched_until(session)
+
+        try:
+            self._check()
+            last, until = await self._database.read(ask)
+        except LichtbuchError as error:
+            _log.warning("what was recorded before is not known: %s", error)
+            return None
+        for change in self._spool.peek(len(self._spool)):
+            known = last.get(change.uid)
+            if known is None or known.at_ms < change.at_ms:
+                last[change.uid] = change
+            until = max(until or 0, change.at_ms)
+        return last, until or 0
+
+    def collect(self) -> None:
+        """Takes what was recorded into the spool: after each pass."""
+        changes = self._recorder().take()
+        if not changes:
+            return
+        try:
+            self._spool.append(changes)
+            self._full = False
+        except Exhausted as error:
+            metrics.SPOOL_DROPPED.inc(len(changes))
+            if not self._full:
+                _log.error("level changes are lost: %s", error)
+            self._full = True
+        except OSError as error:
+            metrics.SPOOL_DROPPED.inc(len(changes))
+            _log.error("level changes are lost, the spool cannot be written: %s", error)
+        metrics.SPOOLED.set(len(self._spool))
+
+    async def drain(self) -> None:
+        """Hands everything that waits to the database. Raises where it is away; nothing is lost then."""
+        self._check()
+        while True:
+            until = self._watched()
+            batch = self._spool.peek(_BATCH)
+            finished = len(batch) == len(self._spool)
+            if not batch and until <= self._stored_until:
+                return
+            new = await self._store(batch, until if finished else 0)
+            self._spool.drop(len(batch))
+            metrics.STORED.inc(new)
+            metrics.SPOOLED.set(len(self._spool))
+            if finished:
+                self._stored_until = until
+                return
+
+    async def keep_draining(self, beat: Callable[[], None]) -> None:
+        """The loop: every few seconds, for ever. A database that is away does not end it."""
+        while True:
+            try:
+                await self.drain()
+            except LichtbuchError as error:
+                _log.debug("the level history waits for the database: %s", error)
+            beat()
+            await self._clock.sleep_real(DRAIN_EVERY_S)
+
+    async def close(self) -> None:
+        """Stores what can be stored and closes the spool."""
+        self.collect()
+        try:
+            await self.drain()
+        except LichtbuchError as error:
+            _log.warning("%d level changes stay in the spool: %s", len(self._spool), error)
+        self._spool.close()
+
+    def _check(self) -> None:
+        if not self._ready():
+            raise Unavailable("the database has not been there yet", 5.0)
+
+    async def _store(self, batch: list[Change], until: int) -> int:
+        numbers = dict(self._numbers)
+
+        def store(session: Session) -> int:
+            new = add_changes(session, batch, numbers)
+            if until:
+                set_watched_until(session, until)
+            return new
+
+        new = await self._database.run(store)
+        # Only now are numbers that the transaction gave out sure to stay.
+        self._numbers = numbers
+        return new
