@@ -4,8 +4,10 @@ Everything is judged on real time. What the caller may do is access.py. Errors n
 """
 
 import asyncio
+import hashlib
 import re
 import warnings
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -23,6 +25,7 @@ from servicekit.access import SERVICE_PERMISSIONS
 from servicekit.clock import system_time
 from servicekit.discovery import discover, fetch_json
 from servicekit.metrics import TOKENS_REFUSED
+from servicekit.shared import SharedWork
 
 ALGORITHMS: Final = ("RS256", "ES256", "EdDSA", "Ed25519")
 """What a token may be signed with: public keys only. "none" and shared secrets never."""
@@ -37,6 +40,7 @@ _KEYS_LIVE: Final = timedelta(minutes=10)
 _NOT_AGAIN_WITHIN: Final = timedelta(seconds=10)
 _FETCH_TIMEOUT_S: Final = 6.0
 _MAX_SUBJECT: Final = 255
+_MAX_SEEN: Final = 4096
 _JWT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _ACCESS_TOKEN_TYPES: Final = ("", "JWT", "AT+JWT", "APPLICATION/AT+JWT")
 
@@ -78,15 +82,14 @@ class IssuerKeys:
         self._keys: KeySet | None = None
         self._fetched_at: datetime | None = None
         self._asked_at: datetime | None = None
-        self._lock = asyncio.Lock()
+        self._refresh = SharedWork("issuer keys", self._fetch_keys)
 
     async def keys(self, kid: str | None) -> KeySet:
         """The keys. Raises Unavailable where none is known and the issuer is away."""
         if self._keys is not None and not self._is_old() and self._holds(kid):
             return self._keys
-        async with self._lock:
-            if self._may_ask(kid):
-                await self._refresh()
+        if self._may_ask(kid):
+            await self._refresh()
         if self._keys is None:
             raise Unavailable("the issuer's keys are not known yet", 2.0)
         return self._keys
@@ -98,12 +101,12 @@ class IssuerKeys:
         return self._fetched_at is None or self._real() - self._fetched_at > _KEYS_LIVE
 
     def _may_ask(self, kid: str | None) -> bool:
-        if self._keys is not None and not self._is_old() and self._holds(kid):
-            return False
+        if self._refresh.is_running:
+            return True
         pause = _NOT_AGAIN_WITHIN if self._keys is not None else timedelta(seconds=1)
         return self._asked_at is None or self._real() - self._asked_at >= pause
 
-    async def _refresh(self) -> None:
+    async def _fetch_keys(self) -> None:
         self._asked_at = self._real()
         try:
             async with asyncio.timeout(_FETCH_TIMEOUT_S):
@@ -141,6 +144,15 @@ def usable_keys(document: Mapping[str, Any]) -> KeySet:
     return KeySet(keys)
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A token whose signature held, and the keys by which it did."""
+
+    claims: Mapping[str, Any]
+    kid: str | None
+    keys: KeySet
+
+
 class TokenValidator:
     """Judges bearer tokens."""
 
@@ -158,11 +170,11 @@ class TokenValidator:
         self._service_subjects = dict(service_subjects or {})
         self._real = real
         self._registry = JWSRegistry(algorithms=list(ALGORITHMS))
+        self._seen: OrderedDict[bytes, _Seen] = OrderedDict()
 
     async def validate(self, token: str) -> Identity:
         """The identity that a token proves. Raises NotAuthenticated naming what is wrong, Unavailable without keys."""
-        header = self._header(token)
-        claims = await self._verified(token, header)
+        claims = await self._verified(token)
         self._check_times(claims)
         if not isinstance(claims.get("iss"), str) or claims["iss"].rstrip("/") != self._issuer.rstrip("/"):
             raise refused("iss", "the token is of another issuer")
@@ -187,11 +199,25 @@ class TokenValidator:
             raise refused("crit", "the token asks for what is not understood here")
         return dict(header)
 
-    async def _verified(self, token: str, header: Mapping[str, Any]) -> dict[str, Any]:
+    async def _verified(self, token: str) -> Mapping[str, Any]:
+        """The claims under a signature that holds. It is not verified anew while the issuer's keys are the same."""
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        seen = self._seen.get(digest)
+        if seen is not None and seen.keys is await self._keys.keys(seen.kid):
+            self._seen.move_to_end(digest)
+            return seen.claims
+        header = self._header(token)
         kid = header.get("kid")
         if kid is not None and not isinstance(kid, str):
             raise refused("kid", "the key id is no text")
         keys = await self._keys.keys(kid)
+        claims = self._verify(token, kid, keys)
+        self._seen[digest] = _Seen(claims, kid, keys)
+        while len(self._seen) > _MAX_SEEN:
+            self._seen.popitem(last=False)
+        return claims
+
+    def _verify(self, token: str, kid: str | None, keys: KeySet) -> dict[str, Any]:
         matching = [key for key in keys if kid is None or key.kid == kid]
         if not matching:
             raise refused("kid", "the issuer has no such key")

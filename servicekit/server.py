@@ -4,7 +4,6 @@
 """
 
 import asyncio
-import contextlib
 import logging
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
@@ -62,6 +61,7 @@ class Server:
         self.health = Health()
         self.port = 0
         self.metrics_port = 0
+        self.health_port = 0
         self.registry_channel: ServiceChannel | None = None
         self.database_ready = asyncio.Event()
         self._gate = Gate(
@@ -73,10 +73,12 @@ class Server:
         )
         self._services: dict[str, dict[str, Any]] = {}
         self._loops: list[Loop] = []
+        self._started = False
         self._pending: list[tuple[str, Callable[[], Coroutine[Any, Any, None]]]] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._closers: list[Closer] = []
         self._grpc: grpc.aio.Server | None = None
+        self._probes: grpc.aio.Server | None = None
         self._status = StatusServer(lambda: self.health.serving, lambda: self.health.problems)
         self._stopping = asyncio.Event()
         audit.use_clock(self.clock)
@@ -105,6 +107,8 @@ class Server:
         loop = Loop(name, body, max_silence_s)
         self._loops.append(loop)
         self.health.add_check(f"loop {name}", loop.check)
+        if self._started:
+            self._start_loop(loop)
 
     def add_task(self, name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Adds something that runs once, beside everything else, from the start on."""
@@ -120,7 +124,7 @@ class Server:
 
     async def start(self) -> None:
         """Listens and starts the loops. Raises OSError where an address is taken."""
-        server = grpc.aio.server(options=self._options())
+        server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=self.settings.max_calls)
         for service, handlers in self._services.items():
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
             server.add_registered_method_handlers(service, handlers)  # type: ignore[attr-defined]
@@ -132,11 +136,11 @@ class Server:
         self.port = self._bind(server)
         self._grpc = server
         await server.start()
+        await self._start_probes()
         await self._start_status()
-        caller = Caller.of_service(self.settings.service)
+        self._started = True
         for loop in self._loops:
-            loop.beat()
-            self._tasks.append(asyncio.create_task(loop.run(caller), name=f"loop {loop.name}"))
+            self._start_loop(loop)
         for name, work in self._pending:
             self._tasks.append(asyncio.create_task(work(), name=name))
         await self.health.check_now()
@@ -151,6 +155,8 @@ class Server:
         self._gate.drain()
         if self._grpc is not None:
             await self._grpc.stop(grace_s)
+        if self._probes is not None:
+            await self._probes.stop(0)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -203,6 +209,20 @@ class Server:
             return server.add_insecure_port(self.settings.listen)
         return server.add_secure_port(self.settings.listen, credentials)
 
+    def _start_loop(self, loop: Loop) -> None:
+        loop.beat()
+        caller = Caller.of_service(self.settings.service)
+        self._tasks.append(asyncio.create_task(loop.run(caller), name=f"loop {loop.name}"))
+
+    async def _start_probes(self) -> None:
+        """A second server with nothing but health, in the clear: the kubelet's gRPC probes know no TLS."""
+        if self.settings.health_listen == "off":
+            return
+        self._probes = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.max_receive_message_length", 4096)])
+        self.health.register(self._probes)
+        self.health_port = self._probes.add_insecure_port(self.settings.health_listen)
+        await self._probes.start()
+
     async def _start_status(self) -> None:
         if self.settings.metrics_listen == "off":
             return
@@ -248,8 +268,12 @@ def run_service(settings: ServiceSettings, build: Callable[[], Awaitable[Server]
             return EXIT_FAILED
         return await server.run()
 
-    with contextlib.suppress(ImportError):
-        import uvloop
+    return _run(main())
 
-        return uvloop.run(main())
-    return asyncio.run(main())
+
+def _run(work: Coroutine[Any, Any, int]) -> int:
+    try:
+        import uvloop
+    except ImportError:  # as on systems that it is not made for
+        return asyncio.run(work)
+    return uvloop.run(work)

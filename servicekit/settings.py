@@ -33,6 +33,9 @@ GRPC_PORTS: Final[Mapping[str, int]] = {
 METRICS_PORTS: Final[Mapping[str, int]] = {name: port + 100 for name, port in GRPC_PORTS.items()}
 
 
+_TARGETS: Final = ("registry_address", "lighting_address", "scheduler_address", "metering_address", "ledger_address")
+
+
 class ServiceSettings(BaseSettings):
     """What every service needs to know. Durations are real seconds."""
 
@@ -45,8 +48,10 @@ class ServiceSettings(BaseSettings):
     """Address of the gRPC server, "host:port"; port 0 lets the system choose. Default: loopback, the service's port."""
     metrics_listen: str = ""
     """Address of the HTTP server with /metrics and /healthz; "off" for none. Default: loopback, the service's port."""
+    health_listen: str = "off"
+    """Address of a second gRPC server in the clear, health only, for probes that know no TLS; "off" for none."""
     allow_insecure_listen: bool = False
-    """True lets the server listen beyond loopback without TLS: only behind something that encrypts."""
+    """True lets the service listen and call beyond loopback without TLS: only where something else encrypts."""
 
     data_dir: Path = Path(".run/data")
     """Where the service keeps its files."""
@@ -98,6 +103,8 @@ class ServiceSettings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
     """Largest message that is taken."""
+    max_calls: int = Field(default=1000, ge=1, le=100_000)
+    """Most calls at once, streams included; more of them are told to come back later."""
     max_streams: int = Field(default=200, ge=1, le=100_000)
     """Most server streams open at once."""
     default_deadline_s: float = Field(default=30.0, gt=0, le=3600)
@@ -117,15 +124,15 @@ class ServiceSettings(BaseSettings):
             return f"127.0.0.1:{ports.get(cls.service, 0)}"
         return value
 
-    @field_validator("listen", "metrics_listen")
+    @field_validator("listen", "metrics_listen", "health_listen")
     @classmethod
     def _check_listen(cls, value: str, info: ValidationInfo) -> str:
-        if value == "off" and info.field_name == "metrics_listen":
+        if value == "off" and info.field_name != "listen":
             return value
         split_address(value, lowest_port=0)
         return value
 
-    @field_validator("registry_address", "lighting_address", "scheduler_address", "metering_address", "ledger_address")
+    @field_validator(*_TARGETS)
     @classmethod
     def _check_target(cls, value: str) -> str:
         if not value.startswith(("dns:", "unix:", "ipv4:", "ipv6:")):
@@ -173,16 +180,19 @@ class ServiceSettings(BaseSettings):
             raise _Wrong("tls_key", "certificate and key come together")
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise _Wrong("tls_client_ca", "mutual TLS needs tls_certificate and tls_key")
-        for field in ("listen", "metrics_listen"):
-            address: str = getattr(self, field)
-            if address == "off" or self.allow_insecure_listen or is_loopback(split_address(address, lowest_port=0)[0]):
-                continue
-            # The metrics carry no personal data and are guarded by the network; the contract is not.
-            if field == "listen" and self.tls_certificate is None:
-                raise _Wrong(field, "listening beyond loopback needs TLS (or allow_insecure_listen behind a proxy)")
+        if not self.allow_insecure_listen:
+            self._check_encrypted()
         if self.clock_anchor is None and (self.clock_speed != 1 or self.clock_start is not None):
             raise _Wrong("clock_anchor", "a time-lapse needs the instant at which its run began, shared by all")
         return self
+
+    def _check_encrypted(self) -> None:
+        # Metrics and probes carry nothing of the domain; the network guards them.
+        if self.tls_certificate is None and not is_loopback(split_address(self.listen, lowest_port=0)[0]):
+            raise _Wrong("listen", "listening beyond loopback needs TLS (or allow_insecure_listen behind a proxy)")
+        for field in _TARGETS:
+            if self.tls_ca is None and not _is_local_target(getattr(self, field)):
+                raise _Wrong(field, "calling beyond loopback needs tls_ca: the token would travel in the clear")
 
     @property
     def resolved_database_url(self) -> str:
@@ -229,6 +239,12 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_local_target(target: str) -> bool:
+    if target.startswith("unix:"):
+        return True
+    return is_loopback(target.partition(":///")[2].rpartition(":")[0] or target.rpartition(":")[0].strip("[]"))
 
 
 def _read_start(path: Path) -> bytes:

@@ -3,7 +3,6 @@
 Who may see them is access.py's and the interceptors' business.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
@@ -19,6 +18,7 @@ from servicekit.clock import Clock, SystemClock
 from servicekit.columns import UtcDateTime, table_of
 from servicekit.context import Tenant
 from servicekit.database import Database
+from servicekit.shared import SharedWork
 
 if TYPE_CHECKING:
     from lichtbuch.registry.v1.registry_pb2_grpc import RegistryServiceAsyncStub
@@ -84,7 +84,7 @@ class RegistryTenants:
         self._tenants: dict[str, Tenant] = {}
         self._known = False
         self._asked_at: datetime | None = None
-        self._lock = asyncio.Lock()
+        self._look_again = SharedWork("tenants", self._refresh)
         self._failure: LichtbuchError | None = None
 
     async def get(self, municipality_id: str) -> Tenant:
@@ -114,25 +114,24 @@ class RegistryTenants:
             beat()
             await self._clock.sleep_real(REFRESH_EVERY_S if self._failure is None else 5.0)
 
-    async def _look_again(self) -> None:
-        async with self._lock:
-            now = self._clock.real()
-            if self._asked_at is not None and now - self._asked_at < _NOT_AGAIN_WITHIN:
-                return
-            self._asked_at = now
-            try:
-                tenants = await self._ask()
-            except LichtbuchError as error:
-                if self._failure is None:
-                    _log.warning("the registry does not answer; the municipalities known here go on: %s", error)
-                self._failure = error
-                if not self._known:
-                    await self._load()
-                return
-            self._failure = None
-            if not self._known or set(tenants) != set(self._tenants.values()):
-                await self._store(tenants, now)
-            self._take(tenants)
+    async def _refresh(self) -> None:
+        now = self._clock.real()
+        if self._asked_at is not None and now - self._asked_at < _NOT_AGAIN_WITHIN:
+            return
+        self._asked_at = now
+        try:
+            tenants = await self._ask()
+        except LichtbuchError as error:
+            if self._failure is None:
+                _log.warning("the registry does not answer; the municipalities known here go on: %s", error)
+            self._failure = error
+            if not self._known:
+                await self._load()
+            return
+        self._failure = None
+        if not self._known or set(tenants) != set(self._tenants.values()):
+            await self._store(tenants, now)
+        self._take(tenants)
 
     async def _ask(self) -> list[Tenant]:
         tenants: list[Tenant] = []

@@ -1,6 +1,5 @@
 """Tokens that a client shows: a person's, or a service's own by client credentials. Not: judging them (auth.py)."""
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import httpx
 from domain.errors import NotAuthenticated, Unavailable
 from servicekit.clock import system_time
 from servicekit.discovery import discover
+from servicekit.shared import SharedWork
 
 _log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class ClientCredentials:
     ) -> None:
         self._issuer, self._client_id, self._secret, self._audience = issuer, client_id, secret, audience
         self._real, self._ca_file = real, ca_file
-        self._lock = asyncio.Lock()
+        self._fetch = SharedWork("service token", self._ask)
         self._token = ""
         self._refresh_at = self._ends_at = real()
 
@@ -83,17 +83,14 @@ class ClientCredentials:
         """A token that holds; the old one, while it does, where the issuer is away."""
         if self._token and self._real() < self._refresh_at:
             return self._token
-        async with self._lock:
-            if self._token and self._real() < self._refresh_at:
-                return self._token
-            try:
-                await self._fetch()
-            except Unavailable:
-                if not self._token or self._real() >= self._ends_at:
-                    raise
-                _log.warning("the issuer is away; the service goes on with the token it has")
-                self._refresh_at = self._real() + timedelta(seconds=5)
-            return self._token
+        try:
+            await self._fetch()
+        except Unavailable:
+            if not self._token or self._real() >= self._ends_at:
+                raise
+            _log.warning("the issuer is away; the service goes on with the token it has")
+            self._refresh_at = self._real() + timedelta(seconds=5)
+        return self._token
 
     def refused(self, token: str) -> bool:
         """Forgets a token that a server refused."""
@@ -101,7 +98,7 @@ class ClientCredentials:
             self._token = ""
         return True
 
-    async def _fetch(self) -> None:
+    async def _ask(self) -> None:
         configuration = await discover(self._issuer, ca_file=self._ca_file)
         endpoint = configuration.get("token_endpoint")
         if not isinstance(endpoint, str):

@@ -16,6 +16,7 @@ from servicekit.auth import Authenticator, IssuerKeys, TokenValidator
 from servicekit.client import ServiceChannel, connect
 from servicekit.clock import Clock, clock_from_settings
 from servicekit.database import Database
+from servicekit.idempotency import KEEP, forget
 from servicekit.server import Server
 from servicekit.settings import ServiceSettings
 from servicekit.tenants import REFRESH_EVERY_S, RegistryTenants, TenantDirectory
@@ -23,6 +24,7 @@ from servicekit.tokens import ClientCredentials, NoToken, TokenSource
 
 _log = logging.getLogger(__name__)
 
+HOUSEKEEPING_EVERY_S: Final = 3600.0
 DATABASE_PATIENCE_S: Final = 60.0
 """How long a service that needs its database waits for it at start."""
 
@@ -113,8 +115,18 @@ async def make_server(
     if isinstance(directory, RegistryTenants):
         server.add_loop("tenants", directory.keep_fresh, max_silence_s=3 * REFRESH_EVERY_S)
     if database is not None and migrations is not None:
+        server.add_loop("housekeeping", lambda beat: _keep_house(server, database, beat), 3 * HOUSEKEEPING_EVERY_S)
         await _prepare(server, database, settings, migrations, needs_database)
     return server
+
+
+async def _keep_house(server: Server, database: Database, beat: Callable[[], None]) -> None:
+    """Forgets request ids that nobody will repeat any more."""
+    await server.database_ready.wait()
+    while True:
+        await database.run(lambda session: forget(session, server.clock.real() - KEEP))
+        beat()
+        await server.clock.sleep_real(HOUSEKEEPING_EVERY_S)
 
 
 async def _prepare(

@@ -1,5 +1,6 @@
 """Who calls: tokens that hold, tokens that do not, and why."""
 
+import asyncio
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -185,6 +186,16 @@ async def test_without_any_key_nobody_can_be_judged(issuer, validator):
         await validator.validate(issuer.token())
 
 
+async def test_a_caller_who_gives_up_does_not_keep_the_keys_from_others(issuer, validator):
+    impatient = asyncio.create_task(validator.validate(issuer.token()))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    impatient.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await impatient
+    assert await validator.validate(issuer.token())
+
+
 async def test_two_authorization_headers_are_refused(issuer, validator):
     authenticator = Authenticator(validator)
     header = ("authorization", f"Bearer {issuer.token()}")
@@ -207,3 +218,26 @@ async def test_a_certificate_counts_only_under_mutual_tls(validator):
     with pytest.raises(NotAuthenticated):
         unknown = {**proven, "x509_common_name": [b"grafana"]}
         await Authenticator(validator, trusts_certificates=True).identify([], unknown)
+
+
+async def test_a_token_known_from_before_still_ends_and_still_falls_with_its_key(issuer, validator, real):
+    token = issuer.token(exp=int(time.time()) + 300)
+    await validator.validate(token)
+    await validator.validate(token)
+    real.ahead = timedelta(seconds=331)
+    with pytest.raises(NotAuthenticated, match="exp"):
+        await validator.validate(token)
+    long = issuer.token(exp=int(time.time()) + 36_000)
+    await validator.validate(long)
+    issuer.rotate(new_ec_key("ec-2"))
+    real.ahead = timedelta(minutes=20)
+    with pytest.raises(NotAuthenticated, match="kid"):
+        await validator.validate(long)
+
+
+async def test_a_forged_token_does_not_profit_from_a_true_one(issuer, validator):
+    true = issuer.token()
+    await validator.validate(true)
+    forged = true[:-8] + ("A" * 8 if true[-8:] != "A" * 8 else "B" * 8)
+    with pytest.raises(NotAuthenticated, match="signature"):
+        await validator.validate(forged)

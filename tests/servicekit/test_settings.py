@@ -1,5 +1,6 @@
 """Settings: from the environment, checked before anything starts, each wrong value named."""
 
+import os
 from pathlib import Path
 from typing import ClassVar
 
@@ -20,8 +21,6 @@ class Settings(ServiceSettings):
 
 @pytest.fixture(autouse=True)
 def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
-    import os
-
     for name in list(os.environ):
         if name.startswith("LICHTBUCH_"):
             monkeypatch.delenv(name)
@@ -72,6 +71,7 @@ def test_a_secret_is_never_printed(monkeypatch, capsys):
         ("LISTEN", "0.0.0.0:7102", "needs TLS"),
         ("LISTEN", "127.0.0.1:99999", "is not a port"),
         ("REGISTRY_ADDRESS", "registry", "host:port is needed"),
+        ("LIGHTING_ADDRESS", "dns:///lighting:7100", "needs tls_ca"),
         ("OIDC_ISSUER", "http://login.example.org", "https is needed"),
         ("OIDC_ISSUER", "login.example.org", "URL is needed"),
         ("TLS_CERTIFICATE", "/nowhere.pem", "cannot be read"),

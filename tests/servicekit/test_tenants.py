@@ -1,6 +1,7 @@
 """The directory of municipalities: asked of the registry, and still there while the registry is not."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from domain.errors import NotFound, Unavailable
 from lichtbuch.registry.v1 import registry_pb2 as pb
 from lichtbuch.registry.v1 import registry_pb2_grpc
 from lichtbuch.type.v1.types_pb2 import Position
+from servicekit.calls import set_deadline
 from servicekit.client import connect
 from servicekit.clock import SteppedClock
 from servicekit.database import Database
@@ -89,8 +91,6 @@ async def test_every_page_of_the_registry_is_read(registry, towns, store, clock)
 
 
 async def test_a_new_town_is_found_when_it_is_first_asked_for(registry, towns, store, clock):
-    from datetime import timedelta
-
     tenants = directory(registry, store, clock)
     await tenants.all()
     with pytest.raises(NotFound, match="municipalities/schwalmstadt"):
@@ -107,6 +107,13 @@ async def test_while_the_registry_is_away_what_was_known_goes_on(registry, store
     assert (await after_a_restart.get("bad-hersfeld")).uid == "u1"
     with pytest.raises(Unavailable, match="registry is away"):
         await after_a_restart.get("schwalmstadt")
+
+
+async def test_a_caller_in_a_hurry_does_not_cut_the_question_short_for_others(registry, store, clock):
+    tenants = directory(registry, store, clock)
+    set_deadline(0)
+    assert (await tenants.get("bad-hersfeld")).uid == "u1"
+    set_deadline(None)
 
 
 async def test_without_registry_and_memory_nobody_can_tell(registry, store, clock):
