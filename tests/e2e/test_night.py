@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
+import pytest_asyncio
 from astral import Observer
 from astral.sun import sunrise, sunset
 
@@ -87,7 +88,7 @@ class Night:
         return sorted(instant for instant in instants if self.noon <= instant < self.end)
 
 
-@pytest.fixture(scope="module")
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def night(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Night]:
     """The town after its night."""
     folder = tmp_path_factory.mktemp("night")
