@@ -41,7 +41,7 @@ async def build(settings: LightingSettings) -> Server:
     return server
 
 
-async def fill(server: Server, settings: LightingSettings, opener: Opener) -> None:
+async def fill(server: Server, settings: LightingSettings, opener: Opener) -> Parts:
     """Adds lighting to a server: its methods, and the loops that work on the field through `opener`."""
     database, clock = server.database, server.clock
     if database is None:
@@ -65,6 +65,7 @@ async def fill(server: Server, settings: LightingSettings, opener: Opener) -> No
     server.add_loop("memory", memory.keep_fresh, max_silence_s=30 * LOOK_EVERY_S)
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=20 * ASK_EVERY_S)
     server.add_loop("control", parts.control.run, max_silence_s=60 + settings.pass_interval_s)
+    return parts
 
 
 async def _with_field(

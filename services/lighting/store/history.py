@@ -51,9 +51,12 @@ def set_watched_until(session: Session, until_ms: int) -> None:
 def last_changes(session: Session) -> dict[str, Change]:
     """The newest change of every luminaire, by uid."""
     series, change = table_of(LevelSeriesRow), table_of(LevelChangeRow)
-    newest = sa.select(sa.func.max(change.c.at_ms)).where(change.c.series == series.c.number).scalar_subquery()
-    query = sa.select(series.c.luminaire_uid, change.c.at_ms, change.c.level_permille, change.c.powered).join(
-        change, (change.c.series == series.c.number) & (change.c.at_ms == newest)
+    inner = change.alias("inner_change")
+    newest = sa.select(sa.func.max(inner.c.at_ms)).where(inner.c.series == series.c.number).scalar_subquery()
+    query = (
+        sa.select(series.c.luminaire_uid, change.c.at_ms, change.c.level_permille, change.c.powered)
+        .select_from(series)
+        .join(change, (change.c.series == series.c.number) & (change.c.at_ms == newest))
     )
     return {row[0]: Change(row[0], row[1], row[2], row[3]) for row in session.connection().execute(query)}
 
@@ -67,15 +70,14 @@ def changes_of(session: Session, uids: Sequence[str], start_ms: int, end_ms: int
     row_of_series = {number: row_of[uid] for uid, number in _numbers(session, uids).items()}
     found: list[tuple[int, int, int, bool]] = []
     change, series = table_of(LevelChangeRow), table_of(LevelSeriesRow)
-    c = change.c
+    c, inner = change.c, change.alias("inner_change").c
     # The newest change at or before the start, found by the key of each series.
-    before = (
-        sa.select(sa.func.max(c.at_ms)).where(c.series == series.c.number).where(c.at_ms <= start_ms).scalar_subquery()
-    )
+    before = sa.select(sa.func.max(inner.at_ms)).where(inner.series == series.c.number).where(inner.at_ms <= start_ms)
     for numbers in _chunks(sorted(row_of_series)):
         held = (
             sa.select(c.series, c.at_ms, c.level_permille, c.powered)
-            .join(series, (series.c.number == c.series) & (c.at_ms == before))
+            .select_from(series)
+            .join(change, (series.c.number == c.series) & (c.at_ms == before.scalar_subquery()))
             .where(series.c.number.in_(numbers))
         )
         within = (
