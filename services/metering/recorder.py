@@ -93,7 +93,7 @@ class Recorder:
                 try:
                     await self._keep(record)
                 except asyncio.CancelledError:
-                    # The process ends in order, and nobody knows whether the database has committed: twice does no harm.
+                    # The process ends in order, and nobody knows whether the commit came through: twice is no harm.
                     self._spool.append(record)
                     raise
                 finally:

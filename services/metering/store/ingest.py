@@ -124,16 +124,17 @@ def _stored_at(session: Session, ordered: Readings, keys: list[int]) -> Readings
     first, last = int(ordered.slot_ms.min()), int(ordered.slot_ms.max())
     span = ((last - first) // SLOT_MS + 1) * len(keys)
     if len(ordered) * _DENSE >= span:
-        return fetch(session, keys, first, last + 1)
+        return fetch(session, keys, first, last + 1, compared=True)
     if is_postgresql(session):
         registers, slots = ordered.register.tolist(), ordered.slot_ms.tolist()
         wanted = f"unnest('{{{_joined(registers)}}}'::bigint[], '{{{_joined(slots)}}}'::bigint[])"
         where = f"{wanted} AS k(life_key, slot_ms) JOIN reading r ON r.life_key = k.life_key AND r.slot_ms = k.slot_ms"
         # The span in plain numbers lets the planner leave out the months that cannot hold any of them.
-        return current(fetch_columns(session, f"{where} AND r.slot_ms >= ? AND r.slot_ms <= ?", (first, last)))
+        bounded = f"{where} AND r.slot_ms >= ? AND r.slot_ms <= ?"
+        return current(fetch_columns(session, bounded, (first, last), compared=True))
     slots_set = key_set(session, np.unique(ordered.slot_ms).tolist())
     where = f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms IN {slots_set}"
-    return current(fetch_columns(session, where, ()))
+    return current(fetch_columns(session, where, (), compared=True))
 
 
 def _joined(numbers: list[int]) -> str:

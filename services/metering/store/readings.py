@@ -18,11 +18,14 @@ from services.metering.store.bulk import fetch_columns, key_set
 _LONGEST_WINDOW_MS: Final = 366 * 24 * 3_600_000
 
 
-def fetch(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> Readings:
-    """Current revisions of registers with start <= slot < end, in order of register and slot."""
+def fetch(session: Session, keys: Sequence[int], start_ms: int, end_ms: int, *, compared: bool = False) -> Readings:
+    """Current revisions of registers with start <= slot < end, in order of register and slot.
+
+    With `compared` without the columns of observation.
+    """
     if not keys or end_ms <= start_ms:
         return Readings.none()
-    return current(fetch_columns(session, span_condition(session, keys), (start_ms, end_ms)))
+    return current(fetch_columns(session, span_condition(session, keys), (start_ms, end_ms), compared=compared))
 
 
 def span_condition(session: Session, keys: Sequence[int]) -> str:

@@ -14,7 +14,7 @@ from domain.errors import InvalidInput
 from domain.names import new_uid
 from fieldbus.values import DeviceHealth, DeviceState, Identity, PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from servicekit.clock import SteppedClock
-from servicekit.database import Database
+from servicekit.database import Database, Session
 from services.metering.book import TargetBook
 from services.metering.devices import Devices
 from services.metering.life import RegisterLife
@@ -126,7 +126,7 @@ class Town:
         url, endpoint_uid = f"test://{meter_id}", new_uid()
         meter = self.field.meters[url] = FieldMeter(self.clock)
 
-        def store(session: readings.Session) -> meters.StoredMeter:
+        def store(session: Session) -> meters.StoredMeter:
             session.add(
                 EndpointRow(
                     uid=endpoint_uid,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from sqlmodel import Session
 
@@ -19,9 +20,9 @@ NOW = datetime(2026, 3, 28, 12, tzinfo=UTC)
 NOON_MS = to_ms(NOW)
 
 
-def meter_row(meter_id: str = "M-1", **changes: object) -> MeterRow:
+def meter_row(meter_id: str = "M-1", **changes: Any) -> MeterRow:
     """A cabinet's meter."""
-    fields: dict[str, object] = {
+    fields: dict[str, Any] = {
         "uid": new_uid(),
         "municipality_uid": TOWN,
         "meter_id": meter_id,

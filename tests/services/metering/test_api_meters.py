@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -209,4 +208,3 @@ async def test_the_copy_of_the_endpoints_follows_the_registry(metering: Metering
     metering.registry.endpoints.clear()
     await replica.refresh()
     assert await database.read(store.all_rows) == []
-    await asyncio.sleep(0)

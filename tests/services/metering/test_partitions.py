@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
-from servicekit.database import Database
+from servicekit.database import Database, Session
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
 from services.metering.store import ingest, readings
@@ -26,7 +26,7 @@ async def test_a_query_of_one_month_plans_the_partition_of_that_month_only(datab
     meter = await database.run(add_meter)
     key = meter.lives[0].key
 
-    def explain(session: ingest.Session) -> str:
+    def explain(session: Session) -> str:
         query = query_text(readings.span_condition(session, [key]), (NOON_MS - 96 * SLOT_MS, NOON_MS))
         return "\n".join(row[0] for row in session.connection().exec_driver_sql(f"EXPLAIN {query}"))
 

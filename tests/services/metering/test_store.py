@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from sqlalchemy import text
@@ -107,7 +109,8 @@ async def test_the_feed_numbers_batches_without_holes_in_the_order_of_commits(da
     meter = await prepared(database)
     key = meter.lives[0].key
     for number in range(3):
-        await database.run(lambda s, n=number: ingest.write(s, series(key, NOON_MS - n * SLOT_MS, [9 - n]), source()))
+        given = series(key, NOON_MS - number * SLOT_MS, [9 - number])
+        await database.run(partial(ingest.write, ordered=given, source=source()))
     await database.run(lambda s: ingest.write(s, series(key, NOON_MS, [9]), source()))  # nothing new: no batch
     batches = await database.read(lambda session: feed.batches_after(session, 0, 10))
     assert [batch.feed_sequence for batch in batches] == [1, 2, 3]
@@ -131,17 +134,23 @@ async def test_the_newest_reading_is_kept_with_the_register(database: Database) 
 
 async def test_pages_in_order_of_slot_and_register_neither_skip_nor_repeat(database: Database) -> None:
     await partitions.Partitions(database).ensure(partitions.months_between(NOON_MS, NOON_MS))
-    stored = [await database.run(lambda s, n=n: add_meter(s, f"M-{n}")) for n in range(3)]
+    stored = [await database.run(partial(add_meter, meter_id=f"M-{n}")) for n in range(3)]
     all_lives = [life for meter in stored for life in meter.lives]
     for life in all_lives:
-        await database.run(
-            lambda s, k=life.key: ingest.write(s, series(k, NOON_MS - 40 * SLOT_MS, range(40)), source())
-        )
+        given = series(life.key, NOON_MS - 40 * SLOT_MS, range(40))
+        await database.run(partial(ingest.write, ordered=given, source=source()))
     seen: list[tuple[int, int]] = []
     after = None
     while True:
         found, after = await database.read(
-            lambda s, a=after: readings.page(s, all_lives, NOON_MS - 40 * SLOT_MS, NOON_MS, 7, a)
+            partial(
+                readings.page,
+                lives=all_lives,
+                start_ms=NOON_MS - 40 * SLOT_MS,
+                end_ms=NOON_MS,
+                size=7,
+                after=after,
+            )
         )
         seen += zip(found.slot_ms.tolist(), found.register.tolist(), strict=True)
         assert len(found) <= 7
