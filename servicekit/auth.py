@@ -248,6 +248,8 @@ class TokenValidator:
             raise refused("sub", "the token names no subject")
         service = self._service_subjects.get(subject, "")
         if not service and subject.startswith(SERVICE_PREFIX):
+            if self._service_subjects:  # then people of that issuer may be called anything
+                raise refused("sub", "the issuer's services are those of service_subjects")
             service = subject.removeprefix(SERVICE_PREFIX)
         if service and service not in SERVICE_PERMISSIONS:
             raise refused("sub", "the token is of an unknown service")

@@ -28,12 +28,13 @@ LoopBody = Callable[[Beat], Awaitable[None]]
 
 @dataclass
 class Loop:
-    """A loop and its last sign of life (monotonic real time)."""
+    """A loop and its last signs of life (monotonic real time)."""
 
     name: str
     body: LoopBody
     max_silence_s: float
     last_beat: float = field(default_factory=time.monotonic)
+    last_start: float = field(default_factory=time.monotonic)
     failures: int = 0
 
     def beat(self) -> None:
@@ -49,11 +50,19 @@ class Loop:
             LOOP_RUNNING.labels(self.name).set(0)
             raise Unavailable(f"no pass for {silence_s:.0f} s, at most {self.max_silence_s:g} s are right")
 
+    def hangs(self, excused_until: float) -> bool:
+        """Whether it has neither beaten, nor failed and been started again, for too long: then only a restart helps.
+
+        Silence up to `excused_until` (monotonic) does not count: what the loop needs was not there.
+        """
+        silence_s = time.monotonic() - max(self.last_beat, self.last_start, excused_until)
+        return silence_s > self.max_silence_s + LONGEST_PAUSE_S
+
     async def run(self, caller: Caller) -> None:
         """Runs the body for ever, as the service itself."""
         pause_s = FIRST_PAUSE_S
         while True:
-            began = time.monotonic()
+            began = self.last_start = time.monotonic()
             try:
                 with acting_as(caller, action=self.name):
                     await self.body(self.beat)

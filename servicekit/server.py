@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 from grpc_reflection.v1alpha import reflection
 
-from domain.errors import InvalidInput, LichtbuchError
+from domain.errors import LichtbuchError
 from lichtbuch.audit.v1 import audit_pb2_grpc
 from servicekit import audit
 from servicekit.access_source import AccessSource
@@ -31,6 +31,7 @@ from servicekit.loops import Loop, LoopBody
 from servicekit.metrics import CLOCK_SPEED
 from servicekit.settings import ServiceSettings, split_address
 from servicekit.tenants import TenantDirectory
+from servicekit.tls import server_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +107,7 @@ class Server:
         """
         loop = Loop(name, body, max_silence_s)
         self._loops.append(loop)
-        self.health.add_check(f"loop {name}", loop.check)
+        self.health.add_loop(loop)
         if self._started:
             self._start_loop(loop)
 
@@ -124,6 +125,7 @@ class Server:
 
     async def start(self) -> None:
         """Listens and starts the loops. Raises OSError where an address is taken."""
+        await self.health.begin()
         server = grpc.aio.server(options=self._options(), maximum_concurrent_rpcs=self.settings.max_calls)
         for service, handlers in self._services.items():
             server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
@@ -242,18 +244,6 @@ class _Collector:
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         """Takes the handlers of a service."""
         self.services[service] = handlers
-
-
-def server_credentials(settings: ServiceSettings) -> grpc.ServerCredentials | None:
-    """TLS as the settings ask for; with authorities of clients, mutual. None for no TLS. Raises InvalidInput."""
-    if settings.tls_certificate is None or settings.tls_key is None:
-        return None
-    try:
-        pair = (settings.tls_key.read_bytes(), settings.tls_certificate.read_bytes())
-        authorities = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
-    except OSError as error:
-        raise InvalidInput.of("tls_certificate", f"cannot be read: {error}") from error
-    return grpc.ssl_server_credentials([pair], authorities, require_client_auth=authorities is not None)
 
 
 def run_service(settings: ServiceSettings, build: Callable[[], Awaitable[Server]]) -> int:

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, Final, Literal, NoReturn, Self, TypeVar
 
 from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from domain.timelapse import MAX_SPEED
 
@@ -90,7 +90,7 @@ class ServiceSettings(BaseSettings):
     service_client_secret_file: Path | None = None
     """File that holds nothing but the secret; read anew for each token, so that it can be rotated."""
     service_subjects: dict[str, str] = Field(default_factory=dict)
-    """Token subjects that stand for services, where the issuer chooses them: {"subject": "name"}."""
+    """Token subjects that stand for services, where the issuer chooses them: {"subject": "name"}; else "service:NAME"."""
 
     clock_start: datetime | None = None
     """Domain instant at the anchor, for a time-lapse. Default: the anchor."""
@@ -306,8 +306,9 @@ def load_settings(model: type[Settings]) -> Settings:
         settings = model()
     except ValidationError as error:
         _refuse(settings_problems(error, model, os.environ))
-    except Exception as error:  # a value that is not even JSON where JSON is needed
-        _refuse([f"{PREFIX}*: {error}"])
+    except SettingsError as error:  # a value that is not even JSON where JSON is needed
+        field = next((name for name in model.model_fields if f'"{name}"' in str(error)), "")
+        _refuse([f"{variable_of(field, model)}: JSON is needed, {{...}}"])
     for line in _misspelt(model, os.environ):
         print(line, file=sys.stderr)
     return settings

@@ -143,7 +143,13 @@ async def _prepare(
             server.database_ready.set()
         except RetryableError as error:
             _log.warning("%s starts without its database: %s", settings.service, error)
+            server.add_check("schema", lambda: _migrated(server))
             server.add_task("migration", lambda: _migrate_later(server, database, migrations))
+
+
+async def _migrated(server: Server) -> None:
+    if not server.database_ready.is_set():
+        raise Unavailable("the database has not been migrated yet", 1.0)
 
 
 async def _migrate_later(server: Server, database: Database, migrations: Path) -> None:

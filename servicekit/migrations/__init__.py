@@ -82,6 +82,9 @@ def migrate(engine: Engine, script_location: str | Path, service: str, revision:
         with connection.begin():
             # On SQLite the transaction itself is the lock.
             if engine.dialect.name == "postgresql":
+                # Building an index over a year of readings may take longer than any query should.
+                connection.execute(text("SET LOCAL statement_timeout = 0"))
+                connection.execute(text("SET LOCAL lock_timeout = 0"))
                 connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _lock_key(service)})
             configuration = _configuration(script_location, service)
             configuration.attributes["connection"] = connection

@@ -67,6 +67,8 @@ async def test_an_issuer_that_chooses_subjects_itself_is_told_which_are_services
         service_subjects={"0b1f": "ledger"},
     )
     assert await validator.validate(issuer.token("0b1f")) == Identity("service:ledger", "ledger")
+    with pytest.raises(NotAuthenticated, match="service_subjects"):
+        await validator.validate(issuer.token("service:scheduler"))
 
 
 async def test_a_signature_by_another_key_does_not_hold(issuer, validator):

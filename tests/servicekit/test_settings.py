@@ -78,7 +78,7 @@ def test_a_secret_is_never_printed(monkeypatch, capsys):
         ("CLOCK_SPEED", "600", "shared by all"),
         ("CLOCK_START", "2026-06-21T10:00:00", "with a time zone"),
         ("MAX_MESSAGE_BYTES", "10", "greater than or equal"),
-        ("SERVICE_SUBJECTS", "{oops", "service_subjects"),
+        ("SERVICE_SUBJECTS", "{oops", "LICHTBUCH_SERVICE_SUBJECTS: JSON is needed"),
     ],
 )
 def test_what_is_wrong_is_said(monkeypatch, capsys, name, value, reason):

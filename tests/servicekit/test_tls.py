@@ -117,6 +117,26 @@ async def test_a_person_behind_a_service_acts_on_the_own_token(serving, authorit
         assert await stub(running, admin_ui, issuer.token("viewer")).ListMeters(LIST)
 
 
+async def test_a_certificate_that_was_renewed_is_shown_to_the_next_client(serving, authority, issuer, tmp_path):
+    (tmp_path / "new").mkdir()
+    successor = Authority(tmp_path / "new", "new authority")
+    async with serving(mutual=False) as running:
+        token = issuer.token("viewer")
+        assert await stub(running, client_settings(authority), token).ListMeters(LIST)
+        old, new = running.server.settings, successor.issue("metering")
+        old.tls_key.write_bytes(new.key.read_bytes())
+        old.tls_certificate.write_bytes(new.certificate.read_bytes())
+        assert await stub(running, client_settings(successor), token).ListMeters(LIST)
+        with pytest.raises(Unavailable):
+            await stub(running, client_settings(authority), token).ListMeters(LIST)
+
+
+async def test_a_half_written_certificate_changes_nothing(serving, authority, issuer):
+    async with serving(mutual=False) as running:
+        running.server.settings.tls_certificate.unlink()
+        assert await stub(running, client_settings(authority), issuer.token("viewer")).ListMeters(LIST)
+
+
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion")
 async def test_no_old_protocol_is_spoken(serving, authority):
     async with serving(mutual=False) as running:

@@ -72,7 +72,9 @@ def start_postgres(folder: Path) -> PostgresServer:
     """
     given = os.environ.get(GIVEN, "")
     if given:
-        return PostgresServer(given, lambda: None)
+        server = PostgresServer(given, lambda: None)
+        server.execute("SELECT 1")
+        return server
     tried: list[str] = []
     for start in (_start_shipped, _start_system):
         try:
@@ -101,7 +103,8 @@ def _start_system(folder: Path) -> PostgresServer:
     for path in (data, socket):
         path.mkdir(parents=True, exist_ok=True)
     if os.geteuid() == 0:
-        owner = pwd.getpwnam("postgres")
+        names = {entry.pw_name for entry in pwd.getpwall()}
+        owner = pwd.getpwnam("postgres" if "postgres" in names else "nobody")
         as_user = {"user": owner.pw_uid, "group": owner.pw_gid}
         for path in (data, socket):
             os.chown(path, owner.pw_uid, owner.pw_gid)
