@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from domain.errors import NotAuthenticated, NotPermitted, PermanentError, RetryableError, Unavailable
+from domain.errors import NotAuthenticated, NotPermitted, PermanentError, RetryableError, TimedOut, Unavailable
 from domain.plan import Plan
 from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc
+from servicekit.calls import remaining_s
 from services.scheduler.convert import group_from_proto, plan_to_proto
 from services.scheduler.metrics import LIGHTING_REACHABLE
 from services.scheduler.records import Group
@@ -62,8 +63,10 @@ class Lighting:
 async def _answer(call: Awaitable[Answer]) -> Answer:
     try:
         answer = await call
-    except RetryableError:
-        LIGHTING_REACHABLE.set(0)
+    except RetryableError as error:
+        # A deadline that a client of ours has set says nothing about lighting.
+        if not isinstance(error, TimedOut) or remaining_s() is None:
+            LIGHTING_REACHABLE.set(0)
         raise
     except (NotAuthenticated, NotPermitted) as error:
         # Not the caller's fault but ours: our identity is not what lighting takes.

@@ -30,7 +30,9 @@ RING = "municipalities/bad-hersfeld/groups/ring"
 
 
 class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
-    """Groups and plans by name of the group."""
+    """Groups and plans by name of the group. `loses`: plans that it will say yes to and lose. `waived`: names of groups
+    whose floor a council has waived.
+    """
 
     def __init__(self) -> None:
         self.groups: dict[str, inventory_pb2.Group] = {}
@@ -39,6 +41,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         self.puts: list[tuple[str, str]] = []
         self.calls: list[str] = []
         self.loses = 0
+        self.waived: set[str] = set()
 
     def add_group(self, name: str, *, floor_permille: int = 0, at: tuple[float, float] | None = None) -> str:
         """Adds a group, in the middle of Bad Hersfeld unless it is told where; returns its name."""
@@ -100,7 +103,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
             plan,
             GroupLimits(
                 "municipalities/bad-hersfeld/luminaires/L-1",
-                group.floor_permille,
+                0 if request.parent in self.waived else group.floor_permille,
                 group.position.latitude_deg,
                 group.position.longitude_deg,
                 group.luminaire_count,
