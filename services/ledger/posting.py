@@ -30,6 +30,10 @@ GRACE: Final = timedelta(minutes=30)
 HORIZON: Final = timedelta(days=40)
 PASS_EVERY_S: Final = 300.0
 """Domain seconds between two passes."""
+TRY_AGAIN: Final = timedelta(minutes=15)
+"""Domain time until a period that waits for readings is looked at again: they come by the quarter hour."""
+TRY_ANYWAY: Final = timedelta(hours=6)
+"""Domain time until a period that cannot be posted is tried again: somebody may have mended it."""
 LEAST_PAUSE_S: Final = 1.0
 """Real seconds between two passes, however fast the domain's time runs."""
 MAX_SILENCE_S: Final = 1800.0
@@ -43,6 +47,9 @@ class PostingLoop:
 
     def __init__(self, book: Book, tenants: TenantDirectory, clock: Clock) -> None:
         self._book, self._tenants, self._clock = book, tenants, clock
+        self._quiet_until: dict[str, datetime] = {}
+        """Per measure when its next period is due; nothing can be due before."""
+        self._not_before: dict[tuple[str, datetime], datetime] = {}
         self._told: set[tuple[str, datetime, str]] = set()
 
     async def run(self, beat: Callable[[], None]) -> None:
@@ -70,39 +77,56 @@ class PostingLoop:
         return list(await self._book.database.read(lambda session: measures_to_post(session, tenant.uid)))
 
     async def _post_due(self, tenant: Tenant, measure: StoredMeasure) -> int:
+        posted, now = 0, self._clock.now()
+        if now < self._quiet_until.get(measure.uid, now):
+            return 0
         name = ResourceName.of(tenant.id, "measures", measure.measure_id)
         try:
-            due = await self._book.database.read(lambda session: self._due(session, measure))
+            due, following = await self._book.database.read(lambda session: self._due(session, measure, now))
         except Corrupted as error:
             _log.error("%s cannot be posted: %s", name, error)
             return 0
-        posted = 0
+        if not due:
+            self._quiet_until[measure.uid] = following
         for start, end in due:
+            key = (measure.uid, start)
+            if now < self._not_before.get(key, now):
+                continue
             request = pb.PostEntryRequest(
                 parent=str(name), start_time=timestamp_to_proto(start), end_time=timestamp_to_proto(end)
             )
             try:
                 await self._book.post(name, start, end, tenant, request)
                 posted += 1
+                self._not_before.pop(key, None)
             except NotYet as error:
+                self._not_before[key] = now + TRY_AGAIN
                 _log.debug("%s from %s is not due yet: %s", name, start, error)
             except RetryableError as error:
                 _log.warning("%s from %s could not be posted for now: %s", name, start, error)
                 return posted
             except LichtbuchError as error:
+                self._not_before[key] = now + TRY_ANYWAY
                 self._tell_once(name, measure, start, error)
         return posted
 
-    def _due(self, session: Session, measure: StoredMeasure) -> list[tuple[datetime, datetime]]:
-        """Periods that have ended, are not too old, and share no time with a saving that is or was posted."""
-        now = self._clock.now()
+    @staticmethod
+    def _due(
+        session: Session, measure: StoredMeasure, now: datetime
+    ) -> tuple[list[tuple[datetime, datetime]], datetime]:
+        """Periods that have ended, are not too old, and share no time with a saving that is or was posted.
+
+        And when the next one will be due.
+        """
         terms = terms_of(session, measure)
         since = max(now - HORIZON, measure.created_at)
         periods = list(periods_due(terms, since, now - GRACE))
+        coming = next(periods_due(terms, max(now - GRACE, terms.effective_from), _far(now, terms.effective_from)))
+        following = coming[1] + GRACE
         if not periods:
-            return []
+            return [], following
         taken = posted_periods(session, measure.uid, periods[0][0])
-        return [(a, b) for a, b in periods if not any(start < b and a < end for start, end in taken)]
+        return [(a, b) for a, b in periods if not any(start < b and a < end for start, end in taken)], following
 
     def _tell_once(self, name: ResourceName, measure: StoredMeasure, start: datetime, error: LichtbuchError) -> None:
         """Says what will not go away by itself once, not every five minutes."""
@@ -110,3 +134,8 @@ class PostingLoop:
         if told not in self._told:
             self._told.add(told)
             _log.error("%s from %s cannot be posted: %s", name, start.isoformat(), error)
+
+
+def _far(now: datetime, effective_from: datetime) -> datetime:
+    """An instant before which a whole period ends in any case."""
+    return max(now, effective_from) + timedelta(days=3)

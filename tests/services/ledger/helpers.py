@@ -12,7 +12,7 @@ from domain.names import new_uid
 from domain.night import local_day_bounds, night_bounds, unix_ms, zone
 from services.ledger import evidence
 from services.ledger.assess import Inputs, LevelInputs, MeteredInputs, assess
-from services.ledger.bundle import EvidencePart, HeaderPart, LeafPart, write_line
+from services.ledger.bundle import EvidencePart, HeaderPart, LeafPart, Part, write_line
 from services.ledger.checkpoint import Checkpoint, sign
 from services.ledger.entry import Entry, EntryKind, PartyAmount, Posting, entry_bytes, reversal_of
 from services.ledger.evidence import Blob
@@ -254,16 +254,10 @@ class PaperLog:
 
     def lines(self) -> list[str]:
         """The bundle."""
-        parts = [HeaderPart(TOWN)]
-        return [
-            write_line(part)
-            for part in (
-                *parts,
-                *(EvidencePart(digest, data) for digest, data in self.blobs.items()),
-                *(LeafPart(index, data, leaf_hash(data)) for index, data in enumerate(self.leaves)),
-                *self.checkpoints,
-            )
-        ]
+        parts: list[Part] = [HeaderPart(TOWN)]
+        parts += [EvidencePart(digest, data) for digest, data in self.blobs.items()]
+        parts += [LeafPart(index, data, leaf_hash(data)) for index, data in enumerate(self.leaves)]
+        return [write_line(part) for part in (*parts, *self.checkpoints)]
 
 
 def town_log() -> PaperLog:

@@ -54,12 +54,13 @@ def test_an_hour_of_unknown_level_stands_in_for_an_hour_of_burning_at_most() -> 
 
 
 def test_a_lamp_that_lighting_no_longer_knows_saves_nothing() -> None:
-    three = Levels(
-        START,
-        END,
-        (0, 1, 3),
-        *((column[0],) * 3 for column in (KNOWN.energies_mwh, KNOWN.lit_s, KNOWN.known_s, KNOWN.estimated)),
-        KNOWN.evidence_hash,
+    three = replace(
+        KNOWN,
+        indexes=(0, 1, 3),
+        energies_mwh=KNOWN.energies_mwh[:3],
+        lit_s=KNOWN.lit_s[:3],
+        known_s=KNOWN.known_s[:3],
+        estimated=KNOWN.estimated[:3],
     )
     found = assessed(three)
     assert "1 luminaires are no longer known" in found.computation

@@ -1,7 +1,7 @@
 """Meters conserve energy; where a counter was not read before and after, nothing is saved."""
 
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -67,7 +67,8 @@ def test_a_dead_meter_saves_nothing_while_its_neighbour_does() -> None:
 
 
 def test_meters_that_were_not_read_at_all_give_no_entry() -> None:
-    for series in ([[], []], [[(START, 5)], [(END, 7)]]):
+    nothing: list[list[tuple[datetime, int]]] = [[], []]
+    for series in (nothing, [[(START, 5)], [(END, 7)]]):
         consumption = Consumption(START, END, (0, 0), (0, 0), (0, 0), HASH)
         with pytest.raises(InvalidInput, match="no meter was read"):
             assess(B, START, END, MeteredInputs(consumption, readings_of(series)))
