@@ -90,7 +90,7 @@ class ServiceSettings(BaseSettings):
     service_client_secret_file: Path | None = None
     """File that holds nothing but the secret; read anew for each token, so that it can be rotated."""
     service_subjects: dict[str, str] = Field(default_factory=dict)
-    """Token subjects that stand for services, where the issuer chooses them: {"subject": "name"}; else "service:NAME"."""
+    """Token subjects that stand for services, where the issuer chooses them: {"subject": "name"}."""
 
     clock_start: datetime | None = None
     """Domain instant at the anchor, for a time-lapse. Default: the anchor."""

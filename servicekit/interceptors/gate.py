@@ -241,11 +241,11 @@ class _Call:
         if self._streams:
             self._guard._gate.leave_stream(self._task)
         if error is None:
-            self._finish(grpc.StatusCode.OK)
+            self._finish(self._code(grpc.StatusCode.OK))
         elif isinstance(error, asyncio.CancelledError):
             await self._cancelled()
         elif isinstance(error, GeneratorExit | grpc.aio.AbortError | grpc.aio.BaseError):
-            self._finish(self._code())
+            self._finish(self._code(grpc.StatusCode.CANCELLED))
         else:
             await self._fail(_our_error(error, self._request_id))
 
@@ -264,9 +264,11 @@ class _Call:
         metadata = ((REQUEST_ID_HEADER, self._request_id), (STATUS_HEADER, status.SerializeToString()))
         await self._context.abort(code, status.message, metadata)
 
-    def _code(self) -> grpc.StatusCode:
-        code = self._context.code()
-        return code if isinstance(code, grpc.StatusCode) else grpc.StatusCode.CANCELLED
+    def _code(self, otherwise: grpc.StatusCode) -> grpc.StatusCode:
+        """The code that the handler itself has set."""
+        number = self._context.code()
+        found = next((code for code in grpc.StatusCode if number in (code, code.value[0])), None)
+        return found if found and found is not grpc.StatusCode.OK else otherwise
 
     def _finish(self, code: grpc.StatusCode, error: LichtbuchError | None = None) -> None:
         method = self._guard._method

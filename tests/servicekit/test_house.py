@@ -26,23 +26,15 @@ def test_what_a_plain_client_uses_needs_no_database_driver():
 
 @pytest.mark.parametrize(("ci", "outcome"), [("true", "1 error"), ("", "1 skipped")])
 def test_a_postgresql_that_cannot_start_fails_in_ci_and_is_named_elsewhere(ci, outcome, tmp_path):
+    (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
+    (tmp_path / "test_storage.py").write_text("def test_storage(postgres_url):\n    pass\n")
     environment = {**ENVIRONMENT, "CI": ci, "LICHTBUCH_TEST_POSTGRES_URL": "postgresql://127.0.0.1:1/nothing"}
     environment.pop("PYTEST_XDIST_WORKER", None)
+    options = ["-q", "-rs", "-c", os.devnull, "--rootdir=.", "--basetemp=inner", "-p", "no:cacheprovider"]
     answer = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-p",
-            "no:cacheprovider",
-            f"--basetemp={tmp_path / 'inner'}",
-            "tests/servicekit/test_database.py",
-            "-k",
-            "test_migrating_again_changes_nothing",
-        ],
+        [sys.executable, "-m", "pytest", *options, "test_storage.py"],
         env=environment,
-        cwd=ROOT,
+        cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,

@@ -12,6 +12,7 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from sqlmodel import select
@@ -179,6 +180,23 @@ async def test_open_streams_have_an_end(issuer, database):
         streams[0].cancel()
         await eventually(lambda: running.server._gate.open_streams == 1)
         assert await anext(stub.WatchReadings(request))
+
+
+async def test_calls_at_once_have_an_end(issuer, database):
+    servicer = MeterServicer(database, None)  # type: ignore[abstract, arg-type]
+    servicer.pause.clear()
+    async with running_service(issuer, servicer.add_to, settings=settings_for(max_calls=1)) as running:
+        stub: Any = metering_pb2_grpc.MeteringServiceStub(running.channel("viewer"))
+        instant = Timestamp(seconds=1)
+        query = pb.QueryConsumptionRequest(
+            parent=HERE, meters=[f"{HERE}/meters/m"], start_time=instant, end_time=instant, step=pb.STEP_TOTAL
+        )
+        first = asyncio.create_task(stub.QueryConsumption(query))
+        await servicer.started.wait()
+        with pytest.raises(Exhausted):
+            await stub.QueryConsumption(query)
+        servicer.pause.set()
+        assert list((await first).meters) == [f"{HERE}/meters/m"]
 
 
 async def test_draining_ends_streams_at_once_and_says_where_to_go(meters):

@@ -21,7 +21,7 @@ import httpx
 
 from cli.demo.layout import DEFAULT_PORTS, SERVICES, Layout, time_lapse_start
 from cli.demo.seed import demonstration_token, healthy, seed, until_answering
-from cli.session import ADDRESSES, Session
+from cli.session import Session
 from domain.errors import RetryableError
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -129,10 +129,8 @@ class Town:
 
     async def session(self, user: str) -> Session:
         """A session as one of the demonstration users, at this town's addresses."""
-        for service in ADDRESSES:
-            os.environ[f"LICHTBUCH_{service.upper()}_ADDRESS"] = self.layout.address(service)
         token = await demonstration_token(self.layout.issuer, user)
-        return Session(municipality_id="bad-hersfeld", token=token)
+        return Session(municipality_id="bad-hersfeld", token=token, addresses=self.layout.addresses())
 
     async def simulator(self, path: str, **query: str) -> Any:
         """What the simulator answers."""
