@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -99,6 +99,7 @@ class Session:
 
     municipality_id: str = ""
     token: str = ""
+    addresses: Mapping[str, str] = field(default_factory=dict)
     _channels: dict[str, grpc.aio.Channel] = field(default_factory=dict)
     _municipality: registry_pb2.Municipality | None = None
 
@@ -107,7 +108,10 @@ class Session:
         if service not in self._channels:
             target = os.environ.get(f"LICHTBUCH_{service.upper()}_ADDRESS", ADDRESSES[service])
             self._channels[service] = connect(
-                target, Tls.from_environment(), StaticToken(self.token or load_token()), deadline_s=30.0
+                self.addresses.get(service, target),
+                Tls.from_environment(),
+                StaticToken(self.token or load_token()),
+                deadline_s=30.0,
             )
         return self._channels[service]
 

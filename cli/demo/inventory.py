@@ -23,7 +23,7 @@ OWNERS: Final = {
     "metering": registry_pb2.ENDPOINT_OWNER_METERING,
 }
 # Groups by lighting class: what one plan may do depends on how far a class may fall.
-GROUPS: Final = {"P": "residential", "M": "main-roads", "C": "centre"}
+GROUPS: Final = {"P4": "residential", "P5": "side-streets", "M4": "main-roads", "M5": "main-roads", "C3": "crossings"}
 CSV_FIELDS: Final = (
     "luminaire_id", "latitude", "longitude", "street", "model", "feeder", "gateway", "gateway_address", "group",
     "lighting_class", "floor_permille", "conflict_area", "installed_power_w", "previous_lamp_power_w",
@@ -115,7 +115,7 @@ def gateways(town: Town) -> dict[str, inventory_pb2.Gateway]:
 
 def group_of(lamp: Mapping[str, Any]) -> str:
     """The plan group of a lamp."""
-    return GROUPS[lamp["lighting_class"][0]]
+    return GROUPS[lamp["lighting_class"]]
 
 
 def luminaire_cells(lamp: Mapping[str, Any], rated_w: Mapping[str, float]) -> dict[str, Any]:
@@ -186,14 +186,16 @@ def profiles() -> dict[str, scheduler_pb2.Profile]:
     return {
         "residential-night": dimmed("Residential streets: half light from 22:30 to 04:30", 500, "22:30", "04:30"),
         "main-road-night": dimmed("Main roads: 70 % from 23:00 to 04:30", 700, "23:00", "04:30"),
-        "centre-night": dimmed("Centre: 80 % from 23:30 to 04:30", 800, "23:30", "04:30"),
+        "side-street-night": dimmed("Side streets: 70 % from 22:30 to 04:30", 700, "22:30", "04:30"),
+        "full-night": scheduler_pb2.Profile(display_name="Crossings: full light all night", points=[dusk, dawn]),
     }
 
 
 PROFILE_OF_GROUP: Final = {
     "residential": "residential-night",
     "main-roads": "main-road-night",
-    "centre": "centre-night",
+    "side-streets": "side-street-night",
+    "crossings": "full-night",
 }
 
 

@@ -70,6 +70,10 @@ class Layout:
         """Address of a service's gRPC server."""
         return f"127.0.0.1:{self.ports[service]}"
 
+    def addresses(self) -> dict[str, str]:
+        """Addresses of all gRPC servers, by service."""
+        return {service: self.address(service) for service in SERVICES}
+
     def clock(self) -> dict[str, str]:
         """The clock that all processes share; empty for real time."""
         if self.speed == 1 and self.start is None:

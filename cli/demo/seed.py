@@ -327,7 +327,7 @@ async def seed(layout: Layout, say: Callable[[str], None]) -> dict[str, Any]:
     """Wait for everything, put the town in, answer it. Raises errors of domain/errors.py."""
     await wait_for_everything(layout)
     town = await fetch_town(layout.simulator)
-    session = Session(token=await demonstration_token(layout.issuer, "admin"))
+    session = Session(token=await demonstration_token(layout.issuer, "admin"), addresses=layout.addresses())
     try:
         seeding = Seeding(session, town, say)
         await seeding.everything(layout.directory / "town")

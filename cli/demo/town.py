@@ -114,7 +114,8 @@ async def main() -> None:
             if session is None or loop.time() > renew_at:
                 if session is not None:
                     await session.close()
-                session = Session(token=await demonstration_token(layout.issuer, "viewer"))
+                token = await demonstration_token(layout.issuer, "viewer")
+                session = Session(token=token, addresses=layout.addresses())
                 renew_at = loop.time() + TOKEN_LIFE_S
             say(await one_line(session))
         except LichtbuchError as error:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy.orm import registry
 from sqlmodel import Field, Session, SQLModel, col, select
 
 from domain.errors import NotFound
@@ -25,7 +26,11 @@ from servicekit.server import Server
 MIGRATIONS = Path(__file__).parent / "meter_migrations"
 
 
-class MeterRow(SQLModel, table=True):
+class OwnTable(SQLModel, registry=registry()):
+    """Base of this service's tables: in the tests' one process metering has tables of the same names."""
+
+
+class MeterRow(OwnTable, table=True):
     """A meter."""
 
     __tablename__ = "meter"
