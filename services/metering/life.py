@@ -92,18 +92,12 @@ def split(lives: Sequence[RegisterLife], exchange: Exchange, uid: str) -> tuple[
     Raises InvalidInput for counters that the register cannot show, FailedPrecondition for an instant at which no
     register lives or at which one was exchanged already.
     """
-    for field in ("final_reading", "first_reading"):
-        value: int = getattr(exchange, field)
-        if not 0 <= value <= VALUE_MAX:
-            raise OutOfLimits.of(field, f"{value} is not a counter")
     old = next((life for life in lives if life.covers(exchange.at_ms)), None)
     if old is None:
         raise FailedPrecondition.of("exchanged_at", f"no register lives at {slot_text(exchange.at_ms)}")
     if exchange.at_ms <= old.begin_ms:
         raise FailedPrecondition.of("exchanged_at", f"an exchange at {slot_text(exchange.at_ms)} is recorded already")
-    for field, value in (("final_reading", exchange.final_reading), ("first_reading", exchange.first_reading)):
-        if old.rollover and value >= old.rollover:
-            raise InvalidInput.of(field, f"{value} has more digits than the register (rollover {old.rollover})")
+    _check_counters(old, exchange)
     serial = old.serial_number if exchange.serial_number is None else exchange.serial_number
     ended = replace(old, removed_ms=exchange.at_ms, final_reading=exchange.final_reading, ended_by=exchange.origin)
     begun = replace(
@@ -116,6 +110,33 @@ def split(lives: Sequence[RegisterLife], exchange: Exchange, uid: str) -> tuple[
         origin=exchange.origin,
     )
     return ended, begun
+
+
+def amend_reset(before: RegisterLife, after: RegisterLife, exchange: Exchange) -> tuple[RegisterLife, RegisterLife]:
+    """Both lives at a boundary that the service had taken for a reset, as a person has recorded it.
+
+    Raises OutOfLimits or InvalidInput for counters that the register cannot show.
+    """
+    _check_counters(before, exchange)
+    serial = after.serial_number if exchange.serial_number is None else exchange.serial_number
+    ended = replace(before, removed_ms=exchange.at_ms, final_reading=exchange.final_reading, ended_by=exchange.origin)
+    begun = replace(
+        after,
+        installed_ms=exchange.at_ms,
+        first_reading=exchange.first_reading,
+        origin=exchange.origin,
+        serial_number=serial,
+    )
+    return ended, begun
+
+
+def _check_counters(old: RegisterLife, exchange: Exchange) -> None:
+    for field in ("final_reading", "first_reading"):
+        value: int = getattr(exchange, field)
+        if not 0 <= value <= VALUE_MAX:
+            raise OutOfLimits.of(field, f"{value} is not a counter")
+        if old.rollover and value >= old.rollover:
+            raise InvalidInput.of(field, f"{value} has more digits than the register (rollover {old.rollover})")
 
 
 def keys_at(lives: Iterable[RegisterLife], slot_ms: Int64) -> Int64:

@@ -104,15 +104,20 @@ class Poller:
         """Polls each slot from now on, for ever."""
         while True:
             beat()
-            if self._may_poll():
-                await self._book.refresh()
-            else:
+            if not self._may_poll():
                 self._book.forget()
+            elif not self._book.targets:
+                await self._book.refresh()
             now_ms = to_ms(self._clock.now())
             slot_ms = floor_slot_ms(now_ms)
             if slot_ms > self.polled_ms and now_ms < slot_ms + self._tolerance_ms and self._may_poll():
                 await self.poll(slot_ms)
                 beat()
+            # After the slot, not before it: asking a database takes time, and a time-lapse has none at the quarter
+            # hour.
+            if self._may_poll():
+                await self._book.refresh()
+                await self._devices.keep_only({target.endpoint_uid for target in self._book.targets})
             await self._sleep_towards(slot_ms + SLOT_MS)
 
     async def poll(self, slot_ms: int) -> None:
@@ -122,7 +127,6 @@ class Poller:
         groups: defaultdict[str, list[Target]] = defaultdict(list)
         for target in targets:
             groups[target.endpoint_uid].append(target)
-        await self._devices.keep_only({target.endpoint_uid for target in self._book.targets})
         spread_ms = min(self._tolerance_ms // 5, len(groups) * SPREAD_MS)
         work = [asyncio.create_task(self._read(group, slot_ms, spread_ms)) for group in groups.values()]
         if work:

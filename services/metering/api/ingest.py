@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from sqlmodel import Session
 
 from domain.names import ResourceName
@@ -13,13 +15,13 @@ from services.metering.api.convert import brought_from_proto
 from services.metering.batch import Brought, Sorted, sort_out
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
 from services.metering.reading import Refusals, Status
-from services.metering.slot import to_ms
+from services.metering.slot import EARLIEST_SLOT_MS, to_ms
 from services.metering.store import meters as store
 from services.metering.store.feed import Source
 from services.metering.store.ingest import Outcome, Written, write
 from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.neighbours import all_lives, judge_among_stored
-from services.metering.store.partitions import months_between
+from services.metering.store.partitions import months_of
 
 
 class IngestCalls(Calls):
@@ -28,11 +30,11 @@ class IngestCalls(Calls):
     async def IngestReadings(self, request: pb.IngestReadingsRequest, context: Context) -> pb.IngestReadingsResponse:
         """Stores what is new, says what is refused. All that is stored of one request is stored together."""
         tenant, now_ms = current_tenant(), to_ms(self.clock.now())
-        brought = brought_from_proto(request.readings)
-        if len(brought.slot_ms) and not request.dry_run:
-            valid = brought.slot_ms[(brought.slot_ms <= now_ms) & (brought.slot_ms > 0)]
-            if len(valid):
-                await self.partitions.ensure(months_between(int(valid.min()), int(valid.max())))
+        # A million readings take a while to convert, and others are waiting for the loop.
+        brought = await asyncio.to_thread(brought_from_proto, request.readings)
+        if not request.dry_run:
+            slots = brought.slot_ms
+            await self.partitions.ensure(months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]))
         source = self.source(request.source)
 
         def ingest(session: Session) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:

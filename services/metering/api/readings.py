@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from sqlmodel import Session
 
@@ -14,7 +15,6 @@ from services.metering.api.calls import Calls, Context, meter_name, seen_rows
 from services.metering.api.convert import period_from_proto, readings_to_proto
 from services.metering.life import RegisterLife
 from services.metering.metrics import WATCHERS
-from services.metering.reading import Readings
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import Cursor, page
 from services.metering.watch import Position, follow, newest
@@ -41,11 +41,11 @@ class ReadingCalls(Calls):
         start_ms, end_ms = period_from_proto(request)
         size = page_size_of(request, _DEFAULT_PAGE, _LARGEST_PAGE)
         after = _cursor(decode_token(request), "page_token")
-        readings, names, following = await self.database.read(
+        columns, following = await self.database.read(
             lambda session: _page(session, list(request.meters), start_ms, end_ms, size, after)
         )
         token = "" if following is None else encode_token(request, [following.slot_ms, following.register])
-        return pb.ListReadingsResponse(readings=readings_to_proto(readings, names), next_page_token=token)
+        return pb.ListReadingsResponse(readings=columns, next_page_token=token)
 
     @scope_aware
     async def ExportReadings(
@@ -55,13 +55,12 @@ class ReadingCalls(Calls):
         start_ms, end_ms = period_from_proto(request)
         after: Cursor | None = None
         while True:
-            readings, names, after = await self.database.read(
-                lambda session, at=after: _page(  # type: ignore[misc]  # the default only binds the loop's value
-                    session, list(request.meters), start_ms, end_ms, _EXPORT_PIECE, at
-                )
+            wanted = partial(
+                _page, names=list(request.meters), start_ms=start_ms, end_ms=end_ms, size=_EXPORT_PIECE, after=after
             )
-            if len(readings):
-                yield pb.ExportReadingsResponse(readings=readings_to_proto(readings, names))
+            columns, after = await self.database.read(wanted)
+            if len(columns.values):
+                yield pb.ExportReadingsResponse(readings=columns)
             if after is None:
                 return
 
@@ -93,10 +92,10 @@ class ReadingCalls(Calls):
 
 def _page(
     session: Session, names: list[str], start_ms: int, end_ms: int, size: int, after: Cursor | None
-) -> tuple[Readings, dict[int, str], Cursor | None]:
+) -> tuple[pb.ReadingColumns, Cursor | None]:
     lives, named = _lives_and_names(session, names)
     readings, following = page(session, lives, start_ms, end_ms, size, after)
-    return readings, named, following
+    return readings_to_proto(readings, named), following
 
 
 def _cursor(key: list[str | int | None] | None, field: str) -> Cursor | None:

@@ -1,7 +1,7 @@
 """Bulk means: columns into the database and out of it, as fast as each database takes and gives them.
 
 PostgreSQL: COPY in its binary format on the way in, rows packed by the server on the way out. SQLite: executemany and
-fetchall. What the drivers raise beneath SQLAlchemy is raised as SQLAlchemy would raise it, so that `servicekit.database`
+fetchall. What the drivers raise beneath SQLAlchemy is raised as SQLAlchemy would, so that `servicekit.database`
 understands it.
 """
 

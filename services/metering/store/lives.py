@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from domain.names import new_uid
-from services.metering.life import Exchange, Origin, RegisterLife, split
+from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, split
 from services.metering.meter import Unit
 from services.metering.reading import Status
 from services.metering.slot import SLOT_MS
@@ -114,29 +115,85 @@ def exchange(
 
     What was stored for the old register after that instant was read from the new one (an exchange is often entered
     late): it is stored once more, for the new register, and judged anew. The old copies stay and are no longer looked
-    at.
+    at. An exchange that polling has seen already, as a reset, puts right what was recorded then.
     """
+    seen = _seen_as_reset(session, lives, what)
+    if seen is not None:
+        return _amend(session, *seen, what, source)
     ended, begun = split(lives, what, new_uid())
-    old = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == ended.key)).one()
-    old.removed_ms, old.final_reading, old.ended_by = ended.removed_ms, ended.final_reading, what.origin.value
-    row = RegisterLifeRow(
-        uid=begun.uid,
-        meter_uid=meter.uid,
-        serial_number=begun.serial_number,
-        installed_ms=begun.installed_ms,
-        removed_ms=begun.removed_ms,
-        first_reading=begun.first_reading,
-        final_reading=begun.final_reading,
-        origin=begun.origin.value,
-        ended_by=begun.ended_by.value if begun.ended_by else "",
-        rollover=begun.rollover,
-        transformer_ratio=begun.transformer_ratio,
-    )
-    session.add(old)
+    _store_boundary(session, ended, begun)
+    row = _row_of(begun)
     session.add(row)
     session.flush()
     begun = life_of(row)
     _move_readings(session, meter, ended, begun, source)
+    return ended, begun
+
+
+def _row_of(life: RegisterLife) -> RegisterLifeRow:
+    return RegisterLifeRow(
+        uid=life.uid,
+        meter_uid=life.meter_uid,
+        serial_number=life.serial_number,
+        installed_ms=life.installed_ms,
+        removed_ms=life.removed_ms,
+        first_reading=life.first_reading,
+        final_reading=life.final_reading,
+        origin=life.origin.value,
+        ended_by=life.ended_by.value if life.ended_by else "",
+        rollover=life.rollover,
+        transformer_ratio=life.transformer_ratio,
+    )
+
+
+def _store_boundary(session: Session, ended: RegisterLife, begun: RegisterLife) -> None:
+    """Writes the end of one life and, where it is stored already, the begin of the next."""
+    old = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == ended.key)).one()
+    old.removed_ms, old.final_reading = ended.removed_ms, ended.final_reading
+    old.ended_by = ended.ended_by.value if ended.ended_by else ""
+    session.add(old)
+    if begun.key:
+        new = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == begun.key)).one()
+        new.installed_ms, new.first_reading, new.origin = begun.installed_ms, begun.first_reading, begun.origin.value
+        new.serial_number = begun.serial_number
+        session.add(new)
+    session.flush()
+
+
+def _seen_as_reset(
+    session: Session, lives: Sequence[RegisterLife], what: Exchange
+) -> tuple[RegisterLife, RegisterLife] | None:
+    """The lives on both sides of a reset that is this exchange: no register was read between the one and the other."""
+    if what.origin is not Origin.EXCHANGE:
+        return None
+    for before, after in pairwise(lives):
+        boundary = after.begin_ms
+        if before.ended_by is not Origin.RESET or not before.begin_ms < what.at_ms < after.end_ms:
+            continue
+        if what.at_ms < boundary:
+            between = nearest_usable(session, before, what.at_ms - 1, before=False)
+        else:
+            between = nearest_usable(session, after, what.at_ms, before=True)
+        if between is None:
+            return before, after
+    return None
+
+
+def _amend(
+    session: Session, before: RegisterLife, after: RegisterLife, what: Exchange, source: feed.Source
+) -> tuple[RegisterLife, RegisterLife]:
+    ended, begun = amend_reset(before, after, what)
+    _store_boundary(session, ended, begun)
+    # Only gaps lie between the two instants. They go along to the register whose time it is now.
+    for giver, taker, start, end in (
+        (before, begun, begun.begin_ms, before.end_ms),
+        (after, ended, after.begin_ms, ended.end_ms),
+    ):
+        moved = fetch(session, [giver.key], start, end)
+        if len(moved):
+            moved = moved.take(moved.is_gap)
+            moved.register = np.full(len(moved), taker.key, np.int64)
+            write(session, moved, source)
     return ended, begun
 
 

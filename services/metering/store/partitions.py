@@ -9,10 +9,12 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
 
+import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
 from servicekit.database import Database
+from services.metering.reading import Int64
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.bulk import is_postgresql
 
@@ -27,6 +29,12 @@ def months_between(first_ms: int, last_ms: int) -> list[Month]:
     first, last = from_ms(first_ms), from_ms(last_ms)
     numbers = range(first.year * 12 + first.month - 1, last.year * 12 + last.month)
     return [(number // 12, number % 12 + 1) for number in numbers]
+
+
+def months_of(slot_ms: Int64) -> set[Month]:
+    """Months of UTC in which slots lie."""
+    months = np.unique(slot_ms.astype("datetime64[ms]").astype("datetime64[M]").astype(np.int64))
+    return {(1970 + month // 12, month % 12 + 1) for month in months.tolist()}
 
 
 def months_ahead(now_ms: int) -> list[Month]:

@@ -62,7 +62,8 @@ def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Read
     for key, uid in lives.items():
         register[readings.register == key] = keys.get(uid, -1)
     readings = readings.take(slice(None))
-    readings.register = register
+    # The transaction may run again: what was handed in stays as it is.
+    readings.register, readings.status = register, readings.status.copy()
     rows = session.exec(select(RegisterLifeRow).where(col(RegisterLifeRow.key).in_(np.unique(register).tolist()))).all()
     for row in rows:
         mine = np.flatnonzero(register == row.key)

@@ -13,11 +13,12 @@ from sqlmodel import select
 from servicekit.audit import AuditRecord
 from servicekit.database import Database
 from services.metering.consumption import Step, consumption
+from services.metering.life import Exchange, Origin
 from services.metering.reading import Status
 from services.metering.slot import SLOT_MS, floor_slot_ms, to_ms
-from services.metering.store import readings
+from services.metering.store import lives, readings
 from tests.services.metering.field import Town, Worker
-from tests.services.metering.making import NOON_MS
+from tests.services.metering.making import NOON_MS, source
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -138,6 +139,31 @@ async def test_a_reset_counter_begins_a_new_register_with_an_audit_record_and_ke
     assert abs(int(used.amount[0]) - 6000) <= 1000  # at most the slot in which it was reset is unknown
     trail = await town.database.read(lambda session: session.exec(select(AuditRecord)).all())
     assert [(record.action, record.actor) for record in trail] == [("metering.meters.reset", "service:metering")]
+
+
+@pytest.mark.parametrize("minutes_after_last_reading", [1, 14])
+async def test_an_exchange_that_was_taken_for_a_reset_is_put_right_when_a_person_records_it(
+    town: Town, workers: list[Worker], minutes_after_last_reading: int
+) -> None:
+    meter = await town.add(serial_number="old")
+    worker = start(workers, town)
+    await worker.quarter_hours(3)
+    meter.begin_anew()
+    await worker.quarter_hours(3)
+    assert [life.origin for life in await town.lives()] == [Origin.CREATED, Origin.RESET]
+    at = NOON_MS + 2 * SLOT_MS + minutes_after_last_reading * 60_000
+    what = Exchange(at, 1_002_133, 0, Origin.EXCHANGE, "new")
+    row, known = town.stored["M-1"].row, await town.lives()
+    await town.database.run(lambda session: lives.exchange(session, row, known, what, source("exchange")))
+    old, new = await town.lives()
+    assert (old.ended_by, new.origin, new.serial_number) == (Origin.EXCHANGE, Origin.EXCHANGE, "new")
+    bounds = np.array([NOON_MS, NOON_MS + 5 * SLOT_MS])
+    used = consumption([old, new], await town.readings(), bounds, Step.TOTAL, is_polled=True)
+    assert abs(int(used.amount[0]) - 5000) < 5
+    assert used.coverage_permille().tolist() == [1000]
+    worker.book.touch()
+    await worker.quarter_hours(1)
+    assert (await town.readings()).status.tolist() == [1] * 7
 
 
 async def test_slots_missed_while_nobody_polled_are_flagged_when_polling_goes_on(

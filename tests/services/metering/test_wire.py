@@ -39,8 +39,9 @@ pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 
 async def test_a_town_is_read_in_a_time_lapse_as_its_meters_show(database: Database, tmp_path: Path) -> None:
-    lapse = TimeLapse(NOW - timedelta(minutes=1), datetime.now(UTC), SPEED)
-    simulator = Simulator(demo_town(DemoSize(luminaires=40, cabinets=4, monitored=4)), RunningClock(lapse))
+    town = demo_town(DemoSize(luminaires=40, cabinets=4, monitored=4))
+    lapse = TimeLapse(NOW - timedelta(minutes=5), datetime.now(UTC), SPEED)
+    simulator = Simulator(town, RunningClock(lapse))
     await simulator.start()
     clock = TimeLapseClock(lapse)
     fieldbus = Fieldbus(now=clock.now, require_simulator=True, limits=limits_for(clock, MeteringSettings()))
@@ -57,25 +58,30 @@ async def test_a_town_is_read_in_a_time_lapse_as_its_meters_show(database: Datab
     )
     work = [asyncio.create_task(loop(lambda: None)) for loop in (poller.run, recorder.keep, recorder.drain)]
     try:
-        first = NOW.timestamp() * 1000
-        await eventually(lambda: poller.polled_ms >= first + 4 * SLOT_MS, 30)
+        await eventually(lambda: poller.polled_ms > 0, 30)
+        first = poller.polled_ms
+        await eventually(lambda: poller.polled_ms >= first + 3 * SLOT_MS, 60)
         await recorder.settle()
     finally:
         for task in work:
             task.cancel()
         await asyncio.gather(*work, return_exceptions=True)
         await fieldbus.close()
+        await simulator.stop()
     found = await database.read(_everything)
+    assert len(found) == 7
     for meter_id, stored in found.items():
         slots = stored.slot_ms.tolist()
-        assert slots == list(range(slots[0], slots[-1] + 1, SLOT_MS))
-        assert len(slots) >= 3
-        assert set(stored.status.tolist()) == {Status.MEASURED}, meter_id
+        assert slots == list(range(first, slots[-1] + 1, SLOT_MS))
+        assert slots[-1] >= first + 3 * SLOT_MS
+        # On a machine too busy to answer within a second a slot is a gap, and never a wrong value.
+        measured = stored.take(stored.status == Status.MEASURED)
+        assert len(measured) >= 1
+        assert len(measured) + int(stored.is_gap.sum()) == len(stored)
         state = simulator.world.meters[meter_id]
-        for value, observed_ms in zip(stored.value.tolist(), stored.observed_ms.tolist(), strict=True):
-            # Between the device's answer and our stamp domain time runs on: a minute at 20 kW is 333 Wh.
-            assert abs(value - state.total_wh(observed_ms / 1000)) < 400, meter_id
-    await simulator.stop()
+        for value, observed_ms in zip(measured.value.tolist(), measured.observed_ms.tolist(), strict=True):
+            # Between the device's answer and our stamp domain time runs on: five minutes at 20 kW are 1 667 Wh.
+            assert abs(value - state.total_wh(observed_ms / 1000)) < 2_000, meter_id
 
 
 def _seed(session: Session, simulator: Simulator) -> None:
