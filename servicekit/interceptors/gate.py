@@ -267,6 +267,8 @@ class _Call:
     def _code(self, otherwise: grpc.StatusCode) -> grpc.StatusCode:
         """The code that the handler itself has set."""
         number = self._context.code()
+        if not number:
+            return otherwise
         found = next((code for code in grpc.StatusCode if number in (code, code.value[0])), None)
         return found if found and found is not grpc.StatusCode.OK else otherwise
 

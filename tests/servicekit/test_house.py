@@ -28,7 +28,12 @@ def test_what_a_plain_client_uses_needs_no_database_driver():
 def test_a_postgresql_that_cannot_start_fails_in_ci_and_is_named_elsewhere(ci, outcome, tmp_path):
     (tmp_path / "conftest.py").write_text("from tests.conftest import *\n")
     (tmp_path / "test_storage.py").write_text("def test_storage(postgres_url):\n    pass\n")
-    environment = {**ENVIRONMENT, "CI": ci, "LICHTBUCH_TEST_POSTGRES_URL": "postgresql://127.0.0.1:1/nothing"}
+    environment = {
+        **ENVIRONMENT,
+        "CI": ci,
+        "LICHTBUCH_TEST_POSTGRES_URL": "postgresql://127.0.0.1:1/nothing",
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",
+    }
     environment.pop("PYTEST_XDIST_WORKER", None)
     options = ["-q", "-rs", "-c", os.devnull, "--rootdir=.", "--basetemp=inner", "-p", "no:cacheprovider"]
     answer = subprocess.run(

@@ -147,25 +147,6 @@ async def test_no_old_protocol_is_spoken(serving, authority):
             await asyncio.open_connection("127.0.0.1", running.server.port, ssl=old)
 
 
-async def test_probes_that_know_no_tls_have_a_door_of_their_own(issuer, authority):
-    pair = authority.issue("metering")
-    settings = settings_for(
-        tls_certificate=pair.certificate,
-        tls_key=pair.key,
-        tls_client_ca=authority.file,
-        health_listen="127.0.0.1:0",
-    )
-    async with (
-        running_service(issuer, lambda server: None, settings=settings) as running,
-        grpc.aio.insecure_channel(f"127.0.0.1:{running.server.health_port}") as channel,
-    ):
-        probe: Any = health_pb2_grpc.HealthStub(channel)
-        answer = await probe.Check(health_pb2.HealthCheckRequest())
-        assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        with pytest.raises(grpc.aio.AioRpcError, match="UNIMPLEMENTED"):
-            await metering_pb2_grpc.MeteringServiceStub(channel).ListMeters(LIST)
-
-
 async def test_health_can_be_probed_over_tls(serving, authority):
     async with serving(mutual=False) as running:
         credentials = grpc.ssl_channel_credentials(authority.file.read_bytes())
