@@ -24,6 +24,9 @@ KUBERNETES_VERSION = "1.36"
 QUANTITY = re.compile(r"\d+(\.\d+)?(m|k|Ki|Mi|Gi|Ti|M|G|T)?")
 # Secrets come from the operator, not from the repository; these names are the ones deploy/README.md asks for.
 SECRET = re.compile(r"lichtbuch-[a-z]+(-tls)?")
+# A probe whose failure restarts the pod asks only whether the process lives: one that waits for its database must stay,
+# and lighting goes on lighting meanwhile.
+PROBED = {"startupProbe": "live", "readinessProbe": "ready", "livenessProbe": "live"}
 
 Resource = dict[str, Any]
 
@@ -75,12 +78,14 @@ def pod_problems(resource: Resource, config_maps: set[str]) -> Iterator[str]:
 def container_problems(container: Resource, volumes: set[str], config_maps: set[str]) -> Iterator[str]:
     """What is wrong with a container."""
     ports = {port["name"]: port["containerPort"] for port in container.get("ports", [])}
-    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+    for probe in PROBED:
         check = container.get(probe)
         if not check:
             yield f"container {container['name']}: no {probe}"
         elif "grpc" in check and check["grpc"]["port"] not in ports.values():
             yield f"container {container['name']}: {probe} asks port {check['grpc']['port']}, which is not open"
+        elif "grpc" in check and check["grpc"].get("service") != PROBED[probe]:
+            yield f"container {container['name']}: {probe} has to ask for {PROBED[probe]!r}"
         elif "httpGet" in check and check["httpGet"]["port"] not in ports:
             yield f"container {container['name']}: {probe} asks port {check['httpGet']['port']}, which is not open"
     for mount in container.get("volumeMounts", []):

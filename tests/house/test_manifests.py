@@ -10,10 +10,9 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tools"))
+from tools import manifests
 
-import manifests  # noqa: E402 - a tool, not a package
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +44,7 @@ def pod(resources: list[dict[str, Any]], name: str) -> dict[str, Any]:
         (lambda pod: pod["spec"]["securityContext"].pop("runAsUser"), "runs as root"),
         (lambda pod: pod["spec"]["containers"][0].pop("readinessProbe"), "no readinessProbe"),
         (lambda pod: pod["spec"]["containers"][0]["livenessProbe"]["grpc"].update(port=1), "which is not open"),
+        (lambda pod: pod["spec"]["containers"][0]["startupProbe"]["grpc"].update(service="ready"), "ask for 'live'"),
         (lambda pod: pod["spec"]["containers"][0]["resources"]["limits"].update(memory="256Mib"), "no quantity"),
         (lambda pod: pod["spec"]["containers"][0]["envFrom"][0]["configMapRef"].update(name="gone"), "not there"),
         (lambda pod: pod["spec"]["containers"][0].update(imagePolicy="Always"), "imagePolicy"),
