@@ -21,6 +21,7 @@ from services.lighting.api import LightingServicer, Parts
 from services.lighting.control import Control
 from services.lighting.endpoints import ASK_EVERY_S, Endpoints
 from services.lighting.field import Field, Opener
+from services.lighting.ground import Tuning
 from services.lighting.historian import Historian
 from services.lighting.memory import LOOK_EVERY_S, Memory
 from services.lighting.settings import LightingSettings
@@ -41,8 +42,12 @@ async def build(settings: LightingSettings) -> Server:
     return server
 
 
-async def fill(server: Server, settings: LightingSettings, opener: Opener) -> Parts:
-    """Adds lighting to a server: its methods, and the loops that work on the field through `opener`."""
+async def fill(server: Server, settings: LightingSettings, opener: Opener, tuning: Tuning | None = None) -> Parts:
+    """Adds lighting to a server: its methods, and the loops that work on the field through `opener`.
+
+    tuning: another pace than that of the settings, for tests.
+    """
+    tuning = tuning or settings.tuning
     database, clock = server.database, server.clock
     if database is None:
         raise RuntimeError("lighting has a database, though it can do without it for a while")
@@ -55,10 +60,10 @@ async def fill(server: Server, settings: LightingSettings, opener: Opener) -> Pa
         raise Unavailable(f"{settings.own_dir} cannot be used: {error.strerror}", 5.0) from error
     endpoints = Endpoints(server.registry_channel, database, server.tenants, clock, ready=server.database_ready.is_set)
     if settings.control:
-        parts = await _with_field(server, settings, opener, memory, endpoints, database)
+        parts = await _with_field(server, settings, tuning, opener, memory, endpoints, database)
     else:
         state = TownState()
-        control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=settings.tuning)
+        control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=tuning)
         parts = Parts(database, clock, memory, state, control, endpoints, None)
         server.on_stop(control.close)
     server.add_servicer(lighting_pb2_grpc.add_LightingServiceServicer_to_server, LightingServicer(parts))
@@ -71,6 +76,7 @@ async def fill(server: Server, settings: LightingSettings, opener: Opener) -> Pa
 async def _with_field(
     server: Server,
     settings: LightingSettings,
+    tuning: Tuning,
     opener: Opener,
     memory: Memory,
     endpoints: Endpoints,
@@ -85,7 +91,7 @@ async def _with_field(
         Field(opener),
         clock,
         holds=lease.holds,
-        tuning=settings.tuning,
+        tuning=tuning,
         after_pass=lambda: historian.collect(),
     )
     historian = Historian(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ SCHEDULER = "service:scheduler"
 LEDGER = "service:ledger"
 FITTER = "fitter"
 H = timedelta(hours=1)
+INTERVAL_S = 120.0
+"""Between two passes: longer than usual, so that a night takes few of them."""
 
 PEOPLE = {
     **BINDINGS,
@@ -158,11 +161,10 @@ class Lighting:
         await self.parts.memory.refresh()
         await self.passes(1)
 
-    async def passes(self, count: int, seconds: float = 10.0) -> None:
-        """Goes on in steps; the loop makes a pass at each."""
+    async def passes(self, count: int, seconds: float = INTERVAL_S) -> None:
+        """Goes on in steps; the loop makes a pass in each, and is done with it when this returns."""
         for _ in range(count):
             await self.clock.advance(timedelta(seconds=seconds))
-            await eventually(lambda: self.parts.state.at_ms >= int(self.clock.now().timestamp() * 1000) - 1)
 
     async def to(self, hours: float) -> None:
         """Goes on to an instant in hours after noon, in steps of ten minutes, and lets it settle."""
@@ -171,7 +173,7 @@ class Lighting:
             await self.passes(1, min(600.0, left.total_seconds()))
         await self.passes(4)
 
-    async def put_plan(self, *steps: tuple[float, int], group: str = "default", days: int = 2) -> ctl.Plan:
+    async def put_plan(self, *steps: tuple[float, int], group: str = "default", days: int = 1) -> ctl.Plan:
         """A plan from noon on, put by the scheduler."""
         request = pb.PutPlanRequest(parent=f"{T}/groups/{group}", plan=plan_message(*steps, days=days))
         plan: ctl.Plan = await self.as_(SCHEDULER).PutPlan(request)
@@ -192,15 +194,23 @@ async def running_lighting(
     clock = clock or SteppedClock(NOON)
     settings = LightingSettings(
         listen="127.0.0.1:0", metrics_listen="off", database_url=database_url, data_dir=folder, drain_s=0.5,
-        holder="test", poll_real_s=0.1, inrush_step_s=0.0,
+        holder="test",
     )  # fmt: skip
+    tuning = replace(
+        settings.tuning,
+        interval_s=INTERVAL_S,
+        poll_real_s=0.0,
+        confirm_real_s=0.0,
+        inrush_step_s=0.0,
+        patience_real_s=5.0,
+    )
     town = town or FakeTown(clock.now)
     server = Server(
         settings, authenticator=authenticator_for(issuer), access=access_from(PEOPLE), tenants=FixedTenants(TOWNS),
         database=Database(database_url, "lighting", pool_size=4), clock=clock,
     )  # fmt: skip
     server.database_ready.set()
-    parts = await fill(server, settings, town)
+    parts = await fill(server, settings, town, tuning)
     await server.start()
     running = Lighting(server, parts, issuer, town, clock)
     await eventually(lambda: clock.sleeping > 0)
@@ -239,7 +249,7 @@ def model_request(identifier: str = "LED-23", **changes: Any) -> pb.CreateLumina
     )
 
 
-def plan_message(*steps: tuple[float, int], days: int = 2) -> ctl.Plan:
+def plan_message(*steps: tuple[float, int], days: int = 1) -> ctl.Plan:
     """A plan from noon on: (hours after noon, level)."""
     plan = Plan.of(NOON, NOON + timedelta(days=days), [NOON + h * H for h, _ in steps], [level for _, level in steps])
     return ctl.Plan(
