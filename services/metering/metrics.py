@@ -4,6 +4,9 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
+from services.metering.reading import Status
+from services.metering.vee import Finding
+
 READINGS_STORED: Final = Counter("lichtbuch_metering_readings_stored", "Readings newly stored, by status.", ("status",))
 READINGS_REFUSED: Final = Counter(
     "lichtbuch_metering_readings_refused", "Readings that were not stored, by reason.", ("reason",)
@@ -32,3 +35,20 @@ SPOOL_DROPPED: Final = Counter("lichtbuch_metering_spool_dropped_readings", "Rea
 SPOOL_DAMAGED: Final = Counter("lichtbuch_metering_spool_damaged_records", "Records put aside: damaged or refused.")
 RESETS: Final = Counter("lichtbuch_metering_register_resets", "Resets of registers that polling confirmed.")
 WATCHERS: Final = Gauge("lichtbuch_metering_watchers", "Open streams of WatchReadings.")
+
+
+def _begin_at_zero() -> None:
+    """Every series is there from the start: a rate of what has never happened is 0, not nothing."""
+    for status in Status:
+        READINGS_STORED.labels(status.name.lower())
+    for reason in ("conflict", "ingest", "no_register", "not_kept"):
+        READINGS_REFUSED.labels(reason)
+    for finding in Finding:
+        if finding is not Finding.NONE:
+            FINDINGS.labels(finding.value)
+    for state in (Status.MEASURED, Status.GAP, Status.DOUBTFUL):
+        METERS.labels(state.name.lower())
+    METERS.labels("not_polled")
+
+
+_begin_at_zero()

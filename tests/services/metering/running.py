@@ -13,6 +13,7 @@ from domain.errors import NotFound
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from lichtbuch.metering.v1 import metering_pb2_grpc
 from lichtbuch.registry.v1 import registry_pb2, registry_pb2_grpc
+from servicekit.access import Binding
 from servicekit.clock import SteppedClock
 from servicekit.convert import timestamp_to_proto
 from servicekit.database import Database
@@ -23,7 +24,16 @@ from services.metering.slot import SLOT_MS, from_ms
 from services.metering.watch import Bell
 from tests.services.metering.making import NOON_MS, NOW
 from tests.support.issuer import Issuer
-from tests.support.running import ADMIN, HERSFELD, TOWNS, RunningService, running_service, settings_for
+from tests.support.running import (
+    ADMIN,
+    BINDINGS,
+    HERSFELD,
+    TOWNS,
+    RunningService,
+    access_from,
+    running_service,
+    settings_for,
+)
 
 PARENT = f"municipalities/{HERSFELD.id}"
 
@@ -107,8 +117,10 @@ def stamp(slots: int) -> Timestamp:
 
 
 @asynccontextmanager
-async def running_metering(issuer: Issuer, database: Database) -> AsyncIterator[Metering]:
-    """Metering at noon of the test's day, and its registry."""
+async def running_metering(
+    issuer: Issuer, database: Database, more: dict[str, list[Binding]] | None = None
+) -> AsyncIterator[Metering]:
+    """Metering at noon of the test's day, and its registry. `more` binds further people to roles."""
     clock = SteppedClock(NOW + timedelta(seconds=1))
     registry = Registry()  # type: ignore[abstract]  # as far as endpoints go
     add_registry = registry_pb2_grpc.add_RegistryServiceServicer_to_server
@@ -123,5 +135,6 @@ async def running_metering(issuer: Issuer, database: Database) -> AsyncIterator[
             settings=settings_for(max_message_bytes=64 * 1024 * 1024),
             database=database,
             clock=clock,
+            access=access_from({**BINDINGS, **(more or {})}),
         ) as running:
             yield Metering(running, registry, servicer)

@@ -9,14 +9,24 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from sqlmodel import select
 
-from domain.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, NotFound, NotPermitted
+from domain.errors import (
+    AlreadyExists,
+    Conflict,
+    FailedPrecondition,
+    InvalidInput,
+    NotFound,
+    NotPermitted,
+    Unavailable,
+)
 from lichtbuch.metering.v1 import metering_pb2 as pb
-from lichtbuch.registry.v1 import registry_pb2
+from lichtbuch.registry.v1 import registry_pb2, registry_pb2_grpc
+from servicekit.access import Binding, Role
 from servicekit.audit import AuditRecord
+from servicekit.client import connect
 from servicekit.database import Database
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
-from tests.support.running import ADMIN, OPERATOR, PLANNER, SCHWALM, VIEWER
+from tests.support.running import ADMIN, HERSFELD, OPERATOR, PLANNER, SCHWALM, VIEWER
 
 
 @pytest.fixture
@@ -189,6 +199,36 @@ async def test_who_may_only_look_changes_nothing_and_who_is_of_another_town_sees
         await viewer.ListMeters(pb.ListMetersRequest(parent=f"municipalities/{SCHWALM.id}"))
     everywhere = await metering.as_(ADMIN).ListMeters(pb.ListMetersRequest(parent="municipalities/-"))
     assert [meter.name for meter in everywhere.meters] == [name_of()]
+
+
+@sqlite_only
+async def test_a_contractor_sees_the_meters_that_he_is_bound_to(issuer: Issuer, database: Database) -> None:
+    bound = {"contractor": [Binding(Role.CONTRACTOR, HERSFELD.id, (name_of("M-1"), f"{PARENT}/cabinets/C-1"))]}
+    async with running_metering(issuer, database, bound) as metering:
+        for meter, cabinet in (("M-1", ""), ("M-2", f"{PARENT}/cabinets/C-1"), ("M-3", f"{PARENT}/cabinets/C-2")):
+            await metering.meter(meter, cabinet=cabinet)
+            await metering.ingest(columns([1], meter_id=meter))
+        contractor = metering.as_("contractor")
+        listed = await contractor.ListMeters(pb.ListMetersRequest(parent=PARENT))
+        assert [meter.name for meter in listed.meters] == [name_of("M-1"), name_of("M-2")]
+        period: dict[str, Any] = {"parent": PARENT, "start_time": stamp(-10), "end_time": stamp(0)}
+        seen = await contractor.ListReadings(pb.ListReadingsRequest(**period))
+        assert sorted(seen.readings.meters) == [name_of("M-1"), name_of("M-2")]
+        with pytest.raises(NotFound):
+            await contractor.GetMeter(pb.GetMeterRequest(name=name_of("M-3")))
+        with pytest.raises(NotFound):
+            await contractor.ListReadings(pb.ListReadingsRequest(**period, meters=[name_of("M-3")]))
+
+
+@sqlite_only
+async def test_an_unknown_endpoint_while_the_registry_is_away_may_be_tried_again(metering: Metering) -> None:
+    known = metering.registry.add("E-1")
+    await metering.servicer.endpoints.refresh()
+    async with connect("127.0.0.1:1", deadline_s=0.5) as nowhere:
+        metering.servicer.endpoints._registry = registry_pb2_grpc.RegistryServiceStub(nowhere)
+        await metering.meter("M-1", endpoint=known)
+        with pytest.raises(Unavailable, match="registry"):
+            await metering.meter("M-2", endpoint=f"{PARENT}/endpoints/E-2")
 
 
 @sqlite_only
