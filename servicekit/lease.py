@@ -9,7 +9,6 @@ up again what it held, from a small file beside its data.
 import asyncio
 import logging
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -129,14 +128,20 @@ class DatabaseLease(LocalLease):
         return self.holds()
 
     async def release(self) -> None:
-        """Gives it up, so that another may take it at once."""
+        """Gives it up, so that another may take it at once.
+
+        Where the database cannot be told, it stays this instance's: whoever starts here next goes on with it.
+        """
         held, epoch = self.holds(), self._epoch
         self._give_up()
+        told = True
         if held:
-            with suppress(LichtbuchError, TimeoutError):
+            try:
                 async with asyncio.timeout(max(1.0, self._ttl_s / 2)):
                     await self._database.run(lambda session: session.connection().execute(_FREE, self._values(epoch)))
-        self.unlock(epoch)
+            except (LichtbuchError, TimeoutError):
+                told = False
+        self.unlock(epoch if told else 0)
 
     async def _take(self) -> None:
         known = max(self._epoch, self.recall().epoch)

@@ -174,6 +174,21 @@ async def test_without_the_database_a_newcomer_does_not_take_it(
     postgres_server.bring_back(postgres_database_url)
 
 
+async def test_who_ended_in_order_while_cut_off_takes_it_up_again_without_the_database(
+    postgres, postgres_database_url, postgres_server, tmp_path
+):
+    before = DatabaseLease("field", postgres, tmp_path, holder="a", ttl_s=TTL_S)
+    assert await before.try_acquire()
+    postgres_server.cut_off(postgres_database_url)
+    await before.release()
+    assert not before.holds()
+    again = DatabaseLease("field", postgres, tmp_path, holder="a", ttl_s=TTL_S)
+    assert await again.try_acquire()
+    postgres_server.bring_back(postgres_database_url)
+    assert await again.try_acquire()
+    await again.release()
+
+
 async def test_who_held_it_and_crashed_takes_it_up_again_without_the_database(
     postgres, postgres_database_url, postgres_server, tmp_path
 ):
