@@ -15,6 +15,7 @@ from cli.options import Json, Town
 from cli.output import enum_word, kwh, note, print_json_line, print_rows
 from cli.session import Session, all_pages, online
 from domain.errors import InvalidInput
+from domain.night import ceil_slot
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.convert import timestamp_to_proto
 
@@ -73,8 +74,8 @@ def meters(municipality: Town = "", as_json: Json = False) -> None:
     print_rows(rows, as_json, empty="there are no meters")
 
 
-async def period(session: Session, start: str, end: str) -> tuple[datetime, datetime]:
-    """The period asked for, in UTC."""
+async def period(session: Session, start: str, end: str, *, inclusive: bool = True) -> tuple[datetime, datetime]:
+    """The period asked for, in UTC; without an end it goes to the newest reading, which counts where `inclusive`."""
     tz = await session.zone()
     newest = max(
         (item.latest_slot.ToDatetime(tzinfo=UTC) for item in await list_all(session) if item.HasField("latest_slot")),
@@ -83,7 +84,7 @@ async def period(session: Session, start: str, end: str) -> tuple[datetime, date
     if newest is None and not (start and end):
         raise InvalidInput.of("from", "no meter has a reading yet")
     now = newest or datetime.now(UTC)
-    until = parsing.instant(end, tz, now, "until") if end else now + timedelta(milliseconds=1)
+    until = parsing.instant(end, tz, now, "until") if end else now + timedelta(milliseconds=int(inclusive))
     begin = parsing.instant(start, tz, now, "from") if start else until - timedelta(days=2)
     if begin >= until:
         raise InvalidInput.of("until", "is not after --from")
@@ -199,7 +200,7 @@ def consumption(
         raise InvalidInput.of("step", f"{step!r} is none of {', '.join(STEPS)}")
 
     async def ask(session: Session) -> list[dict[str, Any]]:
-        begin, until = await period(session, start, end)
+        begin, until = (ceil_slot(instant) for instant in await period(session, start, end, inclusive=False))
         known = {item.name: metering_pb2.Unit.Name(item.unit).removeprefix("UNIT_") for item in await list_all(session)}
         chosen = [await session.name("meters", item) for item in meter or []] or sorted(known)
         answer = await session.metering.QueryConsumption(

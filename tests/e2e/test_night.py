@@ -26,7 +26,7 @@ from astral.sun import sunrise, sunset
 from cli.demo import inventory as demo
 from cli.demo.layout import SERVICES
 from cli.session import all_pages
-from domain.night import local_instant, night_bounds, quarter_hours
+from domain.night import local_instant, quarter_hours
 from lichtbuch.ledger.v1 import ledger_pb2
 from lichtbuch.lighting.v1 import control_pb2, lighting_pb2
 from lichtbuch.metering.v1 import metering_pb2
@@ -94,8 +94,7 @@ async def night(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Night
     folder = tmp_path_factory.mktemp("night")
     async with Town.make(folder, speed=SPEED, luminaires=300, cabinets=6, monitored=3, buildings=2) as town:
         await town.start_everything()
-        noon, end = night_bounds((await town.now()).astimezone(BERLIN).date(), BERLIN)
-        assert await town.now() < noon, "the town was not set up before its night began"
+        noon, end = await town.next_night()
         yield await live_through(Night(town, noon, end))
 
 

@@ -20,7 +20,7 @@ from astral.sun import sunrise, sunset
 
 from cli.demo import inventory as demo
 from cli.demo.layout import SERVICES
-from domain.night import local_instant, night_bounds, quarter_hours
+from domain.night import local_instant, quarter_hours
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.convert import timestamp_to_proto
 from tests.support.postgres import PostgresServer
@@ -55,7 +55,7 @@ async def test_services_killed_at_random_and_an_hour_without_database_leave_no_t
     town: tuple[Town, PostgresServer, str],
 ) -> None:
     made, server, url = town
-    noon, end = night_bounds((await made.now()).astimezone(BERLIN).date(), BERLIN)
+    noon, end = await made.next_night()
     await made.until(noon)
     evening = noon.astimezone(BERLIN).date()
     chance = random.Random(20261122)
@@ -156,7 +156,7 @@ async def test_without_scheduler_and_database_the_town_is_lit_from_sunset_to_sun
     town: tuple[Town, PostgresServer, str],
 ) -> None:
     made, server, url = town
-    noon, _ = night_bounds((await made.now()).astimezone(BERLIN).date(), BERLIN)
+    noon, _ = await made.next_night()
     await made.until(noon + timedelta(hours=1))
     for name in ("scheduler", "registry", "metering", "ledger"):
         made.kill(name)

@@ -19,10 +19,11 @@ from typing import Any, Final
 
 import httpx
 
-from cli.demo.layout import DEFAULT_PORTS, SERVICES, Layout, time_lapse_start
+from cli.demo.layout import BERLIN, DEFAULT_PORTS, SERVICES, Layout, time_lapse_start
 from cli.demo.seed import demonstration_token, healthy, seed, until_answering
 from cli.session import Session
 from domain.errors import RetryableError
+from domain.night import night_bounds
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -151,6 +152,12 @@ class Town:
         """The town's time."""
         clock = await self.simulator("/clock")
         return datetime.fromisoformat(clock["now"]).astimezone(UTC)
+
+    async def next_night(self) -> tuple[datetime, datetime]:
+        """Bounds of the next lighting night that has not begun: noon to noon, UTC."""
+        now = await self.now()
+        noon, end = night_bounds(now.astimezone(BERLIN).date(), BERLIN)
+        return (noon, end) if now < noon else night_bounds(now.astimezone(BERLIN).date() + timedelta(days=1), BERLIN)
 
     async def until(self, instant: datetime) -> None:
         """Wait until the town's time has reached an instant."""
