@@ -48,13 +48,17 @@ USABLE: Final = frozenset({Status.MEASURED, Status.HAND})
 
 @dataclass(frozen=True, slots=True)
 class Consumption:
-    """What metering answered for a period. Element i of every column belongs to meter i of the terms; Wh, per mille."""
+    """What metering answered for a period. Element i of every column belongs to meter i of the terms; Wh, per mille.
+
+    registers: how many registers the meter had in the period; more than one where it was exchanged or reset.
+    """
 
     start: datetime
     end: datetime
     amounts_wh: tuple[int, ...]
     estimated_wh: tuple[int, ...]
     coverages_permille: tuple[int, ...]
+    registers: tuple[int, ...]
     evidence_hash: str
 
 
@@ -77,7 +81,7 @@ class Readings:
         if len({len(getattr(self, name)) for name in Readings.__slots__}) != 1:
             raise InvalidInput.of("readings", "the columns have different lengths")
         keys = list(zip(self.meter_indexes, self.slots_unix_ms, self.revisions, strict=True))
-        if any(before >= after for before, after in pairwise(keys)):
+        if any(before > after for before, after in pairwise(keys)):
             raise InvalidInput.of("readings", "they are not in order of meter, slot and revision")
 
     def usable(self, meters: int) -> list[list[tuple[int, int]]]:
@@ -107,6 +111,7 @@ def read_consumption(data: bytes) -> Consumption:
         amounts_wh=fields.integers("amounts_wh"),
         estimated_wh=fields.integers("estimated_wh"),
         coverages_permille=fields.integers("coverages_permille"),
+        registers=fields.integers("registers"),
         evidence_hash=fields.text("evidence_hash"),
     )
     fields.done()
@@ -140,7 +145,12 @@ def metered_actual(terms: Terms, consumption: Consumption, readings: Readings) -
     Raises InvalidInput if the columns do not fit the meters of the terms, or if nothing at all was counted.
     """
     count = len(terms.meters)
-    columns = (consumption.amounts_wh, consumption.estimated_wh, consumption.coverages_permille)
+    columns = (
+        consumption.amounts_wh,
+        consumption.estimated_wh,
+        consumption.coverages_permille,
+        consumption.registers,
+    )
     if any(len(column) != count for column in columns) or any(not 0 <= i < count for i in readings.meter_indexes):
         raise InvalidInput.of("consumption", f"it does not belong to the {count} meters of the terms")
     spans = [uncounted(usable, consumption.start, consumption.end) for usable in readings.usable(count)]
@@ -170,13 +180,15 @@ def uncounted(usable: Sequence[tuple[int, int]], start: datetime, end: datetime)
 def contradictions(terms: Terms, consumption: Consumption, readings: Readings) -> list[str]:
     """Where the amounts are not what the readings say, in words.
 
-    Checked where there is nothing to interpret: the counter was read exactly at both ends of the period and never went
-    down in between. A rollover, an exchange or a gap at an end is metering's to interpret.
+    Checked where there is nothing to interpret: one register all the time, read exactly at both ends of the period,
+    that never went down in between. A rollover, an exchange or a gap at an end is metering's to interpret.
     """
     found = []
     start_ms, end_ms = unix_ms(consumption.start), unix_ms(consumption.end)
     for index, (meter, usable) in enumerate(zip(terms.meters, readings.usable(len(terms.meters)), strict=True)):
         inside = [(slot, value) for slot, value in usable if start_ms <= slot <= end_ms]
+        if consumption.registers[index] != 1:
+            continue
         if len(inside) < 2 or inside[0][0] != start_ms or inside[-1][0] != end_ms:
             continue
         values = [value for _, value in inside]

@@ -14,7 +14,7 @@ from domain.names import ResourceName
 from domain.night import QUARTER_HOUR_S, unix_ms
 from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc
 from lichtbuch.metering.v1 import metering_pb2, metering_pb2_grpc
-from servicekit.convert import timestamp_to_proto
+from servicekit.convert import timestamp_from_proto, timestamp_to_proto
 from services.ledger.assess import Inputs, LevelInputs, MeteredInputs
 from services.ledger.levels import Levels
 from services.ledger.metered import USABLE, Consumption, Readings
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from lichtbuch.metering.v1.metering_pb2_grpc import MeteringServiceAsyncStub
 
 _SLOT: Final = timedelta(seconds=QUARTER_HOUR_S)
-_REACH: Final = timedelta(days=7)
+_REACH: Final = timedelta(days=31)
 """How far before and after a period a reading is looked for that encloses it."""
 _PAGE: Final = 5000
 _READINGS_PAGE: Final = 50_000
@@ -90,16 +90,25 @@ class Sources:
         """What was measured in a period. `parent` is the name of the municipality today."""
         if terms.method is Method.OPTION_A and isinstance(terms.baseline, LightingTerms):
             return LevelInputs(await self._levels(terms.baseline, parent, start, end))
+        registers = await self._registers(terms, parent, start, end)
         # A late reading may arrive between the two questions: then the answers do not belong together.
         for _ in range(_ATTEMPTS):
-            before = await self._consumption(terms, parent, start, end)
+            before = await self._consumption(terms, parent, start, end, registers)
             readings = await self._readings(terms, parent, start, end)
-            after = await self._consumption(terms, parent, start, end)
+            after = await self._consumption(terms, parent, start, end, registers)
             if before == after:
                 return MeteredInputs(after, readings)
         raise Unavailable("readings of the period keep arriving", 5.0)
 
-    async def _consumption(self, terms: Terms, parent: str, start: datetime, end: datetime) -> Consumption:
+    async def _registers(self, terms: Terms, parent: str, start: datetime, end: datetime) -> tuple[int, ...]:
+        """How many registers each meter had in the period."""
+        known = await self.meters(parent)
+        names = [name_under(parent, meter.name) for meter in terms.meters]
+        return tuple(_registers_in(known[name].lives, start, end) if name in known else 0 for name in names)
+
+    async def _consumption(
+        self, terms: Terms, parent: str, start: datetime, end: datetime, registers: tuple[int, ...]
+    ) -> Consumption:
         places = {name_under(parent, meter.name): place for place, meter in enumerate(terms.meters)}
         request = metering_pb2.QueryConsumptionRequest(
             parent=parent,
@@ -124,6 +133,7 @@ class Sources:
             amounts_wh=tuple(amounts),
             estimated_wh=tuple(estimated),
             coverages_permille=tuple(coverages),
+            registers=registers,
             evidence_hash=_checked_hash(answer.evidence_hash, "metering"),
         )
 
@@ -224,6 +234,16 @@ def _rows(columns: metering_pb2.ReadingColumns, places: dict[str, int]) -> list[
             strict=True,
         )
     ]
+
+
+def _registers_in(lives: Iterable[metering_pb2.RegisterLife], start: datetime, end: datetime) -> int:
+    """Register lives that share time with a period."""
+    found = 0
+    for life in lives:
+        begun = not life.HasField("installed_at") or timestamp_from_proto(life.installed_at) < end
+        over = life.HasField("removed_at") and timestamp_from_proto(life.removed_at) <= start
+        found += begun and not over
+    return found
 
 
 def _usable_at(rows: Sequence[Row], instant: datetime) -> set[int]:

@@ -148,7 +148,7 @@ def metered(terms: Terms, start: datetime, end: datetime, *amounts_wh: int) -> M
     middle = start + (end - start) / 2
     middle -= timedelta(seconds=middle.timestamp() % 900)
     series = [[(start, 5_000), (middle, 5_000 + amount // 2), (end, 5_000 + amount)] for amount in wanted]
-    consumption = Consumption(start, end, wanted, (0,) * len(wanted), (1000,) * len(wanted), HASH)
+    consumption = Consumption(start, end, wanted, (0,) * len(wanted), (1000,) * len(wanted), (1,) * len(wanted), HASH)
     return MeteredInputs(consumption, readings_of(series))
 
 

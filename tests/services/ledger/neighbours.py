@@ -16,7 +16,7 @@ from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2, ligh
 from lichtbuch.metering.v1 import metering_pb2, metering_pb2_grpc
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.client import ServiceChannel, connect
-from servicekit.convert import timestamp_from_proto
+from servicekit.convert import timestamp_from_proto, timestamp_to_proto
 from tests.services.ledger.helpers import BERLIN, TOWN
 from tests.support.running import HERSFELD
 
@@ -114,6 +114,7 @@ class Metering(metering_pb2_grpc.MeteringServiceServicer):
         self.calls: list[str] = []
         self.meanwhile: list[tuple[str, datetime, int]] = []
         """Readings that arrive between two questions, one per question."""
+        self.exchanges: dict[str, tuple[datetime, int]] = {}
         self.page = 50
 
     def add(self, meter_id: str, *, cabinet: str = "", unit: int = metering_pb2.UNIT_WH) -> str:
@@ -124,6 +125,7 @@ class Metering(metering_pb2_grpc.MeteringServiceServicer):
             uid=canonical_hash(name)[:32],
             unit=unit,  # type: ignore[arg-type]
             cabinet=f"{TOWN}/cabinets/{cabinet}" if cabinet else "",
+            lives=[metering_pb2.RegisterLife(uid=canonical_hash([name, 1])[:32])],
         )
         self.readings[name] = {}
         return name
@@ -141,6 +143,16 @@ class Metering(metering_pb2_grpc.MeteringServiceServicer):
                 del self.readings[name][slot]
             else:
                 self.readings[name][slot] = (self.readings[name][slot][0], status)
+
+    def exchange(self, name: str, instant: datetime, lost_wh: int) -> None:
+        """Exchanges a meter: the new one begins so much higher."""
+        life = self.meters[name].lives[-1]
+        life.removed_at.CopyFrom(timestamp_to_proto(instant))
+        self.meters[name].lives.add(uid=canonical_hash([name, 2])[:32], installed_at=timestamp_to_proto(instant))
+        for slot, (value, status) in self.readings[name].items():
+            if slot >= instant:
+                self.readings[name][slot] = (value + lost_wh, status)
+        self.exchanges[name] = (instant, lost_wh)
 
     async def ListMeters(
         self, request: metering_pb2.ListMetersRequest, context: Any
@@ -192,7 +204,8 @@ class Metering(metering_pb2_grpc.MeteringServiceServicer):
             answer.meter_indexes.append(index)
             answer.starts_unix_ms.append(unix_ms(start))
             answer.ends_unix_ms.append(unix_ms(end))
-            answer.amounts.append(int(found.amount[0]))
+            instant, jump_wh = self.exchanges.get(name, (end, 0))
+            answer.amounts.append(int(found.amount[0]) - (jump_wh if start < instant < end else 0))
             answer.estimated_amounts.append(int(found.estimated_amount[0]))
             answer.coverages_permille.append(int(found.coverage_permille()[0]))
         answer.evidence_hash = canonical_hash(used)

@@ -181,6 +181,15 @@ async def test_a_gap_in_the_middle_costs_coverage_and_no_energy(ledger: RunningL
     assert verify_bundle(await ledger.bundle()).problems == ()
 
 
+async def test_a_meter_that_was_exchanged_counts_on(ledger: RunningLedger) -> None:
+    await ledger.metered_town()
+    start, _ = night_of(NIGHTS[1])
+    ledger.neighbours.metering.exchange(f"{TOWN}/meters/M-1", start + timedelta(hours=9), 70_000)
+    entries = [await ledger.post(night) for night in NIGHTS]
+    assert [entry.actual_wh for entry in entries] == [3_300, 3_300, 3_300]
+    assert verify_bundle(await ledger.bundle()).problems == ()
+
+
 async def test_readings_that_enclose_the_period_are_looked_for_around_it(ledger: RunningLedger) -> None:
     await ledger.metered_town()
     start, end = night_of(NIGHTS[1])

@@ -46,7 +46,7 @@ def test_a_night_without_a_last_reading_claims_nothing_for_what_is_not_known() -
     # The meter of the first cabinet was last read at 23:00; what its lamps used before stands in for the rest.
     last = START + 11 * HOUR
     readings = readings_of([[(START, 100), (last, 700)], [(START, 100), (END, 900)]])
-    consumption = Consumption(START, END, (600, 800), (0, 0), (478, 1000), HASH)
+    consumption = Consumption(START, END, (600, 800), (0, 0), (478, 1000), (1, 1), HASH)
     found = assess(B, START, END, MeteredInputs(consumption, readings))
     assert found.actual.counted_wh == 1_400
     assert 0 < found.actual.filled_wh < found.figures.baseline_wh / 2
@@ -58,7 +58,7 @@ def test_a_night_without_a_last_reading_claims_nothing_for_what_is_not_known() -
 
 def test_a_dead_meter_saves_nothing_while_its_neighbour_does() -> None:
     readings = readings_of([[], [(START, 100), (END, 900)]])
-    consumption = Consumption(START, END, (0, 800), (0, 0), (0, 1000), HASH)
+    consumption = Consumption(START, END, (0, 800), (0, 0), (0, 1000), (1, 1), HASH)
     found = assess(B, START, END, MeteredInputs(consumption, readings))
     # Both cabinets feed equal lamps, so half of the baseline stands in.
     assert abs(2 * found.actual.filled_wh - found.figures.baseline_wh) <= 2
@@ -69,14 +69,14 @@ def test_a_dead_meter_saves_nothing_while_its_neighbour_does() -> None:
 def test_meters_that_were_not_read_at_all_give_no_entry() -> None:
     nothing: list[list[tuple[datetime, int]]] = [[], []]
     for series in (nothing, [[(START, 5)], [(END, 7)]]):
-        consumption = Consumption(START, END, (0, 0), (0, 0), (0, 0), HASH)
+        consumption = Consumption(START, END, (0, 0), (0, 0), (0, 0), (1, 1), HASH)
         with pytest.raises(InvalidInput, match="no meter was read"):
             assess(B, START, END, MeteredInputs(consumption, readings_of(series)))
 
 
 def test_readings_around_the_period_enclose_it() -> None:
     series = [[(START - HOUR, 0), (END + HOUR, 2_500)], [(START, 0), (END, 10)]]
-    consumption = Consumption(START, END, (2_300, 10), (2_300, 0), (0, 1000), HASH)
+    consumption = Consumption(START, END, (2_300, 10), (2_300, 0), (0, 1000), (1, 1), HASH)
     found = metered_actual(B, consumption, readings_of(series))
     assert found.uncounted_s == (0, 0)
     assert found.actual.filled_wh == 0
@@ -109,15 +109,21 @@ def test_an_amount_that_the_counters_do_not_show_is_told() -> None:
 
 def test_a_counter_that_stepped_back_is_for_metering_to_interpret() -> None:
     readings = readings_of([[(START, 900), (END, 100)], [(START, 0), (END, 10)]])
-    consumption = Consumption(START, END, (200, 10), (0, 0), (1000, 1000), HASH)
+    consumption = Consumption(START, END, (200, 10), (0, 0), (1000, 1000), (1, 1), HASH)
     assert contradictions(B, consumption, readings) == []
+
+
+def test_an_exchanged_meter_is_for_metering_to_interpret_though_it_only_rises() -> None:
+    inputs = metered(B, START, END, 900, 800)
+    exchanged = replace(inputs.consumption, amounts_wh=(900, 300), registers=(1, 2))
+    assert contradictions(B, exchanged, inputs.readings) == []
 
 
 def test_a_buildings_dead_meter_is_filled_with_its_part_of_the_stated_use() -> None:
     start, end = day_of(date(2026, 3, 2))
     two = replace(C, meters=meters("", ""))
     readings = readings_of([[(start, 0), (end, 50_000)], []])
-    consumption = Consumption(start, end, (50_000, 0), (0, 0), (1000, 0), HASH)
+    consumption = Consumption(start, end, (50_000, 0), (0, 0), (1000, 0), (1, 1), HASH)
     found = assess(two, start, end, MeteredInputs(consumption, readings))
     assert found.actual.filled_wh == found.figures.baseline_wh // 2
     assert found.figures.coverage_permille == 500
