@@ -1,1 +1,0 @@
-"""Migrations of metering's schema, run by servicekit.migrations."""
