@@ -26,7 +26,7 @@ from services.lighting.historian import Historian
 from services.lighting.memory import LOOK_EVERY_S, Memory
 from services.lighting.settings import LightingSettings
 from services.lighting.snapshot import SnapshotFiles
-from services.lighting.spool import LevelSpool
+from services.lighting.spool import LastLevels, LevelSpool
 from services.lighting.state import TownState
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -100,11 +100,10 @@ async def _with_field(
         clock,
         recorder=lambda: control.recorder,
         watched=lambda: control.settled_until_ms,
+        memory=LastLevels(settings.own_dir / "levels.last"),
         ready=server.database_ready.is_set,
     )
-    known = await historian.last_known()
-    if known is not None:
-        control.resume(*known)
+    control.resume(*await historian.last_known())
 
     async def stop() -> None:
         await control.close()

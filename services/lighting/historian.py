@@ -5,6 +5,7 @@ Not here: what is a change (history.py), the file (spool.py), the tables (store/
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import Final
@@ -16,12 +17,13 @@ from servicekit.clock import Clock
 from servicekit.database import Database
 from services.lighting import metrics
 from services.lighting.history import Change, LevelRecorder
-from services.lighting.spool import LevelSpool
+from services.lighting.spool import LastLevels, LevelSpool
 from services.lighting.store.history import add_changes, last_changes, set_watched_until, watched_until
 
 _log = logging.getLogger(__name__)
 
 DRAIN_EVERY_S: Final = 2.0
+SAVE_EVERY_S: Final = 60.0
 _BATCH: Final = 5_000
 
 
@@ -36,36 +38,45 @@ class Historian:
         *,
         recorder: Callable[[], LevelRecorder],
         watched: Callable[[], int],
+        memory: LastLevels | None = None,
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
         """watched: domain time in Unix ms until which levels were watched; 0 for not yet.
 
-        ready: whether the database has its schema.
+        memory: a file for what was recorded last, for a start without the database. ready: whether the database has its
+        schema.
         """
-        self._ready = ready
+        self._ready, self._memory = ready, memory
+        self._last: dict[str, Change] = {}
+        self._saved_at = 0.0
+        self._dirty = False
         self._database, self._spool, self._clock = database, spool, clock
         self._recorder, self._watched = recorder, watched
         self._numbers: dict[str, int] = {}
         self._stored_until = 0
         self._full = False
 
-    async def last_known(self) -> tuple[dict[str, Change], int] | None:
-        """What earlier runs recorded last, and until when they watched; None where the database cannot say."""
+    async def last_known(self) -> tuple[dict[str, Change], int]:
+        """What earlier runs recorded last, and until when they watched: by the database, else by the local files."""
 
         def ask(session: Session) -> tuple[dict[str, Change], int | None]:
             return last_changes(session), watched_until(session)
 
+        last: dict[str, Change] = {}
+        until: int | None = None
         try:
             self._check()
             last, until = await self._database.read(ask)
         except LichtbuchError as error:
-            _log.warning("what was recorded before is not known: %s", error)
-            return None
+            _log.warning("what was recorded before is asked of the local files: %s", error)
+            if self._memory is not None:
+                last, until = self._memory.load()
         for change in self._spool.peek(len(self._spool)):
             known = last.get(change.uid)
             if known is None or known.at_ms < change.at_ms:
                 last[change.uid] = change
             until = max(until or 0, change.at_ms)
+        self._last = dict(last)
         return last, until or 0
 
     def collect(self) -> None:
@@ -73,6 +84,8 @@ class Historian:
         changes = self._recorder().take()
         if not changes:
             return
+        self._last.update((change.uid, change) for change in changes)
+        self._dirty = True
         try:
             self._spool.append(changes)
             self._full = False
@@ -110,17 +123,29 @@ class Historian:
                 await self.drain()
             except LichtbuchError as error:
                 _log.debug("the level history waits for the database: %s", error)
+            if asyncio.get_running_loop().time() - self._saved_at > SAVE_EVERY_S:
+                await self._save()
             beat()
             await self._clock.sleep_real(DRAIN_EVERY_S)
 
     async def close(self) -> None:
         """Stores what can be stored and closes the spool."""
         self.collect()
+        await self._save()
         try:
             await self.drain()
         except LichtbuchError as error:
             _log.warning("%d level changes stay in the spool: %s", len(self._spool), error)
         self._spool.close()
+
+    async def _save(self) -> None:
+        if self._memory is None or not self._dirty:
+            return
+        self._saved_at, self._dirty = asyncio.get_running_loop().time(), False
+        try:
+            await asyncio.to_thread(self._memory.save, dict(self._last), self._watched())
+        except OSError as error:
+            _log.warning("what was recorded last cannot be kept: %s", error)
 
     def _check(self) -> None:
         if not self._ready():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -88,6 +88,32 @@ class LevelSpool:
         if good != len(data):
             self._file.truncate(good)
         return good
+
+
+class LastLevels:
+    """A file with the last change of every luminaire: an aid for a start without the database, not a record."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def save(self, last: Mapping[str, Change], watched_until_ms: int) -> None:
+        """Replaces what was kept."""
+        until = Change("0" * 32, watched_until_ms, 0, False)
+        temporary = self._path.with_suffix(".new")
+        temporary.write_bytes(b"".join(map(_encode, (until, *last.values()))))
+        os.replace(temporary, self._path)
+
+    def load(self) -> tuple[dict[str, Change], int | None]:
+        """Changes by uid, and until when levels were watched; nothing where the file is missing or not whole."""
+        try:
+            data = self._path.read_bytes()
+        except OSError:
+            return {}, None
+        records = [data[at : at + RECORD_BYTES] for at in range(0, len(data), RECORD_BYTES)]
+        if not records or not all(len(record) == RECORD_BYTES and _is_whole(record) for record in records):
+            return {}, None
+        until, *changes = map(_decode, records)
+        return {change.uid: change for change in changes}, until.at_ms
 
 
 def _encode(change: Change) -> bytes:
