@@ -4,9 +4,12 @@ that light needs no registry. Not here: their devices (field.py).
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy.exc import IntegrityError
 
 from domain.errors import InvalidInput, LichtbuchError, NotFound
 from domain.names import ResourceName
@@ -52,15 +55,22 @@ class Endpoints:
         )
         self._database, self._tenants, self._clock = database, tenants, clock
         self._failure: LichtbuchError | None = None
+        self._one_at_a_time = asyncio.Lock()
 
     async def refresh(self) -> bool:
         """Makes the stored list equal to the registry's. False where it or the database is away: all stays as it is."""
+        async with self._one_at_a_time:
+            return await self._refresh()
+
+    async def _refresh(self) -> bool:
         if self._registry is None or not self._ready():
             return False
         try:
             endpoints = await self._ask(self._registry)
             now_ms = to_unix_ms(self._clock.now())
             changed = await self._database.run(lambda session: replace_endpoints(session, endpoints, now_ms))
+        except IntegrityError:
+            return True  # another replica stored the same list at the same moment
         except LichtbuchError as error:
             if self._failure is None:
                 _log.warning("the field endpoints cannot be refreshed, those known here go on: %s", error)
@@ -82,8 +92,12 @@ class Endpoints:
         """The uid of an endpoint by name; an unknown one is looked up in the registry. Raises InvalidInput."""
         identifier = ResourceName.parse(name, field=field, collection="endpoints").id
         uid = await self._database.read(lambda session: endpoint_uid(session, tenant, identifier))
-        if uid is None and await self.refresh():
-            uid = await self._database.read(lambda session: endpoint_uid(session, tenant, identifier))
+        if uid is None:
+            async with self._one_at_a_time:
+                # Many ask for what was just registered: the first refresh answers all who waited for it.
+                uid = await self._database.read(lambda session: endpoint_uid(session, tenant, identifier))
+                if uid is None and await self._refresh():
+                    uid = await self._database.read(lambda session: endpoint_uid(session, tenant, identifier))
         if uid is None:
             raise InvalidInput.of(field, f"{name} is not an endpoint of lighting")
         return uid
