@@ -1,7 +1,7 @@
 """Actual energy by levels (option A): what lighting computed per luminaire, as evidence, and what it amounts to. Pure.
 
-For time in which a luminaire's level is not known, its old lamp stands in, burning all that time up to its whole night:
-nothing is saved where nothing is known.
+For time in which a luminaire's level is not known, its old lamp stands in as if it had burned all that time, until
+nothing is left that the luminaire saved: nothing is saved where nothing is known.
 """
 
 from dataclasses import dataclass
@@ -19,6 +19,9 @@ from services.ledger.saving import Actual
 LEVELS_KIND: Final = "lichtbuch.ledger.levels"
 LEVELS_SCHEMA: Final = 1
 _MWH_PER_WH: Final = 1000
+_MWS_PER_MWH: Final = 3600
+_MOST_MWH: Final = 10**14
+"""10 kW for a thousand years and more: what lies above is no luminaire, and must not overflow."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,10 @@ def levels_actual(levels: Levels, baseline: LightingBaseline) -> Actual:
     known_s[list(levels.indexes)] = np.clip(np.array(levels.known_s, dtype=np.int64), 0, period_s)
     if not known_s.any():
         raise InvalidInput.of("levels", "no level of any luminaire is known in the period")
-    stand_in_mws = np.minimum(baseline.per_luminaire_mws, baseline.previous_mw * (period_s - known_s))
+    energy_mwh = np.zeros(count, dtype=np.int64)
+    energy_mwh[list(levels.indexes)] = np.clip(np.array(levels.energies_mwh, dtype=np.int64), 0, _MOST_MWH)
+    left_mws = np.maximum(baseline.per_luminaire_mws - energy_mwh * _MWS_PER_MWH, 0)
+    stand_in_mws = np.minimum(left_mws, baseline.previous_mw * (period_s - known_s))
     doubtful_mwh = sum(e for e, flag in zip(levels.energies_mwh, levels.estimated, strict=True) if flag)
     return Actual(
         counted_wh=round_half_even(sum(levels.energies_mwh), _MWH_PER_WH),

@@ -48,9 +48,16 @@ def test_a_lamp_of_unknown_level_saves_nothing_for_that_time() -> None:
 
 def test_an_hour_of_unknown_level_stands_in_for_an_hour_of_burning_at_most() -> None:
     hour_less = tuple(known - 3600 for known in KNOWN.known_s)
-    found = assessed(replace(KNOWN, known_s=hour_less))
+    found = assessed(replace(KNOWN, known_s=hour_less, energies_mwh=(100_000,) * 4))
     assert found.actual.filled_wh == 4 * 83
     assert found.figures.coverage_permille == 958
+
+
+def test_what_stands_in_never_turns_a_lamps_saving_into_a_loss() -> None:
+    # Known in the night, unknown by day: the old lamp cannot have burned twice.
+    found = assessed(replace(KNOWN, known_s=tuple(known - 40_000 for known in KNOWN.known_s)))
+    assert found.figures.saved_wh >= -4
+    assert found.actual.filled_wh == pytest.approx(found.figures.baseline_wh - 1_200, abs=4)
 
 
 def test_a_lamp_that_lighting_no_longer_knows_saves_nothing() -> None:
