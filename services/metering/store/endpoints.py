@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
 
 from services.metering.store.tables import EndpointRow
 
 
 def put(session: Session, rows: Sequence[EndpointRow]) -> None:
-    """Stores endpoints, replacing those of the same uid."""
+    """Stores endpoints, replacing those of the same uid, also where somebody else stores them at the same moment."""
+    insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     for row in rows:
-        session.merge(row)
-    session.flush()
+        values = row.model_dump()
+        statement = insert(EndpointRow).values(values)
+        rest = {name: value for name, value in values.items() if name != "uid"}
+        session.execute(statement.on_conflict_do_update(index_elements=["uid"], set_=rest))
+    session.expire_all()
 
 
 def replace_all(session: Session, rows: Sequence[EndpointRow]) -> None:
