@@ -24,6 +24,7 @@ from services.ledger.convert import (
 )
 from services.ledger.entry import whole_milliseconds
 from services.ledger.inspecting import inspect_log
+from services.ledger.metrics import VERIFICATIONS
 from services.ledger.proving import export_log, prove_consistency, prove_inclusion
 from services.ledger.recomputing import recompute
 from services.ledger.statement import state
@@ -213,6 +214,7 @@ class LedgerServicer(ledger_pb2_grpc.LedgerServiceServicer):
         report = await self._database.read(
             lambda session: inspect_log(session, uid, self._heads.trusted_keys, in_file, problems)
         )
+        VERIFICATIONS.labels("true" if report.valid else "false").inc()
         return pb.VerifyLogResponse(
             valid=report.valid,
             leaves=report.leaves,

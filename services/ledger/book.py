@@ -30,6 +30,7 @@ from services.ledger.evidence import Blob
 from services.ledger.freezing import freeze
 from services.ledger.heads import Heads
 from services.ledger.metered import Readings
+from services.ledger.metrics import ENTRIES
 from services.ledger.period import period_violations
 from services.ledger.sources import Sources
 from services.ledger.store.entries import StoredEntry, entry_of_period, get_entry, next_number, overlapping
@@ -114,9 +115,10 @@ class Book:
         prepared = await self._prepare(terms, start, end, tenant) if there is None else None
         posted_at = whole_milliseconds(self.clock.real())
 
-        def append_it(session: Session) -> pb.Entry:
+        def append_it(session: Session) -> tuple[pb.Entry, bool]:
+            size = lock_log(session, tenant.uid)
+
             def post() -> pb.Entry:
-                lock_log(session, tenant.uid)
                 again = _find(session, measure, name, start, end)
                 if again is not None:
                     return entry_to_proto(again)
@@ -127,19 +129,19 @@ class Book:
                 entry = _entry(terms, measure, posting, (start, end), prepared)
                 return self._append(session, entry, prepared.inputs.blobs(), "ledger.entries.create")
 
-            return self._once(session, request, pb.Entry, post, tenant)
+            answer = self._once(session, request, pb.Entry, post, tenant)
+            return answer, answer.leaf_index == size
 
-        answer = await self.database.run(append_it)
-        await self.heads.write(tenant.uid)
-        return answer
+        return await self._booked(append_it, tenant)
 
     async def reverse(self, name: ResourceName, tenant: Tenant, request: pb.ReverseEntryRequest) -> pb.Entry:
         """Appends the reversal of an entry. Raises NotFound, FailedPrecondition if there is nothing to reverse."""
         posted_at = whole_milliseconds(self.clock.real())
 
-        def append_it(session: Session) -> pb.Entry:
+        def append_it(session: Session) -> tuple[pb.Entry, bool]:
+            size = lock_log(session, tenant.uid)
+
             def reverse() -> pb.Entry:
-                lock_log(session, tenant.uid)
                 target = get_entry(session, tenant.uid, name)
                 _check_reversible(target)
                 number = next_number(session, target.entry.measure_uid)
@@ -150,9 +152,17 @@ class Book:
                 entry = reversal_of(target.entry, target.leaf_hash, posting, request.reason)
                 return self._append(session, entry, [], "ledger.entries.reverse", request.reason)
 
-            return self._once(session, request, pb.Entry, reverse, tenant)
+            answer = self._once(session, request, pb.Entry, reverse, tenant)
+            return answer, answer.leaf_index == size
 
-        answer = await self.database.run(append_it)
+        return await self._booked(append_it, tenant)
+
+    async def _booked(self, work: Callable[[Session], tuple[pb.Entry, bool]], tenant: Tenant) -> pb.Entry:
+        """Runs the transaction of an append; what it appended is counted and its checkpoint written."""
+        answer, is_new = await self.database.run(work)
+        if is_new:
+            kind = EntryKind.REVERSAL if answer.kind == pb.ENTRY_KIND_REVERSAL else EntryKind.SAVING
+            ENTRIES.labels(kind.value).inc()
         await self.heads.write(tenant.uid)
         return answer
 

@@ -16,6 +16,7 @@ from servicekit.clock import Clock
 from servicekit.database import Database
 from services.ledger.checkpoint import Checkpoint, sign
 from services.ledger.entry import whole_milliseconds
+from services.ledger.metrics import CHECKPOINT_FAILURES
 from services.ledger.signing import CheckpointFiles
 from services.ledger.store.log import add_checkpoint, checkpoint_at, checkpoints, lock_log, root_of
 
@@ -65,6 +66,7 @@ class Heads:
                 await asyncio.to_thread(self.files.append, origin, fresh)
             except OSError as error:
                 _log.error("the checkpoint file of %s cannot be written: %s", origin, error)
+                CHECKPOINT_FAILURES.inc()
                 self._failures[origin] = error.strerror or str(error)
             else:
                 self._failures.pop(origin, None)

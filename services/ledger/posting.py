@@ -21,6 +21,7 @@ from servicekit.context import Tenant
 from servicekit.convert import timestamp_to_proto
 from servicekit.tenants import TenantDirectory
 from services.ledger.book import Book, NotYet
+from services.ledger.metrics import PERIODS_WAITING
 from services.ledger.period import periods_due
 from services.ledger.store.entries import posted_periods
 from services.ledger.store.measures import StoredMeasure, measures_to_post, terms_of
@@ -66,26 +67,29 @@ class PostingLoop:
 
         One that cannot be posted holds up no other. Raises what is retryable only if nothing could be looked at at all.
         """
-        posted = 0
+        posted, waiting = 0, 0
         for tenant in await self._tenants.all():
             for measure in await self._measures(tenant):
-                posted += await self._post_due(tenant, measure)
+                done, left = await self._post_due(tenant, measure)
+                posted, waiting = posted + done, waiting + left
                 beat()
+        PERIODS_WAITING.set(waiting)
         return posted
 
     async def _measures(self, tenant: Tenant) -> list[StoredMeasure]:
         return list(await self._book.database.read(lambda session: measures_to_post(session, tenant.uid)))
 
-    async def _post_due(self, tenant: Tenant, measure: StoredMeasure) -> int:
+    async def _post_due(self, tenant: Tenant, measure: StoredMeasure) -> tuple[int, int]:
+        """Posts what is due of a measure. Answers how many periods it posted and how many are left."""
         posted, now = 0, self._clock.now()
         if now < self._quiet_until.get(measure.uid, now):
-            return 0
+            return 0, 0
         name = ResourceName.of(tenant.id, "measures", measure.measure_id)
         try:
             due, following = await self._book.database.read(lambda session: self._due(session, measure, now))
         except Corrupted as error:
             _log.error("%s cannot be posted: %s", name, error)
-            return 0
+            return 0, 1
         if not due:
             self._quiet_until[measure.uid] = following
         for start, end in due:
@@ -104,11 +108,11 @@ class PostingLoop:
                 _log.debug("%s from %s is not due yet: %s", name, start, error)
             except RetryableError as error:
                 _log.warning("%s from %s could not be posted for now: %s", name, start, error)
-                return posted
+                return posted, len(due) - posted
             except LichtbuchError as error:
                 self._not_before[key] = now + TRY_ANYWAY
                 self._tell_once(name, measure, start, error)
-        return posted
+        return posted, len(due) - posted
 
     @staticmethod
     def _due(

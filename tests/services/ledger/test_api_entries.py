@@ -11,6 +11,7 @@ from domain.errors import (
     Unavailable,
 )
 from lichtbuch.ledger.v1 import ledger_pb2 as pb
+from services.ledger.metrics import ENTRIES
 from services.ledger.verify import verify_bundle
 from tests.services.ledger.helpers import TOWN, day_of, night_of
 from tests.services.ledger.ledger import (
@@ -74,9 +75,11 @@ async def test_the_same_period_answers_the_entry_that_is_there(any_ledger: Runni
 
 async def test_posts_of_one_period_at_once_make_one_entry(any_ledger: RunningLedger) -> None:
     await any_ledger.metered_town()
+    before = ENTRIES.labels("saving")._value.get()
     answers = await asyncio.gather(*(any_ledger.post(night) for night in NIGHTS * 5))
     assert len({answer.name for answer in answers}) == 3
     assert sorted({answer.leaf_index for answer in answers}) == [0, 1, 2]
+    assert ENTRIES.labels("saving")._value.get() == before + 3
     assert (await any_ledger.verify()).valid
 
 

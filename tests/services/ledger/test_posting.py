@@ -10,6 +10,7 @@ from servicekit.access import Caller
 from servicekit.context import acting_as
 from servicekit.convert import timestamp_to_proto
 from servicekit.tenants import FixedTenants
+from services.ledger.metrics import PERIODS_WAITING
 from services.ledger.posting import GRACE, PostingLoop
 from services.ledger.verify import verify_bundle
 from tests.services.ledger.helpers import TOWN, day_of, night_of
@@ -114,10 +115,12 @@ async def test_a_late_meter_that_comes_back_completes_the_night(ledger: RunningL
     ledger.neighbours.metering.lose(meters[1], end - 2 * HOUR, end + HOUR)
     await ledger.clock.advance(end + 3 * HOUR - ledger.clock.now())
     assert await entries(ledger) == []
+    assert PERIODS_WAITING._value.get() == 1
     ledger.neighbours.metering.readings[meters[1]][end] = last
     await ledger.clock.advance(timedelta(minutes=20))
     (entry,) = await entries(ledger)
     assert entry.actual_wh == 3_300
+    assert PERIODS_WAITING._value.get() == 0
 
 
 async def test_an_outage_of_metering_only_delays(ledger: RunningLedger) -> None:
