@@ -93,6 +93,7 @@ async def _with_field(
         holds=lease.holds,
         tuning=tuning,
         after_pass=lambda: historian.collect(),
+        last_known=lambda: historian.last_known(),
     )
     historian = Historian(
         database,
@@ -103,7 +104,6 @@ async def _with_field(
         memory=LastLevels(settings.own_dir / "levels.last"),
         ready=server.database_ready.is_set,
     )
-    control.resume(*await historian.last_known())
 
     async def stop() -> None:
         await control.close()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import datetime, timedelta
 from math import isfinite
 from typing import Any, Final, Protocol
@@ -33,7 +33,10 @@ from services.lighting.state import Power, TownState
 
 _log = logging.getLogger(__name__)
 
+LastKnown = tuple[dict[str, Change], int]
+
 _QUIET_WITHIN_S: Final = 30.0
+_TAKE_OVER_WITHIN_S: Final = 8.0
 _OLD: Final = "old "
 
 
@@ -69,13 +72,19 @@ class Control:
         tuning: Tuning | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         after_pass: Callable[[], None] = lambda: None,
+        last_known: Callable[[], Awaitable[LastKnown]] | None = None,
     ) -> None:
-        """holds: whether this process is the one that works on the field. after_pass: called at the end of each."""
+        """holds: whether this process is the one that works on the field. after_pass: called at the end of each.
+
+        last_known: asked when the field is taken over: what was recorded last of luminaires, by uid, and until when (in
+        Unix ms) somebody watched.
+        """
         self._memory, self._state, self._devices, self._clock = memory, state, devices, clock
-        self._holds, self._monotonic, self._after_pass = holds, monotonic, after_pass
+        self._holds, self._monotonic, self._after_pass, self._last_known = holds, monotonic, after_pass, last_known
+        self._held = False
         self.tuning = tuning or Tuning()
         self.recorder = LevelRecorder(())
-        self._earlier: tuple[dict[str, Change], int] = ({}, 0)
+        self._earlier: LastKnown = ({}, 0)
         self.settled_until_ms = 0
         """Domain time of the last pass that held the field: until then levels were watched."""
         self._known = Known()
@@ -109,11 +118,13 @@ class Control:
         """One pass."""
         began = self._monotonic()
         await self._take_known()
+        if self._holds() != self._held:
+            await self._change_hands()
         now = self._clock.now()
         due = self._calculator.at(now)
         ground = self._ground
         ground.take_due(due)
-        if self._holds():
+        if self._held:
             await self._work_on_field()
             self.settled_until_ms = to_unix_ms(now)
         ground.settle_supply(ground.now_ms)
@@ -123,10 +134,6 @@ class Control:
         metrics.PASSES.inc()
         metrics.PASS_DURATION.observe(self._monotonic() - began)
         self._report()
-
-    def resume(self, last: dict[str, Change], watched_until_ms: int) -> None:
-        """Takes up what an earlier run recorded: last changes by luminaire uid, and until when it watched."""
-        self._earlier = (last, watched_until_ms)
 
     async def quiet(self, feeder_uid: str) -> None:
         """Returns when nothing is being written to a feeder any more: after a lock-out was taken into memory.
@@ -164,6 +171,29 @@ class Control:
         elif known.orders is not self._known.orders:
             self._calculator = DueCalculator(self._ground.columns, known.orders)
         self._known = known
+
+    async def _change_hands(self) -> None:
+        """The field was taken over, or lost: what another process knows of it now is not what was known here.
+
+        Who takes it over goes on with the history where the last one left it. Who lost it lets go of every device.
+        """
+        self._held = self._holds()
+        self._earlier = ({}, 0)
+        if self._held:
+            if self._last_known is not None:
+                try:
+                    async with asyncio.timeout(_TAKE_OVER_WITHIN_S):
+                        self._earlier = await self._last_known()
+                except TimeoutError:
+                    _log.warning("what was recorded before is not known in time")
+            _log.info("the field is held")
+        else:
+            await self._devices.settle(())
+            self._state.forget()
+            _log.warning("the field is not held any more")
+        self.recorder = LevelRecorder(())
+        await self._take_inventory(self._memory.known)
+        self._known = self._memory.known
 
     async def _take_inventory(self, known: Known) -> None:
         columns = build_columns(known.inventory)
@@ -296,7 +326,7 @@ class Control:
     def _next_reading_s(self) -> float:
         """Real seconds until a command is to be read back."""
         awaited = self._ground.next_poll[self._ground.awaited]
-        if not awaited.size or not self._holds():
+        if not awaited.size or not self._held:
             return float("inf")
         return max(0.0, float(awaited.min()) - self._monotonic())
 
@@ -312,7 +342,7 @@ class Control:
         off = lamps.powered == Power.OFF
         known = (lamps.actual >= 0) & ~off
         wrong = np.zeros(lamps.actual.shape, dtype=np.bool_)
-        if self._holds():
+        if self._held:
             shows = ground.following.shows(slice(None), lamps.actual, due.level, ground.now_ms)
             wrong = known & lamps.in_control & (due.level >= 0) & ~shows & (ground.columns.gateway >= 0)
         states = {

@@ -130,6 +130,12 @@ class TownState:
         self._wake()
         return pairs
 
+    def forget(self) -> None:
+        """Knows nothing of the field any more: somebody else works on it."""
+        self.lamps = LampStates(self.columns)
+        self.feeder_power.fill(Power.UNKNOWN)
+        self.cabinets = {uid: CabinetLive() for uid in self.cabinets}
+
     def set_due(self, due: Due) -> None:
         """Takes what is due now."""
         self.lamps.due = due.level

@@ -10,6 +10,7 @@ from domain.plan import to_unix_ms
 from domain.priority import Priority
 from services.lighting.due import DueSource
 from services.lighting.faults import Fault
+from services.lighting.history import Change
 from services.lighting.records import EndpointState, SwitchingOwner
 from services.lighting.state import Power, Quality, Switch
 from tests.services.lighting.bench import HOUR, NOON, Bench
@@ -440,3 +441,37 @@ async def test_a_large_town_is_worked_through_quickly():
     await bench.at(5.1, step_s=3600)
     assert bench.all_at(1000)
     assert np.count_nonzero(bench.state.lamps.faults) == 0
+
+
+async def test_who_loses_the_field_lets_go_of_it_and_knows_nothing_of_it():
+    bench = Bench()
+    bench.plan(*NIGHT)
+    await bench.at(6)
+    bench.holds = False
+    await bench.passes(1)
+    assert all(device.closed for device in bench.town.devices.values())
+    assert set(bench.state.lamps.actual.tolist()) == {-1}
+    assert set(bench.state.lamps.quality.tolist()) == {Quality.MISSING}
+    assert set(bench.state.lamps.due.tolist()) == {1000}
+    bench.forget_writes()
+    await bench.at(11)
+    assert not any(device.writes for device in bench.town.devices.values())
+
+
+async def test_who_takes_the_field_over_goes_on_with_the_history_of_the_one_before():
+    bench = Bench(cabinets=1)
+    uid = bench.knowledge.known.inventory.luminaires[8].uid
+    asked = []
+
+    async def last_known():
+        asked.append(bench.clock.now())
+        return {uid: Change(uid, to_unix_ms(NOON), 0, True)}, to_unix_ms(NOON + HOUR)
+
+    bench.control._last_known = last_known
+    bench.holds = False
+    await bench.at(2)
+    assert asked == []
+    bench.holds = True
+    await bench.passes(3)
+    assert len(asked) == 1
+    assert [c for c in bench.control.recorder.take() if c.uid == uid] == []  # still off: nothing changed
