@@ -1,0 +1,118 @@
+"""What control rests on survives as a file, exactly, and a change made by another replica is noticed."""
+
+import json
+from dataclasses import replace
+from math import isnan
+
+import pytest
+
+from domain.errors import Corrupted
+from domain.plan import Plan
+from domain.priority import Priority
+from servicekit.clock import SteppedClock
+from servicekit.tenants import FixedTenants
+from services.lighting.memory import Memory
+from services.lighting.records import EndpointRecord, EndpointState, Known, LockoutRecord, Orders, OverrideRecord
+from services.lighting.snapshot import SnapshotFiles
+from services.lighting.store.endpoints import replace_endpoints
+from services.lighting.store.inventory import GROUPS, LUMINAIRES, add, ids_of
+from services.lighting.store.luminaires import default_group
+from services.lighting.store.orders import put_plan
+from services.lighting.store.tables import LuminaireRow
+from tests.services.lighting.bench import NOON
+from tests.services.lighting.test_due import small_town
+from tests.support.running import HERSFELD, TOWNS
+
+UID = "a" * 32
+
+
+def known() -> Known:
+    endpoint = EndpointRecord("e0", "t1", "E-0", "modbus+tcp://10.0.0.1", "cabinet-plc", EndpointState.TESTED)
+    inventory = replace(small_town(), endpoints=(endpoint,))
+    override = OverrideRecord("o1", "t1", Priority.MAINTENANCE, 700, 1, 2, 3, ("c0", "l1"))
+    plans = {"g0": Plan(0, 10, (0, 5), (0, 1000), (0, 60))}
+    return Known(inventory, Orders(4, plans, (override,), (LockoutRecord("k1", "t1", "f0"),)))
+
+
+def same(one: object, other: object) -> bool:
+    # NaN is not equal to itself; everything else has to be.
+    return repr(one) == repr(other)
+
+
+def test_a_snapshot_comes_back_as_it_was(tmp_path):
+    files = SnapshotFiles(tmp_path)
+    files.save_inventory(known().inventory)
+    files.save_orders(known().orders)
+    loaded = files.load()
+    assert same(loaded, known())
+    assert isnan(loaded.inventory.luminaires[0].latitude_deg)
+    assert (tmp_path / "inventory.json").stat().st_mode & 0o077 == 0
+
+
+def test_no_snapshot_is_an_empty_town_and_a_torn_one_is_refused(tmp_path):
+    files = SnapshotFiles(tmp_path / "none")
+    assert files.load() == Known()
+    files.save_orders(known().orders)
+    path = tmp_path / "none" / "orders.json"
+    whole = path.read_text()
+    for broken in (whole[:-5], whole.replace("1000", "1001"), "", json.dumps({"schema": "x"})):
+        path.write_text(broken)
+        with pytest.raises(Corrupted):
+            files.load()
+
+
+async def test_what_another_replica_stored_is_noticed_by_its_revision(database, tmp_path):
+    clock = SteppedClock(NOON)
+    memory = Memory(database, FixedTenants(TOWNS), clock, SnapshotFiles(tmp_path))
+    heard = []
+    memory.on_change(lambda: heard.append(memory.known))
+    await memory.start()
+    assert memory.known.inventory.luminaires == ()
+
+    def store(session):
+        group = default_group(session, HERSFELD, 1)
+        add(session, LUMINAIRES, HERSFELD, LuminaireRow(
+            uid=UID, municipality_uid=HERSFELD.uid, id="L-1", created_at_ms=1, group_uid=group.uid
+        ))  # fmt: skip
+
+    await database.run(store)
+    await memory.refresh()
+    assert [lamp.id for lamp in memory.known.inventory.luminaires] == ["L-1"]
+    before = len(heard)
+    await memory.refresh()
+    assert len(heard) == before  # nothing changed, so nobody is told
+
+    def plan(session):
+        group = ids_of(session, GROUPS, HERSFELD.uid)["default"]
+        row = session.get(GROUPS.table, group)
+        put_plan(session, row, Plan(0, 10, (0,), (0,)), "", 1)
+
+    await database.run(plan)
+    inventory = memory.known.inventory
+    await memory.refresh()
+    assert len(memory.known.orders.plans) == 1
+    assert memory.known.inventory is inventory  # only what changed is loaded
+    assert same(SnapshotFiles(tmp_path).load().orders.plans, memory.known.orders.plans)
+
+
+async def test_endpoints_are_made_equal_to_the_registrys_list_and_no_more_is_written(database):
+    first = EndpointRecord("1" * 32, HERSFELD.uid, "E-1", "modbus+tcp://a", "cabinet-plc", EndpointState.OBSERVED)
+    second = EndpointRecord("2" * 32, HERSFELD.uid, "E-2", "modbus+tcp://b", "cabinet-plc", EndpointState.PLANNED)
+
+    async def told(*endpoints) -> int:
+        return await database.run(lambda session: replace_endpoints(session, endpoints, 5))
+
+    async def stored() -> tuple[EndpointRecord, ...]:
+        memory = Memory(database, FixedTenants(TOWNS), SteppedClock(NOON), None)
+        await memory.start()
+        return memory.known.inventory.endpoints
+
+    assert await told(first, second) == 2
+    assert await told(first, second) == 0
+    released = replace(first, state=EndpointState.IN_CONTROL)
+    assert await told(released, second) == 1
+    assert await stored() == (released, second)
+    assert await told(released) == 1
+    assert await stored() == (released,)
+    assert await told(released, second) == 1
+    assert await stored() == (released, second)
