@@ -17,7 +17,7 @@ from services.ledger.api import LedgerServicer
 from services.ledger.book import Book
 from services.ledger.checkpoint import PUBLIC_KEY_SIZE
 from services.ledger.heads import Heads
-from services.ledger.posting import MAX_SILENCE_S, PostingLoop
+from services.ledger.posting import MAX_SILENCE_S, PASS_EVERY_S, PostingLoop
 from services.ledger.signing import CheckpointFiles, load_key, load_or_create_key
 from services.ledger.sources import Sources
 
@@ -66,10 +66,16 @@ async def build(settings: LedgerSettings) -> Server:
     return server
 
 
-def furnish(server: Server, database: Database, sources: Sources, heads: Heads) -> Book:
-    """Puts the ledger into a server: the servicer, the posting loop, the check of the checkpoint file."""
+def furnish(
+    server: Server, database: Database, sources: Sources, heads: Heads, *, pass_every_s: float = PASS_EVERY_S
+) -> Book:
+    """Puts the ledger into a server: the servicer, the posting loop, the check of the checkpoint file.
+
+    pass_every_s: domain seconds between two looks at what is due.
+    """
     book = Book(database, server.clock, sources, heads)
     server.add_servicer(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, LedgerServicer(book))
-    server.add_loop("posting", PostingLoop(book, server.tenants, server.clock).run, MAX_SILENCE_S)
+    loop = PostingLoop(book, server.tenants, server.clock, pass_every_s=pass_every_s)
+    server.add_loop("posting", loop.run, MAX_SILENCE_S)
     server.add_check("checkpoint file", heads.check)
     return book

@@ -46,8 +46,12 @@ _log = logging.getLogger(__name__)
 class PostingLoop:
     """Posts what is due, pass by pass."""
 
-    def __init__(self, book: Book, tenants: TenantDirectory, clock: Clock) -> None:
+    def __init__(
+        self, book: Book, tenants: TenantDirectory, clock: Clock, *, pass_every_s: float = PASS_EVERY_S
+    ) -> None:
+        """pass_every_s: domain seconds between two passes."""
         self._book, self._tenants, self._clock = book, tenants, clock
+        self._pass_every_s = pass_every_s
         self._quiet_until: dict[str, datetime] = {}
         """Per measure when its next period is due; nothing can be due before."""
         self._not_before: dict[tuple[str, datetime], datetime] = {}
@@ -60,7 +64,7 @@ class PostingLoop:
             beat()
             speed = self._clock.speed
             least_s = LEAST_PAUSE_S * speed if math.isfinite(speed) else 0.0
-            await self._clock.sleep(max(PASS_EVERY_S, least_s))
+            await self._clock.sleep(max(self._pass_every_s, least_s))
 
     async def run_once(self, beat: Callable[[], None] = lambda: None) -> int:
         """One pass over all municipalities. Answers how many entries it posted.

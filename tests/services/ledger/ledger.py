@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from tests.support.issuer import Issuer
 from tests.support.running import ADMIN, BINDINGS, HERSFELD, RunningService, access_from, running_service, settings_for
 
 NIGHTS = (date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3))
+PASS_EVERY_S = 1800.0
+"""Half an hour: months go by faster, and all that is due is still seen in the hour."""
 CONTRACTOR = "contractor"
 PEOPLE = {**BINDINGS, CONTRACTOR: [Binding(Role.CONTRACTOR, HERSFELD.id, (f"{TOWN}/measures/led",))]}
 FACTORS = pb.Factors(
@@ -86,10 +88,13 @@ class RunningLedger:
     heads: Heads
     clock: SteppedClock
     neighbours: Neighbours
+    stubs: dict[str | None, Any] = field(default_factory=dict)
 
     def as_(self, subject: str | None = ADMIN) -> Any:
         """The ledger as a person sees it."""
-        return ledger_pb2_grpc.LedgerServiceStub(self.running.channel(subject))
+        if subject not in self.stubs:
+            self.stubs[subject] = ledger_pb2_grpc.LedgerServiceStub(self.running.channel(subject))
+        return self.stubs[subject]
 
     @property
     def admin(self) -> Any:
@@ -150,7 +155,7 @@ async def running_ledger(
     books: list[Book] = []
 
     def fill(server: Server) -> None:
-        books.append(furnish(server, database, Sources(channel, channel), heads))
+        books.append(furnish(server, database, Sources(channel, channel), heads, pass_every_s=PASS_EVERY_S))
 
     async with running_service(
         issuer,

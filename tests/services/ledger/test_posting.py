@@ -117,7 +117,7 @@ async def test_a_late_meter_that_comes_back_completes_the_night(ledger: RunningL
     assert await entries(ledger) == []
     assert PERIODS_WAITING._value.get() == 1
     ledger.neighbours.metering.readings[meters[1]][end] = last
-    await ledger.clock.advance(timedelta(minutes=20))
+    await ledger.clock.advance(timedelta(minutes=40))
     (entry,) = await entries(ledger)
     assert entry.actual_wh == 3_300
     assert PERIODS_WAITING._value.get() == 0
