@@ -1,0 +1,89 @@
+"""Numbers, energies, money and instants as people read them, in German and English. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date, datetime
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from lichtbuch.metering.v1 import metering_pb2
+
+_MARKS: Final = {"de": (".", ","), "en": (",", ".")}
+_WEEKDAYS: Final = {
+    "de": ("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So"),
+    "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
+}
+
+
+class Formats:
+    """How one language writes what has a unit; instants are shown in one time zone."""
+
+    def __init__(self, language: str, tz: ZoneInfo) -> None:
+        self.language, self.tz = language, tz
+        self._thousands, self._point = _MARKS.get(language, _MARKS["en"])
+
+    def number(self, value: int | float | Decimal, digits: int = 0) -> str:
+        """A number, rounded half up, with a true minus sign."""
+        rounded = Decimal(str(value)).quantize(Decimal(1).scaleb(-digits), ROUND_HALF_UP)
+        text = f"{abs(rounded):,.{digits}f}".replace(",", "\0").replace(".", self._point).replace("\0", self._thousands)
+        return f"−{text}" if rounded < 0 else text
+
+    def percent(self, permille: int) -> str:
+        """A level; unknown is a dash."""
+        if permille < 0:
+            return "–"
+        return f"{self.number(Decimal(permille) / 10, 1 if permille % 10 else 0)} %"
+
+    def energy(self, wh: int) -> str:
+        """Energy in the unit that makes it readable: kWh, from 10 MWh on MWh."""
+        kwh = Decimal(wh) / 1000
+        if abs(kwh) >= 10_000:
+            return f"{self.number(kwh / 1000, 1)} MWh"
+        return f"{self.number(kwh, 0 if abs(kwh) >= 100 else 1 if abs(kwh) >= 10 else 2)} kWh"
+
+    def amount(self, value: int, unit: int) -> str:
+        """A counter in its base unit: energy in kWh, water and gas in cubic metres."""
+        if unit == metering_pb2.UNIT_L:
+            return f"{self.number(Decimal(value) / 1000, 1)} m³"
+        return f"{self.number(Decimal(value) / 1000, 1)} kWh"
+
+    def money(self, eur: Decimal) -> str:
+        """An amount in euros."""
+        return f"{self.number(eur, 2)} €" if self.language == "de" else f"€{self.number(eur, 2)}".replace("€−", "−€")
+
+    def mass(self, grams: int) -> str:
+        """Emissions: kilograms, from ten tonnes on tonnes."""
+        kilograms = Decimal(grams) / 1000
+        if abs(kilograms) >= 10_000:
+            return f"{self.number(kilograms / 1000, 1)} t"
+        return f"{self.number(kilograms, 0 if abs(kilograms) >= 10 else 1)} kg"
+
+    def local(self, instant: datetime) -> datetime:
+        """An instant on the town's clocks."""
+        return instant.astimezone(self.tz)
+
+    def clock(self, instant: datetime) -> str:
+        """Time of day."""
+        return f"{self.local(instant):%H:%M}"
+
+    def day(self, day: date) -> str:
+        """A day without its year."""
+        weekday = _WEEKDAYS.get(self.language, _WEEKDAYS["en"])[day.weekday()]
+        return f"{weekday} {day.day}.{day.month}." if self.language == "de" else f"{weekday} {day:%d/%m}"
+
+    def date_and_time(self, instant: datetime) -> str:
+        """Day and time of day."""
+        local = self.local(instant)
+        return f"{self.day(local.date())} {local:%H:%M}"
+
+    def long_date(self, instant: datetime) -> str:
+        """Day with its year."""
+        local = self.local(instant)
+        pattern = f"{local.day}.{local.month}.{local.year}" if self.language == "de" else f"{local:%d/%m/%Y}"
+        return f"{_WEEKDAYS.get(self.language, _WEEKDAYS['en'])[local.weekday()]} {pattern}"
+
+    def listed(self, words: Sequence[str]) -> str:
+        """Words in a row."""
+        return ", ".join(words)

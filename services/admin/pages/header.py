@@ -1,0 +1,84 @@
+"""The top of the page: whose town, what time it is there, who looks; and what is wrong or not real."""
+
+from __future__ import annotations
+
+import asyncio
+from html import escape
+
+from nicegui import ui
+from nicegui.events import ValueChangeEventArguments
+
+from domain.errors import LichtbuchError
+from services.admin.asking import municipalities
+from services.admin.figures import id_of
+from services.admin.pages.view import View, rich
+from services.admin.session import Session
+
+
+class Header:
+    """The header."""
+
+    def __init__(self, view: View, session: Session, *, simulated: bool) -> None:
+        self.view, self._session = view, session
+        t, town = view.t, view.town
+        with ui.element("header").classes("top"):
+            ui.link(t("skip"), "#content").classes("skip")
+            rich("span", '<span class="lamp" aria-hidden="true"></span>Lichtbuch', "wordmark")
+            with ui.element("div").classes("where"):
+                self._name = rich("h1").mark("town")
+                self._choice = ui.select({}, label=t("municipality"), on_change=self._go).mark("choose-town")
+                self._choice.props("dense outlined dark options-dense").set_visibility(False)
+                self._time = ui.label().classes("time").mark("time")
+            with ui.element("div").classes("chips"):
+                if town.clock.speed != 1:
+                    ui.label(t("lapse", speed=view.formats.number(town.clock.speed))).classes("chip")
+                if simulated:
+                    ui.label(t("simulated")).classes("chip")
+            with ui.element("div").classes("who"):
+                ui.label(session.login.name).mark("person").props["title"] = t("logged_in_as", name=session.login.name)
+                ui.link(t("other_language"), f"/{t.other}/{id_of(town.name)}").props["lang"] = t.other
+                with ui.element("form").props('method="post" action="/logout"'):
+                    ui.button(t("logout"), color=None).props("flat dense no-caps type=submit text-color=white").mark(
+                        "logout"
+                    )
+        self._synthetic = ui.label(t("synthetic")).classes("banner synthetic").mark("synthetic")
+        self._synthetic.set_visibility(False)
+        self._away = ui.label().classes("banner away").props('role="alert"').mark("away")
+        self._away.set_visibility(False)
+        self._facts_seen = -1
+
+    def tick(self) -> None:
+        """Time, town, and who does not answer."""
+        town, t = self.view.town, self.view.t
+        now = town.clock.now()
+        self._time.set_text(f"{self.view.formats.long_date(now)}, {self.view.formats.clock(now)}")
+        if town.facts.version != self._facts_seen:
+            self._facts_seen = town.facts.version
+            facts = town.facts.value
+            self._name.set_content(escape(facts.display_name if facts else id_of(town.name)))
+            self._synthetic.set_visibility(bool(facts and facts.synthetic))
+        away = town.away
+        self._away.set_text(
+            t("away", services=self.view.formats.listed([t(service) for service in away])) if away else ""
+        )
+        self._away.set_visibility(bool(away))
+
+    async def offer_towns(self) -> None:
+        """Lets the person go to another municipality, where there is one; tries again while the registry is away."""
+        while True:
+            try:
+                towns = await municipalities(self._session.clients)
+            except LichtbuchError:
+                await asyncio.sleep(10)
+                continue
+            break
+        options = {facts.id: facts.display_name for facts in towns}
+        if len(options) > 1:
+            here = id_of(self.view.town.name)
+            self._choice.set_options(options, value=here if here in options else None)
+            self._choice.set_visibility(True)
+            self._name.classes(add="for-readers")
+
+    def _go(self, event: ValueChangeEventArguments[str | None]) -> None:
+        if event.value and event.value != id_of(self.view.town.name):
+            ui.navigate.to(f"/{self.view.t.language}/{event.value}")

@@ -1,0 +1,172 @@
+"""One municipality as one person sees it, live: fed by that person's calls, shared by that person's open pages.
+
+Lamps come by one WatchLuminaires stream, the rest is asked for again and again. What does not answer keeps its last
+picture, marked as stale. Not here: whose token it is (session.py), and what it looks like (pages/).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final, cast
+from zoneinfo import ZoneInfo
+
+from domain.errors import InvalidInput
+from domain.night import DEFAULT_TIME_ZONE, zone
+from servicekit.client import AnswerStream, back_off_s
+from servicekit.clock import Clock
+from services.admin import figures
+from services.admin.asking import Asking, Inventory
+from services.admin.clients import Clients
+from services.admin.feed import Feed, Kept, Problem
+from services.admin.lamps import LampTable
+
+LINGER_S: Final = 15.0
+"""Real seconds for which a town goes on that nobody looks at: a page that is loaded again finds it."""
+WATCH_AGAIN_S: Final = 1.0
+RELOAD_AFTER_S: Final = 30.0
+"""Lamps that are not in the inventory make it be read anew, but no more often than this (real seconds)."""
+
+
+class Town:
+    """One municipality for one person. Inside a running event loop."""
+
+    def __init__(self, name: str, clients: Clients, clock: Clock) -> None:
+        self.name, self.clock = name, clock
+        self._asking = asking = Asking(name, clients, clock)
+        real = clock.real
+        self.facts: Feed[figures.Facts] = Feed("registry", asking.facts, 60.0, real)
+        self.inventory: Feed[Inventory] = Feed("lighting", self._fetch_inventory, 300.0, real)
+        self.live: Kept[datetime] = Kept("lighting", real)
+        """Domain time of the newest states."""
+        self.cabinets: Feed[tuple[figures.CabinetNow, ...]] = Feed("lighting", asking.cabinets, 5.0, real)
+        self.overrides: Feed[tuple[figures.OverrideNow, ...]] = Feed("lighting", asking.overrides, 5.0, real)
+        self.may_override: Feed[bool] = Feed("lighting", asking.may_override, 300.0, real)
+        self.meters: Feed[tuple[figures.MeterNow, ...]] = Feed("metering", asking.meters, 15.0, real)
+        self.savings: Feed[figures.Savings] = Feed("ledger", self._fetch_savings, 15.0, real)
+        self.log_check: Feed[figures.LogCheck] = Feed("ledger", asking.log_check, 3600.0, real)
+        self.table = LampTable()
+        """The lamps; another object after the inventory changed."""
+        self._viewers = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._ending: asyncio.TimerHandle | None = None
+
+    @property
+    def feeds(self) -> tuple[Kept[Any], ...]:
+        """Everything that is kept fresh while somebody looks, and may be stale."""
+        return (
+            self.facts,
+            self.inventory,
+            self.live,
+            self.cabinets,
+            self.overrides,
+            self.meters,
+            self.savings,
+        )
+
+    @property
+    def away(self) -> tuple[str, ...]:
+        """Names of the services that do not answer, in a fixed order."""
+        silent = {feed.service for feed in self.feeds if feed.problem is Problem.AWAY}
+        return tuple(service for service in ("registry", "lighting", "metering", "ledger") if service in silent)
+
+    @property
+    def is_signed_out(self) -> bool:
+        """True if a service does not take the person's token any more."""
+        return any(feed.problem is Problem.SIGNED_OUT for feed in self.feeds)
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """The town's time zone; the usual one until it is known."""
+        facts = self.facts.value
+        try:
+            return zone(facts.time_zone if facts else DEFAULT_TIME_ZONE)
+        except InvalidInput:
+            return zone(DEFAULT_TIME_ZONE)
+
+    # --- who looks ---------------------------------------------------------------------------------------------
+
+    def enter(self) -> None:
+        """A page begins to look; the first one starts the calls."""
+        self._viewers += 1
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+        if not self._tasks:
+            kept = [feed for feed in (*self.feeds, self.may_override, self.log_check) if isinstance(feed, Feed)]
+            works = [*(feed.keep() for feed in kept), self._watch()]
+            self._tasks = [asyncio.create_task(work, name=f"{self.name} for a page") for work in works]
+
+    def leave(self) -> None:
+        """A page does not look any more; a while after the last one the calls end."""
+        self._viewers -= 1
+        if self._viewers <= 0 and self._tasks and self._ending is None:
+            self._ending = asyncio.get_running_loop().call_later(LINGER_S, self.stop)
+
+    def stop(self) -> None:
+        """Ends the calls."""
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        if self._ending is not None:
+            self._ending.cancel()
+            self._ending = None
+
+    # --- what a person does ------------------------------------------------------------------------------------
+
+    async def set_level(
+        self, targets: Sequence[str], level_permille: int, expires_at: datetime, reason: str, request_id: str
+    ) -> figures.OverrideNow:
+        """Creates an operator's override. Raises what the server says."""
+        made = await self._asking.set_level(targets, level_permille, expires_at, reason, request_id)
+        await self.overrides.refresh_anew()
+        return made
+
+    async def release(self, name: str, reason: str) -> None:
+        """Ends an override before its time. Raises what the server says."""
+        await self._asking.release(name, reason)
+        await self.overrides.refresh_anew()
+
+    # --- what comes in -----------------------------------------------------------------------------------------
+
+    async def _fetch_inventory(self) -> Inventory:
+        found = await self._asking.inventory()
+        if self.inventory.value is None or found.lamps != self.inventory.value.lamps:
+            self.table = LampTable(found.lamps)
+        return found
+
+    async def _fetch_savings(self) -> figures.Savings:
+        return await self._asking.savings(self.savings.value, self.tz)
+
+    def _may_reload(self) -> bool:
+        fetched_at = self.inventory.fetched_at
+        return fetched_at is None or (self.clock.real() - fetched_at).total_seconds() > RELOAD_AFTER_S
+
+    async def _watch(self) -> None:
+        """Follows the lamps for ever: resumes where a stream ended, begins anew after a failure or with other lamps."""
+        table, token, failures = self.table, "", 0
+        while True:
+            if self.inventory.value is None:
+                await self.inventory.refresh()
+            if self.inventory.value is None and self.inventory.problem is not None:
+                self.live.fail(self.inventory.problem)
+                await asyncio.sleep(back_off_s(failures := failures + 1, WATCH_AGAIN_S))
+                continue
+            if table is not self.table:
+                table, token = self.table, ""
+            try:
+                async with cast(AnswerStream, self._asking.watch(token)) as answers:
+                    async for answer in answers:
+                        failures, token = 0, answer.resume_token
+                        unknown = table.take(answer.states)
+                        self.live.put(figures.instant(answer.at))
+                        if unknown and self._may_reload():
+                            await self.inventory.refresh_anew()
+                        if table is not self.table:
+                            break
+            except Exception as error:
+                self.live.fail_with(error)
+                token = ""  # the whole picture again: a stream that resumes in a quiet hour would not say that it lives
+            if table is self.table:
+                await asyncio.sleep(back_off_s(failures := failures + 1, WATCH_AGAIN_S))
