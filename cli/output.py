@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+# Into a file or a pipe a table is as wide as it needs to be.
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 notes = Console(stderr=True, highlight=False)
 
 

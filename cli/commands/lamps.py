@@ -21,6 +21,11 @@ def fault_words(bits: int) -> list[str]:
     return [word for bit, word in FAULTS.items() if bits & bit]
 
 
+def follows(due_permille: int, actual_permille: int) -> bool:
+    """Whether a read-back level is the due one: gear with 254 logarithmic steps shows it up to half a step apart."""
+    return abs(actual_permille - due_permille) <= max(5, round(due_permille * 0.017))
+
+
 def state_rows(states: control_pb2.LuminaireStateColumns, tz: Any) -> list[dict[str, Any]]:
     """Columns of live states as rows."""
     return [
@@ -60,7 +65,9 @@ def lamps(
     rows, at = online(ask, municipality)
     if wrong:
         rows = [
-            row for row in rows if row["faults"] or (row["powered"] and row["due_permille"] != row["actual_permille"])
+            row
+            for row in rows
+            if row["faults"] or (row["powered"] and not follows(row["due_permille"], row["actual_permille"]))
         ]
     if as_json:
         print_json(rows)

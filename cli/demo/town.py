@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from cli.commands.lamps import follows
 from cli.demo import inventory as demo
 from cli.demo.layout import Layout
 from cli.demo.seed import demonstration_token, seed
@@ -69,14 +70,15 @@ async def one_line(session: Session) -> str:
     )
     states = answer.states
     levels = Counter(
-        f"{level / 10:g} %" if level > 0 else "off" if level == 0 else "unknown" for level in states.actual_permille
+        f"{round(level / 10)} %" if level > 0 else "off" if level == 0 else "unknown"
+        for level in states.actual_permille
     )
     wrong = sum(
         1
         for due, actual, powered, faults in zip(
             states.due_permille, states.actual_permille, states.powered, states.faults, strict=True
         )
-        if faults or (powered and due >= 0 and due != actual)
+        if faults or (powered and due >= 0 and not follows(due, actual))
     )
     at = answer.at.ToDatetime(tzinfo=ZoneInfo("Europe/Berlin"))
     lamps = ", ".join(
