@@ -181,9 +181,9 @@ class Bench:
         """Whether every lamp of the town shows a level."""
         return all(shown == level for cabinet in self.levels() for shown in cabinet)
 
-    def writes(self, url: str, point: str) -> list[tuple[int | None, float]]:
-        """What was written to a point of a device."""
-        return [(index, value) for name, index, value in self.town.devices[url].writes if name == point]
+    def writes(self, url: str, point: str) -> list[tuple[int, float]]:
+        """What was written to a point of a device: (index, value) each."""
+        return [(index or 0, value) for name, index, value in self.town.devices[url].writes if name == point]
 
     def forget_writes(self) -> None:
         """From now on only new writes are seen."""

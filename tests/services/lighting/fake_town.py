@@ -234,6 +234,10 @@ class FakeTown:
         """The gateway of a cabinet."""
         return self.devices[f"fake://g{number}"]
 
+    def lamp(self, number: int, address: int) -> FakeLamp:
+        """A lamp at an address of a cabinet's gateway."""
+        return (self.gateway(number).lamps or {})[address]
+
     def levels(self, number: int) -> list[int]:
         """What the lamps of a cabinet really show."""
         gateway = self.gateway(number)

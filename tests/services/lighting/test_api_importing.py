@@ -1,5 +1,7 @@
 """A whole inventory over gRPC: all or nothing, or what is right of it, with every refusal named."""
 
+from typing import Any
+
 import pytest
 
 from domain.errors import InvalidInput, NotPermitted
@@ -34,7 +36,7 @@ async def test_by_default_one_wrong_line_keeps_the_whole_inventory_out(lighting:
 
 
 async def test_skip_invalid_takes_the_rest_and_a_dry_run_takes_nothing(lighting: Lighting):
-    lines = {"luminaire_ids": ["A", "B"], "floors_permille": [400, 4000]}
+    lines: dict[str, Any] = {"luminaire_ids": ["A", "B"], "floors_permille": [400, 4000]}
     dry = await lighting.import_lines(**lines, skip_invalid=True, dry_run=True)
     assert (dry.created, dry.refused, dry.committed) == (1, 1, False)
     assert await count(lighting) == 0

@@ -134,7 +134,7 @@ async def test_bad_input_names_field_and_reason(light: Lighting):
     planner = light.planner
     cases = [
         (planner.CreateFeeder, pb.CreateFeederRequest(parent=T, feeder=inv.Feeder(
-            cabinet=f"{T}/cabinets/C-9", supply=1)), "feeder.cabinet"),
+            cabinet=f"{T}/cabinets/C-9", supply=inv.FEEDER_SUPPLY_SWITCHED)), "feeder.cabinet"),
         (planner.CreateFeeder, pb.CreateFeederRequest(parent=T, feeder=inv.Feeder(cabinet=f"{T}/cabinets/C-1")),
          "feeder.supply"),
         (planner.CreateGateway, pb.CreateGatewayRequest(parent=T, gateway=inv.Gateway(

@@ -74,7 +74,7 @@ async def test_a_malformed_plan_or_one_with_another_hash_is_refused(light: Light
     ):
         plan = plan_message(*NIGHT)
         for name, value in change.items():
-            plan.ClearField(name)
+            plan.ClearField(name)  # type: ignore[arg-type]
             if isinstance(value, list):
                 getattr(plan, name).extend(value)
             elif isinstance(value, str):

@@ -39,7 +39,8 @@ async def watching(lighting: Lighting, **request) -> AsyncIterator[asyncio.Queue
 
 async def message(queue: asyncio.Queue) -> pb.WatchLuminairesResponse:
     async with asyncio.timeout(10):
-        return await queue.get()
+        found: pb.WatchLuminairesResponse = await queue.get()
+        return found
 
 
 async def test_live_states_show_due_actual_power_quality_and_control(light: Lighting):
@@ -56,7 +57,7 @@ async def test_live_states_show_due_actual_power_quality_and_control(light: Ligh
     assert all(states.powered)
     assert all(states.in_control)
     assert not any(states.faults)
-    light.town.gateway(1).lamps[1].lamp_failure = True
+    light.town.lamp(1, 1).lamp_failure = True
     await light.passes(2)
     assert list((await light.states(luminaires=[names[1]])).faults) == [1]
     assert len((await light.states(groups=[f"{T}/groups/default"])).names) == 4
@@ -112,7 +113,7 @@ async def test_a_slow_watcher_gets_the_newest_state_not_every_one(light: Lightin
             override = override_message(level, None, 9, names[0])
             await light.operator.CreateOverride(pb.CreateOverrideRequest(parent=T, override=override))
             await light.passes(1)
-        seen = []
+        seen: list[int] = []
         while not seen or seen[-1] != 600:
             news = await message(queue)
             seen += [d for n, d in zip(news.states.names, news.states.due_permille, strict=True) if n == names[0]]
@@ -207,8 +208,11 @@ async def test_time_that_nobody_watched_is_not_known(light: Lighting):
     await light.known()
     await light.to(6)
     # The field is let go of: from now on this process only computes.
-    await light.parts.historian.drain()
+    historian = light.parts.historian
+    assert historian is not None
+    await historian.drain()
     watched = await light.parts.database.read(watched_until)
+    assert watched is not None
     light.parts.control._holds = lambda: False  # what a lost lease does
     await light.clock.advance(timedelta(hours=2))
     answer = await light.as_(LEDGER).ComputeEnergy(

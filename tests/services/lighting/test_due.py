@@ -207,7 +207,8 @@ def test_an_emergency_makes_a_street_dark_and_an_operator_cannot():
 
     def level(priority: Priority) -> list[int]:
         override = OverrideRecord("a", "t1", priority, 0, 5, 0, 2**50, ("t1",))
-        return DueCalculator(columns, Orders(1, {}, (override,), ())).at(midnight).level.tolist()
+        found: list[int] = DueCalculator(columns, Orders(1, {}, (override,), ())).at(midnight).level.tolist()
+        return found
 
     assert set(level(Priority.EMERGENCY)) == {0}
     assert level(Priority.OPERATOR) == [1000, 400, 667, 1, 1000, 400, 667, 1000, 1000, 400, 667, 1]

@@ -37,17 +37,19 @@ class Registry(registry_pb2_grpc.RegistryServiceServicer):
         return pb.ListEndpointsResponse(endpoints=self.endpoints[at : at + 1], next_page_token=token)
 
 
-def endpoint(number: int, state: int = pb.ENDPOINT_STATE_OBSERVED, town: str = T) -> pb.Endpoint:
+def endpoint(number: int, town: str = T) -> pb.Endpoint:
     return pb.Endpoint(
         name=f"{town}/endpoints/E-{number}", uid=f"{number:032x}", url=f"modbus+tcp://10.0.0.{number}",
-        profile="cabinet-plc", owner=pb.ENDPOINT_OWNER_LIGHTING, state=state,
+        profile="cabinet-plc", owner=pb.ENDPOINT_OWNER_LIGHTING,
+        state=pb.ENDPOINT_STATE_OBSERVED,
     )  # fmt: skip
 
 
 @pytest.fixture
 async def registry() -> AsyncIterator[tuple[Registry, ServiceChannel]]:
     """A registry on loopback and a channel to it."""
-    servicer, server = Registry(), grpc.aio.server()
+    servicer = Registry()  # type: ignore[abstract]  # one method is enough
+    server = grpc.aio.server()
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

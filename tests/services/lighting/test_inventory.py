@@ -140,7 +140,7 @@ def test_what_is_accepted_never_puts_two_luminaires_at_one_address(rows):
         floors_permille=[2000 if bad else 0 for *_, bad in rows],
     )
     checked = check_import(columns, REFERENCES)
-    after = {name: place for place, name in REFERENCES.addresses.items()}
+    after: dict[str, tuple[str, int] | None] = {name: place for place, name in REFERENCES.addresses.items()}
     for index in checked.accepted:
         uid = checked.values["gateway_uid"][index]
         after[columns.luminaire_ids[index]] = (uid, checked.values["gateway_address"][index]) if uid else None

@@ -67,7 +67,7 @@ async def test_what_another_replica_stored_is_noticed_by_its_revision(database, 
     heard = []
     memory.on_change(lambda: heard.append(memory.known))
     await memory.start()
-    assert memory.known.inventory.luminaires == ()
+    assert not memory.known.inventory.luminaires
 
     def store(session):
         group = default_group(session, HERSFELD, 1)
@@ -100,7 +100,8 @@ async def test_endpoints_are_made_equal_to_the_registrys_list_and_no_more_is_wri
     second = EndpointRecord("2" * 32, HERSFELD.uid, "E-2", "modbus+tcp://b", "cabinet-plc", EndpointState.PLANNED)
 
     async def told(*endpoints) -> int:
-        return await database.run(lambda session: replace_endpoints(session, endpoints, 5))
+        changed: int = await database.run(lambda session: replace_endpoints(session, endpoints, 5))
+        return changed
 
     async def stored() -> tuple[EndpointRecord, ...]:
         memory = Memory(database, FixedTenants(TOWNS), SteppedClock(NOON), None)
