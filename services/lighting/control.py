@@ -18,6 +18,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from domain.plan import from_unix_ms, to_unix_ms
+from fieldbus.tasks import end
 from servicekit.clock import Clock
 from services.lighting import metrics
 from services.lighting.cabinet import ControllerWorker
@@ -35,7 +36,7 @@ _log = logging.getLogger(__name__)
 
 LastKnown = tuple[dict[str, Change], int]
 
-_QUIET_WITHIN_S: Final = 30.0
+_QUIET_WITHIN_S: Final = 5.0
 _TAKE_OVER_WITHIN_S: Final = 8.0
 _OLD: Final = "old "
 
@@ -138,7 +139,8 @@ class Control:
     async def quiet(self, feeder_uid: str) -> None:
         """Returns when nothing is being written to a feeder any more: after a lock-out was taken into memory.
 
-        From then on nothing will be, as every worker looks at the orders right before it writes.
+        From then on nothing will be, as every worker looks at the orders right before it writes. A worker that is stuck
+        in a slow device is ended: what it did is read back by the next pass.
         """
         feeder = self._ground.columns.feeder_of.get(feeder_uid)
         if feeder is None:
@@ -151,14 +153,13 @@ class Control:
             task for name, task in self._busy.items() if (name in names or name.startswith(_OLD)) and not task.done()
         ]
         if tasks:
-            await asyncio.wait(tasks, timeout=_QUIET_WITHIN_S)
+            _, stuck = await asyncio.wait(tasks, timeout=_QUIET_WITHIN_S)
+            await asyncio.gather(*(end(task) for task in stuck))
 
     async def close(self) -> None:
         """Ends the workers and closes the devices."""
         self._ground.retired = True
-        for task in self._busy.values():
-            task.cancel()
-        await asyncio.gather(*self._busy.values(), return_exceptions=True)
+        await asyncio.gather(*(end(task) for task in self._busy.values()))
         await self._devices.close()
 
     # --- what is known --------------------------------------------------------------------------------------------
@@ -188,7 +189,7 @@ class Control:
                     _log.warning("what was recorded before is not known in time")
             _log.info("the field is held")
         else:
-            await self._devices.settle(())
+            self._devices.settle(())
             self._state.forget()
             _log.warning("the field is not held any more")
         self.recorder = LevelRecorder(())
@@ -199,7 +200,7 @@ class Control:
         columns = build_columns(known.inventory)
         before = self._ground
         before.retired = True
-        await self._devices.settle(known.inventory.endpoints)
+        self._devices.settle(known.inventory.endpoints)
         pairs = self._state.move_to(columns)
         self.recorder = self.recorder.moved_to(columns.uids)
         self.recorder.resume(*self._earlier)

@@ -5,6 +5,7 @@ A device and its profile together are a `Link`. Not here: what is read and writt
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from services.lighting.abilities import (
 from services.lighting.records import EndpointRecord, EndpointState
 
 _log = logging.getLogger(__name__)
+
+_CLOSING_WITHIN_S: Final = 5.0
 
 NOT_USABLE: Final = "not_usable"
 """Health of an endpoint whose URL or profile is wrong, or that is not the simulator where it must be."""
@@ -95,6 +98,7 @@ class Field:
         self._opener = opener
         self._links: dict[str, Link] = {}
         self._failed: dict[str, EndpointRecord] = {}
+        self._closing: set[asyncio.Task[None]] = set()
         self._abilities: dict[str, tuple[Profile, GatewayAbilities, ControllerAbilities]] = {}
 
     def link(self, endpoint: EndpointRecord) -> Link | None:
@@ -114,7 +118,7 @@ class Field:
         link = self._links[endpoint.uid] = Link(endpoint, device, gateway, controller)
         return link
 
-    async def settle(self, endpoints: Sequence[EndpointRecord]) -> None:
+    def settle(self, endpoints: Sequence[EndpointRecord]) -> None:
         """Takes a new list: what is gone, only planned or somewhere else is closed; a new state is taken at once."""
         wanted = {e.uid: e for e in endpoints if e.state != EndpointState.PLANNED}
         for uid, link in list(self._links.items()):
@@ -123,7 +127,10 @@ class Field:
                 link.endpoint = endpoint
                 continue
             del self._links[uid]
-            await link.device.close()
+            # In the background: a device that hangs must not hold up the others.
+            task = asyncio.create_task(_closed(link), name=f"closing {link.endpoint.id}")
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
 
     def health(self, endpoints: Sequence[EndpointRecord]) -> dict[str, int]:
         """How many endpoints are in which state."""
@@ -141,6 +148,8 @@ class Field:
     async def close(self) -> None:
         """Closes every device."""
         self._links.clear()
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSING_WITHIN_S)
         await self._opener.close()
 
     def _described(self, name: str) -> tuple[Profile, GatewayAbilities, ControllerAbilities]:
@@ -148,3 +157,10 @@ class Field:
             profile = load_profile(name)
             self._abilities[name] = (profile, gateway_abilities(profile), controller_abilities(profile))
         return self._abilities[name]
+
+
+async def _closed(link: Link) -> None:
+    try:
+        await link.device.close()
+    except LichtbuchError as error:
+        _log.warning("endpoint %s did not close in order: %s", link.endpoint.id, error)

@@ -55,7 +55,7 @@ class Tuning:
     """So many cabinets follow each other, then the order begins anew: bounds the delay."""
     broadcast_from: int = 4
     """Least number of luminaires that a broadcast is used for."""
-    concurrency: int = 64
+    concurrency: int = 200
     """Devices worked on at once."""
     following: FollowingLimits = field(default_factory=FollowingLimits)
 

@@ -35,7 +35,7 @@ class LightingSettings(ServiceSettings):
     """Commands that a lamp does not follow until that is a dimming failure."""
     silence_limit: int = Field(default=3, ge=1, le=100)
     """Readings without an answer until that is a communication loss."""
-    field_concurrency: int = Field(default=64, ge=1, le=2000)
+    field_concurrency: int = Field(default=200, ge=1, le=2000)
     """Devices worked on at once."""
     spool_max_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
     """Bound of the file that keeps level changes while the database is away."""

@@ -61,7 +61,15 @@ class GivenKnowledge:
 class Bench:
     """The town and its control. Cabinet n has feeders "f{n}.0" (switched) ... and a last, permanent one."""
 
-    def __init__(self, cabinets: int = 2, lamps_per_feeder: int = 4, switched: int = 2, **tuning: object) -> None:
+    def __init__(
+        self,
+        cabinets: int = 2,
+        lamps_per_feeder: int = 4,
+        switched: int = 2,
+        profile: str = "generic-level-status",
+        **tuning: object,
+    ) -> None:
+        self.profile = profile
         self.clock = SteppedClock(NOON)
         self.town = FakeTown(self.clock.now)
         self.knowledge = GivenKnowledge()
@@ -92,7 +100,7 @@ class Bench:
                 CabinetRecord(f"c{c}", "t1", f"C-{c}", f"ec{c}", latitude_deg=50.868, longitude_deg=9.707)
             )
             records["gateways"].append(GatewayRecord(f"w{c}", "t1", f"W-{c}", f"c{c}", f"eg{c}"))
-            for kind, profile in (("c", "cabinet-plc"), ("g", "generic-level-status")):
+            for kind, profile in (("c", "cabinet-plc"), ("g", self.profile)):
                 records["endpoints"].append(
                     EndpointRecord(
                         f"e{kind}{c}", "t1", f"E-{kind}{c}", f"fake://{kind}{c}", profile, EndpointState.IN_CONTROL
@@ -114,9 +122,10 @@ class Bench:
 
     # --- what the test asks for ---------------------------------------------------------------------------------
 
-    def plan(self, *steps: tuple[float, int], days: int = 2) -> None:
+    def plan(self, *steps: tuple[float, int], days: int = 2, ramp_s: int = 0) -> None:
         """A plan of the group: (hours after noon, level)."""
-        plan = Plan.of(NOON, NOON + timedelta(days=days), [NOON + h * HOUR for h, _ in steps], [v for _, v in steps])
+        instants = [NOON + h * HOUR for h, _ in steps]
+        plan = Plan.of(NOON, NOON + timedelta(days=days), instants, [v for _, v in steps], [ramp_s] * len(steps))
         self.order(plans={"g0": plan})
 
     def override(

@@ -179,6 +179,7 @@ class FakeDevice:
             "level_command": lamp.target,
             "lamp_failure": lamp.lamp_failure,
             "gear_failure": False,
+            "fade_time": lamp.fade_s,
             "fade_running": lamp.level(self.town.seconds) != lamp.target,
         }
         return float(values[point.point]), Quality.GOOD
@@ -189,6 +190,8 @@ class FakeDevice:
             self.cabinet.commands[index or 0] = bool(value)
         elif point == "heartbeat":
             self.cabinet.beats += 1
+        elif point == "fade_time" and self.lamps is not None:
+            self.lamps[index or 0].fade_s = value
         elif self.lamps is not None:
             targets = self.lamps.values() if point == "broadcast_level_command" else [self.lamps[index or 0]]
             for lamp in targets:

@@ -450,7 +450,7 @@ async def test_who_loses_the_field_lets_go_of_it_and_knows_nothing_of_it():
     await bench.at(6)
     bench.holds = False
     await bench.passes(1)
-    assert all(device.closed for device in bench.town.devices.values())
+    await eventually(lambda: all(device.closed for device in bench.town.devices.values()))
     assert set(bench.state.lamps.actual.tolist()) == {-1}
     assert set(bench.state.lamps.quality.tolist()) == {Quality.MISSING}
     assert set(bench.state.lamps.due.tolist()) == {1000}
@@ -476,3 +476,56 @@ async def test_who_takes_the_field_over_goes_on_with_the_history_of_the_one_befo
     await bench.passes(3)
     assert len(asked) == 1
     assert [c for c in bench.control.recorder.take() if c.uid == uid] == []  # still off: nothing changed
+
+
+async def test_a_ramp_of_the_plan_is_left_to_gear_that_can_fade_and_is_taken_back_for_commands():
+    bench = Bench(cabinets=1, profile="intesis-dali")
+    bench.plan(*NIGHT, ramp_s=60)
+    await bench.at(9.98, step_s=120)
+    await bench.clock.advance(NOON + 10 * HOUR - bench.clock.now())
+    await bench.control.once()
+    await bench.clock.advance(timedelta(seconds=30))
+    await bench.control.once()
+    assert all(700 < level < 800 for level in bench.levels()[0])  # half-way
+    await bench.passes(6)
+    assert bench.all_at(500)
+    fades = bench.writes("fake://g0", "fade_time")
+    assert sorted(fades) == [(address, 60.0) for address in range(12)]  # the register wears: only on change
+    assert not bench.state.lamps.faults.any()
+    bench.override(1000, 10, 12)
+    await bench.passes(3)
+    assert bench.all_at(1000)
+    assert {lamp.fade_s for lamp in (bench.town.gateway(0).lamps or {}).values()} == {2.0}
+
+
+async def test_a_gateway_that_only_remembers_its_commands_is_told_anew_after_every_loss_of_supply():
+    bench = Bench(cabinets=1, profile="arlight-dali")
+    bench.plan(*NIGHT)
+    await bench.at(11)
+    assert bench.all_at(500)
+    cabinet = bench.town.controller(0).cabinet
+    cabinet.supply = False
+    await bench.passes(2)
+    for lamp in cabinet.lamps:
+        lamp.power_on = 1000
+    cabinet.supply = True
+    await bench.passes(4)
+    assert bench.all_at(500)
+
+
+async def test_a_lock_out_ends_a_write_that_is_stuck_in_a_slow_device():
+    bench = Bench(cabinets=1, patience_real_s=0.02)
+    await bench.at(1)
+    gateway = bench.town.gateway(0)
+    bench.override(1000, 1.1, 3)
+    await bench.clock.advance(timedelta(minutes=30))
+    gateway.hangs = asyncio.Event()
+    await bench.control.once()
+    bench.lock_out("f0.2")
+    bench.forget_writes()
+    await bench.control.quiet("f0.2")
+    gateway.hangs.set()
+    gateway.hangs = None
+    await bench.passes(3)
+    assert bench.writes("fake://g0", "level_command") == []
+    assert bench.writes("fake://g0", "broadcast_level_command") == []
