@@ -86,7 +86,12 @@ class Ground:
         """Monotonic real time from which on a gateway is to be read."""
         self.awaited = np.zeros(gateways, dtype=np.bool_)
         """Whether something is expected of that reading, so that a pass is worth making for it."""
-        self.switch = np.full(len(columns.inventory.cabinets), Switch.UNKNOWN, dtype=np.int8)
+        # What was read of hand switches outlives a change of the inventory: nobody turned them.
+        switches = [
+            state.cabinets[c.uid].switch if c.uid in state.cabinets else Switch.UNKNOWN
+            for c in columns.inventory.cabinets
+        ]
+        self.switch = np.array(switches, dtype=np.int8)
         self.due_on_since_ms = np.zeros(len(columns.inventory.feeders), dtype=np.int64)
         """Since when a feeder is due on; 0 while it is not."""
         self._permanent = np.flatnonzero(~columns.feeder_switched)
