@@ -86,7 +86,7 @@ class DueCalculator:
         self.locked_feeders: Flags = np.zeros(len(columns.inventory.feeders), dtype=np.bool_)
         for lockout in orders.lockouts:
             if (row := columns.feeder_of.get(lockout.feeder_uid)) is not None:
-                self.locked_feeders[row] = True
+                self.locked_feeders[_on_one_contactor(columns, row)] = True
         self._locked = _gather(self.locked_feeders, columns.feeder)
         self._plans = [(columns.group_of[uid], plan) for uid, plan in orders.plans.items() if uid in columns.group_of]
         self._overrides = sorted(orders.overrides, key=lambda o: (int(o.priority), o.issued_at_ms, o.uid))
@@ -180,6 +180,18 @@ class DueCalculator:
             self._source[rows] = SOURCE_OF_PRIORITY[override.priority]
             self._waived[rows] = lifts_floor(override.priority, override.level_permille)
             self._ramp[rows] = 0
+
+
+def _on_one_contactor(columns: Columns, feeder: int) -> Flags:
+    """A feeder, and every other that hangs on the same contactor by what the inventory says: they are energised as one.
+
+    Two feeders with one channel are a mistake somebody made; it must not lead around a lock-out.
+    """
+    controllers = np.append(columns.cabinet_controller, -1)[columns.feeder_cabinet]
+    same = (controllers == controllers[feeder]) & (columns.feeder_channel == columns.feeder_channel[feeder])
+    together: Flags = same & columns.feeder_switched & columns.feeder_switched[feeder] & (controllers >= 0)
+    together[feeder] = True
+    return together
 
 
 def _narrow(begin: int, end: int, now_ms: int, instants: Iterable[int]) -> tuple[int, int]:

@@ -50,6 +50,8 @@ class GatewayWorker:
         self._rows = ground.columns.rows_by_gateway[gateway]
         endpoint = int(ground.columns.gateway_endpoint[gateway])
         self._endpoint = ground.columns.inventory.endpoints[endpoint] if endpoint >= 0 else None
+        # Where two gateways stand for one device, a broadcast of one would reach the lamps of the other.
+        self._is_alone = int((ground.columns.gateway_endpoint == endpoint).sum()) == 1
         self._points: dict[bytes, tuple[PointAddress, ...]] = {}
         self._read_at = _NEVER
 
@@ -198,7 +200,7 @@ class GatewayWorker:
         groups: list[Rows] = []
         lines = line_of(self._ground.columns.address[active])
         rest = needs.copy()
-        if link.gateway.can_broadcast:
+        if link.gateway.can_broadcast and self._is_alone:
             for line in np.unique(lines[needs]).tolist():
                 mine = lines == line
                 if self._is_uniform(line, asked[mine], allowed[mine], needs[mine]):
