@@ -8,6 +8,8 @@ The generated code is committed, so that nobody needs a compiler to read or run 
 from __future__ import annotations
 
 import filecmp
+import os
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -42,13 +44,15 @@ def drift(generated: Path) -> list[str]:
 
 def main() -> None:
     """Generate in place, or with --check into a scratch folder that is compared."""
-    if "--check" not in sys.argv:
-        for stale in GEN.rglob("*_pb2*"):
-            stale.unlink()
-        generate(GEN)
-        return
+    # protoc looks for its plugins on the path; they lie beside this interpreter.
+    os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     with tempfile.TemporaryDirectory() as scratch:
         generate(Path(scratch))
+        if "--check" not in sys.argv:
+            for stale in GEN.rglob("*_pb2*"):
+                stale.unlink()
+            shutil.copytree(scratch, GEN, dirs_exist_ok=True)
+            return
         if differing := drift(Path(scratch)):
             raise SystemExit(
                 "generated code differs from its contracts, run `make proto`:\n  " + "\n  ".join(differing)
