@@ -60,6 +60,14 @@ def entry_facts(item: ledger_pb2.Entry, tz: Any) -> dict[str, Any]:
     }
 
 
+async def entry_name(session: Session, given: str) -> str:
+    """The resource name of an entry given as MEASURE/NUMBER. Raises InvalidInput."""
+    measure, slash, number = given.partition("/")
+    if not slash:
+        raise InvalidInput.of("entry", f"{given!r} is no MEASURE/NUMBER")
+    return f"{await session.name('measures', measure)}/entries/{number}"
+
+
 @app.command("measures")
 def measures(municipality: Town = "", as_json: Json = False) -> None:
     """List the measures of the town."""
@@ -149,12 +157,9 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show an entry with its computation and evidence, and whether it can be computed again."""
-    measure, slash, number = entry.partition("/")
-    if not slash:
-        raise InvalidInput.of("entry", f"{entry!r} is no MEASURE/NUMBER")
 
     async def ask(session: Session) -> dict[str, Any]:
-        name = f"{await session.name('measures', measure)}/entries/{number}"
+        name = await entry_name(session, entry)
         found = await session.ledger.GetEntry(ledger_pb2.GetEntryRequest(name=name))
         again = await session.ledger.RecomputeEntry(ledger_pb2.RecomputeEntryRequest(name=name), timeout=120)
         outcome = enum_word(ledger_pb2.Recomputation.Name(again.outcome), "RECOMPUTATION_")
@@ -174,12 +179,9 @@ def reverse(
     as_json: Json = False,
 ) -> None:
     """Take an entry back by a reversal; its period may then be posted anew."""
-    measure, slash, number = entry.partition("/")
-    if not slash:
-        raise InvalidInput.of("entry", f"{entry!r} is no MEASURE/NUMBER")
 
     async def ask(session: Session) -> dict[str, Any]:
-        name = f"{await session.name('measures', measure)}/entries/{number}"
+        name = await entry_name(session, entry)
         request = ledger_pb2.ReverseEntryRequest(name=name, reason=reason, request_id=new_uid())
         return entry_facts(await session.ledger.ReverseEntry(request), await session.zone())
 
