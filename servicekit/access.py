@@ -175,6 +175,12 @@ class Scope:
         parts = resource.split("/")
         return any("/".join(parts[:length]) in self.names for length in range(len(parts), 0, -2))
 
+    def includes(self, other: "Scope") -> bool:
+        """True if all that lies in the other one lies in this."""
+        if self.names is None:
+            return True
+        return other.names is not None and all(self.covers(name) for name in other.names)
+
     def require(self, *resources: str) -> None:
         """Raises NotPermitted that names the first resource out of scope."""
         for resource in resources:

@@ -30,6 +30,9 @@ _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:/=+-]{1,128}")
 _NO_LIMIT_S: Final = 365 * 86400.0
 _DRAIN_RETRY_S: Final = 1.0
 
+RECHECK_S: Final = 30.0
+"""How long (real seconds) a stream goes on before its reader's token and rights are looked at again."""
+
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"
 
 _log = get_logger("servicekit.calls")
@@ -50,7 +53,9 @@ class Gate:
         tenants: TenantDirectory,
         default_deadline_s: float,
         max_streams: int,
+        recheck_s: float = RECHECK_S,
     ) -> None:
+        self.recheck_s = recheck_s
         self._authenticator, self._access, self._tenants = authenticator, access, tenants
         self._default_deadline_s, self._max_streams = default_deadline_s, max_streams
         self._streams: set[asyncio.Task[Any]] = set()
@@ -150,8 +155,13 @@ class _Guard:
 
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
             async with _Call(self, context, limited=False, streams=True):
-                await self._admit(request, context)
+                grant = await self._admit(request, context)
+                checked_at = time.monotonic()
                 async for answer in handler(request, context):
+                    # A stream may stay open for weeks; who lost a right, or whose token ended, sees nothing more.
+                    if time.monotonic() - checked_at >= self._gate.recheck_s:
+                        await self._still_admitted(request, context, grant)
+                        checked_at = time.monotonic()
                     yield answer
 
         return call
@@ -169,6 +179,12 @@ class _Guard:
     async def _admit(self, request: Any, context: Any) -> Grant:
         caller = await self._caller(context)
         return await self._settle(request, caller)
+
+    async def _still_admitted(self, request: Any, context: Any, grant: Grant) -> None:
+        """Raises what a new call would raise; Unavailable where less may be seen than at the beginning: ask anew."""
+        now = await self._admit(request, context)
+        if not now.covers(grant):
+            raise Unavailable("what you may see has changed: ask again", 0.1)
 
     async def _admitted(self, requests: AsyncIterator[Any], context: Any) -> AsyncIterator[Any]:
         """The requests of a stream, each checked before the handler sees it; the first says what they are about."""

@@ -23,6 +23,14 @@ class Grant:
     tenants: tuple[Tenant, ...] = ()
     scopes: dict[str, Scope] | None = None
 
+    def covers(self, other: "Grant") -> bool:
+        """True if this allows all that the other one does."""
+        mine = {tenant.uid for tenant in self.tenants}
+        if not mine.issuperset(tenant.uid for tenant in other.tenants):
+            return False
+        scopes = self.scopes or {}
+        return all(scopes[uid].includes(scope) for uid, scope in (other.scopes or {}).items())
+
 
 class Tenancy:
     """Settles tenant and permission of one method's requests."""
