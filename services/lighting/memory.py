@@ -51,9 +51,10 @@ class Memory:
         self._ready = ready
         self._known = Known(Inventory(revision=_UNKNOWN), Orders(revision=_UNKNOWN))
         self._lock = asyncio.Lock()
+        self._saving = asyncio.Lock()
         self._listeners: list[Callable[[], None]] = []
         self._failure: LichtbuchError | None = None
-        self._saved = Known()
+        self._saved: Known | None = None
 
     @property
     def known(self) -> Known:
@@ -130,15 +131,18 @@ class Memory:
     async def _save(self) -> None:
         if self._snapshot is None:
             return
-        known = self._known
-        try:
-            if known.inventory != self._saved.inventory:
-                await asyncio.to_thread(self._snapshot.save_inventory, known.inventory)
-            if known.orders != self._saved.orders:
-                await asyncio.to_thread(self._snapshot.save_orders, known.orders)
-            self._saved = known
-        except OSError as error:
-            _log.error("the local snapshot cannot be written: %s", error)
+        # One after the other, lest an older state is left in the file.
+        async with self._saving:
+            known, saved = self._known, self._saved
+            try:
+                # Orders first: a feeder must never come back from the files without its lock-out.
+                if saved is None or known.orders != saved.orders:
+                    await asyncio.to_thread(self._snapshot.save_orders, known.orders)
+                if saved is None or known.inventory != saved.inventory:
+                    await asyncio.to_thread(self._snapshot.save_inventory, known.inventory)
+                self._saved = known
+            except OSError as error:
+                _log.error("the local snapshot cannot be written: %s", error)
 
 
 def _towns(tenants: Sequence[Tenant]) -> tuple[TownRecord, ...]:

@@ -83,6 +83,9 @@ class SnapshotFiles:
     def load(self) -> Known:
         """What was written last; empty where nothing was. Raises Corrupted for a file that is not whole."""
         inventory, orders = _read(self._inventory), _read(self._orders)
+        if inventory and not orders:
+            # Nobody can tell what is locked out: a town without orders must not be switched.
+            raise Corrupted(f"{self._inventory.name} is there, but {self._orders.name} is not")
         return Known(
             Inventory(
                 revision=inventory.get("revision", 0),

@@ -1,6 +1,8 @@
 """What control rests on survives as a file, exactly, and a change made by another replica is noticed."""
 
+import asyncio
 import json
+import time
 from dataclasses import replace
 from math import isnan
 
@@ -22,6 +24,7 @@ from services.lighting.store.tables import LuminaireRow
 from tests.services.lighting.bench import NOON
 from tests.services.lighting.test_due import small_town
 from tests.support.running import HERSFELD, TOWNS
+from tests.support.waiting import eventually
 
 UID = "a" * 32
 
@@ -59,6 +62,42 @@ def test_no_snapshot_is_an_empty_town_and_a_torn_one_is_refused(tmp_path):
         path.write_text(broken)
         with pytest.raises(Corrupted):
             files.load()
+
+
+def test_an_inventory_without_its_orders_is_refused_since_nobody_can_tell_what_is_locked_out(tmp_path):
+    files = SnapshotFiles(tmp_path)
+    files.save_inventory(known().inventory)
+    with pytest.raises(Corrupted, match=r"orders\.json"):
+        files.load()
+
+
+async def test_orders_are_in_the_files_before_the_inventory_and_are_so_even_when_there_are_none(database, tmp_path):
+    class Watched(SnapshotFiles):
+        def save_inventory(self, inventory):
+            assert (tmp_path / "orders.json").exists()
+            super().save_inventory(inventory)
+
+    memory = Memory(database, FixedTenants(TOWNS), SteppedClock(NOON), Watched(tmp_path))
+    await memory.start()
+    assert SnapshotFiles(tmp_path).load().inventory.towns
+
+
+async def test_of_two_states_that_are_written_at_once_the_newer_one_stays_in_the_files(database, tmp_path):
+    class Slow(SnapshotFiles):
+        first = True
+
+        def save_orders(self, orders):
+            if self.first:
+                self.first = False
+                time.sleep(0.3)
+            super().save_orders(orders)
+
+    memory = Memory(database, FixedTenants(TOWNS), SteppedClock(NOON), Slow(tmp_path))
+    starting = asyncio.create_task(memory.start())
+    await eventually(lambda: memory.known.inventory.towns)
+    memory._take(replace(memory.known, orders=known().orders))
+    await asyncio.gather(starting, memory._save())
+    assert SnapshotFiles(tmp_path).load().orders.lockouts == known().orders.lockouts
 
 
 async def test_what_another_replica_stored_is_noticed_by_its_revision(database, tmp_path):
