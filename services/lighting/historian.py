@@ -50,6 +50,7 @@ class Historian:
         self._last: dict[str, Change] = {}
         self._saved_at = 0.0
         self._dirty = False
+        self._draining = asyncio.Lock()
         self._database, self._spool, self._clock = database, spool, clock
         self._recorder, self._watched = recorder, watched
         self._numbers: dict[str, int] = {}
@@ -101,6 +102,11 @@ class Historian:
 
     async def drain(self) -> None:
         """Hands everything that waits to the database. Raises where it is away; nothing is lost then."""
+        # One at a time: who drops from the front of the spool must be the one who stored it.
+        async with self._draining:
+            await self._drain()
+
+    async def _drain(self) -> None:
         self._check()
         while True:
             until = self._watched()
