@@ -22,7 +22,7 @@ import httpx
 from cli.demo.layout import BERLIN, DEFAULT_PORTS, SERVICES, Layout, time_lapse_start
 from cli.demo.seed import demonstration_token, healthy, seed, until_answering
 from cli.session import Session
-from domain.errors import RetryableError
+from domain.errors import LichtbuchError, RetryableError
 from domain.night import night_bounds
 
 ROOT: Final = Path(__file__).resolve().parents[2]
@@ -123,7 +123,12 @@ class Town:
     async def start_everything(self) -> None:
         """Start simulator, issuer and services, and put the town in."""
         self.start("issuer", "simulator", *SERVICES)
-        self.inventory = await seed(self.layout, lambda line: None)
+        try:
+            self.inventory = await seed(self.layout, lambda line: None)
+        except LichtbuchError as error:
+            self.assert_running()
+            said = "\n".join(f"{name}: {self.log(name)[-1500:]}" for name in self.processes)
+            raise AssertionError(f"the town cannot be set up: {error}\n{said}") from error
         self.assert_running()
 
     # --- asking ------------------------------------------------------------------------------------------------
