@@ -10,21 +10,25 @@ import codecs
 import csv
 import io
 import json
-import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from domain.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
 
 GEOMETRY_X: Final = "geometry.x"
 GEOMETRY_Y: Final = "geometry.y"
 DELIMITERS: Final = (";", ",", "\t", "|")
 # A spreadsheet cell longer than this is no inventory value but an accident, for instance a quote that never closes.
 MAX_CELL: Final = 100_000
+# What an archive (XLSX, zipped Shapefile) may unpack to. The inventory of a large city takes a hundredth of it.
+MAX_UNPACKED: Final = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -167,29 +171,47 @@ def cell_text(value: Any) -> str:
 
 def _read_xlsx(path: Path) -> Table:
     from openpyxl import load_workbook
-    from openpyxl.utils.exceptions import InvalidFileException
 
     try:
+        _check_archive(path)
         book = load_workbook(path, read_only=True, data_only=True)
-    except (InvalidFileException, zipfile.BadZipFile, KeyError, OSError, ValueError) as error:
+        try:
+            return _first_sheet(book, path.name)
+        finally:
+            book.close()
+    except InvalidInput:
+        raise
+    except Exception as error:  # openpyxl raises whatever the XML inside makes of it
         raise InvalidInput.of("file", f"{path.name} is no readable XLSX file: {error}") from error
-    try:
-        sheet = book.worksheets[0]
-        columns: list[str] = []
-        table = Table(columns, habits=f"sheet {sheet.title!r}")
-        for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
-            cells = [cell_text(value) for value in values]
-            if not any(cells):
-                continue
-            if not columns:
-                columns.extend(_header(cells))
-                continue
-            table.rows.append(Row(line, dict(zip(columns, cells, strict=False))))
-    finally:
-        book.close()
+
+
+def _first_sheet(book: Workbook, name: str) -> Table:
+    sheet = book.worksheets[0]
+    columns: list[str] = []
+    table = Table(columns, habits=f"sheet {sheet.title!r}")
+    for line, values in enumerate(sheet.iter_rows(values_only=True), start=1):
+        cells = [cell_text(value) for value in values]
+        if not any(cells):
+            continue
+        if any(len(cell) > MAX_CELL for cell in cells):
+            raise InvalidInput.of("file", f"line {line}: a cell holds more than {MAX_CELL} characters")
+        if not columns:
+            columns.extend(_header(cells))
+            continue
+        table.rows.append(Row(line, dict(zip(columns, cells, strict=False))))
     if not columns:
-        raise InvalidInput.of("file", f"the first sheet of {path.name} has no header line")
+        raise InvalidInput.of("file", f"the first sheet of {name} has no header line")
     return table
+
+
+def _check_archive(path: Path) -> None:
+    """Raises InvalidInput for an archive that would fill the memory. No member yields more than it declares."""
+    with zipfile.ZipFile(path) as archive:
+        unpacked = sum(member.file_size for member in archive.infolist())
+    if unpacked > MAX_UNPACKED:
+        raise InvalidInput.of(
+            "file", f"{path.name} unpacks to {unpacked >> 20} MiB, at most {MAX_UNPACKED >> 20} are read"
+        )
 
 
 # --- JSON --------------------------------------------------------------------------------------------------
@@ -229,6 +251,15 @@ def _read_json(content: bytes, name: str) -> Table:
         raise InvalidInput.of(
             "file", f"{name} is no JSON: line {error.lineno}, column {error.colno}: {error.msg}"
         ) from error
+    except (ValueError, RecursionError) as error:  # numbers of thousands of digits, brackets without an end
+        raise InvalidInput.of("file", f"{name} cannot be read as JSON: {error}") from error
+    try:
+        return _from_document(document, name)
+    except RecursionError as error:
+        raise InvalidInput.of("file", f"{name} is nested too deeply to be an inventory") from error
+
+
+def _from_document(document: Any, name: str) -> Table:
     crs = _crs_name(document)
     if isinstance(document, dict) and document.get("type") == "FeatureCollection":
         features = document.get("features")
@@ -273,6 +304,8 @@ def _read_shapefile(path: Path) -> Table:
     import shapefile
 
     try:
+        if path.suffix.lower() == ".zip":
+            _check_archive(path)
         encoding = _shapefile_encoding(path)
         with shapefile.Reader(str(path), encoding=encoding, encodingErrors="replace") as reader:
             columns = [item[0] for item in reader.fields if item[0] != "DeletionFlag"]
@@ -284,7 +317,9 @@ def _read_shapefile(path: Path) -> Table:
                     cells |= {GEOMETRY_X: repr(float(points[0][0])), GEOMETRY_Y: repr(float(points[0][1]))}
                 refusal = "" if len(points) <= 1 else "is no point: luminaires are points"
                 table.rows.append(Row(number, cells, refusal))
-    except (shapefile.ShapefileException, zipfile.BadZipFile, struct.error, OSError, ValueError) as error:
+    except InvalidInput:
+        raise
+    except Exception as error:  # pyshp raises whatever the bytes inside make of it
         raise InvalidInput.of("file", f"{path.name} is no readable Shapefile: {error}") from error
     return table
 
