@@ -10,6 +10,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 # Into a file or a pipe a table is as wide as it needs to be.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
@@ -39,8 +40,14 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str =
         number = isinstance(rows[0][heading], (int, float)) and not isinstance(rows[0][heading], bool)
         table.add_column(heading.replace("_", " "), justify="right" if number else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(text(value) for value in row.values()))
+        table.add_row(*(plain_cell(text(value)) for value in row.values()))
     console.print(table)
+
+
+def plain_cell(value: str) -> Text:
+    """Text as it is: names and reasons come from others, and may hold brackets that look like markup, or escapes that
+    a terminal would obey."""
+    return Text("".join(character if character.isprintable() or character == "\n" else "�" for character in value))
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -50,7 +57,7 @@ def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
         return
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        console.print(f"{name.replace('_', ' '):{width}}  {text(value)}", markup=False)
+        console.print(Text(f"{name.replace('_', ' '):{width}}  ").append_text(plain_cell(text(value))))
 
 
 def text(value: Any) -> str:
