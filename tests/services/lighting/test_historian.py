@@ -66,6 +66,7 @@ async def test_everything_arrives_once_even_when_several_hand_it_over_at_the_sam
     async def hand_over() -> None:
         while not fed.is_set():
             await keeper.drain()
+            await asyncio.sleep(0.001)
         await keeper.drain()
 
     await asyncio.gather(feed(), *(hand_over() for _ in range(4)))
