@@ -63,10 +63,15 @@ class ServiceSettings(BaseSettings):
     """False where migrations run as a job of their own: python -m servicekit.migrate SERVICE."""
 
     registry_address: str = "127.0.0.1:7101"
+    """Where the registry is asked, "host:port" or a gRPC name such as dns:///registry:7100."""
     lighting_address: str = "127.0.0.1:7102"
+    """Where lighting is asked."""
     scheduler_address: str = "127.0.0.1:7103"
+    """Where the scheduler is asked."""
     metering_address: str = "127.0.0.1:7104"
+    """Where metering is asked."""
     ledger_address: str = "127.0.0.1:7105"
+    """Where the ledger is asked."""
 
     tls_certificate: Path | None = None
     """PEM file with the certificate chain: of the server, and of this service as a client of others."""
@@ -78,7 +83,9 @@ class ServiceSettings(BaseSettings):
     """PEM file with the authorities of the servers that this service calls; set, it calls them over TLS."""
 
     oidc_issuer: str = "http://127.0.0.1:7110"
+    """URL of the OpenID provider whose tokens are believed; https beyond loopback."""
     oidc_audience: str = "lichtbuch"
+    """Audience that a token has to be for."""
     oidc_jwks_uri: str = ""
     """Where the issuer's keys are; default: what its discovery document says."""
     clock_skew_s: float = Field(default=30.0, ge=0, le=600)
@@ -100,7 +107,9 @@ class ServiceSettings(BaseSettings):
     """Domain seconds per real second. Any but 1 may only talk to the simulator."""
 
     log_format: Literal["json", "console"] = "json"
+    """One JSON object a line, or lines for people."""
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    """Least severity that is written."""
     max_message_bytes: int = Field(default=4 * 1024 * 1024, ge=1024, le=256 * 1024 * 1024)
     """Largest message that is taken."""
     max_calls: int = Field(default=1000, ge=1, le=100_000)
