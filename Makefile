@@ -49,7 +49,7 @@ run: $(READY) ## Show a town at work: simulator, services, web UI (SPEED=600 sho
 .PHONY: test
 test: $(READY) system-packages ## Run the tests: units and services on two cores, then the town end to end
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not long and not e2e" $(TESTFLAGS)
-	$(BIN)/pytest -m "e2e and not long" $(TESTFLAGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "e2e and not long" $(TESTFLAGS)
 
 .PHONY: test-long
 test-long: $(READY) system-packages ## Run what does not fit a quick run: soaks, chaos, the whole demonstration town
