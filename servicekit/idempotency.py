@@ -45,16 +45,18 @@ def once(
     municipality_uid: str,
     real: datetime,
     request_id: str | None = None,
+    content: bytes = b"",
 ) -> Answer:
     """Runs `make` the first time a request id is seen, and answers its result each further time.
 
     request_id: default is the request's field of that name; empty means that the client does not care, and `make` runs.
+    content: what else makes the request what it is, for instance the further messages of a stream.
     real: the real instant, for forgetting old ids. Raises InvalidInput for a known id with other content.
     """
     key = getattr(request, "request_id", "") if request_id is None else request_id
     if not key:
         return make()
-    digest = hashlib.sha256(request.SerializeToString(deterministic=True)).hexdigest()
+    digest = hashlib.sha256(request.SerializeToString(deterministic=True) + content).hexdigest()
     identity = (current_caller().subject, current_action(), municipality_uid, key)
     row = {
         "subject": identity[0],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import AsyncIterator
 from dataclasses import fields
 from typing import Final
@@ -35,6 +36,7 @@ class ImportCalls(Calls):
         """Takes all lines, or none; with skip_invalid those that are right; in a dry run none in any case."""
         settings, columns = await _received(request_iterator)
         tenant, now_ms = current_tenant(), self.now_ms
+        digest = hashlib.sha256(repr(columns).encode()).digest() if settings.request_id else b""
 
         def checked_and_stored(session: Session) -> inv.ImportReport:
             checked = check_import(columns, references_of(session, tenant))
@@ -57,6 +59,7 @@ class ImportCalls(Calls):
                 lambda: checked_and_stored(session),
                 municipality_uid=tenant.uid,
                 real=self.clock.real(),
+                content=digest,
             )
 
         return await self.database.run(run)

@@ -76,6 +76,12 @@ async def test_the_same_request_id_answers_the_first_report(light: Lighting):
     assert (first.created, again) == (1, first)
 
 
+async def test_the_same_request_id_with_other_lines_is_refused(light: Lighting):
+    await light.import_lines(luminaire_ids=["A"], request_id="i-1")
+    with pytest.raises(InvalidInput, match="request_id"):
+        await light.import_lines(luminaire_ids=["A", "B"], request_id="i-1")
+
+
 async def test_a_stream_that_is_no_import_is_refused(light: Lighting):
     settings = pb.ImportLuminairesRequest(settings=pb.ImportSettings(parent=T))
     columns = pb.ImportLuminairesRequest(columns=inv.LuminaireColumns(luminaire_ids=["A"]))
