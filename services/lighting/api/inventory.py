@@ -341,6 +341,7 @@ class InventoryCalls(Calls):
             wanted.CopyFrom(before)
             apply_mask(wanted, given, paths)
             values = resource.values(session, tenant, wanted, now_ms)
+            store.check_wiring(session, row, values)
             if isinstance(row, LuminaireRow):
                 asked = LuminaireRow(**{**row.model_dump(), **values})
                 check_address(session, tenant, asked, "luminaire.gateway_address")

@@ -9,14 +9,16 @@ from typing import Any, Final
 import sqlalchemy as sa
 from sqlmodel import Session
 
+from domain.errors import FailedPrecondition
 from domain.names import new_uid
 from servicekit.columns import table_of
 from servicekit.context import Tenant
 from services.lighting.inventory import DEFAULT_GROUP, CheckedImport, References
-from services.lighting.store.inventory import FEEDERS, GATEWAYS, GROUPS, INVENTORY, MODELS, bump, ids_of
+from services.lighting.store.inventory import FEEDERS, GATEWAYS, GROUPS, INVENTORY, MODELS, bump, ids_of, locked_of
 from services.lighting.store.tables import GroupRow, LuminaireRow
 
 _PREVIOUS: Final = ("previous_lamp_power_w", "previous_ballast_power_w", "previous_half_night")
+_WIRING: Final = ("feeder_uid", "gateway_uid", "gateway_address")
 _BATCH: Final = 2_000
 
 Rows = list[dict[str, Any]]
@@ -49,7 +51,10 @@ def references_of(session: Session, tenant: Tenant) -> References:
 
 
 def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_ms: int, *, dry_run: bool) -> Stored:
-    """Stores the accepted lines. A column that was not given keeps what is stored. A dry run only counts."""
+    """Stores the accepted lines. A column that was not given keeps what is stored. A dry run only counts.
+
+    Raises FailedPrecondition for a line that would take a luminaire out of a lock-out that holds.
+    """
     table = table_of(LuminaireRow)
     stored = {
         row["id"]: row
@@ -58,6 +63,7 @@ def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_m
         .mappings()
     }
     groups = _groups(session, tenant, checked, now_ms, dry_run=dry_run)
+    locked = locked_of(session, tenant.uid)
     created: Rows = []
     updated: Rows = []
     unchanged = 0
@@ -68,6 +74,10 @@ def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_m
         elif all(known[name] == value for name, value in values.items()):
             unchanged += 1
         else:
+            if known["feeder_uid"] in locked and any(values.get(n, known[n]) != known[n] for n in _WIRING):
+                raise FailedPrecondition.of(
+                    "columns", f"luminaire {known['id']} hangs on a locked-out feeder: its wiring stays as it is"
+                )
             updated.append({**known, **values, "version": known["version"] + 1})
     if not dry_run and (created or updated):
         _write(session, table, created, updated, stored)

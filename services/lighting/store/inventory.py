@@ -60,6 +60,13 @@ MODELS: Final = Kind(
 GROUPS: Final = Kind("groups", "group", GroupRow, ((LuminaireRow, "group_uid", "luminaires"),))
 LUMINAIRES: Final = Kind("luminaires", "luminaire", LuminaireRow)
 
+_WIRING: Final[dict[type[Named], tuple[str, ...]]] = {
+    CabinetRow: ("controller_uid", "switching_owner"),
+    FeederRow: ("cabinet_uid", "channel", "supply"),
+    LuminaireRow: ("feeder_uid", "gateway_uid", "gateway_address"),
+}
+"""What says by which device and contactor something is reached."""
+
 
 def find(
     session: Session, kind: Kind[Row], municipality_uid: str, identifier: str, *, lock: bool = False
@@ -114,6 +121,9 @@ def delete(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, now_ms: 
         ).one()
         if count:
             raise FailedPrecondition.of("name", f"{kind.name(tenant.id, row.id)} still has {count} {words}")
+    if isinstance(row, LuminaireRow) and row.feeder_uid and is_locked(session, row.feeder_uid):
+        # A lamp that nobody knows of any more would hear the broadcasts of its line.
+        raise FailedPrecondition.of("name", f"{kind.name(tenant.id, row.id)} hangs on a locked-out feeder")
     if isinstance(row, FeederRow) and is_locked(session, row.uid):
         raise FailedPrecondition.of("name", f"{kind.name(tenant.id, row.id)} is locked out")
     row.deleted_at_ms = now_ms
@@ -159,6 +169,30 @@ def is_locked(session: Session, feeder_uid: str) -> bool:
     """True while anybody's lock-out of the feeder holds."""
     query = select(LockoutRow.uid).where(LockoutRow.feeder_uid == feeder_uid).where(LockoutRow.released_at_ms == 0)
     return session.exec(query.limit(1)).first() is not None
+
+
+def locked_of(session: Session, municipality_uid: str) -> set[str]:
+    """Uids of the locked-out feeders of a municipality."""
+    query = select(LockoutRow.feeder_uid).where(LockoutRow.municipality_uid == municipality_uid)
+    return set(session.exec(query.where(LockoutRow.released_at_ms == 0)))
+
+
+def check_wiring(session: Session, row: Named, values: dict[str, Any]) -> None:
+    """Raises FailedPrecondition where a change would take something out of a lock-out that holds.
+
+    What hangs on which contactor may be corrected, but not while somebody works on it and relies on the record.
+    """
+    wiring = _WIRING.get(type(row), ())
+    if not any(name in values and getattr(row, name) != values[name] for name in wiring):
+        return
+    if isinstance(row, FeederRow):
+        feeders = [row.uid]
+    elif isinstance(row, CabinetRow):
+        feeders = list(session.exec(select(FeederRow.uid).where(FeederRow.cabinet_uid == row.uid)))
+    else:
+        feeders = [getattr(row, "feeder_uid", None) or ""]
+    if locked_of(session, row.municipality_uid).intersection(feeders):
+        raise FailedPrecondition.of("name", f"{row.id} belongs to a locked-out feeder: its wiring stays as it is")
 
 
 def bump(session: Session, theme: str) -> None:

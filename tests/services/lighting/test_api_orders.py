@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from lichtbuch.lighting.v1 import control_pb2 as ctl
@@ -184,6 +185,38 @@ async def test_a_locked_out_feeder_is_left_alone_until_its_owner_releases_it(lig
         await lighting.operator.CreateLockout(
             pb.CreateLockoutRequest(parent=T, lockout=ctl.Lockout(feeder=f"{T}/feeders/F-9", reason="x"))
         )
+
+
+async def test_nothing_is_rewired_out_of_a_lock_out_that_holds(light: Lighting):
+    names = await light.street(1)
+    await light.street(2)
+    lockout = ctl.Lockout(feeder=f"{T}/feeders/F-1", reason="cable work")
+    held = await light.operator.CreateLockout(pb.CreateLockoutRequest(parent=T, lockout=lockout))
+    feeder = inv.Feeder(name=f"{T}/feeders/F-1", cabinet=f"{T}/cabinets/C-2", channel=3)
+    cabinet = inv.Cabinet(name=f"{T}/cabinets/C-1", display_name="Markt", controller=f"{T}/endpoints/E-c2")
+    lamp = inv.Luminaire(name=names[0], feeder=f"{T}/feeders/F-2", gateway_address=9, pole="7")
+
+    async def change(*paths: str) -> None:
+        for path in paths:
+            mask = FieldMask(paths=[path])
+            if path == "channel":
+                await light.planner.UpdateFeeder(pb.UpdateFeederRequest(feeder=feeder, update_mask=mask))
+            elif path in ("controller", "display_name"):
+                await light.planner.UpdateCabinet(pb.UpdateCabinetRequest(cabinet=cabinet, update_mask=mask))
+            else:
+                await light.planner.UpdateLuminaire(pb.UpdateLuminaireRequest(luminaire=lamp, update_mask=mask))
+
+    for path in ("channel", "controller", "feeder", "gateway_address"):
+        with pytest.raises(FailedPrecondition, match="locked-out feeder"):
+            await change(path)
+    with pytest.raises(FailedPrecondition, match="locked-out feeder"):
+        await light.planner.DeleteLuminaire(pb.DeleteLuminaireRequest(name=names[0]))
+    with pytest.raises(FailedPrecondition, match="L-1-0 hangs on a locked-out feeder"):
+        await light.import_lines(luminaire_ids=["L-1-0"], feeder_ids=["F-2"])
+    await change("display_name", "pole")
+    assert (await light.import_lines(luminaire_ids=["L-1-0"], floors_permille=[500])).committed
+    await light.operator.ReleaseLockout(pb.ReleaseLockoutRequest(name=held.name, reason="done"))
+    await change("channel", "feeder")
 
 
 async def test_two_people_lock_out_one_feeder_and_both_have_to_release_it(light: Lighting):
