@@ -31,7 +31,7 @@ OPEN: Final = frozenset({"/login", "/auth/callback", "/signed-out", "/healthz", 
 MACHINES: Final = frozenset({"/healthz", "/metrics"})
 """Asked by probes and Prometheus under whatever name they know: any Host header will do."""
 _TOWN: Final = re.compile(r"/(de|en)/[a-z][a-z0-9-]{0,62}")
-_OURS: Final = re.compile(r"/(?:|logout|de/?|en/?)")
+_OURS: Final = re.compile(r"/(?:|de/?|en/?)")
 _LANGUAGE: Final = re.compile(r"/(de|en)(?:/|$)")
 _SAFE_PATH: Final = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?)?")
 _SCRIPT: Final = re.compile(rb"<script(?=[\s>])")
@@ -105,7 +105,8 @@ class Guard:
         if path in OPEN or path.startswith(("/_nicegui/", "/static/")):
             return None
         language = choose_language(headers.get("accept-language", ""), _cookies(headers).get(LANGUAGE_COOKIE, ""))
-        if not (_OURS.fullmatch(path) or _TOWN.fullmatch(path) or path.startswith(_SOCKET)):
+        logs_out = path == "/logout" and scope.get("method") == "POST"
+        if not (logs_out or _OURS.fullmatch(path) or _TOWN.fullmatch(path) or path.startswith(_SOCKET)):
             return not_found_page(language)
         session = self._sessions.find(_cookies(headers).get(self._place.session_cookie, ""))
         if session is None:

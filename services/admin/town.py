@@ -12,14 +12,14 @@ from datetime import datetime
 from typing import Any, Final, cast
 from zoneinfo import ZoneInfo
 
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, PermanentError
 from domain.night import DEFAULT_TIME_ZONE, zone
 from servicekit.client import AnswerStream, back_off_s
 from servicekit.clock import Clock
 from services.admin import figures
 from services.admin.asking import Asking, Inventory
 from services.admin.clients import Clients
-from services.admin.feed import Feed, Kept, Problem
+from services.admin.feed import SLOW_S, Feed, Kept, Problem
 from services.admin.lamps import LampTable
 
 LINGER_S: Final = 15.0
@@ -131,7 +131,11 @@ class Town:
     # --- what comes in -----------------------------------------------------------------------------------------
 
     async def _fetch_inventory(self) -> Inventory:
-        found = await self._asking.inventory()
+        try:
+            found = await self._asking.inventory()
+        except PermanentError:
+            self.table = LampTable()
+            raise
         if self.inventory.value is None or found.lamps != self.inventory.value.lamps:
             self.table = LampTable(found.lamps)
         return found
@@ -168,5 +172,9 @@ class Town:
             except Exception as error:
                 self.live.fail_with(error)
                 token = ""  # the whole picture again: a stream that resumes in a quiet hour would not say that it lives
-            if table is self.table:
+            if self.live.problem is Problem.DENIED:
+                # A role that ended: what is not to be seen any more goes from the screen, and seldom asked for again.
+                await self.inventory.refresh_anew()
+                await asyncio.sleep(SLOW_S)
+            elif table is self.table:
                 await asyncio.sleep(back_off_s(failures := failures + 1, WATCH_AGAIN_S))

@@ -62,6 +62,13 @@ class LampMap(ui.element, component=str(STATIC / "lampmap.js")):
             LAMP_UPDATES.inc(rows.size)
         return int(rows.size)
 
+    def forget(self) -> None:
+        """Takes all lamps off the map: the person may not see them any more."""
+        if self._table is not None:
+            self._load += 1
+            self._table = None
+            self.run_method("load", self._town(LampTable(), Inventory((), (), ())))
+
     def point_at(self, row: int, *, move: bool) -> None:
         """Puts a ring around a lamp; with `move` brings it into view."""
         self.run_method("mark", row, move)

@@ -47,7 +47,9 @@ class LevelForm(Card):
     def build(self) -> None:
         """The fields."""
         t = self.view.t
-        with ui.element("form").classes("fields").props("novalidate").on("submit.prevent", self._submit):
+        self.frame.set_visibility(False)
+        with ui.element("form").classes("fields").props("novalidate").mark("level-fields") as form:
+            form.on("submit.prevent", self._submit)
             kinds = {kind: t(f"target_{kind}") for kind in KINDS}
             self._kind = ui.select(kinds, value="group", label=t("target_kind"), on_change=self._offer).mark("kind")
             self._which = ui.select({}, label=t("which"), with_input=True).mark("which")

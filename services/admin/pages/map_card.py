@@ -42,9 +42,11 @@ class MapCard:
                 missing = self.view.problem(feed) or self.view.t("loading")
         self._missing.set_text(missing)
         self._missing.set_visibility(bool(missing))
-        denied = town.inventory.problem in (Problem.DENIED, Problem.MISSING)
-        self._search.set_enabled(not denied)
-        return self.map.show(town.table, town.inventory.value) if town.inventory.value else 0
+        self._search.set_enabled(town.inventory.problem not in (Problem.DENIED, Problem.MISSING))
+        if town.inventory.value is None:
+            self.map.forget()
+            return 0
+        return self.map.show(town.table, town.inventory.value)
 
     def _find(self) -> None:
         t, text = self.view.t, (self._search.value or "").strip()

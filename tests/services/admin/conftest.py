@@ -1,5 +1,6 @@
 """What the web UI's tests share: the real issuer as a process, a small town's services, the application in-process."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -8,10 +9,26 @@ from pathlib import Path
 
 import pytest
 
+from services.admin.pages import town_page
 from tests.services.admin.application import Application, running_application
 from tests.services.admin.town_services import Town, TownServices, small_town
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _light_collections() -> Iterator[None]:
+    """NiceGUI's reset collects garbage twice a test: what was imported before need not be looked through each time."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True)
+def _quick_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pages are brought up to date more often than once a second: tests wait for what they show."""
+    monkeypatch.setattr(town_page, "TICK_S", 0.1)
 
 
 @pytest.fixture(scope="session")

@@ -105,7 +105,7 @@ async def test_a_token_signed_by_somebody_else_is_refused(issuer: CodeIssuer, ju
 
 
 async def test_unsigned_and_half_signed_tokens_are_refused(issuer: CodeIssuer, judge: IdTokenJudge) -> None:
-    public = issuer.keys[-1].as_pem(private=False)
+    public = issuer.keys[-1].as_pem(private=False)  # type: ignore[union-attr]
     for token in (
         issuer.unsigned_token(aud=CLIENT, nonce=NONCE),
         issuer.shared_secret_token(public),

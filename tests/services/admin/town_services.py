@@ -148,7 +148,7 @@ def small_town(lamps: int = 6) -> Town:
         inventory_pb2.Group(name=name("groups", "residential"), display_name="Wohngebiete", luminaire_count=lamps)
     )
     slot = datetime(2026, 11, 22, 17, 15, tzinfo=UTC)
-    for number, place in ((1, {"cabinet": name("cabinets", "C-001")}), (2, {"building": "Rathaus"})):
+    for number, cabinet, building in ((1, name("cabinets", "C-001"), ""), (2, "", "Rathaus")):
         town.meters.append(
             metering_pb2.Meter(
                 name=name("meters", f"M-{number:03}"),
@@ -157,7 +157,8 @@ def small_town(lamps: int = 6) -> Town:
                 unit=metering_pb2.UNIT_WH,
                 latest_value=1_234_500 * number,
                 latest_slot=timestamp_to_proto(slot),
-                **place,
+                cabinet=cabinet,
+                building=building,
             )
         )
     town.entries.append(
@@ -381,15 +382,21 @@ class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
 def _fillers(town: Town) -> dict[str, Callable[[Server], None]]:
     return {
         "registry": lambda server: server.add_servicer(
-            registry_pb2_grpc.add_RegistryServiceServicer_to_server, Registry()
+            registry_pb2_grpc.add_RegistryServiceServicer_to_server,
+            Registry(),  # type: ignore[abstract]
         ),
         "lighting": lambda server: server.add_servicer(
-            lighting_pb2_grpc.add_LightingServiceServicer_to_server, Lighting(town)
+            lighting_pb2_grpc.add_LightingServiceServicer_to_server,
+            Lighting(town),  # type: ignore[abstract]
         ),
         "metering": lambda server: server.add_servicer(
-            metering_pb2_grpc.add_MeteringServiceServicer_to_server, Metering(town)
+            metering_pb2_grpc.add_MeteringServiceServicer_to_server,
+            Metering(town),  # type: ignore[abstract]
         ),
-        "ledger": lambda server: server.add_servicer(ledger_pb2_grpc.add_LedgerServiceServicer_to_server, Ledger(town)),
+        "ledger": lambda server: server.add_servicer(
+            ledger_pb2_grpc.add_LedgerServiceServicer_to_server,
+            Ledger(town),  # type: ignore[abstract]
+        ),
     }
 
 

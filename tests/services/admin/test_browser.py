@@ -1,0 +1,208 @@
+"""The page in a real browser: real issuer process, real web UI process, real gRPC. Nothing may leave the machine."""
+
+import asyncio
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+from playwright.async_api import Page, async_playwright
+
+from tests.services.admin.town_services import Town, TownServices, name
+
+ROOT = Path(__file__).resolve().parents[3]
+PHONE = 390
+"""Width of a phone in CSS pixels."""
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
+
+
+@pytest.fixture(scope="module")
+def chromium() -> str:
+    """The system's Chromium. In CI its absence fails the tests; elsewhere it skips them."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        reason = "no Chromium is installed (make system-packages)"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def start_admin(port: int, services: TownServices, issuer_url: str, log: Path) -> subprocess.Popen[bytes]:
+    """Starts the web UI as a process of its own."""
+    environment = os.environ | services.environment()
+    environment |= {
+        "LICHTBUCH_OIDC_ISSUER": issuer_url,
+        "LICHTBUCH_ADMIN_LISTEN": f"127.0.0.1:{port}",
+        "LICHTBUCH_DATA_DIR": str(log.parent),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}",
+    }
+    with log.open("wb") as stream:
+        return subprocess.Popen([sys.executable, "-m", "services.admin"], env=environment, cwd=ROOT, stderr=stream)
+
+
+@asynccontextmanager
+async def running_admin(services: TownServices, issuer_url: str, folder: Path) -> AsyncIterator[str]:
+    """A running web UI; gives its address. It ends as it should and has logged no stack trace."""
+    port, log = free_port(), folder / "admin.log"
+    process = start_admin(port, services, issuer_url, log)
+    address = f"http://127.0.0.1:{port}"
+    try:
+        async with asyncio.timeout(60):
+            while not await answers(address):
+                assert process.poll() is None, log.read_text()
+        yield address
+        process.terminate()
+        assert await asyncio.to_thread(process.wait, 15) == 0, log.read_text()
+    finally:
+        process.kill()
+    assert "Traceback" not in log.read_text()
+
+
+async def answers(address: str) -> bool:
+    """Whether the web UI says that it is healthy."""
+    async with httpx.AsyncClient(verify=False) as http:  # no TLS is spoken
+        try:
+            return (await http.get(f"{address}/healthz")).status_code == 200
+        except httpx.ConnectError:
+            await asyncio.sleep(0.1)
+            return False
+
+
+class Visit:
+    """A browser's page with everything that it asked for and complained about."""
+
+    def __init__(self, page: Page) -> None:
+        self.page = page
+        self.hosts: set[str] = set()
+        self.complaints: list[str] = []
+        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).hostname or ""))
+        page.on("websocket", lambda opened: self.hosts.add(urlsplit(opened.url).hostname or ""))
+        page.on("console", self._said)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+
+    def _said(self, message: object) -> None:
+        kind, text = getattr(message, "type", ""), getattr(message, "text", "")
+        if kind in ("error", "warning"):
+            self.complaints.append(f"{kind}: {text}")
+
+    async def log_in(self, username: str) -> None:
+        """Fills in the issuer's form."""
+        await self.page.fill("#username", username)
+        await self.page.fill("#password", f"demo-{username}")
+        await self.page.click("button[type=submit]")
+
+    async def until_lamp(self, identity: str, **wanted: int) -> None:
+        """Waits until the map shows a lamp so."""
+        script = """([id, wanted]) => {
+          const shown = getElement(document.querySelector(".lamp-map")).shown(id);
+          return shown && Object.keys(wanted).every((key) => shown[key] === wanted[key]);
+        }"""
+        await self.page.wait_for_function(script, arg=[identity, wanted])
+
+
+@asynccontextmanager
+async def visit(chromium: str, locale: str = "de-DE", width: int = 1400) -> AsyncIterator[Visit]:
+    """A fresh browser with a window so wide."""
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
+        context = await browser.new_context(locale=locale, viewport={"width": width, "height": 1000})
+        context.set_default_timeout(30_000)
+        yield Visit(await context.new_page())
+        await browser.close()
+
+
+async def test_an_operator_logs_in_watches_the_lamps_and_sets_one(
+    chromium: str, town: Town, services: TownServices, issuer_url: str, tmp_path: Path
+) -> None:
+    town.states["L-0002"].update(actual=350, due=350)
+    async with running_admin(services, issuer_url, tmp_path) as address, visit(chromium) as visitor:
+        page = visitor.page
+        await page.goto(address)
+        assert page.url.startswith(issuer_url)
+        await visitor.log_in("operator")
+        await page.wait_for_url(f"{address}/de/bad-hersfeld")
+
+        await page.wait_for_selector('.lamp-map[data-lamps="6"]')
+        await visitor.until_lamp("L-0001", actual=1000, look=0)
+        await visitor.until_lamp("L-0002", actual=350, look=1)
+        await services.town.show(["L-0001"], actual=0, faults=1)
+        await visitor.until_lamp("L-0001", actual=0, look=3)
+
+        await page.get_by_label("Leuchte suchen").fill("L-0004")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("button", name="Diese Leuchte stellen").click()
+        form = page.locator(".level-form-card")
+        await form.get_by_label("Helligkeit in Prozent").fill("20")
+        await form.get_by_label("Grund").fill("Straßenfest")
+        await page.keyboard.press("Enter")
+        await page.locator(".overrides-card").get_by_text("Straßenfest").wait_for()
+        await visitor.until_lamp("L-0004", actual=200, due=200, source=4)
+        assert next(iter(services.town.overrides.values())).targets == [name("luminaires", "L-0004")]
+
+        await page.locator(".overrides-card").get_by_role("button", name="Aufheben").click()
+        await page.get_by_role("dialog").get_by_role("button", name="Aufheben").click()
+        await page.get_by_text("Keine. Alle Leuchten folgen ihrem Plan.").wait_for()
+
+        assert await page.evaluate("document.cookie") == "lichtbuch_language=de"
+        await page.get_by_role("button", name="Abmelden").click()
+        await page.get_by_role("heading", name="Sie sind abgemeldet").wait_for()
+        await page.goto(f"{address}/de/bad-hersfeld")
+        assert page.url.startswith(issuer_url)
+    assert visitor.hosts == {"127.0.0.1"}
+    assert visitor.complaints == []
+
+
+async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_name(
+    chromium: str, services: TownServices, issuer_url: str, tmp_path: Path
+) -> None:
+    async with running_admin(services, issuer_url, tmp_path) as address, visit(chromium, "en-GB", PHONE) as visitor:
+        page = visitor.page
+        await page.goto(address)
+        await visitor.log_in("operator")
+        await page.wait_for_selector('.lamp-map[data-lamps="6"]')
+        await page.get_by_text("201.25").first.wait_for()
+        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE
+        assert await page.get_attribute("html", "lang") == "en-GB"
+        nameless = await page.evaluate(
+            """() => [...document.querySelectorAll("input, select, button, a, [role=button], [role=region], section")]
+              .filter((e) => e.offsetParent !== null)
+              .filter((e) => !(e.getAttribute("aria-label") || e.innerText?.trim() || e.labels?.length || e.title))
+              .map((e) => e.outerHTML.slice(0, 120))"""
+        )
+        assert nameless == []
+        reached = set()
+        for _ in range(25):
+            await page.keyboard.press("Tab")
+            reached.add(
+                await page.evaluate(
+                    "document.activeElement?.getAttribute('aria-label') || document.activeElement?.innerText"
+                )
+            )
+        assert {"Deutsch", "Log out", "Zoom in", "Show all"} <= reached
+    assert visitor.hosts == {"127.0.0.1"}
+    assert visitor.complaints == []
