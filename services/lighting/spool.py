@@ -6,6 +6,7 @@ over twice does no harm, since a change has a key. One process writes it: the on
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
@@ -38,13 +39,21 @@ class LevelSpool:
         return (self._size - self._done) // RECORD_BYTES
 
     def append(self, changes: Sequence[Change]) -> None:
-        """Adds changes at the end. Raises Exhausted, and adds none, when the file would grow beyond its bound."""
+        """Adds changes at the end, all or none.
+
+        Raises Exhausted when the file would grow beyond its bound, OSError where the disk does not take them.
+        """
         data = b"".join(map(_encode, changes))
         if self._size + len(data) > self._max_bytes:
             self._compact()
         if self._size + len(data) > self._max_bytes:
             raise Exhausted(f"the spool of level changes is full ({self._max_bytes} bytes)")
-        self._file.write(data)
+        try:
+            if self._file.write(data) != len(data):  # a disk that fills up takes a part first and then complains
+                raise OSError(errno.ENOSPC, "the disk took a part only")
+        except OSError:
+            self._file.truncate(self._size)  # or everything after it would be read out of step
+            raise
         self._size += len(data)
 
     def peek(self, most: int) -> list[Change]:

@@ -1,5 +1,7 @@
 """The spool gives back what it took, in order, whatever happens to the process in between."""
 
+import resource
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -62,3 +64,23 @@ def test_it_is_a_queue(tmp_path_factory, steps):
         model = model[drop:]
         assert len(spool) == len(model)
         assert spool.peek(1000) == model
+
+
+def test_a_disk_that_takes_only_a_part_leaves_nothing_out_of_step(tmp_path):
+    spool = LevelSpool(tmp_path / "levels.spool", 1_000_000)
+    first, lost, later = (
+        [Change(f"{n:032x}", n, 500, True) for n in range(start, start + 10)] for start in (1, 100, 200)
+    )
+    spool.append(first)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (RECORD_BYTES * 13 + 5, hard))
+    try:
+        with pytest.raises(OSError, match=r"."):
+            spool.append(lost)
+        with pytest.raises(OSError, match=r"."):
+            spool.append(lost)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    spool.append(later)
+    assert spool.peek(100) == [*first, *later]
+    assert LevelSpool(tmp_path / "levels.spool", 1_000_000).peek(100) == [*first, *later]
