@@ -32,7 +32,7 @@ from tests.support.town import Done, Town, run_command
 BERLIN = ZoneInfo("Europe/Berlin")
 SPEED = 600.0
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -30,7 +30,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 SPEED = 600.0
 SETTLED = timedelta(minutes=30)
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 @pytest.fixture
