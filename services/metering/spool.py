@@ -114,6 +114,7 @@ class Spool:
         """Takes a folder of its own and moves over what dead workers left. Raises Unavailable where the disk fails."""
         try:
             self._folder.mkdir(parents=True)
+            _sync_folder(self._root)  # or a power cut takes the folder with all that was flushed into it
             self._lock = _lock(self._folder)
             if self._lock is None:
                 raise Unavailable(f"the new spool {self._folder} is locked by somebody")
