@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
@@ -49,6 +49,7 @@ def test_outside_its_validity_a_plan_says_nothing():
     assert plan.ramp_at(NOON + timedelta(days=1)) == 0
 
 
+@settings(deadline=None)
 @given(plans())
 def test_segments_tile_the_validity_and_agree_with_level_at(plan: Plan):
     segments = plan.segments()
@@ -60,6 +61,7 @@ def test_segments_tile_the_validity_and_agree_with_level_at(plan: Plan):
         assert plan.level_at(from_unix_ms(start)) == level == plan.level_at(from_unix_ms(end - 1))
 
 
+@settings(deadline=None)
 @given(plans())
 def test_equal_plans_have_equal_hashes_and_every_part_of_a_plan_counts(plan: Plan):
     same = Plan(plan.valid_from_ms, plan.valid_until_ms, plan.instants_ms, plan.levels_permille, plan.ramps_s)

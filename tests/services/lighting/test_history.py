@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.lighting.history import UNKNOWN, Change, LevelRecorder
@@ -112,6 +112,7 @@ def test_another_inventory_keeps_what_is_known_of_the_lamps_that_stay():
     assert taken(moved) == [(1000, 300, True)]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.tuples(
