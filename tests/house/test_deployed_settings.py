@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 from pathlib import Path
@@ -13,9 +12,9 @@ import pytest
 from servicekit.settings import ServiceSettings, load_settings, split_address, variable_of
 from tests.support.certificates import Authority
 from tools import manifests
+from tools.settings_table import SERVICES, settings_class
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICES = ("registry", "lighting", "scheduler", "metering", "ledger", "admin")
 SECRETS = {"database-url": "postgresql://user:word@postgres/lichtbuch", "client-secret": "s" * 32}
 
 
@@ -23,18 +22,6 @@ SECRETS = {"database-url": "postgresql://user:word@postgres/lichtbuch", "client-
 def rendered() -> list[dict[str, Any]]:
     os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     return manifests.render(ROOT / "deploy" / "k8s" / "base")
-
-
-def settings_class(service: str) -> type[ServiceSettings]:
-    """The settings that a service's __main__ loads."""
-    for name in ("settings", "app"):
-        if (ROOT / "services" / service / f"{name}.py").exists():
-            module = importlib.import_module(f"services.{service}.{name}")
-            found = getattr(module, f"{service.capitalize()}Settings", None)
-            if found is not None:
-                model: type[ServiceSettings] = found
-                return model
-    raise AssertionError(f"{service} has no settings")
 
 
 def container(rendered: list[dict[str, Any]], service: str) -> dict[str, Any]:
