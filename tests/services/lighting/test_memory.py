@@ -94,7 +94,7 @@ async def test_of_two_states_that_are_written_at_once_the_newer_one_stays_in_the
 
     memory = Memory(database, FixedTenants(TOWNS), SteppedClock(NOON), Slow(tmp_path))
     starting = asyncio.create_task(memory.start())
-    await eventually(lambda: memory.known.inventory.towns)
+    await eventually(lambda: bool(memory.known.inventory.towns))
     memory._take(replace(memory.known, orders=known().orders))
     await asyncio.gather(starting, memory._save())
     assert SnapshotFiles(tmp_path).load().orders.lockouts == known().orders.lockouts
