@@ -160,6 +160,8 @@ class ControllerWorker:
         switch = Switch.AUTO if not link.controller.has_switch else Switch.UNKNOWN
         if position is not None:
             switch = _SWITCHES.get(int(position), Switch.UNKNOWN)
+            if switch is Switch.AUTO and batch.quality[seen[PointAddress("hand_off_auto")]] != FieldQuality.GOOD:
+                switch = Switch.UNKNOWN  # somebody may have turned it since: nothing is switched on that
         complete = bool((batch.quality == FieldQuality.GOOD).all())
         at_ms = int(batch.observed_at.max())
         live = self.live

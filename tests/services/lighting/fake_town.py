@@ -104,6 +104,7 @@ class FakeDevice:
         self.dead = False
         self.hangs: asyncio.Event | None = None
         self.not_the_simulator = False
+        self.doubts: set[str] = set()
         self.writes: list[tuple[str, int | None, float]] = []
         self.attempts = 0
         self.reads = 0
@@ -120,7 +121,11 @@ class FakeDevice:
         if self.dead:
             return ValueBatch.missing(points, self.town.now())
         self.cabinet.settle(self.town.seconds)
-        pairs = [self._value(point) for point in points]
+        pairs = [
+            (value, Quality.UNCERTAIN if point.point in self.doubts and quality is Quality.GOOD else quality)
+            for point in points
+            for value, quality in (self._value(point),)
+        ]
         return ValueBatch(
             points,
             np.array([value for value, _ in pairs], dtype=np.float64),

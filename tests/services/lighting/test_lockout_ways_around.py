@@ -1,4 +1,4 @@
-"""No mistake in the inventory leads around a lock-out: two records for one contactor, or for one gateway."""
+"""Nothing leads around a lock-out or a hand switch: two records for one device, other records, doubtful readings."""
 
 from dataclasses import replace
 
@@ -65,3 +65,15 @@ async def test_a_hand_switch_in_zero_is_still_known_when_the_inventory_changes()
     assert bench.control._ground.switch.tolist() == [Switch.OFF]
     assert bench.writes("fake://g0", "level_command") == []
     assert bench.writes("fake://g0", "broadcast_level_command") == []
+
+
+async def test_no_contactor_is_switched_on_a_hand_switch_that_the_controller_itself_doubts():
+    bench = Bench(cabinets=1)
+    bench.plan(*NIGHT)
+    await bench.at(4.5)
+    bench.town.controller(0).doubts = {"hand_off_auto"}
+    await bench.at(6)
+    assert bench.writes("fake://c0", "contactor_command") == []
+    bench.town.controller(0).doubts = set()
+    await bench.passes(4)
+    assert {index for index, value in bench.writes("fake://c0", "contactor_command") if value} == {0, 1}
