@@ -108,15 +108,20 @@ def _claim(session: Session, endpoint: Endpoint) -> None:
         raise FailedPrecondition.of(
             "url", f"{bus.bus} belongs to {bus.owner}: what is connected to has one owning service"
         )
+    foreign = select(EndpointRow.uid).where(
+        EndpointRow.bus == bus.bus, EndpointRow.municipality_uid != endpoint.municipality_uid
+    )
+    if session.exec(foreign.limit(1)).first() is not None:
+        # Many gateways do not look at the unit: another station would be the neighbour's lamps all the same.
+        raise FailedPrecondition.of("url", f"{bus.bus} is another endpoint's already, in another municipality")
     query = select(EndpointRow).where(
         EndpointRow.bus == bus.bus, EndpointRow.station == endpoint.address.station, EndpointRow.uid != endpoint.uid
     )
     other = session.exec(query).first()
     if other is None:
         return
-    # Which endpoint it is, is told only within the municipality: the address may be another town's.
-    who = f"endpoints/{other.id}" if other.municipality_uid == endpoint.municipality_uid else "another endpoint"
-    raise FailedPrecondition.of("url", f"{bus.bus}, station {endpoint.address.station}, is {who} already")
+    station = endpoint.address.station
+    raise FailedPrecondition.of("url", f"{bus.bus}, station {station}, is endpoints/{other.id} already")
 
 
 def _own_bus(session: Session, endpoint: Endpoint) -> FieldBusRow:

@@ -273,9 +273,16 @@ class TestEndpoints:
         await add(database, lamp_gateway(borken, "C-001", "modbus+tcp://10.0.0.1?unit=1"))
         with pytest.raises(FailedPrecondition, match="is endpoints/C-001 already"):
             await add(database, lamp_gateway(borken, "C-002", "modbus+tcp://10.0.0.1:502"))
-        with pytest.raises(FailedPrecondition, match="is another endpoint already") as caught:
+        with pytest.raises(FailedPrecondition, match="is another endpoint's already") as caught:
             await add(database, lamp_gateway(felsberg, "C-002", "modbus+tcp://10.0.0.1:502"))
         assert "C-001" not in str(caught.value)
+
+    async def test_a_bus_is_of_one_municipality_whatever_the_station(self, database: Database) -> None:
+        borken, felsberg = await stored(database, town("borken"), town("felsberg"))
+        await add(database, lamp_gateway(borken, "C-001", "modbus+tcp://10.0.0.1?unit=1"))
+        with pytest.raises(FailedPrecondition, match="in another municipality"):
+            await add(database, lamp_gateway(felsberg, "C-001", "modbus+tcp://10.0.0.1?unit=2"))
+        await add(database, lamp_gateway(felsberg, "C-001", "modbus+tcp://10.0.0.2"))
 
     async def test_two_services_at_once_cannot_both_own_a_bus(self, database: Database) -> None:
         (borken,) = await stored(database, town("borken"))
