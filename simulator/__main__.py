@@ -1,8 +1,9 @@
-"""`python -m simulator`: run the town, or write its luminaire inventory as CSV."""
+"""`python -m simulator`: run the town (or the one around an inventory), or write its luminaire inventory as CSV."""
 
 from __future__ import annotations
 
 import asyncio
+import resource
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,11 +15,20 @@ from simulator.inventory_csv import write_inventory
 from simulator.settings import load, parser
 
 
+def open_as_many_files_as_allowed() -> None:
+    """Each port and each connection is an open file: a town of hundreds of cabinets needs more than the usual 1 024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(OSError, ValueError):  # then the usual limit has to do
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 ended as asked, 1 could not run, 2 wrong settings."""
     arguments = parser().parse_args(argv)
     settings = load(arguments)
     try:
+        open_as_many_files_as_allowed()
         if arguments.write_csv:
             path = Path(arguments.write_csv)
             print(f"{write_inventory(town_of(settings), path)} luminaires written to {path}")

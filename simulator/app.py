@@ -17,6 +17,7 @@ from simulator.demo import DemoSize, demo_town
 from simulator.devices import Devices
 from simulator.faults import FaultDesk
 from simulator.field import Field
+from simulator.inventory_town import InventoryOptions, town_from_inventory
 from simulator.modbus.server import HOST
 from simulator.settings import SimulatorSettings
 from simulator.town import Town
@@ -27,7 +28,9 @@ TICK_S = 0.2
 
 
 def town_of(settings: SimulatorSettings) -> Town:
-    """The town file, or the generated town."""
+    """The town file, the town around an inventory, or the generated town."""
+    if settings.simulator_inventory is not None:
+        return town_from_inventory(settings.simulator_inventory, _inventory_options(settings))
     if settings.simulator_town is not None:
         return load_town(settings.simulator_town)
     return demo_town(
@@ -38,6 +41,17 @@ def town_of(settings: SimulatorSettings) -> Town:
             seed=settings.simulator_seed,
             buildings=settings.simulator_buildings,
         )
+    )
+
+
+def _inventory_options(settings: SimulatorSettings) -> InventoryOptions:
+    """Meters and buildings only as asked for: their usual numbers are the generated town's."""
+    given = settings.model_fields_set
+    return InventoryOptions(
+        monitored=settings.simulator_monitored if "simulator_monitored" in given else None,
+        buildings=settings.simulator_buildings if "simulator_buildings" in given else 0,
+        time_zone=settings.simulator_time_zone,
+        seed=settings.simulator_seed,
     )
 
 

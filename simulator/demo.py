@@ -118,15 +118,6 @@ class _Builder:
             counts[i + 1] -= shift
         return counts
 
-    def _gateway_profile(self, index: int) -> str:
-        """Most gateways are of the Intesis kind; the last cabinet has OPC UA lamps, some before it Arlight."""
-        n = self.size.cabinets
-        opcua = 0 if n < 3 else 1
-        arlight = 0 if n < 2 else max(1, round(0.08 * n))
-        if index >= n - opcua:
-            return "opcua-lamp"
-        return "arlight-dali" if index >= n - opcua - arlight else "intesis-dali"
-
     def _cabinet(self, index: int, count: int, monitored: bool) -> None:
         cabinet_id = f"C-{index + 1:03d}"
         east_m, north_m = _sunflower(index, self.size.cabinets)
@@ -134,7 +125,9 @@ class _Builder:
         first_street = catalogue.street_name(self.streets)
         controller, gateway, meter = f"{cabinet_id}-plc", f"{cabinet_id}-gw", f"M-{index + 1:03d}" if monitored else ""
         self.endpoints.append(Endpoint(controller, PROFILE_CABINET, "lighting", cabinet=cabinet_id))
-        self.endpoints.append(Endpoint(gateway, self._gateway_profile(index), "lighting", cabinet=cabinet_id))
+        self.endpoints.append(
+            Endpoint(gateway, gateway_profile(index, self.size.cabinets), "lighting", cabinet=cabinet_id)
+        )
         self.cabinets.append(
             Cabinet(cabinet_id, f"Schaltstelle {first_street}", f"{first_street} 1", latitude, longitude,
                     controller, gateway, meter)
@@ -210,15 +203,36 @@ class _Builder:
             )
 
     def _buildings(self) -> tuple[Building, ...]:
-        chosen = catalogue.buildings(LATITUDE_DEG, LONGITUDE_DEG)[: self.size.buildings]
-        for number, spec in enumerate(chosen, start=1):
-            meter = f"M-B{number}"
-            self.endpoints.append(Endpoint(f"{meter}-tcp", spec.profile, "metering", building=spec.building.id))
-            self.meters.append(
-                Meter(meter, f"{meter}-tcp", spec.product, f"{spec.product.split()[0].upper()}-70{number:02d}",
-                      building=spec.building.id, start_wh=spec.start_wh)
-            )  # fmt: skip
-        return tuple(spec.building for spec in chosen)
+        buildings, endpoints, meters = building_meters(LATITUDE_DEG, LONGITUDE_DEG, self.size.buildings)
+        self.endpoints += endpoints
+        self.meters += meters
+        return buildings
+
+
+def gateway_profile(index: int, cabinets: int) -> str:
+    """Most gateways are of the Intesis kind; the last cabinet has OPC UA lamps, some before it Arlight."""
+    opcua = 0 if cabinets < 3 else 1
+    arlight = 0 if cabinets < 2 else max(1, round(0.08 * cabinets))
+    if index >= cabinets - opcua:
+        return "opcua-lamp"
+    return "arlight-dali" if index >= cabinets - opcua - arlight else "intesis-dali"
+
+
+def building_meters(
+    latitude: float, longitude: float, number: int
+) -> tuple[tuple[Building, ...], list[Endpoint], list[Meter]]:
+    """The first so many demonstration buildings around a centre in degrees, with endpoints and meters."""
+    chosen = catalogue.buildings(latitude, longitude)[:number]
+    endpoints: list[Endpoint] = []
+    meters: list[Meter] = []
+    for count, spec in enumerate(chosen, start=1):
+        meter = f"M-B{count}"
+        endpoints.append(Endpoint(f"{meter}-tcp", spec.profile, "metering", building=spec.building.id))
+        meters.append(
+            Meter(meter, f"{meter}-tcp", spec.product, f"{spec.product.split()[0].upper()}-70{count:02d}",
+                  building=spec.building.id, start_wh=spec.start_wh)
+        )  # fmt: skip
+    return tuple(spec.building for spec in chosen), endpoints, meters
 
 
 def _sunflower(index: int, count: int) -> tuple[float, float]:

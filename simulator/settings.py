@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AwareDatetime, Field, ValidationError
+from pydantic import AwareDatetime, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from domain.errors import InvalidInput
@@ -41,7 +42,24 @@ class SimulatorSettings(BaseSettings):
     simulator_buildings: int = Field(default=3, ge=0, le=3)
     simulator_seed: int = 1
     simulator_town: Path | None = None
+    simulator_inventory: Path | None = None
+    simulator_time_zone: str = "Europe/Berlin"
     simulator_consumption: dict[str, Path] = Field(default_factory=dict)
+
+    @field_validator("simulator_time_zone")
+    @classmethod
+    def _known_zone(cls, name: str) -> str:
+        try:
+            ZoneInfo(name)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{name!r} is no time zone") from error
+        return name
+
+    @model_validator(mode="after")
+    def _one_town(self) -> SimulatorSettings:
+        if self.simulator_town is not None and self.simulator_inventory is not None:
+            raise ValueError("--town and --inventory are two towns: give one of them")
+        return self
 
     def clock(self) -> Clock:
         """The clock these settings describe; without start and anchor both are now."""
@@ -60,10 +78,15 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--luminaires", help="number of luminaires of the generated town (5300)")
     p.add_argument("--cabinets", help="number of cabinets (100)")
-    p.add_argument("--monitored", help="number of cabinets with a meter (22)")
-    p.add_argument("--buildings", help="number of municipal buildings, 0 to 3 (3)")
+    p.add_argument("--monitored", help="number of cabinets with a meter (22, of an inventory 22 %%)")
+    p.add_argument("--buildings", help="number of municipal buildings, 0 to 3 (3, with an inventory 0)")
     p.add_argument("--seed", help="another seed gives another town (1)")
     p.add_argument("--town", help="JSON file with a town instead of the generated one, as answered by GET /town")
+    p.add_argument(
+        "--inventory", metavar="FILE",
+        help="a town around the lamps of a CSV file, as `lichtbuch import luminaires --offline --to FILE` writes it",
+    )  # fmt: skip
+    p.add_argument("--time-zone", help="time zone of the town of an inventory (Europe/Berlin)")
     p.add_argument(
         "--consumption", action="append", metavar="BUILDING=FILE",
         help="real hourly consumption of a building: CSV with datetime_utc and electricity in kWh",

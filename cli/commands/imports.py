@@ -13,11 +13,13 @@ from rich.progress import Progress
 from cli.errors import PARTIAL, WRONG_INPUT
 from cli.importing.luminaires import Inventory, LuminaireRow, Refusal, chunks, read_inventory, require_rows
 from cli.importing.mapping import given_mapping, make_mapping
+from cli.importing.plain import write_plain
 from cli.importing.readings import ReadingsFile, read_readings
 from cli.importing.tables import read_table
 from cli.options import Json, Town
 from cli.output import console, note, note_lines, notes, print_json, print_rows
 from cli.session import Session, all_pages, online
+from domain.errors import InvalidInput
 from domain.names import new_uid
 from lichtbuch.lighting.v1 import inventory_pb2, lighting_pb2
 from lichtbuch.metering.v1 import metering_pb2
@@ -116,13 +118,19 @@ def import_luminaires(
     ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="Only read and check the file; ask no service.")] = False,
+    to: Annotated[
+        Path | None,
+        typer.Option("--to", metavar="OUT.csv", help="With --offline: write what could be read as a plain CSV file."),
+    ] = None,
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
     """Take in an inventory of luminaires: all lines or none, unless --skip-invalid.
 
     Exit code 0: stored, or a dry run without refusals; 3: stored without the refused lines; 2: nothing stored.
+    With --to, what is written counts as stored.
     """
+    _check_target(file, to, offline)
     with notes.status("reading"):
         table = read_table(file)
         columns = make_mapping(table.columns, given_mapping(mapping or [], mapping_file))
@@ -139,11 +147,22 @@ def import_luminaires(
         require_rows(inventory)
     else:
         inventory, report = online(ask, municipality)
-    _report(file, table.habits, inventory, report, as_json)
+    written = write_plain(inventory.rows, to) if to is not None and inventory.rows else 0
+    _report(file, table.habits, inventory, report, as_json, (to, written) if to and written else None)
     refused = len({item.line for item in _all_refusals(inventory, report)})
-    if report is not None and report.committed:
+    if written or (report is not None and report.committed):
         raise typer.Exit(PARTIAL if refused else 0)
     raise typer.Exit(WRONG_INPUT if refused else 0)
+
+
+def _check_target(file: Path, to: Path | None, offline: bool) -> None:
+    """Raises InvalidInput for a file to write to that makes no sense."""
+    if to is None:
+        return
+    if not offline:
+        raise InvalidInput.of("--to", "needs --offline: it writes a file and stores nothing in the town")
+    if to.resolve() == file.resolve():
+        raise InvalidInput.of("--to", "is the file that is read: give another one")
 
 
 def _all_refusals(inventory: Inventory, report: inventory_pb2.ImportReport | None) -> list[Refusal]:
@@ -151,7 +170,12 @@ def _all_refusals(inventory: Inventory, report: inventory_pb2.ImportReport | Non
 
 
 def _report(
-    file: Path, habits: str, inventory: Inventory, report: inventory_pb2.ImportReport | None, as_json: bool
+    file: Path,
+    habits: str,
+    inventory: Inventory,
+    report: inventory_pb2.ImportReport | None,
+    as_json: bool,
+    written: tuple[Path, int] | None = None,
 ) -> None:
     refusals = _all_refusals(inventory, report)
     lines = len({item.line for item in refusals})
@@ -166,11 +190,13 @@ def _report(
         "refused": lines,
         "stored": bool(report and report.committed),
     }
+    if written:
+        facts["written_to"] = str(written[0])
     if as_json:
         refused = [vars(item) for item in refusals]
         print_json(facts | {"notes": inventory.notes, "refusals": refused})
         return
-    outcome = "stored" if facts["stored"] else "nothing was stored"
+    outcome = "stored" if facts["stored"] else f"written to {written[0]}" if written else "nothing was stored"
     console.print(
         f"{file.name} ({habits}; {inventory.crs}): {facts['taken']} taken, {lines} refused; {outcome}"
         + (f" ({report.created} new, {report.updated} changed, {report.unchanged} as before)" if report else ""),
@@ -187,7 +213,7 @@ def _report(
     )
     if len(refusals) > SHOWN_REFUSALS:
         note(f"... and {len(refusals) - SHOWN_REFUSALS} more refusals; --json prints all of them")
-    if lines and not facts["stored"]:
+    if lines and not facts["stored"] and not written:
         note("mend the file, or take the valid lines with --skip-invalid")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import os
 import shutil
 import socket
@@ -10,8 +11,11 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from cli.demo.layout import Layout, time_lapse_start
+from cli.demo.conversion import OwnInventory
+from cli.demo.layout import BERLIN, Layout, time_lapse_start
+from domain.errors import InvalidInput
 
 ROOT = Path(".run")
 
@@ -24,7 +28,20 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     parser.add_argument("--luminaires", type=int, default=5_300)
     parser.add_argument("--cabinets", type=int, default=100)
-    parser.add_argument("--monitored", type=int, default=22)
+    parser.add_argument("--monitored", type=int, help="cabinets with a meter (22, of an inventory 22 %%)")
+    parser.add_argument("--buildings", type=int, choices=range(4), help="municipal buildings (3, with an inventory 0)")
+    parser.add_argument(
+        "--inventory", type=Path, metavar="FILE", help="a town around your own lamps; any file that can be imported"
+    )
+    parser.add_argument(
+        "--map",
+        action="append",
+        default=[],
+        metavar="FIELD=COLUMN",
+        help="which column of the inventory a field is in, as for `lichtbuch import luminaires`",
+    )
+    parser.add_argument("--crs", default="", help="coordinate system of the inventory, e.g. EPSG:25832")
+    parser.add_argument("--time-zone", type=time_zone, default=BERLIN, help="of the inventory's town (Europe/Berlin)")
     parser.add_argument("--log-level", default="warning", choices=["debug", "info", "warning", "error"])
     parser.add_argument(
         "--consumption",
@@ -34,7 +51,18 @@ def parse(arguments: Sequence[str]) -> argparse.Namespace:
         help="real hourly consumption of a building (B-1, B-2, B-3): CSV with datetime_utc and electricity in kWh",
     )
     parser.add_argument("--prepare-only", action="store_true", help="write the Procfile and end")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if options.inventory is None and (options.map or options.crs or options.time_zone is not BERLIN):
+        parser.error("--map, --crs and --time-zone say what an inventory means: give it with --inventory")
+    return options
+
+
+def time_zone(name: str) -> ZoneInfo:
+    """A time zone by name. Raises ArgumentTypeError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise argparse.ArgumentTypeError(f"{name!r} is no time zone") from error
 
 
 def ports_in_use(layout: Layout) -> list[str]:
@@ -55,7 +83,8 @@ def prepare(options: argparse.Namespace) -> tuple[Layout, Path]:
     if not 0.1 <= options.speed <= 3600:
         raise SystemExit("SPEED is 0.1 to 3600")
     lapse = options.speed != 1
-    directory = ROOT / ("lapse" if lapse else "town")
+    own = OwnInventory(options.inventory, options.map, options.crs) if options.inventory else None
+    directory = ROOT / "-".join(["lapse" if lapse else "town", *([own.municipality] if own else [])])
     if lapse and directory.exists():
         shutil.rmtree(directory)
     anchor = datetime.now(UTC)
@@ -63,20 +92,33 @@ def prepare(options: argparse.Namespace) -> tuple[Layout, Path]:
         directory.resolve(),
         speed=options.speed,
         anchor=anchor,
-        start=time_lapse_start(anchor, options.speed) if lapse else None,
+        start=time_lapse_start(anchor, options.speed, options.time_zone) if lapse else None,
         luminaires=options.luminaires,
         cabinets=options.cabinets,
-        monitored=options.monitored,
+        monitored=22 if options.monitored is None and own is None else options.monitored,
+        buildings=options.buildings if options.buildings is not None else 0 if own else 3,
         consumption=tuple(options.consumption),
         log_level=options.log_level,
     )
     if taken := ports_in_use(layout):
         raise SystemExit(f"these ports are in use already, by another run perhaps: {', '.join(taken)}")
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+    if own is not None:
+        layout = with_inventory(layout, own, options.time_zone)
     procfile = directory / "Procfile"
     procfile.write_text(layout.procfile(), encoding="utf-8")
     procfile.chmod(0o600)
     return layout, procfile
+
+
+def with_inventory(layout: Layout, own: OwnInventory, zone: ZoneInfo) -> Layout:
+    """The layout of the inventory's town; ends the program with what is wrong with the file."""
+    try:
+        plain = own.convert(layout.directory / "inventory", lambda line: print(line, file=sys.stderr))
+    except InvalidInput as error:
+        reasons = "".join(f"\n  {violation}" for violation in error.violations)
+        raise SystemExit(f"{error.message}{reasons}") from error
+    return dataclasses.replace(layout, inventory=plain, municipality=own.municipality, time_zone=zone.key)
 
 
 def main(arguments: Sequence[str]) -> None:

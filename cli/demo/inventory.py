@@ -1,8 +1,10 @@
-"""The simulator's town in the words of the services: what seeding sends. Pure."""
+"""The simulator's town in the words of the services: what seeding sends. Pure but for the municipality's id, which the
+demonstration's processes have from their environment."""
 
 from __future__ import annotations
 
 import csv
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -16,14 +18,20 @@ from lichtbuch.type.v1 import types_pb2
 
 Town = Mapping[str, Any]
 
-MUNICIPALITY: Final = "bad-hersfeld"
+# The built-in town, or the slug of the inventory that `--inventory` named; see layout.py.
+MUNICIPALITY: Final = os.environ.get("LICHTBUCH_DEMO_MUNICIPALITY") or "bad-hersfeld"
 PARENT: Final = f"municipalities/{MUNICIPALITY}"
 OWNERS: Final = {
     "lighting": registry_pb2.ENDPOINT_OWNER_LIGHTING,
     "metering": registry_pb2.ENDPOINT_OWNER_METERING,
 }
-# Groups by lighting class: what one plan may do depends on how far a class may fall.
-GROUPS: Final = {"P4": "residential", "P5": "side-streets", "M4": "main-roads", "M5": "main-roads", "C3": "crossings"}
+# Groups by kind of road (first letter of the lighting class, then its number), each with the level its profile falls to
+# in per mille: what one plan may do depends on how far a class may fall.
+GROUP_OF_ROAD: Final = (
+    ("P", "residential", 500, range(1, 5)),
+    ("P", "side-streets", 700, range(1, 8)),
+    ("M", "main-roads", 700, range(1, 7)),
+)
 CSV_FIELDS: Final = (
     "luminaire_id", "latitude", "longitude", "street", "model", "feeder", "gateway", "gateway_address", "group",
     "lighting_class", "floor_permille", "conflict_area", "installed_power_w", "previous_lamp_power_w",
@@ -114,8 +122,14 @@ def gateways(town: Town) -> dict[str, inventory_pb2.Gateway]:
 
 
 def group_of(lamp: Mapping[str, Any]) -> str:
-    """The plan group of a lamp."""
-    return GROUPS[lamp["lighting_class"]]
+    """The plan group of a lamp: of its kind of road, where the group's profile keeps to the lamp's floor."""
+    kind, number = lamp["lighting_class"][:1], int(lamp["lighting_class"][1:])
+    if kind == "C" or lamp["crossing"]:
+        return "crossings"
+    for road, group, lowest_permille, classes in GROUP_OF_ROAD:
+        if kind == road and number in classes and lamp["floor_permille"] <= lowest_permille:
+            return group
+    return "full-light"
 
 
 def luminaire_cells(lamp: Mapping[str, Any], rated_w: Mapping[str, float]) -> dict[str, Any]:
@@ -187,7 +201,7 @@ def profiles() -> dict[str, scheduler_pb2.Profile]:
         "residential-night": dimmed("Residential streets: half light from 22:30 to 04:30", 500, "22:30", "04:30"),
         "main-road-night": dimmed("Main roads: 70 % from 23:00 to 04:30", 700, "23:00", "04:30"),
         "side-street-night": dimmed("Side streets: 70 % from 22:30 to 04:30", 700, "22:30", "04:30"),
-        "full-night": scheduler_pb2.Profile(display_name="Crossings: full light all night", points=[dusk, dawn]),
+        "full-night": scheduler_pb2.Profile(display_name="Full light all night", points=[dusk, dawn]),
     }
 
 
@@ -196,6 +210,7 @@ PROFILE_OF_GROUP: Final = {
     "main-roads": "main-road-night",
     "side-streets": "side-street-night",
     "crossings": "full-night",
+    "full-light": "full-night",
 }
 
 

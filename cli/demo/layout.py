@@ -43,10 +43,13 @@ class Layout:
     start: datetime | None = None
     luminaires: int = 5_300
     cabinets: int = 100
-    monitored: int = 22
+    monitored: int | None = 22  # None is the simulator's own share
     buildings: int = 3
     seed: int = 1
     consumption: tuple[str, ...] = ()
+    inventory: Path | None = None  # a plain CSV file: its town instead of the built-in one
+    municipality: str = ""  # id of the town; empty for the built-in one's
+    time_zone: str = ""
     ports: Mapping[str, int] = field(default_factory=lambda: dict(DEFAULT_PORTS))
     database_urls: Mapping[str, str] = field(default_factory=dict)
     log_level: str = "warning"
@@ -107,6 +110,8 @@ class Layout:
                 "LICHTBUCH_ADMIN_LISTEN": f"127.0.0.1:{self.ports['admin']}",
                 "LICHTBUCH_SIMULATED": "true",
             }
+        if process == "town" and self.municipality:
+            own["LICHTBUCH_DEMO_MUNICIPALITY"] = self.municipality
         if process in SERVICES:
             own |= {
                 "LICHTBUCH_LISTEN": self.address(process),
@@ -124,10 +129,14 @@ class Layout:
         if process == "issuer":
             return [sys.executable, "-m", "services.registry.issuer", "--demonstration"]
         if process == "simulator":
-            sizes = {
-                "--luminaires": self.luminaires,
-                "--cabinets": self.cabinets,
-                "--monitored": self.monitored,
+            sizes: dict[str, object] = {"--luminaires": self.luminaires, "--cabinets": self.cabinets}
+            if self.inventory is not None:
+                sizes = {"--inventory": self.inventory}
+            if self.time_zone:
+                sizes["--time-zone"] = self.time_zone
+            if self.monitored is not None:
+                sizes["--monitored"] = self.monitored
+            sizes |= {
                 "--buildings": self.buildings,
                 "--seed": self.seed,
                 "--port": self.ports["simulator"],
@@ -154,7 +163,7 @@ class Layout:
         return "\n".join(lines) + "\n"
 
 
-def time_lapse_start(anchor: datetime, speed: float) -> datetime:
+def time_lapse_start(anchor: datetime, speed: float, zone: ZoneInfo = BERLIN) -> datetime:
     """Where a time-lapse begins: so that today's local noon comes when the town is set up."""
-    noon = local_instant(anchor.astimezone(BERLIN).date(), time(12), BERLIN)
+    noon = local_instant(anchor.astimezone(zone).date(), time(12), zone)
     return noon - timedelta(seconds=SETTING_UP_S * speed)

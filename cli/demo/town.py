@@ -6,8 +6,9 @@ import asyncio
 import os
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from cli.commands.lamps import follows
@@ -43,13 +44,13 @@ def layout_from_environment() -> Layout:
     )
 
 
-def greeting(layout: Layout) -> str:
+def greeting(layout: Layout, town: Mapping[str, Any]) -> str:
     """What a newcomer reads when the town is up."""
     command = "lichtbuch" if Path(sys.prefix).name != ".venv" else ".venv/bin/lichtbuch"
     pace = f", {layout.speed:g} times as fast" if layout.speed != 1 else ""
     first, last = layout.ports["registry-metrics"], layout.ports["ledger-metrics"]
     return f"""
-  Lichtbuch is up: a synthetic town in the magnitudes of Bad Hersfeld{pace}.
+  Lichtbuch is up: {town["name"]}{pace}.
 
     Web UI      {layout.admin}      log in as viewer, operator, planner, auditor or admin;
                                        the password is demo- and the name, for instance demo-operator
@@ -63,8 +64,8 @@ def greeting(layout: Layout) -> str:
 """
 
 
-async def one_line(session: Session) -> str:
-    """What the town does now, in a line."""
+async def one_line(session: Session, zone: ZoneInfo) -> str:
+    """What the town does now, in a line; with its local time."""
     answer = await session.lighting.QueryLuminaireStates(
         lighting_pb2.QueryLuminaireStatesRequest(parent=demo.PARENT), timeout=5
     )
@@ -80,7 +81,7 @@ async def one_line(session: Session) -> str:
         )
         if faults or (powered and due >= 0 and not follows(due, actual))
     )
-    at = answer.at.ToDatetime(tzinfo=ZoneInfo("Europe/Berlin"))
+    at = answer.at.ToDatetime(tzinfo=zone)
     lamps = ", ".join(
         f"{number} at {level}" if level != "off" else f"{number} off" for level, number in levels.most_common(4)
     )
@@ -107,8 +108,9 @@ async def main() -> None:
     """Seed, greet, and report until told to stop."""
     layout = layout_from_environment()
     say("setting the town up ...")
-    await seed(layout, say)
-    say(greeting(layout))
+    town = await seed(layout, say)
+    zone = ZoneInfo(town["time_zone"])
+    say(greeting(layout, town))
     loop = asyncio.get_running_loop()
     session, renew_at = None, 0.0
     while True:
@@ -119,7 +121,7 @@ async def main() -> None:
                 token = await demonstration_token(layout.issuer, "viewer")
                 session = Session(token=token, addresses=layout.addresses())
                 renew_at = loop.time() + TOKEN_LIFE_S
-            say(await one_line(session))
+            say(await one_line(session, zone))
         except LichtbuchError as error:
             say(f"the town does not answer: {error}")
         await asyncio.sleep(EVERY_S)

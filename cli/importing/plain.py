@@ -1,0 +1,58 @@
+"""What was read of an inventory as a plain CSV file: UTF-8, comma, decimal point, our field names. Writing only.
+
+The simulator takes such a file (`python -m simulator --inventory`), and so does `lichtbuch import luminaires`.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+from cli.importing.luminaires import LuminaireRow
+from domain.errors import InvalidInput
+
+COLUMNS: Final = (
+    "luminaire_id", "latitude", "longitude", "pole", "street", "model", "feeder", "gateway", "gateway_address", "group",
+    "lighting_class", "floor_permille", "conflict_area", "installed_power_w", "previous_lamp_power_w",
+    "previous_ballast_power_w", "previous_half_night", "lamp_technology", "installed_on",
+)  # fmt: skip
+# A spreadsheet takes a cell that begins so for a formula, and a formula may call programs and addresses.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def write_plain(rows: Iterable[LuminaireRow], path: Path) -> int:
+    """Write one line per luminaire; what is unknown is empty. Returns their number. Raises InvalidInput."""
+    number = 0
+    try:
+        with path.open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, COLUMNS)
+            writer.writeheader()
+            for row in rows:
+                writer.writerow(plain_cells(row))
+                number += 1
+    except OSError as error:
+        raise InvalidInput.of("to", f"{path} cannot be written: {error.strerror}") from error
+    return number
+
+
+def plain_cells(row: LuminaireRow) -> dict[str, str]:
+    """A luminaire's cells; positions to about a centimetre."""
+    latitude, longitude = row.latitude_deg, row.longitude_deg
+    special = {
+        "latitude": "" if latitude is None else f"{latitude:.7f}",
+        "longitude": "" if longitude is None else f"{longitude:.7f}",
+        "floor_permille": str(row.floor_permille or ""),
+    }
+    return {name: special[name] if name in special else _cell(getattr(row, name)) for name in COLUMNS}
+
+
+def _cell(value: str | float | bool | None) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, str):
+        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+    return f"{value:.10g}"
