@@ -35,7 +35,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str =
     if not rows:
         console.print(empty)
         return
-    table = Table(title=title or None, title_justify="left", box=None, header_style="bold", pad_edge=False)
+    if title:
+        console.print(title, markup=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in rows[0]:
         number = isinstance(rows[0][heading], (int, float)) and not isinstance(rows[0][heading], bool)
         table.add_column(heading.replace("_", " "), justify="right" if number else "left", overflow="fold")

@@ -14,7 +14,7 @@ import httpx
 import typer
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cli.errors import FOUND_WRONG
+from cli.errors import FOUND_WRONG, UNREACHABLE
 from cli.options import Json
 from cli.output import console, print_facts, print_rows
 from cli.session import ADDRESSES, CREDENTIALS, Session, Tls, all_pages, config_dir, load_token, online, save_token
@@ -97,7 +97,7 @@ async def _health(service: str) -> str:
 
 
 def status(as_json: Json = False) -> None:
-    """Ask every service how it is. Needs no login. Exit code 1 when one is not well."""
+    """Ask every service how it is. Needs no login. Exit code 1 when one is not well, 4 when none answers."""
 
     async def ask() -> list[str]:
         return await asyncio.gather(*(_health(service) for service in ADDRESSES))
@@ -112,5 +112,7 @@ def status(as_json: Json = False) -> None:
         for (service, address), health in zip(ADDRESSES.items(), found, strict=True)
     ]
     print_rows(rows, as_json)
+    if all(row["health"].startswith("unreachable") for row in rows):
+        raise typer.Exit(UNREACHABLE)
     if any(row["health"] != "well" for row in rows):
         raise typer.Exit(FOUND_WRONG)

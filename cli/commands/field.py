@@ -109,6 +109,8 @@ def readable_points(profile: Profile, chosen: list[int] | None) -> list[PointAdd
         if binding.scope is Scope.DEVICE or binding.index_range is None:
             found.append(PointAddress(name))
             continue
+        if chosen is not None and binding.scope in (Scope.LINE, Scope.GROUP):
+            continue  # the numbers mean gear and channels
         low, high = binding.index_range
         numbers = range(low, high + 1) if chosen is None else [number for number in chosen if low <= number <= high]
         found += [PointAddress(name, number) for number in numbers]
@@ -298,7 +300,12 @@ def parse_value(profile: Profile, point: str, text: str) -> float:
 def confirm_write(yes: bool) -> None:
     """Warn, and ask unless told not to."""
     note(WARNING)
-    if not yes and not typer.confirm("Write?"):
+    try:
+        agreed = yes or typer.confirm("Write?")
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        note("nothing was written")
         raise typer.Exit(REFUSED)
 
 

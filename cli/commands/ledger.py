@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import base64
+from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,7 +20,8 @@ from domain.names import new_uid
 from domain.night import local_day_bounds, night_bounds
 from lichtbuch.ledger.v1 import ledger_pb2
 from servicekit.convert import timestamp_to_proto
-from services.ledger.bundle import HeaderPart, part_of_export, write_line
+from services.ledger.bundle import HeaderPart, part_of_export, read_line, write_line
+from services.ledger.checkpoint import Checkpoint
 from services.ledger.verify import VerificationReport, verify_bundle
 
 app = typer.Typer(help="The book of what was saved.", no_args_is_help=True)
@@ -286,8 +288,12 @@ def verify(
         Path | None, typer.Argument(metavar="[FILE]", help="A bundle. Without one the log is fetched from the ledger.")
     ] = None,
     key: Annotated[
-        str, typer.Option("--key", help="The ledger's public key in hex, as you know it from elsewhere.")
+        str, typer.Option("--key", help="The ledger's key as you know it from elsewhere: fingerprint, hex or base64.")
     ] = "",
+    witness: Annotated[
+        list[Path] | None,
+        typer.Option("--witness", help="A bundle kept from earlier: the log must still contain what it signed."),
+    ] = None,
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
@@ -295,42 +301,56 @@ def verify(
 
     The verifier runs here and trusts nothing that the server says about itself; with a file it needs no server.
     """
-    trusted: bytes | None = None
-    if key:
-        try:
-            trusted = bytes.fromhex(key)
-        except ValueError:
-            raise InvalidInput.of("key", "is no hex") from None
-        if len(trusted) != 32:
-            raise InvalidInput.of("key", f"has {len(trusted)} bytes; an Ed25519 public key has 32")
-
-    def from_file(path: Path) -> Iterator[bytes]:
-        with path.open("rb") as file:
-            yield from file
-
+    kept = [line for path in witness or [] for line in read_bundle(path)]
+    witnessed = [part for line in kept if isinstance(part := read_line(line, first=line == kept[0]), Checkpoint)]
+    stored: ledger_pb2.VerifyLogResponse | None = None
     if bundle is not None:
-        if not bundle.is_file():
-            raise InvalidInput.of("file", f"{bundle} is not a file")
-        report = verify_bundle(from_file(bundle), trusted)
-        stored: ledger_pb2.VerifyLogResponse | None = None
+        lines = read_bundle(bundle)
     else:
 
-        async def ask(session: Session) -> tuple[list[str], ledger_pb2.VerifyLogResponse]:
-            lines = [line async for line in exported(session)]
+        async def ask(session: Session) -> tuple[list[bytes], ledger_pb2.VerifyLogResponse]:
+            exported_lines = [line.encode() async for line in exported(session)]
             request = ledger_pb2.VerifyLogRequest(parent=await session.parent())
-            return lines, await session.ledger.VerifyLog(request, timeout=300)
+            return exported_lines, await session.ledger.VerifyLog(request, timeout=300)
 
         lines, stored = online(ask, municipality)
-        report = verify_bundle(lines, trusted)
-    _show_report(report, stored, as_json)
-    if not report.valid or (stored is not None and not stored.valid):
+    report = verify_bundle(lines, witnessed=witnessed)
+    checked = key.strip().lower() == report.key_fingerprint
+    if key and not checked:
+        report, checked = verify_bundle(lines, key_bytes(key), witnessed), True
+    problems = list(report.problems)
+    if bundle is not None and not report.checkpoints:
+        problems.append("the bundle has no checkpoint: nothing in it is signed")
+    problems += [f"on the server: {problem}" for problem in (stored.problems if stored else ())]
+    _show_report(report, problems, checked, bool(witnessed), as_json)
+    if problems or (stored is not None and not stored.valid):
         raise typer.Exit(FOUND_WRONG)
 
 
-def _show_report(report: VerificationReport, stored: ledger_pb2.VerifyLogResponse | None, as_json: bool) -> None:
-    problems = list(report.problems)
-    if stored is not None:
-        problems += [f"on the server: {problem}" for problem in stored.problems]
+def read_bundle(path: Path) -> list[bytes]:
+    """The lines of a bundle. Raises InvalidInput."""
+    try:
+        return path.read_bytes().splitlines()
+    except OSError as error:
+        raise InvalidInput.of("file", f"{path} cannot be read: {error.strerror}") from error
+
+
+def key_bytes(text: str) -> bytes:
+    """An Ed25519 public key in hex or base64. Raises InvalidInput."""
+    plain = text.strip()
+    for decode in (bytes.fromhex, lambda given: base64.b64decode(given, validate=True)):
+        try:
+            found = decode(plain)
+        except ValueError:
+            continue
+        if len(found) == 32:
+            return found
+    raise InvalidInput.of("key", "is neither a fingerprint nor an Ed25519 public key of 32 bytes in hex or base64")
+
+
+def _show_report(
+    report: VerificationReport, problems: list[str], key_checked: bool, witnessed: bool, as_json: bool
+) -> None:
     if as_json:
         print_json(
             {
@@ -340,6 +360,7 @@ def _show_report(report: VerificationReport, stored: ledger_pb2.VerifyLogRespons
                 "checkpoints": report.checkpoints,
                 "evidence": report.evidence,
                 "key_fingerprint": report.key_fingerprint,
+                "key_checked": key_checked,
                 "problems": problems,
             }
         )
@@ -348,5 +369,11 @@ def _show_report(report: VerificationReport, stored: ledger_pb2.VerifyLogRespons
     verdict = "the log is right" if not problems else f"the log is NOT right: {len(problems)} problems"
     console.print(
         f"{verdict}: {report.leaves} leaves, {report.evidence} pieces of evidence, {report.checkpoints} checkpoints\n"
-        f"root {report.root_hash.hex()}\nsigned by key {report.key_fingerprint}"
+        f"root {report.root_hash.hex()}\nkey fingerprint {report.key_fingerprint or '(nothing is signed)'}"
     )
+    if not key_checked:
+        note(
+            "the key is the log's own word: --key with the fingerprint that you know from elsewhere rules out a forger"
+        )
+    if not witnessed:
+        note("a bundle cut off at its end is found only with --witness FILE: a bundle that you kept from earlier")

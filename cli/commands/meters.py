@@ -81,8 +81,6 @@ async def period(session: Session, start: str, end: str, *, inclusive: bool = Tr
         (item.latest_slot.ToDatetime(tzinfo=UTC) for item in await list_all(session) if item.HasField("latest_slot")),
         default=None,
     )
-    if newest is None and not (start and end):
-        raise InvalidInput.of("from", "no meter has a reading yet")
     now = newest or datetime.now(UTC)
     until = parsing.instant(end, tz, now, "until") if end else now + timedelta(milliseconds=int(inclusive))
     begin = parsing.instant(start, tz, now, "from") if start else until - timedelta(days=2)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from cli import parsing
+from cli.errors import REFUSED
 from cli.options import Json, Town
 from cli.output import console, enum_word, note, percent, print_facts, print_json, print_rows
 from cli.session import Session, all_pages, online
@@ -211,3 +212,52 @@ def list_profiles(municipality: Town = "", as_json: Json = False) -> None:
         console.print("there are no profiles")
         return
     print_rows(rows, as_json)
+
+
+@app.command("assign")
+def assign_profile(
+    profile: Annotated[str, typer.Argument(metavar="PROFILE", help="Id of the profile.")],
+    group: Annotated[str, typer.Argument(metavar="GROUP", help="Id of the group of luminaires.")],
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Let a group follow a profile every night, by a calendar that bears the group's name; the lamps follow at once.
+
+    Calendars with rules of their own (weekdays, dates) are put by the scheduler's contract; this replaces the default.
+    """
+
+    async def ask(session: Session) -> dict[str, Any]:
+        parent, stub = await session.parent(), session.scheduler
+        wanted = scheduler_pb2.Calendar(
+            name=f"{parent}/calendars/{group}",
+            display_name=f"Every night: {group}",
+            default_profile=await session.name("profiles", profile),
+        )
+        try:
+            found = await stub.GetCalendar(scheduler_pb2.GetCalendarRequest(name=wanted.name))
+            wanted.rules.extend(found.rules)
+            wanted.display_name = found.display_name
+            await stub.UpdateCalendar(scheduler_pb2.UpdateCalendarRequest(calendar=wanted))
+        except NotFound:
+            await stub.CreateCalendar(
+                scheduler_pb2.CreateCalendarRequest(parent=parent, calendar_id=group, calendar=wanted)
+            )
+        assignment = scheduler_pb2.Assignment(
+            name=f"{parent}/assignments/{group}", group=f"{parent}/groups/{group}", calendar=wanted.name
+        )
+        try:
+            await stub.GetAssignment(scheduler_pb2.GetAssignmentRequest(name=assignment.name))
+            await stub.UpdateAssignment(scheduler_pb2.UpdateAssignmentRequest(assignment=assignment))
+        except NotFound:
+            await stub.CreateAssignment(
+                scheduler_pb2.CreateAssignmentRequest(parent=parent, assignment_id=group, assignment=assignment)
+            )
+        await stub.SynchronisePlans(scheduler_pb2.SynchronisePlansRequest(parent=parent))
+        stored = await stub.GetAssignment(scheduler_pb2.GetAssignmentRequest(name=assignment.name))
+        until = stored.planned_until.ToDatetime(tzinfo=UTC).isoformat() if stored.HasField("planned_until") else None
+        return {"group": group, "calendar": group, "planned_until": until, "refusal": stored.refusal}
+
+    facts = online(ask, municipality)
+    print_facts(facts, as_json)
+    if facts["refusal"]:
+        raise typer.Exit(REFUSED)

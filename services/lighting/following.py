@@ -157,7 +157,7 @@ class Following:
         self.misses[rows] = 0
         self.rest_until[rows] = 0.0
         self.silent[rows] = 0
-        self.lamp_failure[rows] = False
+        # A lamp that failed stays failed while its feeder is off: by day, when somebody looks, it is still to be seen.
         self.gear_failure[rows] = False
         self.lit_by_day[rows] = 0
 

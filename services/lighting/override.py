@@ -52,6 +52,9 @@ def check_floors(
     dark_places: dict[tuple[float, float], bool] = {}
     if level_permille == FULL_PERMILLE or lifts_floor(priority, level_permille):
         return
+    lamps = list(lamps)
+    if level_permille != OFF_PERMILLE and lamps and all(lamp.conflict_area for lamp in lamps):
+        raise _refusal(f"{lamps[0].name} stands in a conflict area, as all that are named: it is never dimmed")
     for lamp in lamps:
         if level_permille == OFF_PERMILLE:
             # One answer per 0.01 degrees: a street has hundreds of lamps under one sun.
