@@ -85,8 +85,6 @@ def prepare(options: argparse.Namespace) -> tuple[Layout, Path]:
     lapse = options.speed != 1
     own = OwnInventory(options.inventory, options.map, options.crs) if options.inventory else None
     directory = ROOT / "-".join(["lapse" if lapse else "town", *([own.municipality] if own else [])])
-    if lapse and directory.exists():
-        shutil.rmtree(directory)
     anchor = datetime.now(UTC)
     layout = Layout(
         directory.resolve(),
@@ -102,6 +100,9 @@ def prepare(options: argparse.Namespace) -> tuple[Layout, Path]:
     )
     if taken := ports_in_use(layout):
         raise SystemExit(f"these ports are in use already, by another run perhaps: {', '.join(taken)}")
+    # Only now: another run that is still going keeps its town.
+    if lapse and directory.exists():
+        shutil.rmtree(directory)
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     if own is not None:
         layout = with_inventory(layout, own, options.time_zone)

@@ -48,19 +48,21 @@ def greeting(layout: Layout, town: Mapping[str, Any]) -> str:
     """What a newcomer reads when the town is up."""
     command = "lichtbuch" if Path(sys.prefix).name != ".venv" else ".venv/bin/lichtbuch"
     pace = f", {layout.speed:g} times as fast" if layout.speed != 1 else ""
+    lasting = "30m" if layout.speed < 10 else "6h"
+    keeps = "keeps what happened" if layout.speed == 1 else "keeps what happened until the next time-lapse"
     first, last = layout.ports["registry-metrics"], layout.ports["ledger-metrics"]
     return f"""
   Lichtbuch is up: {town["name"]}{pace}.
 
-    Web UI      {layout.admin}      log in as viewer, operator, planner, auditor or admin;
+    Web UI      {layout.admin}      log in as viewer, operator, planner, auditor, admin ...;
                                        the password is demo- and the name, for instance demo-operator
     Command     {command} login --user operator --password demo-operator
-                {command} lamps; {command} level set 100 group:residential --for 30m --reason "market night"
-                {command} ledger statement; {command} ledger verify
+                {command} lamps; {command} level set 100 group:residential --for {lasting} --reason "market night"
+                {command} ledger statement; and as auditor: {command} ledger verify
     Metrics     http://127.0.0.1:{first}/metrics to :{last}, and {layout.admin}/metrics
     Simulator   {layout.simulator}/truth/meters
 
-  Ctrl-C ends it; {layout.directory} keeps what happened.
+  Ctrl-C ends it; {layout.directory} {keeps}.
 """
 
 
