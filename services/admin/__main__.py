@@ -21,6 +21,8 @@ EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
 DRAIN_S: Final = 3
 MAX_CONNECTIONS: Final = 5_000
+MAX_SOCKET_MESSAGE_BYTES: Final = 1024 * 1024
+"""Of what browsers send: clicks and what people type."""
 
 _log = get_logger(__name__)
 
@@ -46,6 +48,7 @@ async def serve(settings: AdminSettings, listener: socket.socket) -> int:
         proxy_headers=False,
         timeout_graceful_shutdown=DRAIN_S,
         limit_concurrency=MAX_CONNECTIONS,
+        ws_max_size=MAX_SOCKET_MESSAGE_BYTES,
     )
     server = _Server(config)
 

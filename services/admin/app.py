@@ -104,6 +104,7 @@ def _application(admin: Admin) -> FastAPI:
     app.add_route("/auth/callback", web.callback)
     app.add_route("/logout", web.logout, methods=["POST"])
     app.add_route("/signed-out", web.signed_out)
+    app.add_route("/session", web.session)
     app.add_route("/healthz", web.healthz)
     app.add_route("/metrics", web.metrics)
     app.add_route("/favicon.ico", lambda _request: FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml"))

@@ -10,7 +10,7 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 from urllib.parse import parse_qs, quote, urlsplit
 
 from nicegui import Client
@@ -31,7 +31,9 @@ OPEN: Final = frozenset({"/login", "/auth/callback", "/signed-out", "/healthz", 
 MACHINES: Final = frozenset({"/healthz", "/metrics"})
 """Asked by probes and Prometheus under whatever name they know: any Host header will do."""
 _TOWN: Final = re.compile(r"/(de|en)/[a-z][a-z0-9-]{0,62}")
-_OURS: Final = re.compile(r"/(?:|de/?|en/?)")
+_OURS: Final = re.compile(r"/(?:|de/?|en/?|session)")
+_NO_PAGE: Final = frozenset({"/session", "/logout"})
+"""Asked by scripts and forms: without a session they are told so, not sent to log in."""
 _LANGUAGE: Final = re.compile(r"/(de|en)(?:/|$)")
 _SAFE_PATH: Final = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?)?")
 _SCRIPT: Final = re.compile(rb"<script(?=[\s>])")
@@ -110,7 +112,7 @@ class Guard:
             return not_found_page(language)
         session = self._sessions.find(_cookies(headers).get(self._place.session_cookie, ""))
         if session is None:
-            if scope["type"] == "websocket" or path.startswith(_SOCKET) or scope["method"] not in _SAFE_METHODS:
+            if path in _NO_PAGE or path.startswith(_SOCKET):
                 return PlainTextResponse("you are not logged in", 401)
             return RedirectResponse(f"/login?to={quote(safe_path(path))}", 303)
         if path.startswith(_SOCKET) and not _is_of(session, scope):
@@ -187,7 +189,8 @@ def _cookies(headers: Headers) -> dict[str, str]:
 
 
 def _is_of(session: Session, scope: Scope) -> bool:
-    """True if a socket is for a page that was built for this session."""
-    query: dict[str, Any] = parse_qs(scope.get("query_string", b"").decode("latin-1"))
-    client = Client.instances.get(query.get("client_id", [""])[0])
-    return client is None or client.request.scope.get(SESSION) is session
+    """True if a socket is for a page that was built for this session, or for one that NiceGUI will say is gone."""
+    query: dict[str, list[str]] = parse_qs(scope.get("query_string", b"").decode("latin-1"))
+    page = query.get("client_id", [""])[0]
+    client = Client.instances.get(page)
+    return bool(page) and (client is None or client.request.scope.get(SESSION) is session)

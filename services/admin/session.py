@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from domain.errors import NotAuthenticated
 from servicekit.clock import Clock
@@ -22,6 +23,9 @@ from services.admin.settings import AdminSettings
 from services.admin.town import Town
 
 _log = get_logger(__name__)
+
+MOST_TOWNS: Final = 20
+"""With more, those that nobody looks at are forgotten."""
 
 
 class PersonalToken:
@@ -70,6 +74,8 @@ class Session:
     def town(self, name: str) -> Town:
         """A municipality as this person sees it; the same for all of the person's pages in this browser."""
         if name not in self._towns:
+            if len(self._towns) >= MOST_TOWNS:
+                self._towns = {name: town for name, town in self._towns.items() if town.is_watched}
             self._towns[name] = Town(name, self.clients, self.clock)
         return self._towns[name]
 

@@ -85,6 +85,11 @@ class Town:
         except InvalidInput:
             return zone(DEFAULT_TIME_ZONE)
 
+    @property
+    def is_watched(self) -> bool:
+        """True while somebody looks, and for a while after."""
+        return bool(self._tasks)
+
     # --- who looks ---------------------------------------------------------------------------------------------
 
     def enter(self) -> None:

@@ -144,6 +144,10 @@ class Web:
             samesite="lax",
         )
 
+    async def session(self, request: Request) -> Response:
+        """That the browser's session holds: the guard has let it pass."""
+        return Response(status_code=204, headers={"Cache-Control": "no-store"})
+
     # --- which page --------------------------------------------------------------------------------------------
 
     async def start(self, request: Request) -> Response:

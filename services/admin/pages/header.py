@@ -55,7 +55,9 @@ class Header:
         if town.facts.version != self._facts_seen:
             self._facts_seen = town.facts.version
             facts = town.facts.value
-            self._name.set_content(escape(facts.display_name if facts else id_of(town.name)))
+            name = facts.display_name if facts else id_of(town.name)
+            self._name.set_content(escape(name))
+            ui.page_title(f"{name} · Lichtbuch")
             self._synthetic.set_visibility(bool(facts and facts.synthetic))
         away = town.away
         self._away.set_text(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Final
 from urllib.parse import quote
@@ -27,6 +28,7 @@ from services.admin.texts import Texts
 TICK_S: Final = 1.0
 RECONNECT_S: Final = 30.0
 """A phone that was in a pocket for so long finds its page as it was."""
+HEAD: Final = '<link rel="stylesheet" href="/static/lichtbuch.css"><script defer src="/static/session.js"></script>'
 QUASAR_LANGUAGES: Final[dict[str, Language]] = {"de": "de-DE", "en": "en-GB"}
 
 
@@ -40,8 +42,9 @@ class TownPage:
         self._path = f"/{language}/{municipality}"
         self._is_left = False
         self._has_entered = False
+        self._offering: asyncio.Task[None] | None = None
         ui.colors(primary="#14508c", positive="#1c6b3a", negative="#b3122a")
-        ui.add_head_html('<link rel="stylesheet" href="/static/lichtbuch.css">')
+        ui.add_head_html(HEAD)
         self.header = Header(view, session, simulated=simulated)
         with ui.element("main").classes("grid").props('id="content" tabindex="-1"'):
             with ui.element("div").classes("lane first"):
@@ -71,12 +74,14 @@ class TownPage:
             self._has_entered = True
             self.town.enter()
             CLIENTS.inc()
-            background_tasks.create(self.header.offer_towns(), name="offer municipalities")
+            self._offering = background_tasks.create(self.header.offer_towns(), name="offer municipalities")
 
     def leave(self) -> None:
         """The browser is gone for good."""
         if self._has_entered and not self._is_left:
             self._is_left = True
+            if self._offering is not None:
+                self._offering.cancel()
             self.town.leave()
             CLIENTS.dec()
 
@@ -114,7 +119,6 @@ def _register(language: str, quasar: Language, simulated: bool) -> None:
         PAGE_LOADS.labels("town").inc()
         session: Session = request.scope[SESSION]
         page = TownPage(session, municipality, language, simulated=simulated)
-        ui.page_title(f"{municipality} · Lichtbuch")
         client.on_connect(page.enter)
         client.on_delete(page.leave)
         ui.timer(TICK_S, page.tick)

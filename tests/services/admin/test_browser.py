@@ -61,26 +61,41 @@ def start_admin(port: int, services: TownServices, issuer_url: str, log: Path) -
         "LICHTBUCH_DATA_DIR": str(log.parent),
         "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}",
     }
-    with log.open("wb") as stream:
+    with log.open("ab") as stream:
         return subprocess.Popen([sys.executable, "-m", "services.admin"], env=environment, cwd=ROOT, stderr=stream)
 
 
-@asynccontextmanager
-async def running_admin(services: TownServices, issuer_url: str, folder: Path) -> AsyncIterator[str]:
-    """A running web UI; gives its address. It ends as it should and has logged no stack trace."""
-    port, log = free_port(), folder / "admin.log"
-    process = start_admin(port, services, issuer_url, log)
-    address = f"http://127.0.0.1:{port}"
-    try:
+class Admin:
+    """The web UI as a process of its own, on a port that stays the same over stops and starts."""
+
+    def __init__(self, services: TownServices, issuer_url: str, log: Path) -> None:
+        self._services, self._issuer_url, self._log, self._port = services, issuer_url, log, free_port()
+        self._process: subprocess.Popen[bytes] | None = None
+        self.address = f"http://127.0.0.1:{self._port}"
+
+    async def __aenter__(self) -> "Admin":
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.stop()
+        assert "Traceback" not in self._log.read_text()
+
+    async def start(self) -> None:
+        """Starts it and waits until it answers."""
+        self._process = start_admin(self._port, self._services, self._issuer_url, self._log)
         async with asyncio.timeout(60):
-            while not await answers(address):
-                assert process.poll() is None, log.read_text()
-        yield address
-        process.terminate()
-        assert await asyncio.to_thread(process.wait, 15) == 0, log.read_text()
-    finally:
-        process.kill()
-    assert "Traceback" not in log.read_text()
+            while not await answers(self.address):
+                assert self._process.poll() is None, self._log.read_text()
+
+    async def stop(self) -> None:
+        """Ends it; it ends as it should."""
+        assert self._process is not None
+        self._process.terminate()
+        try:
+            assert await asyncio.to_thread(self._process.wait, 15) == 0, self._log.read_text()
+        finally:
+            self._process.kill()
 
 
 async def answers(address: str) -> bool:
@@ -140,8 +155,8 @@ async def test_an_operator_logs_in_watches_the_lamps_and_sets_one(
     chromium: str, town: Town, services: TownServices, issuer_url: str, tmp_path: Path
 ) -> None:
     town.states["L-0002"].update(actual=350, due=350)
-    async with running_admin(services, issuer_url, tmp_path) as address, visit(chromium) as visitor:
-        page = visitor.page
+    async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium) as visitor:
+        page, address = visitor.page, admin.address
         await page.goto(address)
         assert page.url.startswith(issuer_url)
         await visitor.log_in("operator")
@@ -180,8 +195,8 @@ async def test_an_operator_logs_in_watches_the_lamps_and_sets_one(
 async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     chromium: str, services: TownServices, issuer_url: str, tmp_path: Path
 ) -> None:
-    async with running_admin(services, issuer_url, tmp_path) as address, visit(chromium, "en-GB", PHONE) as visitor:
-        page = visitor.page
+    async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium, "en-GB", PHONE) as visitor:
+        page, address = visitor.page, admin.address
         await page.goto(address)
         await visitor.log_in("operator")
         await page.wait_for_selector('.lamp-map[data-lamps="6"]')
@@ -206,3 +221,21 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_
         assert {"Deutsch", "Log out", "Zoom in", "Show all"} <= reached
     assert visitor.hosts == {"127.0.0.1"}
     assert visitor.complaints == []
+
+
+async def test_a_page_left_open_over_a_restart_leads_to_the_login(
+    chromium: str, services: TownServices, issuer_url: str, tmp_path: Path
+) -> None:
+    async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium) as visitor:
+        page = visitor.page
+        await page.goto(f"{admin.address}/de/bad-hersfeld")
+        await visitor.log_in("viewer")
+        await page.wait_for_selector('.lamp-map[data-lamps="6"]')
+        await admin.stop()
+        await page.locator("#popup").wait_for()
+        await admin.start()
+        await page.wait_for_selector("#username")
+        assert page.url.startswith(issuer_url)
+        await visitor.log_in("viewer")
+        await page.wait_for_selector('.lamp-map[data-lamps="6"]')
+        assert page.url == f"{admin.address}/de/bad-hersfeld"

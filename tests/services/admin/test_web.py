@@ -301,14 +301,22 @@ async def test_a_socket_is_for_the_page_of_its_own_session_and_site(application:
     assert await socket_answer(application, ours, client_id, BASE) == "accept"
     assert await socket_answer(application, theirs, client_id, BASE) == "close"
     assert await socket_answer(application, "", client_id, BASE) == "close"
+    assert await socket_answer(application, ours, "", BASE) == "close"
     assert await socket_answer(application, ours, client_id, "https://elsewhere.example") == "close"
     assert await socket_answer(application, ours, client_id, None) == "close"
 
 
+async def test_a_page_can_ask_whether_its_session_still_holds(application: Application) -> None:
+    browser = await application.log_in("viewer")
+    assert (await browser.get("/session")).status_code == 204
+    assert (await application.browser().get("/session")).status_code == 401
+
+
 async def test_polling_instead_of_a_socket_is_guarded_the_same(application: Application) -> None:
     browser = await application.log_in("viewer")
-    path = "/_nicegui_ws/socket.io/?EIO=4&transport=polling"
+    path = "/_nicegui_ws/socket.io/?EIO=4&transport=polling&client_id=a-page-that-is-gone"
     assert (await application.browser().get(path)).status_code == 401
+    assert (await browser.get(path.partition("&client_id")[0])).status_code == 403
     assert (await browser.get(path, headers={"origin": "https://elsewhere.example"})).status_code == 403
     answer = await browser.get(path)
     assert json.loads(answer.text[1:])["upgrades"] == ["websocket"]

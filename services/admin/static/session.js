@@ -1,0 +1,19 @@
+// When the server does not take this page's connection any more, because it or the session is gone: load the page anew,
+// which leads to the login. A server that is merely away is waited for.
+(() => {
+  const attach = () => {
+    if (!window.socket) {
+      setTimeout(attach, 100);
+      return;
+    }
+    window.socket.on("connect_error", async () => {
+      try {
+        const answer = await fetch("/session", { cache: "no-store" });
+        if (answer.status === 401) window.location.reload();
+      } catch {
+        // not even an answer: the connection is tried again by itself
+      }
+    });
+  };
+  attach();
+})();
