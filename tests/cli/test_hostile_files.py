@@ -29,8 +29,8 @@ def changed(path: Path, member: str, change: Callable[[bytes], bytes | None]) ->
     other = path.with_name("changed.xlsx")
     with zipfile.ZipFile(path) as source, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as target:
         for name in source.namelist():
-            data = source.read(name)
-            data = change(data) if name == member else data
+            content = source.read(name)
+            data = change(content) if name == member else content
             if data is not None:
                 target.writestr(name, data)
     return other

@@ -66,11 +66,12 @@ def test_offline_writes_the_valid_lines_and_says_which_are_not(tmp_path: Path) -
 def test_to_is_refused_without_offline_onto_its_own_source_and_where_nothing_can_be_written(tmp_path: Path) -> None:
     source = tmp_path / "lamps.csv"
     source.write_text(LAMPS, encoding="utf-8")
-    for arguments, reason in (
+    refused: tuple[tuple[list[str | Path], str], ...] = (
         (["--to", tmp_path / "out.csv"], "--to: needs --offline"),
         (["--offline", "--to", source], "is the file that is read"),
         (["--offline", "--crs", "EPSG:25832", "--to", tmp_path / "absent" / "out.csv"], "cannot be written"),
-    ):
+    )
+    for arguments, reason in refused:
         done = lichtbuch("import", "luminaires", source, *arguments)
         assert done.returncode == 2
         assert reason in done.stderr
