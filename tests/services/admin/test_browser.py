@@ -15,6 +15,7 @@ import httpx
 import pytest
 from playwright.async_api import Page, async_playwright
 
+from services.admin.texts import words
 from tests.services.admin.town_services import Town, TownServices, name
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -181,7 +182,7 @@ async def test_an_operator_logs_in_watches_the_lamps_and_sets_one(
 
         await page.locator(".overrides-card").get_by_role("button", name="Aufheben").click()
         await page.get_by_role("dialog").get_by_role("button", name="Aufheben").click()
-        await page.get_by_text("Keine. Alle Leuchten folgen ihrem Plan.").wait_for()
+        await page.get_by_text(words("de")["no_overrides"]).wait_for()
 
         assert await page.evaluate("document.cookie") == "lichtbuch_language=de"
         await page.get_by_role("button", name="Abmelden").click()
@@ -223,6 +224,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_
     assert visitor.complaints == []
 
 
+@pytest.mark.long
 async def test_a_page_left_open_over_a_restart_leads_to_the_login(
     chromium: str, services: TownServices, issuer_url: str, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from servicekit.clock import TimeLapseClock
 from servicekit.convert import timestamp_to_proto
 from services.admin.pages import town_page
 from services.admin.pages.lamp_map import LampMap
+from services.admin.texts import words
 from tests.services.admin import town_services
 from tests.services.admin.application import Application, running_application
 from tests.services.admin.town_services import BINDINGS, Town, TownServices, name
@@ -65,7 +66,7 @@ async def test_a_facility_manager_sees_the_town_at_a_glance(application: Applica
     town.gaps["M-002"] = 4
     user = await application.open("viewer")
     await sees(user, "Bad Hersfeld", "Vera Ansicht", "Vorführstadt", "6 Leuchten · live")
-    await sees(user, "Keine. Alle Leuchten folgen ihrem Plan.", "Alle auf Automatik, Türen zu.")
+    await sees(user, words("de")["no_overrides"], "Alle auf Automatik, Türen zu.")
     await sees(user, "1.234,5 kWh", "Rathaus", "1 mit Lücken in 24 h")
     await sees(user, "LED und Dimmen", "700 kWh", "201,25 €", "± 35,0 kWh", "3 Einträge, Wurzel 0123456789abcdef…")
     with user.scope(marker="lamps"):
@@ -75,7 +76,7 @@ async def test_a_facility_manager_sees_the_town_at_a_glance(application: Applica
 
 async def test_the_same_in_english(application: Application) -> None:
     user = await application.open("viewer", "/en/bad-hersfeld", "en")
-    await sees(user, "6 lamps · live", "1,234.5 kWh", "€201.25", "None. Every lamp follows its plan.")
+    await sees(user, "6 lamps · live", "1,234.5 kWh", "€201.25", words("en")["no_overrides"])
 
 
 async def test_the_map_gets_all_lamps_once_and_then_only_what_changed(
@@ -140,7 +141,7 @@ async def test_an_operator_sets_the_light_sees_it_and_releases_it(
     user.find(marker="release").click()
     await eventually(lambda: shown(user, "release-now"))
     user.find(marker="release-now").click()
-    await sees(user, "Aufgehoben.", "Keine. Alle Leuchten folgen ihrem Plan.")
+    await sees(user, "Aufgehoben.", words("de")["no_overrides"])
     assert services.town.calls[-1] == f"ReleaseOverride {town_services.OPERATOR}"
 
 
@@ -237,11 +238,11 @@ async def test_a_service_that_is_away_is_named_and_its_last_picture_stays(
     await eventually(lambda: shown(user, "away"))
     await sees(user, "Es antwortet gerade nicht: Beleuchtung. Was Sie sehen, ist der letzte bekannte Stand.")
     await sees(user, "6 Leuchten · Stand", "700 kWh")
-    assert ("stale", [True]) in sent_to_map(user)
+    await eventually(lambda: ("stale", [True]) in sent_to_map(user))
     await services.start("lighting")
     await eventually(lambda: not shown(user, "away"))
     await sees(user, "6 Leuchten · live")
-    assert ("stale", [False]) in sent_to_map(user)
+    await eventually(lambda: ("stale", [False]) in sent_to_map(user))
 
 
 async def test_a_town_whose_services_are_all_away_says_so_without_a_stack_trace(
