@@ -40,6 +40,8 @@ class SavingsCard(Card):
             self._verdict = ui.label().mark("verdict")
             self._button = ui.button(self.view.t("check_log"), on_click=self._check)
             self._button.props("outline dense no-caps").mark("check-log")
+            # The server speaks of itself here; who wants to rely on it verifies elsewhere.
+            self._independent = ui.label(self.view.t("log_independent")).classes("quiet")
 
     def note(self) -> str:
         """Only the savings may be old."""
@@ -117,6 +119,7 @@ class SavingsCard(Card):
             count, when = formats.number(head.tree_size), formats.date_and_time(head.signed_at)
             self._head.set_text(t("log_head", count=count, root=f"{head.root_hex[:ROOT_DIGITS]}…", time=when))
         self._button.set_visibility(feed.problem is not Problem.DENIED)
+        self._independent.set_visibility(feed.problem is not Problem.DENIED)
         check = feed.value
         if check is not None:
             self._verdict.set_text(self._verdict_text(check))

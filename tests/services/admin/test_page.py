@@ -147,7 +147,7 @@ async def test_an_operator_sets_the_light_sees_it_and_releases_it(
 
 async def test_a_single_lamp_can_be_set_from_its_details(application: Application, services: TownServices) -> None:
     user = await application.open("operator")
-    await eventually(lambda: shown(user, "level-form"))
+    await eventually(lambda: shown(user, "level-form") and bool(sent_to_map(user)))
     user.find(LampMap).trigger("choose", {"row": 4, "load": 1})
     await eventually(lambda: shown(user, "override-this"))
     user.find(marker="override-this").click()
@@ -266,7 +266,7 @@ async def test_a_contractor_sees_savings_and_no_lamps(application: Application) 
 
 async def test_an_auditor_sees_the_proof_and_a_broken_one_in_red(application: Application, town: Town) -> None:
     user = await application.open("auditor")
-    await sees(user, "Geprüft: 3 Einträge, alle unverändert")
+    await sees(user, "Vom Dienst selbst geprüft: 3 Einträge, alle unverändert", "lichtbuch ledger verify")
     town.log_is_valid = False
     user.find(marker="check-log").click()
     await sees(user, "Prüfung fehlgeschlagen: leaf 1: the hash is another one")
