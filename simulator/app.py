@@ -151,4 +151,6 @@ def _listen(port: int) -> socket.socket:
     except OSError as error:
         listener.close()
         raise InvalidInput.of("simulator_port", f"{HOST}:{port} cannot be bound: {error.strerror}") from error
+    # From here on callers queue: whoever reads the ready line may connect.
+    listener.listen(128)
     return listener

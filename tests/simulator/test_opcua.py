@@ -104,11 +104,12 @@ async def test_what_is_no_level_is_refused_and_changes_nothing(
     opcua: Bench, client: Client, name: str, value: Any, code: int
 ) -> None:
     before = opcua.world.lamps.target.copy()
+    level = await (await lamp(client, 0, "Level")).read_value()
     with pytest.raises(ua.UaStatusCodeError) as caught:
         await (await lamp(client, 0, name)).write_value(ua.DataValue(value))
     assert caught.value.code == code
     assert (opcua.world.lamps.target == before).all()
-    assert await (await lamp(client, 0, "Level")).read_value() == 50.0
+    assert await (await lamp(client, 0, "Level")).read_value() == level
 
 
 async def test_writes_are_logged_with_the_clients_address(opcua: Bench, client: Client) -> None:
@@ -132,6 +133,8 @@ class Ears:
 
 
 async def test_a_subscriber_hears_when_somebody_else_changes_the_level(opcua: Bench, client: Client) -> None:
+    await write(client, 0, "Level", 50.0)
+    opcua.step(10.0)
     ears = Ears()
     subscription = await client.create_subscription(50, ears)
     await subscription.subscribe_data_change(await lamp(client, 0, "ActualLevel"))
