@@ -65,8 +65,9 @@ class LevelForm(Card):
 
     def show(self) -> None:
         """Offers what there is to set."""
-        allowed = self.view.town.may_override
-        self.frame.set_visibility(allowed.value is True or (allowed.value is None and allowed.problem is not None))
+        allowed, inventory = self.view.town.may_override, self.view.town.inventory
+        may = allowed.value is True or (allowed.value is None and allowed.problem is not None)
+        self.frame.set_visibility(may and inventory.value is not None)
         if not self._until.value:
             self._until.set_value(self._local(self._proposed_end()))
         self._offer()
