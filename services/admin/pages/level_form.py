@@ -42,6 +42,7 @@ class LevelForm(Card):
     def __init__(self, view: View, on_done: Callable[[], None]) -> None:
         self._on_done = on_done
         self._request_id, self._requested = "", ()
+        self._proposed = ""
         super().__init__(view, "set_level", view.town.may_override, view.town.inventory, mark="level-form")
 
     def build(self) -> None:
@@ -68,9 +69,16 @@ class LevelForm(Card):
         allowed, inventory = self.view.town.may_override, self.view.town.inventory
         may = allowed.value is True or (allowed.value is None and allowed.problem is not None)
         self.frame.set_visibility(may and inventory.value is not None)
-        if not self._until.value:
-            self._until.set_value(self._local(self._proposed_end()))
         self._offer()
+
+    def tick(self) -> None:
+        """Shows what is new, and keeps the proposed end ahead of now for as long as nobody has typed another one."""
+        super().tick()
+        proposed = self._instant(self._proposed) if self._proposed else None
+        now = self.view.town.clock.now()
+        if self._until.value == self._proposed and (proposed is None or proposed - now < self._lasting() / 2):
+            self._proposed = self._local(self._proposed_end())
+            self._until.set_value(self._proposed)
 
     def for_lamp(self, lamp: Lamp) -> None:
         """Prepares the form for one lamp."""
@@ -83,7 +91,11 @@ class LevelForm(Card):
         options: dict[str, str] = {}
         if inventory is not None and kind == "group":
             number = self.view.formats.number
-            options = {group.name: f"{group.display_name} ({number(group.luminaires)})" for group in inventory.groups}
+            options = {
+                group.name: f"{group.display_name} ({number(group.luminaires)})"
+                for group in inventory.groups
+                if group.luminaires
+            }
         elif inventory is not None and kind == "cabinet":
             options = {place.name: f"{id_of(place.name)} {place.display_name}" for place in inventory.cabinets}
         if options != self._which.options:
@@ -185,10 +197,11 @@ class LevelForm(Card):
             element.error = None
         self._error.set_text("")
 
+    def _lasting(self) -> timedelta:
+        return max(timedelta(hours=1), LEAST_REAL * min(self.view.town.clock.speed, MAX_SPEED))
+
     def _proposed_end(self) -> datetime:
-        clock = self.view.town.clock
-        lasting = max(timedelta(hours=1), LEAST_REAL * min(clock.speed, MAX_SPEED))
-        return ceil_slot(clock.now() + lasting)
+        return ceil_slot(self.view.town.clock.now() + self._lasting())
 
     def _local(self, instant: datetime) -> str:
         return f"{self.view.formats.local(instant):%Y-%m-%dT%H:%M}"

@@ -105,7 +105,7 @@ export default {
     this.sprites = new Sprites();
     this.lamps = [];
     this.town = null;
-    this.map = L.map(this.$el, { preferCanvas: true, zoomControl: false, attributionControl: false, zoomSnap: 0.5 });
+    this.map = L.map(this.$el, { preferCanvas: true, zoomControl: false, attributionControl: false, zoomSnap: 0.25 });
     this.$el.setAttribute("role", "application");
     this.$el.setAttribute("aria-label", this.label);
     const t = this.texts;
