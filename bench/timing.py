@@ -33,7 +33,7 @@ class Comparison:
             "items": self.items,
             "ours_ms": round(statistics.median(self.ours_s) * 1000, 2),
             "peer_ms_same_items": round(statistics.median(self.peer_s) * 1000 * self.items / self.peer_items, 2),
-            "times_as_fast": round(self.ratio, 1),
+            "times_as_fast": float(f"{self.ratio:.3g}"),
         }
 
 
