@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -17,6 +16,7 @@ import httpx
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.commands.imports import send_inventory
+from cli.commands.levels import domain_now
 from cli.demo import inventory as demo
 from cli.demo.layout import ADMIN_SUBJECT, SERVICES, Layout
 from cli.importing.luminaires import read_inventory
@@ -109,13 +109,6 @@ async def fetch_town(simulator: str) -> dict[str, Any]:
     async with httpx.AsyncClient(timeout=60) as client:
         town: dict[str, Any] = (await client.get(f"{simulator}/town")).raise_for_status().json()
     return town
-
-
-async def domain_now(simulator: str) -> datetime:
-    """The time that the town lives in."""
-    async with httpx.AsyncClient(timeout=10) as client:
-        clock = (await client.get(f"{simulator}/clock")).raise_for_status().json()
-    return datetime.fromisoformat(clock["now"]).astimezone(UTC)
 
 
 async def unless_there(call: Awaitable[T]) -> T | None:
@@ -306,21 +299,13 @@ class Seeding:
         for building in self.town["buildings"]:
             meter_id = next(item["id"] for item in self.town["meters"] if item["building"] == building["id"])
             wanted[f"building-{building['id'].lower()}"] = demo.building_measure(building, meter_id)
-        since = await self._begin()
+        # Savings count from now on, by the town's own time.
+        since = await domain_now(self.session)
         for key, measure in wanted.items():
             measure.effective_from.CopyFrom(timestamp_to_proto(since))
             request = ledger_pb2.CreateMeasureRequest(parent=demo.PARENT, measure_id=key, measure=measure)
             await unless_there(self.session.ledger.CreateMeasure(request, timeout=60))
         self.say(f"ledger: {len(wanted)} measures, posted by themselves when a night or a day is complete")
-
-    async def _begin(self) -> datetime:
-        # The town's own time, by lighting's clock: savings count from now on.
-        request = lighting_pb2.ListOverridesRequest(parent=demo.PARENT, page_size=1)
-        await self.session.lighting.ListOverrides(request)
-        states = await self.session.lighting.QueryLuminaireStates(
-            lighting_pb2.QueryLuminaireStatesRequest(parent=demo.PARENT)
-        )
-        return states.at.ToDatetime(tzinfo=UTC)
 
 
 async def seed(layout: Layout, say: Callable[[str], None]) -> dict[str, Any]:

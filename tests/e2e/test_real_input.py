@@ -15,7 +15,6 @@ import pytest
 import pytest_asyncio
 from openpyxl import Workbook
 
-from cli.demo.layout import ADMIN_SUBJECT
 from cli.demo.seed import RELEASE, until_answering
 from cli.session import Session, all_pages
 from domain.errors import InvalidInput, LichtbuchError, NotPermitted
@@ -72,7 +71,6 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
                     role_binding=registry_pb2.RoleBinding(subject=subject, role=role),
                 )
             )
-        assert ADMIN_SUBJECT
 
         async def lighting_knows_them() -> bool:
             request = lighting_pb2.ListGroupsRequest(parent="municipalities/wabern")
