@@ -55,6 +55,10 @@ class Formula:
             factors[name] = factors.get(name, 0) + factor
         return cls(constant, tuple(factors.items()))
 
+    def shifted(self, by: int) -> Formula:
+        """The same formula, `by` addresses further on."""
+        return Formula(self.constant + by, self.factors)
+
     def at(self, scope: Scope, index: int | None) -> int:
         """The address for one index."""
         if not self.factors:

@@ -1,19 +1,62 @@
-"""A device profile in memory: which point of the vocabulary stands where in a product, and how it is stored.
+"""A device profile in memory: which point of the vocabulary a product has, in which unit and limits, by which rules.
 
-Profiles are data (fieldbus/profiles/*.toml); profile_loader.py reads and checks them. Nothing here talks to a device.
+Profiles are data (fieldbus/profiles/*.toml); profile_loader.py reads and checks them. Where a point lies is
+places.py, whose names are to be had from here too. Nothing here talks to a device.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
 from domain.errors import InvalidInput
 from domain.level import LevelScale
-from fieldbus.formula import Formula
+from fieldbus.places import (
+    ONE_BIT,
+    CommandSequence,
+    Deadband,
+    DeviceTime,
+    Epoch,
+    MethodCall,
+    ModbusPlace,
+    NodePlace,
+    RawFormat,
+    Register,
+    Requirement,
+    Table,
+    WriteMode,
+)
 from fieldbus.values import PointAddress
 from fieldbus.vocabulary import Direction, Point, Scope
+
+__all__ = [
+    "ONE_BIT",
+    "CommandSequence",
+    "Conversion",
+    "Deadband",
+    "DeviceTime",
+    "Discovery",
+    "Epoch",
+    "FreshnessRule",
+    "MethodCall",
+    "ModbusLimits",
+    "ModbusPlace",
+    "ModelPlace",
+    "NodePlace",
+    "OpcUaLimits",
+    "PointBinding",
+    "Profile",
+    "Protocol",
+    "RawFormat",
+    "Register",
+    "Requirement",
+    "Table",
+    "WatchdogMode",
+    "WatchdogRule",
+    "WriteMode",
+]
 
 
 class Protocol(StrEnum):
@@ -23,47 +66,11 @@ class Protocol(StrEnum):
     OPCUA = "opcua"
 
 
-class Table(StrEnum):
-    """The four address spaces of Modbus."""
+class Discovery(StrEnum):
+    """How a device tells where its registers are."""
 
-    HOLDING = "holding"
-    INPUT = "input"
-    COIL = "coil"
-    DISCRETE = "discrete"
-
-    @property
-    def is_bits(self) -> bool:
-        """Whether an address holds one bit rather than a 16-bit register."""
-        return self in (Table.COIL, Table.DISCRETE)
-
-    @property
-    def writable(self) -> bool:
-        """Whether Modbus has a function to write it."""
-        return self in (Table.HOLDING, Table.COIL)
-
-
-class WriteMode(StrEnum):
-    """Which Modbus functions the device takes for writing."""
-
-    AUTO = "auto"  # single for one register, multiple for more
-    SINGLE = "single"  # functions 5 and 6 only
-    MULTIPLE = "multiple"  # functions 15 and 16 only
-
-
-@dataclass(frozen=True, slots=True)
-class RawFormat:
-    """How a number lies in registers. `bit` >= 0 picks one bit of a 16-bit register."""
-
-    kind: str  # "u", "i", "f" as in numpy, or "b" for an address that is itself a bit
-    size: int  # bytes; 1 for "b"
-    byte_order: str = "big"  # within a register
-    word_order: str = "big"  # which register comes first: big = the most significant
-    bit: int = -1
-
-    @property
-    def registers(self) -> int:
-        """Addresses occupied: registers, or bits for kind "b"."""
-        return 1 if self.kind == "b" else self.size // 2
+    NONE = "none"  # it need not: the addresses are fixed
+    SUNSPEC = "sunspec"  # a chain of models, see sunspec.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,23 +99,11 @@ class Conversion:
 
 
 @dataclass(frozen=True, slots=True)
-class ModbusPlace:
-    """Where a point lies on Modbus."""
+class ModelPlace:
+    """Where a point lies in one SunSpec model: addresses count from the register that holds the model's id."""
 
-    table: Table
-    address: Formula | None
-    write_table: Table
-    write_address: Formula | None
-    format: RawFormat
-
-
-@dataclass(frozen=True, slots=True)
-class NodePlace:
-    """Where a point lies in an OPC UA address space; the node id may contain {index}, {line}, {gear} ..."""
-
-    namespace: str
-    node: str
-    variant: str
+    place: ModbusPlace
+    conversion: Conversion
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +122,8 @@ class PointBinding:
     confirm: str = ""  # the point that shows a command's effect; "" = cannot be confirmed
     confirm_tolerance: float = 0.0
     confirm_timeout_s: float | None = None
+    models: tuple[tuple[int, ModelPlace], ...] = ()  # by SunSpec model id, the preferred one first
+    absent: bool = False  # this copy of the product does not have it: every reading is BAD
 
     @property
     def scope(self) -> Scope:
@@ -146,7 +143,7 @@ class PointBinding:
 
 @dataclass(frozen=True, slots=True)
 class ModbusLimits:
-    """What the product takes in one request, and how fast."""
+    """What the product takes in one request, how fast, and how many at a time."""
 
     max_read_registers: int = 125
     max_read_bits: int = 2000
@@ -157,6 +154,8 @@ class ModbusLimits:
     connect_pause_s: float = 0.0
     write_mode: WriteMode = WriteMode.AUTO
     illegal: tuple[tuple[Table, int, int], ...] = ()  # inclusive ranges never to be touched by a read
+    max_in_flight: int = 1  # requests that a connection may have outstanding; more than one for gateways only
+    discovery: Discovery = Discovery.NONE
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +165,33 @@ class OpcUaLimits:
     max_nodes_per_read: int = 1000
     max_nodes_per_write: int = 1000
     max_age_s: float | None = None  # a source time older than this makes a value UNCERTAIN
+
+
+class WatchdogMode(StrEnum):
+    """What keeps a product from falling back to its own schedule."""
+
+    COUNT = "count"  # the heartbeat point must count up
+    TOGGLE = "toggle"  # the heartbeat point must change between 0 and 1
+    TOUCH = "touch"  # any valid request will do
+
+
+@dataclass(frozen=True, slots=True)
+class WatchdogRule:
+    """How a product notices that its master is gone."""
+
+    point: str  # the heartbeat; "" with TOUCH
+    interval_s: float
+    mode: WatchdogMode = WatchdogMode.COUNT
+    timeout_point: str = ""  # where the product is told how long to wait
+    timeout_s: float | None = None  # what is written there; without such a point what the product waits by itself
+
+
+@dataclass(frozen=True, slots=True)
+class FreshnessRule:
+    """When a device's own time stamps say that a value is old."""
+
+    max_age_s: float | None = None  # older than this: UNCERTAIN
+    frozen_after: int = 0  # readings in a row with the same time stamp: UNCERTAIN; 0 = never
 
 
 @dataclass(frozen=True)
@@ -181,6 +207,8 @@ class Profile:
     points: dict[str, PointBinding]
     modbus: ModbusLimits = field(default_factory=ModbusLimits)
     opcua: OpcUaLimits = field(default_factory=OpcUaLimits)
+    watchdog: WatchdogRule | None = None
+    freshness: FreshnessRule = field(default_factory=FreshnessRule)
     notes: str = ""
 
     def binding(self, address: PointAddress) -> PointBinding:
@@ -205,6 +233,19 @@ class Profile:
         binding = self.points.get(point)
         return binding is not None and binding.direction.writable
 
+    @property
+    def needs_discovery(self) -> bool:
+        """Whether the addresses are known only after looking into the device; see `resolved`."""
+        return any(binding.models and binding.modbus is None and not binding.absent for binding in self.points.values())
+
+    def resolved(self, models: Mapping[int, int]) -> Profile:
+        """The profile of one copy of the product, whose SunSpec models stand at these addresses (of the model's id).
+
+        Points of which no model is there stay, marked absent: they read BAD, and the rest of the plan is unharmed.
+        """
+        points = {name: _resolve(binding, models) for name, binding in self.points.items()}
+        return replace(self, points=points)
+
     @cached_property
     def device_points(self) -> tuple[PointAddress, ...]:
         """All readable points that need no index."""
@@ -224,3 +265,13 @@ class Profile:
             and binding.index_range is not None
             and binding.index_range[0] <= index <= binding.index_range[1]
         )
+
+
+def _resolve(binding: PointBinding, models: Mapping[int, int]) -> PointBinding:
+    if not binding.models:
+        return binding
+    for model, found in binding.models:
+        if model in models:
+            place = found.place.shifted(models[model])
+            return replace(binding, modbus=place, conversion=found.conversion, absent=False)
+    return replace(binding, modbus=None, absent=True)

@@ -5,11 +5,12 @@ Only data and small arithmetic on it. How values are got is the drivers' busines
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from domain.errors import InvalidInput
 FloatColumn = npt.NDArray[np.float64]
 ByteColumn = npt.NDArray[np.uint8]
 InstantColumn = npt.NDArray[np.int64]
+
+NO_TEXTS: Final[Mapping[int, str]] = MappingProxyType({})
 
 
 class PointAddress(NamedTuple):
@@ -55,9 +58,10 @@ class ValueBatch:
 
     `values` float64 in the vocabulary's unit, NaN unless GOOD or UNCERTAIN; counters are exact integers.
     `quality` uint8 of Quality, `observed_at` int64 Unix milliseconds (UTC), `time_source` uint8 of TimeSource.
+    `texts` row to text, for the points that are texts: their value is NaN though their quality be GOOD.
     """
 
-    __slots__ = ("observed_at", "points", "quality", "time_source", "values")
+    __slots__ = ("observed_at", "points", "quality", "texts", "time_source", "values")
 
     def __init__(
         self,
@@ -66,6 +70,7 @@ class ValueBatch:
         quality: ByteColumn,
         observed_at: InstantColumn,
         time_source: ByteColumn,
+        texts: Mapping[int, str] = NO_TEXTS,
     ) -> None:
         count = len(points)
         if not (len(values) == len(quality) == len(observed_at) == len(time_source) == count):
@@ -75,6 +80,7 @@ class ValueBatch:
         self.quality = quality
         self.observed_at = observed_at
         self.time_source = time_source
+        self.texts = texts
 
     @classmethod
     def missing(cls, points: Sequence[PointAddress], at: datetime) -> ValueBatch:
@@ -96,12 +102,18 @@ class ValueBatch:
             none = np.empty(0, dtype=np.uint8)
             return cls((), empty, none, np.empty(0, dtype=np.int64), none.copy())
         points = [point for batch in batches for point in batch.points]
+        texts: dict[int, str] = {}
+        start = 0
+        for batch in batches:
+            texts.update((start + row, text) for row, text in batch.texts.items())
+            start += len(batch)
         return cls(
             points,
             np.concatenate([batch.values for batch in batches]),
             np.concatenate([batch.quality for batch in batches]),
             np.concatenate([batch.observed_at for batch in batches]),
             np.concatenate([batch.time_source for batch in batches]),
+            texts or NO_TEXTS,
         )
 
     def __len__(self) -> int:
@@ -128,13 +140,19 @@ class ValueBatch:
         """The value of one address, NaN when it is not usable."""
         return float(self.values[self.row(address)])
 
+    def text(self, address: PointAddress) -> str:
+        """The text of one address, empty when it is no text or not usable."""
+        return self.texts.get(self.row(address), "")
+
     def quality_of(self, address: PointAddress) -> Quality:
         """The quality of one address."""
         return Quality(int(self.quality[self.row(address)]))
 
     def as_dict(self) -> dict[PointAddress, float]:
-        """Address to value, usable rows only."""
+        """Address to value, usable rows only, without the texts."""
         usable = self.quality <= Quality.UNCERTAIN
+        if self.texts:
+            usable[list(self.texts)] = False
         return {self.points[int(row)]: float(self.values[row]) for row in np.flatnonzero(usable)}
 
 
