@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
 from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, from_unix_ms, unix_ms
-from fieldbus.vocabulary import COUNTER_MAX, VOCABULARY, HandOffAuto, Point, PointType, point_named
+from fieldbus.vocabulary import COUNTER_MAX, TRADES, VOCABULARY, HandOffAuto, Point, PointType, point_named
 from tests.fieldbus.servers import NOON
 
-UNITS = {"", "1", "V", "A", "W", "var", "VA", "Hz", "Wh", "varh", "s", "lx", "degC", "permille"}
+UNITS = set("V A W var VA Hz Wh varh VAh s lx degC K permille percent ppm deg mL L/h 1".split()) | {""}
 
 
 @pytest.mark.parametrize("point", VOCABULARY.values(), ids=lambda point: point.name)
@@ -22,7 +22,7 @@ def test_every_point_has_a_unit_limits_and_a_meaning(point: Point) -> None:
     assert point.unit in UNITS
     assert point.minimum <= point.maximum
     assert point.meaning
-    assert (point.unit == "") == (point.type in (PointType.BOOLEAN, PointType.ENUM))
+    assert (point.unit == "") == (point.type in (PointType.BOOLEAN, PointType.ENUM, PointType.TEXT))
     if point.type is PointType.COUNTER:
         assert (point.minimum, point.maximum) == (0, COUNTER_MAX)
 
@@ -30,6 +30,17 @@ def test_every_point_has_a_unit_limits_and_a_meaning(point: Point) -> None:
 def test_counters_stay_exact_as_floats() -> None:
     assert float(COUNTER_MAX) == COUNTER_MAX
     assert float(COUNTER_MAX + 2) == COUNTER_MAX + 1
+
+
+def test_no_name_is_given_twice() -> None:
+    names = [point.name for points in TRADES.values() for point in points]
+    assert sorted(names) == sorted(VOCABULARY)
+
+
+def test_texts_are_no_commands_and_have_no_limits() -> None:
+    texts = [point for point in VOCABULARY.values() if point.type is PointType.TEXT]
+    assert {"serial_number", "product_name", "firmware_version"} <= {point.name for point in texts}
+    assert all(not point.direction.writable and point.minimum == point.maximum == 0 for point in texts)
 
 
 def test_switch_positions_have_words() -> None:
