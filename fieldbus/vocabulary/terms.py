@@ -1,4 +1,4 @@
-"""What an entry of the vocabulary consists of: types, directions, scopes, and the short forms that entries are made with.
+"""What an entry of the vocabulary consists of: types, directions, scopes, and the short forms entries are made with.
 
 The entries themselves stand beside this file, by trade.
 """

@@ -14,7 +14,7 @@ from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, from_
 from fieldbus.vocabulary import COUNTER_MAX, TRADES, VOCABULARY, HandOffAuto, Point, PointType, point_named
 from tests.fieldbus.servers import NOON
 
-UNITS = set("V A W var VA Hz Wh varh VAh s lx degC K permille percent ppm deg mL L/h 1".split()) | {""}
+UNITS = frozenset(("", *"V A W var VA Hz Wh varh VAh s lx degC K permille percent ppm deg mL L/h 1".split()))  # noqa: SIM905
 
 
 @pytest.mark.parametrize("point", VOCABULARY.values(), ids=lambda point: point.name)
