@@ -1,4 +1,7 @@
-"""Exit codes of the command, and errors in words a person can act on.
+"""Exit codes of the command, and errors in words a person can act on; with --json, as one JSON document.
+
+{"error": {"code": "...", "message": "...", "field": "...", "hint": "...", "violations": [...]}} goes to standard
+error, so that standard output holds results and nothing else. What helps is a note of the exception (add_note).
 
  0 done
  1 looked at and found wrong (a ledger that does not verify, lamps that do not follow)
@@ -11,10 +14,14 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
+from typer.exceptions import TyperException
+
+from cli.output import json_wanted
 from domain.errors import (
     AlreadyExists,
     Conflict,
@@ -25,6 +32,7 @@ from domain.errors import (
     NotFound,
     NotPermitted,
     RetryableError,
+    Violation,
 )
 
 DONE: Final = 0
@@ -51,22 +59,62 @@ def exit_code(error: LichtbuchError) -> int:
     return INTERNAL
 
 
+def hint_of(error: LichtbuchError) -> str:
+    """What helps, as far as it is known."""
+    if isinstance(error, NotAuthenticated):
+        return "log in first: lichtbuch login"
+    return " ".join(getattr(error, "__notes__", ()))
+
+
 def explain(error: LichtbuchError) -> str:
     """An error as lines for standard error: what is wrong, each field with its reason, and what helps."""
     violations = getattr(error, "violations", ())
     lines = [f"lichtbuch: {error}" if not violations else "lichtbuch: refused"]
     lines += [f"  {violation.field}: {violation.reason}" for violation in violations]
-    if isinstance(error, NotAuthenticated):
-        lines.append("  log in first: lichtbuch login")
+    if hint := hint_of(error):
+        lines.append(f"  {hint}")
     return "\n".join(lines)
 
 
-def guard(command: Callable[[], None]) -> None:
-    """Run the command; end the process with the exit code and an explanation where it raises an error of ours."""
-    try:
-        command()
-    except LichtbuchError as error:
+def document(
+    code: str, message: str, *, field: str = "", hint: str = "", violations: Sequence[Violation] = ()
+) -> dict[str, Any]:
+    """An error for programs; `field` is the first that is to blame."""
+    return {
+        "error": {
+            "code": code,
+            "message": message,
+            "field": field or (violations[0].field if violations else ""),
+            "hint": hint,
+            "violations": [{"field": violation.field, "reason": violation.reason} for violation in violations],
+        }
+    }
+
+
+def report(error: LichtbuchError) -> None:
+    """Tell an error on standard error, in the form that was asked for."""
+    if json_wanted():
+        violations = getattr(error, "violations", ())
+        told = document(error.code, str(error), hint=hint_of(error), violations=violations)
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+    else:
         print(explain(error), file=sys.stderr)
+
+
+def guard(command: Callable[[], object]) -> None:
+    """Run the command; end the process with the exit code and an explanation where it raises an error of ours.
+
+    An integer that the command returns is the exit code too.
+    """
+    try:
+        code = command()
+    except LichtbuchError as error:
+        report(error)
         raise SystemExit(exit_code(error)) from None
+    except TyperException as error:  # wrong use, which typer tells by itself unless --json is given
+        print(json.dumps(document("WRONG_USE", error.format_message()), ensure_ascii=False), file=sys.stderr)
+        raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    if isinstance(code, int) and code:
+        raise SystemExit(code)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from cli.commands import account, field, imports, lamps, ledger, levels, meters, profiles, savings, sun
 from cli.errors import EPILOG, guard
+from cli.output import json_wanted
 
 app = typer.Typer(
     name="lichtbuch",
@@ -16,6 +20,23 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lichtbuch {version('lichtbuch')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and end.")
+    ] = False,
+) -> None:
+    """Municipal street lighting and building control, and the book of what was saved."""
+
+
 app.command("login")(account.login)
 app.command("logout")(account.logout)
 app.command("whoami")(account.whoami)
@@ -38,7 +59,7 @@ app.add_typer(field.app, name="field")
 
 def run() -> None:
     """Entry point of the command."""
-    guard(lambda: app(prog_name="lichtbuch"))
+    guard(lambda: app(prog_name="lichtbuch", standalone_mode=not json_wanted()))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,11 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 240)
 notes = Console(stderr=True, highlight=False)
 
 
+def json_wanted() -> bool:
+    """Whether the command line asks for JSON: before it is parsed, so that wrong use is told as JSON too."""
+    return "--json" in sys.argv[1:]
+
+
 def print_json(document: Any) -> None:
     """One JSON document on standard output; instants as RFC 3339."""
     print(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
@@ -98,8 +103,11 @@ def enum_word(name: str, prefix: str) -> str:
 
 
 def note(message: str) -> None:
-    """Something beside the result: to standard error."""
-    notes.print(message, markup=False)
+    """Something beside the result: to standard error, with --json as one JSON document on one line."""
+    if json_wanted():
+        print(json.dumps({"note": message}, ensure_ascii=False), file=sys.stderr)
+    else:
+        notes.print(message, markup=False)
 
 
 def note_lines(messages: Iterable[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from datetime import UTC, datetime
+from datetime import UTC, datetime, time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,7 +14,7 @@ from cli.errors import REFUSED
 from cli.options import Json, Town
 from cli.output import console, enum_word, note, percent, print_facts, print_json, print_rows
 from cli.session import Session, all_pages, online
-from domain.errors import InvalidInput, NotFound
+from domain.errors import InvalidInput, NotFound, Violation
 from domain.night import zone
 from lichtbuch.scheduler.v1 import scheduler_pb2
 from services.scheduler.planning import preview
@@ -35,51 +35,74 @@ KEYS = {"anchor", "offset_s", "time", "level", "level_permille", "ramp_s", "earl
 
 
 def read_profile(file: Path) -> tuple[str, Profile]:
-    """Display name and profile of a TOML file; its form is in docs/profiles.md. Raises InvalidInput."""
+    """Display name and profile of a TOML file; its form is in docs/profiles.md. Raises InvalidInput with all that is
+    wrong in it."""
     try:
         document = tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput.of("file", f"{file}: {error}") from error
     except tomllib.TOMLDecodeError as error:
         raise InvalidInput.of("file", f"{file}: {error}") from error
-    points = document.get("points")
-    if not isinstance(points, list):
+    entries = document.get("points")
+    if not isinstance(entries, list):
         raise InvalidInput.of("points", f"{file} has no [[points]]")
-    profile = Profile(tuple(_point(index, point) for index, point in enumerate(points)))
-    validate(profile.points)
-    return str(document.get("name", file.stem)), profile
+    violations: list[Violation] = []
+    points = tuple(_point(f"points[{index}]", entry, violations) for index, entry in enumerate(entries))
+    wrong = {violation.field.partition(".")[0] for violation in violations}
+    try:
+        validate(points)
+    except InvalidInput as error:
+        # What stands in for a wrong entry is not to be blamed.
+        violations += [more for more in error.violations if more.field.partition(".")[0] not in wrong]
+    if violations:
+        raise InvalidInput(f"{file} is no valid profile", violations)
+    return str(document.get("name", file.stem)), Profile(points)
 
 
-def _point(index: int, point: Any) -> SwitchPoint:
-    prefix = f"points[{index}]"
-    if not isinstance(point, dict):
-        raise InvalidInput.of(prefix, "is no table")
-    if unknown := sorted(set(point) - KEYS):
-        raise InvalidInput.of(f"{prefix}.{unknown[0]}", f"is unknown; there are {', '.join(sorted(KEYS))}")
-    name = str(point.get("anchor", "")).upper().replace(" ", "_").replace("-", "_")
+def _point(prefix: str, entry: Any, violations: list[Violation]) -> SwitchPoint:
+    """One entry; what is wrong in it goes to `violations`, and something harmless stands in for it."""
+    if not isinstance(entry, dict):
+        violations.append(Violation(prefix, "is no table"))
+        return SwitchPoint(anchor=Anchor.SUNSET, level_permille=0)
+    for unknown in sorted(set(entry) - KEYS):
+        violations.append(Violation(f"{prefix}.{unknown}", f"is unknown; there are {', '.join(sorted(KEYS))}"))
+    name = str(entry.get("anchor", "")).upper().replace(" ", "_").replace("-", "_")
     if name not in Anchor.__members__:
         words = ", ".join(anchor.name.lower() for anchor in Anchor)
-        raise InvalidInput.of(f"{prefix}.anchor", f"{point.get('anchor')!r} is none of {words}")
-    if ("level" in point) == ("level_permille" in point):
-        raise InvalidInput.of(f"{prefix}.level", "give either level (percent) or level_permille")
-    level = point.get("level_permille")
-    if level is None:
-        level = parsing.level(str(point["level"]), f"{prefix}.level")
-    for field, value in (
-        ("level_permille", level),
-        ("offset_s", point.get("offset_s", 0)),
-        ("ramp_s", point.get("ramp_s", 0)),
-    ):
-        if not isinstance(value, int) or isinstance(value, bool):
-            raise InvalidInput.of(f"{prefix}.{field}", f"{value!r} is no whole number")
+        violations.append(Violation(f"{prefix}.anchor", f"{entry.get('anchor')!r} is none of {words}"))
+        name = Anchor.SUNSET.name
+
+    def whole(field: str, value: Any) -> int:
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        violations.append(Violation(f"{prefix}.{field}", f"{value!r} is no whole number"))
+        return 0
+
+    def clock(field: str) -> time | None:
+        try:
+            return parse_clock(str(entry.get(field, "")), f"{prefix}.{field}")
+        except InvalidInput as error:
+            violations.extend(error.violations)
+            return None
+
+    level = 0
+    if ("level" in entry) == ("level_permille" in entry):
+        violations.append(Violation(f"{prefix}.level", "give either level (percent) or level_permille"))
+    elif "level_permille" in entry:
+        level = whole("level_permille", entry["level_permille"])
+    else:
+        try:
+            level = parsing.level(str(entry["level"]), f"{prefix}.level")
+        except InvalidInput as error:
+            violations.extend(error.violations)
     return SwitchPoint(
         anchor=Anchor[name],
         level_permille=level,
-        offset_s=point.get("offset_s", 0),
-        clock_time=parse_clock(str(point.get("time", "")), f"{prefix}.time"),
-        ramp_s=point.get("ramp_s", 0),
-        earliest=parse_clock(str(point.get("earliest", "")), f"{prefix}.earliest"),
-        latest=parse_clock(str(point.get("latest", "")), f"{prefix}.latest"),
+        offset_s=whole("offset_s", entry.get("offset_s", 0)),
+        clock_time=clock("time"),
+        ramp_s=whole("ramp_s", entry.get("ramp_s", 0)),
+        earliest=clock("earliest"),
+        latest=clock("latest"),
     )
 
 

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -110,6 +111,26 @@ def test_a_profile_that_is_wrong_is_refused_with_the_place(tmp_path: Path, chang
     assert words in done.stderr
 
 
+def test_all_that_is_wrong_in_a_profile_is_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    wrong = PROFILE.replace('anchor = "sunset"', 'anchor = "moonset"').replace(
+        "level = 50", "level = 150\nramp_s = 9999"
+    )
+    file.write_text(
+        wrong.replace('time = "04:30"', 'time = "25:30"').replace("level = 0", "level = 10"), encoding="utf-8"
+    )
+    done = lichtbuch("profile", "preview", file, "--json")
+    assert done.returncode == 2
+    error = json.loads(done.stderr)["error"]
+    assert (error["code"], error["field"]) == ("INVALID_INPUT", "points[0].anchor")
+    assert [violation["field"] for violation in error["violations"]] == [
+        "points[0].anchor",
+        "points[1].level",
+        "points[2].time",
+        "points[3].level_permille",
+    ]
+
+
 def test_a_saving_is_evaluated_without_a_server(tmp_path: Path) -> None:
     readings, terms = tmp_path / "readings.csv", tmp_path / "terms.toml"
     readings.write_text("Zeit;Stand\n01.06.2026 00:00;1000,0\n02.06.2026 00:00;1020,0\n", encoding="utf-8")
@@ -145,6 +166,27 @@ def test_an_unreachable_service_ends_with_4(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LICHTBUCH_REGISTRY_ADDRESS", "127.0.0.1:1")
     done = lichtbuch("lamps")
     assert done.returncode == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "error_code"),
+    [
+        (("sun", "95", "9", "2026-11-22", "--json"), 2, "INVALID_INPUT"),
+        (("sun", "95", "--json"), 2, "WRONG_USE"),
+        (("lamps", "--bogus", "--json"), 2, "WRONG_USE"),
+    ],
+)
+def test_an_error_under_json_is_json_on_standard_error(arguments: tuple[str, ...], code: int, error_code: str) -> None:
+    done = lichtbuch(*arguments)
+    assert done.returncode == code
+    assert done.stdout == ""
+    assert json.loads(done.stderr)["error"]["code"] == error_code
+
+
+def test_the_version_is_told() -> None:
+    done = lichtbuch("--version")
+    assert done.returncode == 0
+    assert done.stdout == f"lichtbuch {version('lichtbuch')}\n"
 
 
 def test_a_bundle_that_is_none_does_not_verify(tmp_path: Path) -> None:
