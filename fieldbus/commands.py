@@ -2,8 +2,10 @@
 
 How a command is confirmed: the value as the device can hold it (after quantisation to percent, DALI steps or register
 width) is compared with a reading of the point that the profile names in `confirm`, by default the commanded point
-itself. A lamp that fades reports its new level only at the end, so profiles confirm against the commanded or cached
-level, never against the level in effect; where a device needs time, `confirm_timeout_ms` lets the read-back lag.
+itself. A lamp that fades reports its new level only at the end, so profiles had better confirm against the commanded or
+cached level; where a product has only the level in effect, the read-back waits while the lamp says that it fades and
+for as long as its fade time says, within `Limits.confirm_fade_max_s`. Where a device needs time, `confirm_timeout_ms`
+lets the read-back lag.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from fieldbus.device import Limits
-from fieldbus.profile import PointBinding
+from fieldbus.profile import PointBinding, Profile
 from fieldbus.values import Counters, PointAddress, Quality, ValueBatch, WriteOutcome, WriteResult
 from fieldbus.vocabulary import Scope
 
 _NOT_A_NUMBER: Final = float("nan")
+_FADING_POINT: Final = "level_actual"
+_CONFIRM_INTERVAL_MAX_S: Final = 1.0
 # The more specific command goes out last and so wins.
 _RANK: Final = {Scope.LINE: 0, Scope.GROUP: 1}
 
@@ -84,14 +88,22 @@ async def confirm(
     read: Read,
     limits: Limits,
     monotonic: Callable[[], float],
+    profile: Profile | None = None,
 ) -> None:
-    """Read back until every acknowledged command shows its effect or has had its time."""
+    """Read back until every acknowledged command shows its effect or has had its time.
+
+    With the profile a level in effect gets the time that its fade takes.
+    """
     pending = [command for command in accepted if command.binding.confirm]
+    fades = await _Fades.of(pending, profile, read) if profile is not None else _Fades()
     began = monotonic()
     waited_s = 0.0
+    interval_s = limits.confirm_interval_s
     while pending:
-        batch = await read(tuple(command.confirmation for command in pending))
+        fading = fades.flags_of(pending)
+        batch = await read((*(command.confirmation for command in pending), *fading.values()))
         elapsed_s = max(waited_s, monotonic() - began)
+        moving = {row for row, point in fading.items() if batch.value(point) == 1}
         still: list[Command] = []
         for position, command in enumerate(pending):
             held = float(batch.values[position])
@@ -105,12 +117,57 @@ async def confirm(
                 reason = f"reads back {held:g} {unit}, commanded {command.value:g} {unit}"
             results[command.row] = command.result(WriteOutcome.ACCEPTED, reason, held)
             timeout_s = command.binding.confirm_timeout_s
-            if elapsed_s < (limits.confirm_timeout_s if timeout_s is None else timeout_s):
+            patience_s = limits.confirm_timeout_s if timeout_s is None else timeout_s
+            fade_s = limits.confirm_fade_max_s if command.row in moving else fades.time_of(command)
+            if elapsed_s < patience_s + min(fade_s, limits.confirm_fade_max_s):
                 still.append(command)
         pending = still
         if pending:
-            await asyncio.sleep(limits.confirm_interval_s)
-            waited_s += limits.confirm_interval_s
+            await asyncio.sleep(interval_s)
+            waited_s += interval_s
+            # A fade may take a minute and a half: ask less and less often.
+            interval_s = min(1.5 * interval_s, max(_CONFIRM_INTERVAL_MAX_S, limits.confirm_interval_s))
+
+
+class _Fades:
+    """What a profile has to say about levels that take their time: whether one still moves, and how long it may."""
+
+    def __init__(self) -> None:
+        self._running: dict[int, PointAddress] = {}  # row of the command to the flag that tells
+        self._times_s: dict[int, float] = {}
+
+    @classmethod
+    async def of(cls, commands: Sequence[Command], profile: Profile, read: Read) -> _Fades:
+        """Reads the fade times of the lamps that are confirmed by their level in effect."""
+        fades = cls()
+        times: dict[int, PointAddress] = {}
+        for command in commands:
+            if command.confirmation.point != _FADING_POINT:
+                continue
+            for point, found in (("fade_running", fades._running), ("fade_time", times)):
+                if _has(profile, point, command.address.index):
+                    found[command.row] = PointAddress(point, command.address.index)
+        if times:
+            batch = await read(tuple(times.values()))
+            for row, seconds in zip(times, batch.values.tolist(), strict=True):
+                fades._times_s[row] = seconds if seconds > 0 else 0.0
+        return fades
+
+    def flags_of(self, commands: Sequence[Command]) -> dict[int, PointAddress]:
+        """The flags to read along with these commands' read-back, by row of the command."""
+        return {command.row: self._running[command.row] for command in commands if command.row in self._running}
+
+    def time_of(self, command: Command) -> float:
+        """Seconds that the device says a fade takes; 0 where it does not say."""
+        return self._times_s.get(command.row, 0.0)
+
+
+def _has(profile: Profile, point: str, index: int | None) -> bool:
+    """Whether a product offers a point for an index."""
+    binding = profile.points.get(point)
+    if binding is None or not binding.direction.readable or binding.absent or index is None:
+        return False
+    return binding.index_range is not None and binding.index_range[0] <= index <= binding.index_range[1]
 
 
 def count_outcomes(counters: Counters, results: dict[int, WriteResult]) -> None:

@@ -31,6 +31,7 @@ class Limits:
     refused_points_retry_max_s: float = 900.0  # twice as long each time up to this: gear may join a line later
     confirm_timeout_s: float = 1.0  # how long a read-back may lag behind its write
     confirm_interval_s: float = 0.1
+    confirm_fade_max_s: float = 30.0  # how long a read-back waits for a fade, however long that says it takes
     poll_interval_s: float = 1.0  # of subscriptions on protocols that have none
     watchdog_interval_s: float = 5.0  # OPC UA: how often an idle session is checked
 
