@@ -11,6 +11,8 @@ from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from tests.fieldbus.servers import Behaviour, Manual, PymodbusServer, RawServer
 
+pytest.register_assert_rewrite("tests.fieldbus.contract", "tests.fieldbus.contract_registers")
+
 # A busy machine is no error of the codec.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
