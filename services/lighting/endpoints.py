@@ -131,4 +131,13 @@ def endpoint_from_proto(endpoint: pb.Endpoint, municipality_uid: str, identifier
         state = EndpointState(endpoint.state)
     except ValueError:
         state = EndpointState.PLANNED
-    return EndpointRecord(endpoint.uid, municipality_uid, identifier, endpoint.url, endpoint.profile, state)
+    return EndpointRecord(
+        endpoint.uid,
+        municipality_uid,
+        identifier,
+        endpoint.url,
+        endpoint.profile,
+        state,
+        endpoint.link.round_trip_ms,
+        endpoint.link.monthly_bytes,
+    )

@@ -154,6 +154,10 @@ class EndpointRecord:
     url: str
     profile: str
     state: EndpointState
+    round_trip_ms: int = 0
+    """Time that a request and its answer usually take on the way; 0 for a wired network."""
+    monthly_bytes: int = 0
+    """Bytes that its connection may move in a month; 0 for no limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,7 +107,8 @@ def _rows(records: Iterable[Any]) -> list[list[Any]]:
 def _records(name: str, rows: Iterable[list[Any]]) -> tuple[Any, ...]:
     kind = _TABLES[name]
     converters = [_converter(f.name) for f in fields(kind)]
-    return tuple(kind(*(c(v) for c, v in zip(converters, row, strict=True))) for row in rows)
+    # A row may lack the last fields: an older version wrote it, and they have a default. One that is too long is wrong.
+    return tuple(kind(*(c(v) for c, v in zip(converters[: len(row)], row, strict=True))) for row in rows)
 
 
 def _converter(field: str) -> Any:

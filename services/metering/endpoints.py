@@ -30,7 +30,7 @@ REFRESH_EVERY_S: Final = 10.0
 """Real seconds: so long a new endpoint waits to be read, and a withdrawn one is still read."""
 _PAGE: Final = 1000
 
-Known = tuple[str, str, str, str, str, int]
+Known = tuple[str, str, str, str, str, int, int, int]
 
 
 class EndpointReplica:
@@ -126,8 +126,19 @@ class EndpointReplica:
             state=int(endpoint.state),
             etag=endpoint.etag,
             seen_at=self._clock.now(),
+            round_trip_ms=endpoint.link.round_trip_ms,
+            monthly_bytes=endpoint.link.monthly_bytes,
         )
 
 
 def _known(row: EndpointRow) -> Known:
-    return row.uid, row.municipality_uid, row.endpoint_id, row.url, row.profile, row.state
+    return (
+        row.uid,
+        row.municipality_uid,
+        row.endpoint_id,
+        row.url,
+        row.profile,
+        row.state,
+        row.round_trip_ms,
+        row.monthly_bytes,
+    )

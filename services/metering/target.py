@@ -40,6 +40,8 @@ class Target:
     rules: RegisterRules
     state: RegisterState
     settled_ms: int = 0
+    round_trip_ms: int = 0
+    monthly_bytes: int = 0
 
     @property
     def address(self) -> PointAddress:

@@ -11,7 +11,7 @@ from servicekit.access import Binding
 from servicekit.access_source import role_to_proto
 from servicekit.context import Tenant
 from servicekit.convert import etag_of, optional_timestamp_to_proto, timestamp_to_proto
-from services.registry.endpoint import Endpoint, Owner, State
+from services.registry.endpoint import Endpoint, FieldLink, Owner, State
 from services.registry.municipality import Municipality, Position, Union
 from services.registry.roles import RoleBinding
 
@@ -135,7 +135,20 @@ def endpoint_to_proto(municipality_id: str, endpoint: Endpoint) -> pb.Endpoint:
         released_by=endpoint.released_by,
         released_at=optional_timestamp_to_proto(endpoint.released_at),
         etag=endpoint_etag(endpoint),
+        link=link_to_proto(endpoint.link),
     )
+
+
+def link_to_proto(link: FieldLink) -> pb.FieldLink | None:
+    """How an endpoint is reached; unset for a wired network."""
+    if link == FieldLink():
+        return None
+    return pb.FieldLink(round_trip_ms=link.round_trip_ms, monthly_bytes=link.monthly_bytes)
+
+
+def link_from_proto(link: pb.FieldLink) -> FieldLink:
+    """How an endpoint is reached. Raises InvalidInput."""
+    return FieldLink(link.round_trip_ms, link.monthly_bytes)
 
 
 def endpoint_etag(endpoint: Endpoint) -> str:

@@ -14,6 +14,7 @@ from services.registry.field_url import FieldUrl, parse_field_url
 
 MAX_DISPLAY_NAME_BYTES: Final = 200
 MAX_PROFILE_BYTES: Final = 100
+LEAST_MONTHLY_BYTES: Final = 1_000_000
 
 
 class State(StrEnum):
@@ -37,6 +38,21 @@ _WAY: Final = tuple(State)
 
 
 @dataclass(frozen=True, slots=True)
+class FieldLink:
+    """What the connection can carry. Zeros: a wired network without a limit."""
+
+    round_trip_ms: int = 0
+    """Time that a request and its answer usually take on the way."""
+    monthly_bytes: int = 0
+    """Bytes that may be moved in a calendar month, both directions together."""
+
+    def __post_init__(self) -> None:
+        """Raises InvalidInput for a budget that not even a sign of life an hour would fit into."""
+        if 0 < self.monthly_bytes < LEAST_MONTHLY_BYTES:
+            raise InvalidInput.of("link.monthly_bytes", f"0 for no limit, or at least {LEAST_MONTHLY_BYTES}")
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """A device or gateway in the field."""
 
@@ -51,6 +67,7 @@ class Endpoint:
     released_by: str = ""
     released_at: datetime | None = None
     version: int = 1
+    link: FieldLink = FieldLink()
 
     def moved_to(self, target: State, *, by: str, is_person: bool, at: datetime) -> Self:
         """The endpoint in another state. `by` is the subject of whoever moves it, `at` the domain instant.
@@ -70,17 +87,25 @@ class Endpoint:
             raise NotPermitted("only a person may release an endpoint into control")
         return replace(self, state=target, released_by=by, released_at=at)
 
-    def changed(self, *, display_name: str | None = None, url: str | None = None, profile: str | None = None) -> Self:
+    def changed(
+        self,
+        *,
+        display_name: str | None = None,
+        url: str | None = None,
+        profile: str | None = None,
+        link: FieldLink | None = None,
+    ) -> Self:
         """The endpoint with other values; None leaves one as it is. Raises InvalidInput.
 
         Another address or profile means another device as far as anybody has tested: it falls back to observed. Another
-        display name changes nothing about control.
+        display name or link changes nothing about control.
         """
         after = replace(
             self,
             display_name=self.display_name if display_name is None else check_display_name(display_name),
             address=self.address if url is None else parse_field_url(url),
             profile=self.profile if profile is None else check_profile(profile),
+            link=self.link if link is None else link,
         )
         same_device = after.profile == self.profile and after.address.url == self.address.url
         if same_device or _WAY.index(self.state) <= _WAY.index(State.OBSERVED):

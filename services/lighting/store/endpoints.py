@@ -31,6 +31,7 @@ def replace_endpoints(session: Session, endpoints: Sequence[EndpointRecord], now
         differing += 1
         row.municipality_uid, row.id = endpoint.municipality_uid, endpoint.id
         row.url, row.profile, row.state = endpoint.url, endpoint.profile, int(endpoint.state)
+        row.round_trip_ms, row.monthly_bytes = endpoint.round_trip_ms, endpoint.monthly_bytes
         row.deleted_at_ms = 0
         session.add(row)
     for row in stored.values():
@@ -51,10 +52,13 @@ def count_endpoints(session: Session, municipality_uid: str) -> int:
 
 
 def _same(row: EndpointRow, endpoint: EndpointRecord) -> bool:
-    return row.deleted_at_ms == 0 and (row.municipality_uid, row.id, row.url, row.profile, row.state) == (
+    stored = (row.municipality_uid, row.id, row.url, row.profile, row.state, row.round_trip_ms, row.monthly_bytes)
+    return row.deleted_at_ms == 0 and stored == (
         endpoint.municipality_uid,
         endpoint.id,
         endpoint.url,
         endpoint.profile,
         int(endpoint.state),
+        endpoint.round_trip_ms,
+        endpoint.monthly_bytes,
     )

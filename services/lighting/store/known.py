@@ -67,8 +67,11 @@ def load_inventory(session: Session, tenants: Sequence[Tenant]) -> Inventory:
         groups=tuple(GroupRecord(*r) for r in _rows(session, GroupRow, "uid", "municipality_uid", "id")),
         luminaires=tuple(_luminaires(session)),
         endpoints=tuple(
-            EndpointRecord(r[0], r[1], r[2], r[3], r[4], EndpointState(r[5]))
-            for r in _rows(session, EndpointRow, "uid", "municipality_uid", "id", "url", "profile", "state")
+            EndpointRecord(r[0], r[1], r[2], r[3], r[4], EndpointState(r[5]), r[6], r[7])
+            for r in _rows(
+                session, EndpointRow,
+                "uid", "municipality_uid", "id", "url", "profile", "state", "round_trip_ms", "monthly_bytes",
+            )
         ),
     )  # fmt: skip
 

@@ -44,6 +44,8 @@ class EndpointRow(LightingTable, table=True):
     profile: str
     state: int
     deleted_at_ms: int = Field(default=0, sa_type=BigInteger)
+    round_trip_ms: int = 0
+    monthly_bytes: int = Field(default=0, sa_type=BigInteger)
 
 
 class CabinetRow(Named, table=True):

@@ -108,6 +108,8 @@ class EndpointRow(SQLModel, table=True):
     state: int
     etag: str
     seen_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    round_trip_ms: int = 0
+    monthly_bytes: int = Field(default=0, sa_type=BigInteger)
 
 
 READING_COLUMNS: Final = (

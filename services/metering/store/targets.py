@@ -48,6 +48,8 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
                 rules=rules,
                 state=state,
                 settled_ms=settled_ms,
+                round_trip_ms=endpoint.round_trip_ms,
+                monthly_bytes=endpoint.monthly_bytes,
             )
         )
     return targets, len(rows) - len(targets)

@@ -11,12 +11,18 @@ from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from servicekit.paging import page
 from services.registry.api.calls import LARGEST_PAGE, Calls, Context
-from services.registry.convert import endpoint_etag, endpoint_to_proto, owner_from_proto, state_from_proto
+from services.registry.convert import (
+    endpoint_etag,
+    endpoint_to_proto,
+    link_from_proto,
+    owner_from_proto,
+    state_from_proto,
+)
 from services.registry.endpoint import Endpoint, check_display_name, check_profile
 from services.registry.field_url import parse_field_url
 from services.registry.store import endpoints as store
 
-_SETTABLE = ("display_name", "url", "profile")
+_SETTABLE = ("display_name", "url", "profile", "link")
 
 
 class EndpointCalls(Calls):
@@ -34,6 +40,7 @@ class EndpointCalls(Calls):
                 address=parse_field_url(given.url),
                 profile=check_profile(given.profile),
                 owner=owner_from_proto(given.owner),
+                link=link_from_proto(given.link),
             )
         except InvalidInput as error:
             raise error.under("endpoint") from error
@@ -95,6 +102,7 @@ class EndpointCalls(Calls):
                     display_name=given.display_name if "display_name" in paths else None,
                     url=given.url if "url" in paths else None,
                     profile=given.profile if "profile" in paths else None,
+                    link=link_from_proto(given.link) if "link" in paths else None,
                 )
                 return self._stored(session, tenant.id, before, after)
             except (InvalidInput, FailedPrecondition) as error:

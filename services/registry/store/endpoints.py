@@ -12,7 +12,7 @@ from sqlmodel import Session, col, delete, select
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
 from domain.names import ResourceName
 from servicekit.columns import insert_ignore
-from services.registry.endpoint import Endpoint, Owner, State
+from services.registry.endpoint import Endpoint, FieldLink, Owner, State
 from services.registry.field_url import FieldUrl
 from services.registry.store.tables import EndpointRow, FieldBusRow, MunicipalityRow
 
@@ -160,6 +160,8 @@ def _columns(endpoint: Endpoint) -> dict[str, Any]:
         "released_by": endpoint.released_by,
         "released_at": endpoint.released_at,
         "version": endpoint.version,
+        "round_trip_ms": endpoint.link.round_trip_ms,
+        "monthly_bytes": endpoint.link.monthly_bytes,
     }
 
 
@@ -176,4 +178,5 @@ def _endpoint(row: EndpointRow) -> Endpoint:
         released_by=row.released_by,
         released_at=row.released_at,
         version=row.version,
+        link=FieldLink(row.round_trip_ms, row.monthly_bytes),
     )

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Final
 
-from sqlalchemy import JSON, Column, ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Column, ForeignKey, ForeignKeyConstraint, String, UniqueConstraint
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -107,3 +107,5 @@ class EndpointRow(RegistryTable, table=True):
     released_at: datetime | None = Field(sa_column=Column(UtcDateTime, nullable=True))
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     version: int
+    round_trip_ms: int = 0
+    monthly_bytes: int = Field(default=0, sa_type=BigInteger)

@@ -8,13 +8,22 @@ from math import isnan
 
 import pytest
 
+from domain.canonical import sha256_hex
 from domain.errors import Corrupted
 from domain.plan import Plan
 from domain.priority import Priority
 from servicekit.clock import SteppedClock
 from servicekit.tenants import FixedTenants
 from services.lighting.memory import Memory
-from services.lighting.records import EndpointRecord, EndpointState, Known, LockoutRecord, Orders, OverrideRecord
+from services.lighting.records import (
+    EndpointRecord,
+    EndpointState,
+    Inventory,
+    Known,
+    LockoutRecord,
+    Orders,
+    OverrideRecord,
+)
 from services.lighting.snapshot import SnapshotFiles
 from services.lighting.store.endpoints import replace_endpoints
 from services.lighting.store.inventory import GROUPS, LUMINAIRES, add, ids_of
@@ -149,10 +158,24 @@ async def test_endpoints_are_made_equal_to_the_registrys_list_and_no_more_is_wri
 
     assert await told(first, second) == 2
     assert await told(first, second) == 0
-    released = replace(first, state=EndpointState.IN_CONTROL)
+    released = replace(first, state=EndpointState.IN_CONTROL, round_trip_ms=1800, monthly_bytes=50_000_000)
     assert await told(released, second) == 1
     assert await stored() == (released, second)
     assert await told(released) == 1
     assert await stored() == (released,)
     assert await told(released, second) == 1
     assert await stored() == (released, second)
+
+
+def test_a_snapshot_of_an_older_version_is_read_with_what_it_did_not_know_yet(tmp_path):
+    endpoint = EndpointRecord("e0", "t1", "E-0", "modbus+tcp://10.0.0.1", "cabinet-plc", EndpointState.TESTED)
+    files = SnapshotFiles(tmp_path)
+    files.save_inventory(Inventory(endpoints=(endpoint,)))
+    files.save_orders(Orders())
+    path = tmp_path / "inventory.json"
+    head, _, text = path.read_text().partition("\n")
+    body = json.loads(text)
+    body["endpoints"] = [row[:6] for row in body["endpoints"]]
+    older = json.dumps(body)
+    path.write_text(json.dumps(json.loads(head) | {"sha256": sha256_hex(older.encode())}) + "\n" + older)
+    assert files.load().inventory.endpoints == (endpoint,)

@@ -191,6 +191,38 @@ async def test_another_address_takes_it_out_of_control(registry: Registry) -> No
     assert moved.etag != released.etag
 
 
+async def test_what_its_connection_can_carry_is_kept_and_leaves_it_in_control(registry: Registry) -> None:
+    await in_control(registry)
+    mobile = pb.FieldLink(round_trip_ms=1800, monthly_bytes=50_000_000)
+    changed = await registry.as_("u-planner").UpdateEndpoint(
+        pb.UpdateEndpointRequest(endpoint=pb.Endpoint(name=NAME, link=mobile), update_mask=FieldMask(paths=["link"]))
+    )
+    assert changed.link == mobile
+    assert changed.state == pb.ENDPOINT_STATE_IN_CONTROL
+    assert (await registry.root.GetEndpoint(pb.GetEndpointRequest(name=NAME))).link == mobile
+    wired = await registry.as_("u-planner").UpdateEndpoint(
+        pb.UpdateEndpointRequest(endpoint=pb.Endpoint(name=NAME), update_mask=FieldMask(paths=["link"]))
+    )
+    assert not wired.HasField("link")
+
+
+@ON_ONE_DATABASE
+@pytest.mark.parametrize(
+    ("link", "field"),
+    [
+        (pb.FieldLink(round_trip_ms=-1), "endpoint.link.round_trip_ms"),
+        (pb.FieldLink(round_trip_ms=60_001), "endpoint.link.round_trip_ms"),
+        (pb.FieldLink(monthly_bytes=-1), "endpoint.link.monthly_bytes"),
+        (pb.FieldLink(monthly_bytes=999_999), "endpoint.link.monthly_bytes"),
+    ],
+)
+async def test_a_link_that_cannot_be_is_refused(registry: Registry, link: pb.FieldLink, field: str) -> None:
+    await registry.town("borken")
+    with pytest.raises(InvalidInput) as caught:
+        await registry.root.CreateEndpoint(creation(gateway(link=link)))
+    assert [violation.field for violation in caught.value.violations] == [field]
+
+
 async def test_another_display_name_leaves_it_in_control(registry: Registry) -> None:
     released = await in_control(registry)
     renamed = await registry.root.UpdateEndpoint(

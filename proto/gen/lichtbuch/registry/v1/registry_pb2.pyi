@@ -174,7 +174,24 @@ class Municipality(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "display_name", b"display_name", "etag", b"etag", "name", b"name", "position", b"position", "synthetic", b"synthetic", "time_zone", b"time_zone", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "created_at",
+        b"created_at",
+        "display_name",
+        b"display_name",
+        "etag",
+        b"etag",
+        "name",
+        b"name",
+        "position",
+        b"position",
+        "synthetic",
+        b"synthetic",
+        "time_zone",
+        b"time_zone",
+        "uid",
+        b"uid",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -210,7 +227,9 @@ class Union(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "municipalities", b"municipalities", "name", b"name", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "display_name", b"display_name", "municipalities", b"municipalities", "name", b"name", "uid", b"uid"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,7 +275,20 @@ class RoleBinding(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "name", b"name", "role", b"role", "scopes", b"scopes", "subject", b"subject", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "expires_at",
+        b"expires_at",
+        "name",
+        b"name",
+        "role",
+        b"role",
+        "scopes",
+        b"scopes",
+        "subject",
+        b"subject",
+        "uid",
+        b"uid",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -306,6 +338,7 @@ class Endpoint(_message.Message):
     RELEASED_BY_FIELD_NUMBER: _builtins.int
     RELEASED_AT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    LINK_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/endpoints/{id}"."""
     uid: _builtins.str
@@ -328,6 +361,10 @@ class Endpoint(_message.Message):
     def released_at(self) -> _timestamp_pb2.Timestamp:
         """When it was released into control. Output only."""
 
+    @_builtins.property
+    def link(self) -> Global___FieldLink:
+        """How it is reached. Unset: through a wired network without a limit."""
+
     def __init__(
         self,
         *,
@@ -341,14 +378,68 @@ class Endpoint(_message.Message):
         released_by: _builtins.str = ...,
         released_at: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        link: Global___FieldLink | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["released_at", b"released_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["link", b"link", "released_at", b"released_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "name", b"name", "owner", b"owner", "profile", b"profile", "released_at", b"released_at", "released_by", b"released_by", "state", b"state", "uid", b"uid", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "display_name",
+        b"display_name",
+        "etag",
+        b"etag",
+        "link",
+        b"link",
+        "name",
+        b"name",
+        "owner",
+        b"owner",
+        "profile",
+        b"profile",
+        "released_at",
+        b"released_at",
+        "released_by",
+        b"released_by",
+        "state",
+        b"state",
+        "uid",
+        b"uid",
+        "url",
+        b"url",
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Endpoint: _TypeAlias = Endpoint  # noqa: Y015
+
+@_typing.final
+class FieldLink(_message.Message):
+    """What a connection to a device can carry, where it is not a wired network: mobile radio above all. Time-outs, the
+    size of requests and how often a device is read follow from it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_TRIP_MS_FIELD_NUMBER: _builtins.int
+    MONTHLY_BYTES_FIELD_NUMBER: _builtins.int
+    round_trip_ms: _builtins.int
+    """Time that a request and its answer usually take on the way, milliseconds, 0..60000. 0: as in a wired network."""
+    monthly_bytes: _builtins.int
+    """Bytes that may be moved in a calendar month in both directions, headers included. 0: no limit."""
+    def __init__(
+        self,
+        *,
+        round_trip_ms: _builtins.int = ...,
+        monthly_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "monthly_bytes", b"monthly_bytes", "round_trip_ms", b"round_trip_ms"
+    ]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FieldLink: _TypeAlias = FieldLink  # noqa: Y015
 
 @_typing.final
 class CreateMunicipalityRequest(_message.Message):
@@ -376,7 +467,9 @@ class CreateMunicipalityRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["municipality", b"municipality"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["municipality", b"municipality", "municipality_id", b"municipality_id", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "municipality", b"municipality", "municipality_id", b"municipality_id", "request_id", b"request_id"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -452,7 +545,9 @@ class ListMunicipalitiesResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["municipalities", b"municipalities", "next_page_token", b"next_page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "municipalities", b"municipalities", "next_page_token", b"next_page_token"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -514,7 +609,9 @@ class CreateUnionRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["municipal_union", b"municipal_union"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["municipal_union", b"municipal_union", "request_id", b"request_id", "union_id", b"union_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "municipal_union", b"municipal_union", "request_id", b"request_id", "union_id", b"union_id"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -600,7 +697,9 @@ class CreateRoleBindingRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["role_binding", b"role_binding"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["parent", b"parent", "request_id", b"request_id", "role_binding", b"role_binding"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "parent", b"parent", "request_id", b"request_id", "role_binding", b"role_binding"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -630,7 +729,9 @@ class ListRoleBindingsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -658,7 +759,9 @@ class ListRoleBindingsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "role_bindings", b"role_bindings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "next_page_token", b"next_page_token", "role_bindings", b"role_bindings"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -742,7 +845,9 @@ class CreateEndpointRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "endpoint_id", b"endpoint_id", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "endpoint", b"endpoint", "endpoint_id", b"endpoint_id", "parent", b"parent", "request_id", b"request_id"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -798,7 +903,9 @@ class ListEndpointsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal[
+        "owner", b"owner", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"
+    ]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
