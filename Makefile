@@ -9,6 +9,7 @@ PYTHON  ?= $(shell command -v python3.11 || command -v python3)
 VENV    := .venv
 BIN     := $(VENV)/bin
 READY   := $(VENV)/.ready
+PEERS   := .venv-peers/.ready
 SPEED   ?= 1
 GROUPS  := registry lighting scheduler metering ledger admin simulator cli
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -38,6 +39,13 @@ setup: $(READY) ## Make the virtual environment that everything else here uses
 system-packages: ## Install Chromium and Prometheus for the tests that need them (Debian, as root)
 	@bash tools/system-packages.sh
 
+.PHONY: peer-packages
+peer-packages:
+	@bash tools/system-packages.sh node:nodejs npm:npm mbpoll:mbpoll
+
+$(PEERS): $(READY) requirements/peers.lock tests/peers/package.json tests/peers/package-lock.json tools/peers.sh | peer-packages
+	@bash tools/peers.sh
+
 # --- the main job ------------------------------------------------------------------------------------------
 
 .PHONY: run
@@ -51,8 +59,12 @@ test: $(READY) system-packages ## Run the tests: units and services on two cores
 	$(BIN)/pytest -n 2 --dist loadgroup -m "not long and not e2e" $(TESTFLAGS)
 	$(BIN)/pytest -n 2 --dist loadfile -m "e2e and not long" $(TESTFLAGS)
 
+.PHONY: test-peers
+test-peers: $(READY) $(PEERS) ## Run the field layer's contract against servers of other makes, which it installs
+	$(BIN)/pytest -m "peers" tests/peers $(TESTFLAGS)
+
 .PHONY: test-long
-test-long: $(READY) system-packages ## Run what does not fit a quick run: soaks, chaos, the whole demonstration town
+test-long: $(READY) $(PEERS) system-packages ## Run what does not fit a quick run: soaks, other makes, the whole demonstration town
 	$(BIN)/pytest -m "long" --timeout 3600 $(TESTFLAGS)
 
 .PHONY: bench
@@ -120,5 +132,5 @@ image: $(READY) ## Build the container image of every service (needs podman or b
 
 .PHONY: clean
 clean: ## Remove everything that can be made again, the demonstration's data included
-	rm -rf $(VENV) .run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .venv-peers .run build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

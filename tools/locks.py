@@ -2,8 +2,8 @@
 
     python tools/locks.py [--check]
 
-requirements/dev.lock is resolved first; every other lock takes its versions from there, so that what is tested is
-what an image holds. No lock names a download address or a registry.
+requirements/dev.lock is resolved first; every other lock of ours takes its versions from there, so that what is tested
+is what an image holds. No lock names a download address or a registry.
 """
 
 from __future__ import annotations
@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"
 GROUPS = ("registry", "lighting", "scheduler", "metering", "ledger", "admin", "simulator", "cli")
+# Environments that nothing of ours runs in: servers of other makes, for tests. They keep their own versions.
+APART = ("peers",)
 
 
 def compile_lock(arguments: list[str], output: Path) -> None:
@@ -42,6 +44,8 @@ def lock_all(folder: Path) -> None:
     dev = folder / "dev.lock"
     compile_lock(["--extra", "dev", "pyproject.toml"], dev)
     compile_lock(["--constraints", str(dev), "--no-annotate", "requirements/bootstrap.in"], folder / "bootstrap.lock")
+    for apart in APART:
+        compile_lock(["--no-annotate", f"requirements/{apart}.in"], folder / f"{apart}.lock")
     for group in GROUPS:
         compile_lock(
             ["--constraints", str(dev), "--no-annotate", "--extra", group, "pyproject.toml"], folder / f"{group}.lock"

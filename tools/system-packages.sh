@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# Installs what some tests need and no Python package carries: a Chromium and a Prometheus server.
-# Does nothing where both are there. Without root or apt-get it says what will be skipped and goes on;
-# in CI the tests themselves then fail, so nothing is skipped silently.
+# Installs what some tests need and no Python package carries: by default a Chromium and a Prometheus server, or what
+# is named as command:package. Does nothing where all commands are there. Without root or apt-get it says what will be
+# skipped and goes on; in CI the tests themselves then fail, so nothing is skipped silently.
 set -euo pipefail
+[ $# -gt 0 ] || set -- chromium:chromium chromium:fonts-dejavu-core prometheus:prometheus promtool:prometheus
 missing=()
-command -v chromium >/dev/null || missing+=(chromium)
-{ command -v prometheus && command -v promtool; } >/dev/null || missing+=(prometheus)
+for need in "$@"; do
+  command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
+done
 [ ${#missing[@]} -eq 0 ] && exit 0
 if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
   echo "installing ${missing[*]} ..."
@@ -17,7 +19,7 @@ if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
     printf '#!/bin/sh\nexit 101\n' > "$policy" && chmod +x "$policy"
     trap 'rm -f "$policy"' EXIT
   fi
-  { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}" fonts-dejavu-core; } >"$log" 2>&1 \
+  { apt-get update -qq && apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 \
     || { tail -20 "$log" >&2; echo "could not install ${missing[*]}" >&2; [ "${CI:-}" = true ] && exit 1; }
   rm -f "$log"
 else
