@@ -1,13 +1,22 @@
-"""The one interface of a field device, whatever protocol it speaks, and the limits every driver keeps.
+"""The one interface of a field device, whatever protocol it speaks, what some can do beyond it, and the limits that
+every driver keeps.
 
 No protocol lives here. The drivers are modbus.py and opcua.py; fieldbus/client.py opens them by URL.
+
+Another kind of gateway, say the central management system of a vendor behind TALQ, is one more class with the methods
+of `Device`: it maps the vocabulary's names to its own (TALQ's names stand beside many points of the vocabulary),
+answers `read` from its last notifications with their own times (`TimeSource.DEVICE`), turns the acknowledgements of its
+commands into `WriteOutcome` (ACCEPTED at once; CONFIRMED when the lamp's own report shows the level), implements
+`subscribe` with what it is notified of, and `AlarmSource` with its failure events. Nothing else in the house has to
+know of it but the place that opens devices by URL.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from datetime import datetime
+from typing import Final, Protocol, runtime_checkable
 
 from fieldbus.values import BatchCallback, DeviceHealth, Identity, PointAddress, ValueBatch, WriteResult
 
@@ -86,4 +95,70 @@ class Device(Protocol):
 
     async def close(self) -> None:
         """Release the device. Safe to call twice."""
+        ...
+
+
+# --- what only some devices can: ask with isinstance() ------------------------------------------------------------
+
+
+@runtime_checkable
+class HistoryReader(Protocol):
+    """A device that keeps its own past: what was missed while the line was down can be had afterwards."""
+
+    async def history(self, points: Sequence[PointAddress], start: datetime, end: datetime) -> list[ValueBatch]:
+        """What was recorded from `start` (inclusive) to `end` (exclusive), aware instants, oldest first.
+
+        A batch may hold a point several times, once per recorded value. A point without history is simply not in it.
+        Raises Unavailable or TimedOut when the device does not answer, InvalidInput for points it does not have.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A state that the device itself calls attention to."""
+
+    source: str  # what it is about, in the device's own words
+    severity: int  # 1 (for information) .. 1000 (at once), as OPC UA counts it
+    message: str
+    active: bool
+    acknowledged: bool
+    at: datetime  # when it became so, by the device's clock; aware
+    point: PointAddress | None = None  # the point it is about, where the profile has one for the source
+    condition: str = ""  # name of the condition, the same for all reports of one alarm; empty for a mere event
+
+
+AlarmCallback = Callable[[Alarm], None]
+
+
+@runtime_checkable
+class AlarmSource(Protocol):
+    """A device that tells of alarms by itself."""
+
+    async def watch_alarms(self, callback: AlarmCallback) -> Subscription:
+        """Call back with every alarm: first with those that stand, then with each change. It must not block."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class BrowsedNode:
+    """One entry of a device's own directory."""
+
+    node: str  # how the device addresses it, with the namespace spelled out
+    name: str
+    kind: str  # "object", "variable", "method"
+    data_type: str = ""  # of a variable
+    writable: bool = False
+    value: str = ""  # of a variable, as text, where it could be read
+
+
+@runtime_checkable
+class Browser(Protocol):
+    """A device that can list what it has."""
+
+    async def browse(self, node: str = "", *, depth: int = 1) -> list[BrowsedNode]:
+        """What lies below a node (by default the root of the device's own objects), `depth` levels deep.
+
+        Raises Unavailable or TimedOut when the device does not answer, InvalidInput for a node that it does not have.
+        """
         ...
