@@ -1,27 +1,38 @@
 """Reads device profiles and refuses wrong ones with file, line and reason, all errors of a file at once.
 
-The keys of a profile are described in docs/adding-a-device.md.
+One point is point_loader.py's. docs/device-profiles.md describes every key, docs/adding-a-device.md how to begin.
 """
 
 from __future__ import annotations
 
-from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
 
 from domain.errors import InvalidInput, NotFound, Violation
+from fieldbus.format_loader import read_order
 from fieldbus.point_loader import Defaults, PointReader
-from fieldbus.profile import ModbusLimits, OpcUaLimits, PointBinding, Profile, Protocol, Table, WriteMode
+from fieldbus.profile import (
+    Discovery,
+    FreshnessRule,
+    ModbusLimits,
+    OpcUaLimits,
+    PointBinding,
+    Profile,
+    Protocol,
+    Table,
+    WatchdogMode,
+    WatchdogRule,
+    WriteMode,
+)
+from fieldbus.profile_checks import check_profile
+from fieldbus.toml_entry import Entry, is_whole
 from fieldbus.toml_source import TomlSource
 from fieldbus.vocabulary import GEAR_PER_LINE, GROUPS_PER_LINE, Scope
 
-Choice = TypeVar("Choice", bound=StrEnum)
-
 PROFILES_DIRECTORY = Path(__file__).parent / "profiles"
 
-_KINDS = ("meter", "lamps", "cabinet", "sensor")
-_PROFILE_KEYS = {"name", "kind", "vendor", "product", "protocol", "source", "notes"}
+_KINDS = ("meter", "lamps", "cabinet", "sensor", "room", "demonstration")
+PROFILE_KEYS = {"name", "kind", "vendor", "product", "protocol", "source", "notes"}
 MODBUS_KEYS = {
     "table",
     "byte_order",
@@ -35,8 +46,13 @@ MODBUS_KEYS = {
     "connect_pause_ms",
     "write_mode",
     "illegal",
+    "max_in_flight",
+    "discovery",
 }
+WATCHDOG_KEYS = {"point", "interval_s", "mode", "timeout_point", "timeout_s"}
+FRESHNESS_KEYS = {"max_age_s", "frozen_after"}
 OPCUA_KEYS = {"namespace", "max_nodes_per_read", "max_nodes_per_write", "max_age_s"}
+_TABLES = ("profile", "modbus", "opcua", "index", "watchdog", "freshness", "points")
 _DEFAULT_INDEX = {
     Scope.GEAR: (0, GEAR_PER_LINE - 1),
     Scope.GROUP: (0, GROUPS_PER_LINE - 1),
@@ -74,91 +90,109 @@ def profile_from_toml(source: TomlSource) -> Profile:
 
 class _Loader:
     def __init__(self, source: TomlSource) -> None:
-        self._source = source
         self._violations: list[Violation] = []
+        self._source = source
+        self._file = Entry(source, (), source.data, self._violations)
 
     def load(self) -> Profile:
-        for key in self._source.data.keys() - {"profile", "modbus", "opcua", "index", "points"}:
-            self._wrong("unknown table", key)
-        head = self._table("profile", _PROFILE_KEYS)
-        texts = {key: self._text(head, key) for key in ("name", "kind", "vendor", "product", "source")}
+        for key in self._file:
+            if key not in _TABLES:
+                self._file.wrong(f"unknown table, known are {', '.join(_TABLES)}", key)
+        head = self._table("profile", PROFILE_KEYS, required=True)
+        texts = {key: head.text(key) for key in ("name", "kind", "vendor", "product", "source")}
         if texts["kind"] and texts["kind"] not in _KINDS:
-            self._wrong(f"'{texts['kind']}' is none of {', '.join(_KINDS)}", "profile", "kind")
-        protocol = self._choice("profile", "protocol", head.get("protocol"), Protocol, Protocol.MODBUS)
+            head.wrong(f"'{texts['kind']}' is none of {', '.join(_KINDS)}", "kind")
+        notes = head.text("notes", required=False)
+        if "protocol" not in head:
+            head.wrong("is missing or empty", "protocol")
+        protocol = head.choice("protocol", Protocol, Protocol.MODBUS)
+        other = "opcua" if protocol is Protocol.MODBUS else "modbus"
+        if "protocol" in head and other in self._file:
+            self._file.wrong(f"the profile is for {protocol.value}", other)
         modbus, defaults = self._modbus(protocol)
-        points = self._points(protocol, defaults)
+        freshness, opcua = self._freshness()
         profile = Profile(
-            name=texts["name"],
-            kind=texts["kind"],
-            vendor=texts["vendor"],
-            product=texts["product"],
+            **texts,
             protocol=protocol,
-            source=texts["source"],
-            notes=str(head.get("notes", "")).strip(),
-            points=points,
+            notes=notes,
+            points=self._points(protocol, defaults, modbus.discovery),
             modbus=modbus,
-            opcua=self._opcua(),
+            opcua=opcua,
+            watchdog=self._watchdog(),
+            freshness=freshness,
         )
-        self._check_confirmations(profile)
+        check_profile(self._file, profile)
         if self._violations:
             listing = "\n".join(f"{violation.field}: {violation.reason}" for violation in self._violations)
             raise InvalidInput(f"wrong device profile:\n{listing}", self._violations)
         return profile
 
     def _modbus(self, protocol: Protocol) -> tuple[ModbusLimits, Defaults]:
-        table = self._table("modbus", MODBUS_KEYS, required=protocol is Protocol.MODBUS)
-        default_table = self._choice("modbus", "table", table.get("table", "holding"), Table, Table.HOLDING)
-        orders: dict[str, str] = {}
-        for key in ("byte_order", "word_order"):
-            orders[key] = table.get(key, "big")
-            if orders[key] not in ("big", "little"):
-                self._wrong(f"'{orders[key]}' is neither big nor little", "modbus", key)
+        entry = self._table("modbus", MODBUS_KEYS, required=protocol is Protocol.MODBUS)
+        table = entry.choice("table", Table, Table.HOLDING)
+        byte_order, word_order = read_order(entry, "byte_order", "big"), read_order(entry, "word_order", "big")
+        write_mode = entry.choice("write_mode", WriteMode, WriteMode.AUTO)
+        if write_mode is WriteMode.SEQUENCE:
+            entry.wrong("is of a point, with its sequence register", "write_mode")
         limits = ModbusLimits(
-            max_read_registers=self._integer("modbus", "max_read_registers", 125, 1, 125),
-            max_read_bits=self._integer("modbus", "max_read_bits", 2000, 1, 2000),
-            max_write_registers=self._integer("modbus", "max_write_registers", 123, 1, 123),
-            max_write_bits=self._integer("modbus", "max_write_bits", 1968, 1, 1968),
-            max_gap=self._integer("modbus", "max_gap", 32, 0, 124),
-            pause_s=self._integer("modbus", "pause_ms", 0, 0, 10_000) / 1000,
-            connect_pause_s=self._integer("modbus", "connect_pause_ms", 0, 0, 10_000) / 1000,
-            write_mode=self._choice("modbus", "write_mode", table.get("write_mode", "auto"), WriteMode, WriteMode.AUTO),
-            illegal=tuple(self._illegal(table.get("illegal", []))),
+            max_read_registers=entry.integer("max_read_registers", 125, 1, 125),
+            max_read_bits=entry.integer("max_read_bits", 2000, 1, 2000),
+            max_write_registers=entry.integer("max_write_registers", 123, 1, 123),
+            max_write_bits=entry.integer("max_write_bits", 1968, 1, 1968),
+            max_gap=entry.integer("max_gap", 32, 0, 124),
+            pause_s=entry.integer("pause_ms", 0, 0, 10_000) / 1000,
+            connect_pause_s=entry.integer("connect_pause_ms", 0, 0, 10_000) / 1000,
+            write_mode=write_mode,
+            illegal=tuple(_illegal(entry)),
+            max_in_flight=entry.integer("max_in_flight", 1, 1, 64),
+            discovery=entry.choice("discovery", Discovery, Discovery.NONE),
         )
         opcua = self._source.data.get("opcua")
         namespace = opcua.get("namespace", "") if isinstance(opcua, dict) else ""
-        return limits, Defaults(default_table, orders["byte_order"], orders["word_order"], namespace)
+        return limits, Defaults(table, byte_order, word_order, namespace)
 
-    def _illegal(self, entries: Any) -> list[tuple[Table, int, int]]:
-        ranges: list[tuple[Table, int, int]] = []
-        for entry in entries if isinstance(entries, list) else [None]:
-            match entry:
-                case [str(name), int(low), int(high)] if name in set(Table) and 0 <= low <= high:
-                    ranges.append((Table(name), low, high))
-                case _:
-                    self._wrong('is a list of ["table", first, last]', "modbus", "illegal")
-        return ranges
-
-    def _opcua(self) -> OpcUaLimits:
-        table = self._table("opcua", OPCUA_KEYS, required=False)
-        age = table.get("max_age_s")
-        if age is not None and (isinstance(age, bool) or not isinstance(age, int | float) or age <= 0):
-            self._wrong("is not a positive number of seconds", "opcua", "max_age_s")
-            age = None
-        return OpcUaLimits(
-            max_nodes_per_read=self._integer("opcua", "max_nodes_per_read", 1000, 1, 100_000),
-            max_nodes_per_write=self._integer("opcua", "max_nodes_per_write", 1000, 1, 100_000),
+    def _freshness(self) -> tuple[FreshnessRule, OpcUaLimits]:
+        entry = self._table("freshness", FRESHNESS_KEYS)
+        opcua = self._table("opcua", OPCUA_KEYS)
+        age = entry.positive("max_age_s")
+        if age is not None and "max_age_s" in opcua:
+            opcua.wrong("is given in [freshness] too", "max_age_s")
+        age = opcua.positive("max_age_s", age)
+        limits = OpcUaLimits(
+            max_nodes_per_read=opcua.integer("max_nodes_per_read", 1000, 1, 100_000),
+            max_nodes_per_write=opcua.integer("max_nodes_per_write", 1000, 1, 100_000),
             max_age_s=age,
         )
+        frozen_after = entry.integer("frozen_after", 0, 2, 100_000) if "frozen_after" in entry else 0
+        return FreshnessRule(age, frozen_after), limits
 
-    def _points(self, protocol: Protocol, defaults: Defaults) -> dict[str, PointBinding]:
+    def _watchdog(self) -> WatchdogRule | None:
+        if "watchdog" not in self._file:
+            return None
+        entry = self._table("watchdog", WATCHDOG_KEYS)
+        mode = entry.choice("mode", WatchdogMode, WatchdogMode.COUNT)
+        interval_s, timeout_s = entry.positive("interval_s"), entry.positive("timeout_s")
+        if "interval_s" not in entry:
+            entry.wrong("is missing: how often the device wants to hear from its master", "interval_s")
+        if interval_s is not None and timeout_s is not None and timeout_s <= interval_s:
+            entry.wrong("is not longer than interval_s: the device would always fall back", "timeout_s")
+        return WatchdogRule(
+            point=entry.text("point", required=mode is not WatchdogMode.TOUCH),
+            interval_s=interval_s or 1.0,
+            mode=mode,
+            timeout_point=entry.text("timeout_point", required=False),
+            timeout_s=timeout_s,
+        )
+
+    def _points(self, protocol: Protocol, defaults: Defaults, discovery: Discovery) -> dict[str, PointBinding]:
         ranges = self._index_ranges()
         entries = self._source.data.get("points")
         if not isinstance(entries, dict) or not entries:
-            self._wrong("a profile needs at least one [points.<name>]", "points")
+            self._file.wrong("a profile needs at least one [points.<name>]", "points")
             return {}
         points: dict[str, PointBinding] = {}
         for name, entry in entries.items():
-            reader = PointReader(self._source, name, protocol, defaults, ranges)
+            reader = PointReader(self._source, name, protocol, defaults, ranges, discovery)
             binding = reader.read(entry)
             self._violations += reader.violations
             if binding is not None:
@@ -167,57 +201,28 @@ class _Loader:
 
     def _index_ranges(self) -> dict[Scope, tuple[int, int]]:
         ranges = dict(_DEFAULT_INDEX)
-        table = self._source.data.get("index", {})
-        for key, value in table.items() if isinstance(table, dict) else ():
-            if key not in {scope.value for scope in _DEFAULT_INDEX}:
-                self._wrong("is no scope of points (gear, group, line, channel)", "index", key)
-                continue
-            match value:
-                case [int(low), int(high)] if 0 <= low <= high:
-                    ranges[Scope(key)] = (low, high)
-                case _:
-                    self._wrong("is not [first, last]", "index", key)
+        entry = self._table("index", {scope.value for scope in _DEFAULT_INDEX})
+        for scope in _DEFAULT_INDEX:
+            ranges[scope] = entry.range(scope.value) or ranges[scope]
         return ranges
 
-    def _check_confirmations(self, profile: Profile) -> None:
-        for name, binding in profile.points.items():
-            if not binding.confirm or binding.confirm == name:
-                continue
-            other = profile.points.get(binding.confirm)
-            if other is None or not other.direction.readable or other.scope is not binding.scope:
-                reason = f"'{binding.confirm}' is no readable point of the same scope in this profile"
-                self._wrong(reason, "points", name, "confirm")
+    def _table(self, name: str, allowed: set[str], *, required: bool = False) -> Entry:
+        if name not in self._file:
+            if required:
+                self._file.wrong(f"[{name}] is missing", name)
+            return Entry(self._source, (name,), {}, self._violations)
+        entry = Entry(self._source, (name,), self._source.data[name], self._violations)
+        entry.only(allowed)
+        return entry
 
-    def _table(self, name: str, allowed: set[str], *, required: bool = True) -> dict[str, Any]:
-        table = self._source.data.get(name)
-        if not isinstance(table, dict):
-            if required or table is not None:
-                self._wrong(f"[{name}] is missing", name)
-            return {}
-        for key in table.keys() - allowed:
-            self._wrong(f"unknown key, known are {', '.join(sorted(allowed))}", name, key)
-        return table
 
-    def _text(self, table: dict[str, Any], key: str) -> str:
-        value = table.get(key)
-        if not isinstance(value, str) or not value.strip():
-            self._wrong("is missing or empty", "profile", key)
-            return ""
-        return value.strip()
-
-    def _integer(self, table: str, key: str, default: int, low: int, high: int) -> int:
-        entries = self._source.data.get(table)
-        value = entries.get(key, default) if isinstance(entries, dict) else default
-        if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-            self._wrong(f"{value!r} is not an integer {low}..{high}", table, key)
-            return default
-        return value
-
-    def _choice(self, table: str, key: str, value: Any, choices: type[Choice], default: Choice) -> Choice:
-        if value in {choice.value for choice in choices}:
-            return choices(value)
-        self._wrong(f"{value!r} is none of {', '.join(choice.value for choice in choices)}", table, key)
-        return default
-
-    def _wrong(self, reason: str, *path: str) -> None:
-        self._violations.append(self._source.violation(reason, *path))
+def _illegal(entry: Entry) -> list[tuple[Table, int, int]]:
+    ranges: list[tuple[Table, int, int]] = []
+    value = entry.data.get("illegal", [])
+    for one in value if isinstance(value, list) else [None]:
+        match one:
+            case [str(name), low, high] if name in set(Table) and is_whole(low) and is_whole(high) and 0 <= low <= high:
+                ranges.append((Table(name), low, high))
+            case _:
+                entry.wrong('is a list of ["table", first, last]', "illegal")
+    return ranges

@@ -14,6 +14,7 @@ from typing import Any
 from domain.errors import InvalidInput, Violation
 
 _HEADER = re.compile(r"\s*\[\s*(?P<path>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
+_ARRAY_HEADER = re.compile(r"\s*\[\[\s*(?P<path>[^\[\]]+?)\s*\]\]\s*(?:#.*)?$")
 _KEY = re.compile(r"\s*(?P<key>\"[^\"]+\"|'[^']+'|[A-Za-z0-9_\-.]+)\s*=")
 _SYNTAX_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
@@ -57,6 +58,7 @@ class TomlSource:
 def _scan(text: str) -> dict[tuple[str, ...], int]:
     lines: dict[tuple[str, ...], int] = {}
     table: tuple[str, ...] = ()
+    elements: dict[tuple[str, ...], int] = {}
     inside_string = ""
     for number, line in enumerate(text.splitlines(), start=1):
         if inside_string:
@@ -67,6 +69,14 @@ def _scan(text: str) -> dict[tuple[str, ...], int]:
         if header:
             table = _split(header["path"])
             lines.setdefault(table, number)
+            continue
+        element = _ARRAY_HEADER.match(line)
+        if element:
+            path = _split(element["path"])
+            elements[path] = elements.get(path, -1) + 1
+            table = (*path, str(elements[path]))
+            lines.setdefault(path, number)
+            lines[table] = number
             continue
         key = _KEY.match(line)
         if key:

@@ -1,17 +1,20 @@
-"""What docs/adding-a-device.md says is true: its examples load, and every key it must name is named."""
+"""What the documents on devices say is true: examples load, and every key of the format is in the reference."""
 
 from __future__ import annotations
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from fieldbus import point_loader, profile_loader
+from fieldbus import format_loader, node_loader, place_loader, point_loader, profile_loader
 from fieldbus.profile_loader import profile_from_toml
 from fieldbus.toml_source import TomlSource
 
-GUIDE = (Path(__file__).parents[2] / "docs" / "adding-a-device.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+GUIDE = (DOCS / "adding-a-device.md").read_text(encoding="utf-8")
+REFERENCE = (DOCS / "device-profiles.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```toml\n(.*?)```", GUIDE, flags=re.DOTALL)
 
 
@@ -29,7 +32,44 @@ def test_the_guide_has_examples_of_a_meter_a_gateway_and_a_server() -> None:
     ]
 
 
-def test_every_key_of_a_point_is_explained() -> None:
-    keys = point_loader.MODBUS_KEYS | point_loader.OPCUA_KEYS | profile_loader.MODBUS_KEYS
-    missing = sorted(key for key in keys if not re.search(rf"\b{key}\b", GUIDE))
+KEYS = {
+    "profile": profile_loader.PROFILE_KEYS,
+    "modbus": profile_loader.MODBUS_KEYS,
+    "opcua": profile_loader.OPCUA_KEYS,
+    "watchdog": profile_loader.WATCHDOG_KEYS,
+    "freshness": profile_loader.FRESHNESS_KEYS,
+    "points.<name>": point_loader.MODBUS_KEYS | point_loader.MODEL_KEYS | point_loader.OPCUA_KEYS,
+}
+INLINE_KEYS = {
+    "scale_factor": place_loader.SCALE_FACTOR_KEYS,
+    "timestamp": place_loader.TIMESTAMP_KEYS,
+    "require": place_loader.REQUIRE_KEYS,
+    "sequence": place_loader.SEQUENCE_KEYS,
+    "deadband": node_loader.DEADBAND_KEYS,
+    "method": node_loader.METHOD_KEYS,
+}
+
+
+@pytest.mark.parametrize("table", KEYS)
+def test_every_key_is_in_the_reference_under_its_table(table: str) -> None:
+    section = REFERENCE.split(f"## `[{table}]`")[1].split("\n## ")[0]
+    missing = sorted(key for key in KEYS[table] if f"`{key}`" not in section)
     assert missing == []
+
+
+@pytest.mark.parametrize("key", INLINE_KEYS)
+def test_every_key_of_an_inline_table_is_in_the_reference(key: str) -> None:
+    missing = sorted(name for name in INLINE_KEYS[key] if not re.search(rf"`{name}`|\b{name} = ", REFERENCE))
+    assert missing == []
+
+
+@pytest.mark.parametrize(
+    "example", sorted(set(re.findall(r"\| `([a-z_]+ = [^`]+)` \|$", REFERENCE, flags=re.MULTILINE)))
+)
+def test_every_example_in_the_reference_is_toml(example: str) -> None:
+    assert tomllib.loads(example)
+
+
+def test_every_type_is_in_the_reference() -> None:
+    types = {*format_loader.TYPE_NAMES, *node_loader.VARIANT_TYPES}
+    assert sorted(name for name in types if f"`{name}`" not in REFERENCE) == []

@@ -152,7 +152,7 @@ level = "percent"
         ('level = "percent"', 'level = "percent"\nscale = 10', 18, "exclude each other"),
         ('level = "percent"', 'level = "percent"\nconfirm = "level_actual"', 19, "no readable point of the same scope"),
         ("gear = [0, 63]", "gear = [5, 2]", 13, "is not [first, last]"),
-        ("gear = [0, 63]", "lamp = [0, 63]", 13, "no scope of points"),
+        ("gear = [0, 63]", "lamp = [0, 63]", 13, "unknown key, known are channel, gear, group, line"),
         ('address = "gear"', 'address = "gear"\ntable = "input"', 15, "input table cannot be written"),
         ('type = "uint16"\nlevel = "percent"', 'type = "bit"\nbit = 3', 15, "would need the other bits"),
         ('access = "read_write"', 'access = "readwrite"', 15, "none of read, write, read_write"),
@@ -189,9 +189,9 @@ type = "double"
         ('node = "s=Lamp{index}"', 'node = "s=Lamp"', 11, "same for every index"),
         ('node = "s=Lamp{index}"', 'node = "s=Lamp{group}"', 11, "no variable of a gear point"),
         ('namespace = "urn:acme"', "", 10, "needs a namespace URI"),
-        ('type = "double"', 'type = "string"', 12, "'string' is none of boolean"),
+        ('type = "double"', 'type = "string"', 12, "level_command is no text"),
         ('type = "double"', 'type = "double"\naddress = 3', 13, "unknown key"),
-        ('namespace = "urn:acme"', 'namespace = "urn:acme"\nmax_age_s = -1', 10, "positive number of seconds"),
+        ('namespace = "urn:acme"', 'namespace = "urn:acme"\nmax_age_s = -1', 10, "not a positive number"),
     ],
 )
 def test_a_mistake_in_a_node_is_reported_with_its_line(old: str, new: str, line: int, reason: str) -> None:
