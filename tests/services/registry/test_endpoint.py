@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -68,7 +69,7 @@ def test_a_service_may_test_but_never_release() -> None:
 
 @pytest.mark.parametrize("state", [State.TESTED, State.IN_CONTROL])
 @pytest.mark.parametrize("change", [{"url": "modbus+tcp://10.0.0.2"}, {"profile": "intesis-dali"}])
-def test_another_address_or_profile_falls_back_to_observed(state: State, change: dict[str, str]) -> None:
+def test_another_address_or_profile_falls_back_to_observed(state: State, change: dict[str, Any]) -> None:
     changed = endpoint(state).changed(**change)
     assert changed.state is State.OBSERVED
     assert changed.released_by == ""
@@ -100,7 +101,7 @@ def test_another_display_name_keeps_the_control() -> None:
         ({"display_name": "ü" * 101}, "display_name"),
     ],
 )
-def test_wrong_values_are_refused(change: dict[str, str], field: str) -> None:
+def test_wrong_values_are_refused(change: dict[str, Any], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         endpoint().changed(**change)
     assert caught.value.violations[0].field == field
