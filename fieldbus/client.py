@@ -11,17 +11,21 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 
 from domain.errors import FailedPrecondition, InvalidInput
+from fieldbus.budget import Budget, MobileLink
 from fieldbus.device import Device, Limits
+from fieldbus.links import link_maker
 from fieldbus.modbus import ModbusDevice
 from fieldbus.modbus_bus import ModbusBus
 from fieldbus.opcua import OpcUaDevice
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.profile import Profile, Protocol
 from fieldbus.profile_loader import load_profile
-from fieldbus.url import Endpoint, Scheme, parse_url
+from fieldbus.security import FieldSecurity
+from fieldbus.url import Endpoint, Scheme, SerialLine, parse_url
 
 
 class Fieldbus:
@@ -33,10 +37,12 @@ class Fieldbus:
         now: Callable[[], datetime],
         require_simulator: bool = False,
         limits: Limits | None = None,
+        security: FieldSecurity | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
     ) -> None:
-        """`now` gives the instants of values (domain time), `monotonic` and `uniform` time and jitter of back-offs.
+        """`now` gives the instants of values (domain time), `monotonic` and `uniform` time and jitter of back-offs,
+        `security` certificates and logins by endpoint.
 
         With `require_simulator` every endpoint must identify itself as the simulator on each new connection, before
         anything else is read or written: FailedPrecondition otherwise.
@@ -44,16 +50,22 @@ class Fieldbus:
         self._now = now
         self._require_simulator = require_simulator
         self._limits = limits or Limits()
+        self._security = security or FieldSecurity()
         self._monotonic = monotonic
         self._uniform = uniform
-        self._buses: dict[tuple[Scheme, str, int], ModbusBus] = {}
+        self._buses: dict[tuple[Scheme, str, int], tuple[ModbusBus, SerialLine | None, MobileLink | None]] = {}
         self._links: dict[str, OpcUaLink] = {}
         self._users: dict[object, int] = {}
         self._devices: list[ModbusDevice | OpcUaDevice] = []
         self._closed = False
 
-    def open(self, url: str, profile: str | Profile, *, limits: Limits | None = None) -> Device:
+    def open(
+        self, url: str, profile: str | Profile, *, limits: Limits | None = None, link: MobileLink | None = None
+    ) -> Device:
         """A device; nothing is connected before its first use. Devices on one host and port share a connection.
+
+        `link` says that it lies behind mobile radio: time-outs and blocks follow, and bytes are counted for all devices
+        of the connection together.
 
         Raises InvalidInput for a wrong URL or profile, NotFound for an unknown profile.
         """
@@ -65,11 +77,12 @@ class Fieldbus:
             raise InvalidInput.of(
                 "url", f"profile {described.name} is for {described.protocol.value}, the URL says {endpoint.scheme}"
             )
+        limits = limits or self._limits
         device: ModbusDevice | OpcUaDevice
         if endpoint.scheme.is_modbus:
-            device = self._open_modbus(endpoint, described, limits or self._limits)
+            device = self._open_modbus(endpoint, described, limits, link)
         else:
-            device = self._open_opcua(endpoint, described, limits or self._limits)
+            device = self._open_opcua(endpoint, described, limits if link is None else link.limits(limits))
         self._devices.append(device)
         return device
 
@@ -80,16 +93,27 @@ class Fieldbus:
             await device.close()
         for link in self._links.values():
             await link.close()
-        for bus in self._buses.values():
+        for bus, _, _ in self._buses.values():
             bus.close()
         self._devices.clear()
         self._links.clear()
         self._buses.clear()
 
-    def _open_modbus(self, endpoint: Endpoint, profile: Profile, limits: Limits) -> ModbusDevice:
-        bus = self._buses.get(endpoint.bus)
-        if bus is None:
-            bus = self._buses[endpoint.bus] = ModbusBus(endpoint, limits, self._monotonic, self._uniform)
+    def _open_modbus(
+        self, endpoint: Endpoint, profile: Profile, limits: Limits, link: MobileLink | None
+    ) -> ModbusDevice:
+        shared = self._buses.get(endpoint.bus)
+        if shared is None:
+            shared = self._buses[endpoint.bus] = self._new_bus(endpoint, limits, link)
+        bus, line, link_of_bus = shared
+        if endpoint.line != line:
+            raise InvalidInput.of("url", f"{endpoint.host} is in use at {line}, and a line has one speed")
+        if link not in (None, link_of_bus):
+            raise InvalidInput.of("link", f"{endpoint.authority} is connected already, over another kind of link")
+        if link_of_bus is not None:
+            tls = endpoint.scheme is Scheme.MODBUS_TLS
+            limits = link_of_bus.limits(limits)
+            profile = replace(profile, modbus=link_of_bus.product(profile.modbus, tls=tls))
         self._users[bus] = self._users.get(bus, 0) + 1
 
         def release() -> None:
@@ -110,6 +134,17 @@ class Fieldbus:
             release=release,
         )
         return device
+
+    def _new_bus(
+        self, endpoint: Endpoint, limits: Limits, link: MobileLink | None
+    ) -> tuple[ModbusBus, SerialLine | None, MobileLink | None]:
+        """A bus, and what is the same for all its devices."""
+        budget = None
+        if link is not None:
+            limits = link.limits(limits)
+            budget = Budget(link, self._monotonic, tls=endpoint.scheme is Scheme.MODBUS_TLS)
+        new_link = link_maker(endpoint, self._security)
+        return ModbusBus(new_link, limits, self._monotonic, self._uniform, budget=budget), endpoint.line, link
 
     def _open_opcua(self, endpoint: Endpoint, profile: Profile, limits: Limits) -> OpcUaDevice:
         link = self._links.get(endpoint.url)
@@ -159,7 +194,9 @@ def open_device(
     now: Callable[[], datetime],
     limits: Limits | None = None,
     require_simulator: bool = False,
+    security: FieldSecurity | None = None,
+    link: MobileLink | None = None,
 ) -> Device:
     """One device with a connection of its own, closed with it. For many devices use `Fieldbus`."""
-    fieldbus = Fieldbus(now=now, require_simulator=require_simulator, limits=limits)
-    return _OwnedDevice(fieldbus, fieldbus.open(url, profile))
+    fieldbus = Fieldbus(now=now, require_simulator=require_simulator, limits=limits, security=security)
+    return _OwnedDevice(fieldbus, fieldbus.open(url, profile, link=link))

@@ -2,7 +2,9 @@
 `read` and `write` never see them, only `identify` raises them.
 
 RetryableError (domain)
-├── LinkDown         no connection, or none worth trying yet
+├── LinkDown         nothing was sent: no connection, or none worth trying yet
+│   ├── Postponed    the unit is sick, and its healthy neighbours left it no turn in time
+│   └── OverBudget   the link's bytes for now are used up
 ├── NoAnswer         the device stayed silent within its time
 ├── AnswerLost       the connection broke while the answer was due
 └── Malformed        an answer came that does not fit its request
@@ -42,6 +44,18 @@ class LinkDown(Unavailable):
     """Nothing was sent."""
 
     code: ClassVar[str] = "FIELD_LINK_DOWN"
+
+
+class Postponed(LinkDown):
+    """A slow or silent unit got no turn on its bus in time."""
+
+    code: ClassVar[str] = "FIELD_POSTPONED"
+
+
+class OverBudget(LinkDown):
+    """The link may carry no more readings for now."""
+
+    code: ClassVar[str] = "FIELD_OVER_BUDGET"
 
 
 class NoAnswer(TimedOut):

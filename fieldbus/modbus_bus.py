@@ -1,7 +1,7 @@
-"""What all units behind one host and port share: the connection, one request at a time, pauses, reconnecting.
+"""What all units behind one host and port, or on one line, share: the connection, turns, pauses, reconnecting.
 
 A dead connection is tried again once per back-off, whoever asks; everybody else is told at once that it is down.
-Back-off of a single silent unit is the device's business (modbus.py).
+Whose turn it is says bus_turns.py. Back-off of a single silent unit is the device's business (modbus.py).
 """
 
 from __future__ import annotations
@@ -11,14 +11,18 @@ from collections.abc import Callable
 from typing import Final
 
 from fieldbus.backoff import Backoff
+from fieldbus.budget import Budget
+from fieldbus.bus_turns import BusTurns, Ticket
 from fieldbus.device import Limits
-from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
+from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer, Postponed
 from fieldbus.modbus_link import ModbusLink
 from fieldbus.profile import ModbusLimits
-from fieldbus.url import Endpoint, Scheme
 from fieldbus.values import Counters
 
 _SILENT_REQUESTS_BEFORE_RECONNECT: Final = 3
+_COMMANDS: Final = frozenset({5, 6, 15, 16, 22, 23})
+_MANY: Final = 1 << 16
+_LOOK_AGAIN_S: Final = 0.05
 
 
 class LinkRenewed(Exception):
@@ -29,17 +33,32 @@ class ModbusBus:
     """A shared connection."""
 
     def __init__(
-        self, endpoint: Endpoint, limits: Limits, monotonic: Callable[[], float], uniform: Callable[[], float]
+        self,
+        new_link: Callable[[], ModbusLink],
+        limits: Limits,
+        monotonic: Callable[[], float],
+        uniform: Callable[[], float],
+        *,
+        budget: Budget | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        """`new_link` makes the connections, one after the other; `budget` counts and bounds what they carry."""
+        self._new_link = new_link
         self._limits = limits
         self._monotonic = monotonic
-        self._lock = asyncio.Lock()
-        self._link = ModbusLink(endpoint)
+        self._link = new_link()
+        self._connecting = asyncio.Lock()
+        self._turns = BusTurns()
+        self._only_unit: int | None = None
+        self._shared = False  # more than one unit was seen: only then turns matter
+        self._running = 0
+        self._in_flight = _MANY if self._link.has_transactions else 1  # the most careful product decides
+        self._timer: asyncio.TimerHandle | None = None
         self._not_before = float("-inf")
         self._silent = 0
+        self._discarded_counted = 0
         self._closed = False
         self.backoff = Backoff(limits.backoff_initial_s, limits.backoff_max_s, monotonic, uniform)
+        self.budget = budget
         self.generation = 0  # of the connection: grows with every one made
 
     @property
@@ -60,49 +79,42 @@ class ModbusBus:
     ) -> bytes:
         """One request and its answer, when it is this caller's turn.
 
-        With `generation` the request is only sent over that very connection: LinkRenewed otherwise. Raises LinkDown,
-        NoAnswer, AnswerLost, Malformed, DeviceException.
+        With `generation` the request is only sent over that very connection: LinkRenewed otherwise. Raises LinkDown
+        (Postponed, OverBudget), NoAnswer, AnswerLost, Malformed, DeviceException.
         """
-        async with self._lock:
-            await self._ensure_connected(product)
+        turns = self._turns
+        if product.max_in_flight < self._in_flight:
+            self._in_flight = product.max_in_flight
+        if self._running < self._in_flight and not turns.waiting and unit not in turns.sick:
+            self._running += 1
+        else:
+            await self._turn(unit, function_code)
+        try:
+            if not self._link.connected:
+                await self._ensure_connected(product)
             if generation is not None and generation != self.generation:
                 raise LinkRenewed
-            await self._keep_pause()
-            counters.requests += 1
-            counters.bytes_sent += self._link.frame_overhead + 1 + len(payload)
-            discarded = self._link.discarded
-            try:
-                answer = await self._link.request(unit, function_code, payload, timeout_s)
-            except DeviceException:
-                self._silent = 0
-                counters.answers += 1
-                counters.exceptions += 1
-                counters.bytes_received += self._link.frame_overhead + 2
-                raise
-            except NoAnswer:
-                counters.timeouts += 1
-                self._after_silence()
-                raise
-            except AnswerLost:
-                counters.connection_losses += 1
-                self._link.close()
-                raise
-            except Malformed:
-                counters.discarded += 1
-                raise
-            finally:
-                counters.discarded += self._link.discarded - discarded
-                self._not_before = self._monotonic() + product.pause_s
-            self._silent = 0
-            counters.answers += 1
-            counters.bytes_received += self._link.frame_overhead + 1 + len(answer)
-            return answer
+            if self.budget is not None:
+                self.budget.before(function_code, payload)
+            began = self._monotonic()
+            if began < self._not_before:
+                await asyncio.sleep(self._not_before - began)
+                began = self._monotonic()
+            return await self._ask(unit, function_code, payload, timeout_s, product, counters, began)
+        finally:
+            self._running -= 1
+            if turns.waiting:
+                self._pump()
 
     async def ensure_connected(self, product: ModbusLimits) -> int:
         """The generation of a standing connection. Raises LinkDown."""
-        async with self._lock:
+        if not self._link.connected:
             await self._ensure_connected(product)
-            return self.generation
+        return self.generation
+
+    def least_interval_s(self, payloads: list[tuple[int, int]]) -> float:
+        """Seconds that one reading of (function code, bytes of answer) requests has to last within the byte budget."""
+        return 0.0 if self.budget is None else self.budget.least_interval_s(payloads)
 
     def reset(self) -> None:
         """Drop the connection: what comes next over it could not be trusted."""
@@ -112,32 +124,155 @@ class ModbusBus:
         """Drop the connection for good."""
         self._closed = True
         self._link.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # --- one request ---------------------------------------------------------------------------------------------
+
+    async def _ask(
+        self,
+        unit: int,
+        function_code: int,
+        payload: bytes,
+        timeout_s: float,
+        product: ModbusLimits,
+        counters: Counters,
+        began: float,
+    ) -> bytes:
+        link = self._link
+        answer = link.request(unit, function_code, payload, timeout_s)
+        sent = link.frame_overhead + 1 + len(payload)
+        counters.requests += 1
+        counters.bytes_sent += sent
+        received = 0
+        silent = False
+        try:
+            data = await answer
+            received = link.frame_overhead + 1 + len(data)
+            counters.answers += 1
+            counters.bytes_received += received
+            self._silent = 0
+            return data
+        except DeviceException as error:
+            received = link.frame_overhead + 2
+            silent = error.is_absence
+            counters.answers += 1
+            counters.exceptions += 1
+            counters.bytes_received += received
+            self._silent = 0
+            raise
+        except NoAnswer:
+            silent = True
+            counters.timeouts += 1
+            self._after_silence(link)
+            raise
+        except AnswerLost:
+            silent = True
+            counters.connection_losses += 1
+            link.distrust()
+            raise
+        except Malformed:
+            counters.discarded += 1
+            raise
+        except asyncio.CancelledError:
+            link.forgotten()
+            raise
+        finally:
+            if link.discarded != self._discarded_counted and link is self._link:
+                counters.discarded += link.discarded - self._discarded_counted
+                self._discarded_counted = link.discarded
+            if self.budget is not None:
+                self.budget.after(sent, received)
+            if product.pause_s:
+                self._not_before = self._monotonic() + product.pause_s
+            if self._shared:
+                self._turns.ended(unit, began, self._monotonic(), sent + received, silent)
+            elif unit != self._only_unit:
+                self._shared = self._only_unit is not None
+                self._only_unit = unit
+
+    def _after_silence(self, link: ModbusLink) -> None:
+        self._silent += 1
+        gone = self._silent >= _SILENT_REQUESTS_BEFORE_RECONNECT and not link.outstanding
+        if gone or not link.has_transactions:
+            # RTU: a late answer would pass for the next one. TCP: the other end may be gone without a word.
+            link.distrust()
+            self._silent = 0
 
     async def _ensure_connected(self, product: ModbusLimits) -> None:
-        if self._closed:
-            raise LinkDown("the bus was closed")
-        if self._link.connected:
-            return
-        if not self.backoff.ready:
-            raise LinkDown(f"no connection, next attempt in {self.backoff.remaining_s:.1f} s")
-        try:
-            await self._link.connect(self._limits.connect_timeout_s)
-        except LinkDown:
-            self.backoff.failed()
-            raise
-        self.backoff.succeeded()
-        self.generation += 1
-        self._silent = 0
-        self._not_before = self._monotonic() + product.connect_pause_s
-
-    async def _keep_pause(self) -> None:
-        wait_s = self._not_before - self._monotonic()
-        if wait_s > 0:
-            await asyncio.sleep(wait_s)
-
-    def _after_silence(self) -> None:
-        self._silent += 1
-        if self._endpoint.scheme is Scheme.MODBUS_RTU_TCP or self._silent >= _SILENT_REQUESTS_BEFORE_RECONNECT:
-            # RTU: a late answer would pass for the next one. TCP: the other end may be gone without a word.
-            self._link.close()
+        async with self._connecting:
+            self._check_open()
+            if self._link.connected:
+                return
+            if not self.backoff.ready:
+                raise LinkDown(f"no connection, next attempt in {self.backoff.remaining_s:.1f} s")
+            link = self._new_link()
+            if self.budget is not None:
+                self.budget.connecting()
+            try:
+                await link.connect(self._limits.connect_timeout_s)
+            except LinkDown:
+                self.backoff.failed()
+                raise
+            self._link = link
+            self._discarded_counted = 0
+            self.backoff.succeeded()
+            self.generation += 1
             self._silent = 0
+            self._not_before = self._monotonic() + product.connect_pause_s
+        self._check_open()
+
+    def _check_open(self) -> None:
+        """Also after waiting for the connection, which may have been given up meanwhile."""
+        if self._closed:
+            self._link.close()
+            raise LinkDown("the bus was closed")
+
+    # --- turns ---------------------------------------------------------------------------------------------------
+
+    async def _turn(self, unit: int, function_code: int) -> None:
+        """Wait for one's turn; the bus is this caller's afterwards. Raises Postponed."""
+        granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        ticket = Ticket(unit, function_code in _COMMANDS, self._monotonic(), granted)
+        self._turns.ask(ticket)
+        self._pump()
+        try:
+            await granted
+        except asyncio.CancelledError:
+            if granted.done() and not granted.cancelled() and granted.exception() is None:
+                self._running -= 1  # the turn came together with the cancellation: hand it on
+            else:
+                self._turns.withdraw(ticket)
+            self._pump()
+            raise
+
+    def _pump(self) -> None:
+        """Give out the turns that are free."""
+        turns = self._turns
+        while turns.waiting and self._running < self._in_flight:
+            ticket = turns.next(self._monotonic())
+            if ticket is None:
+                break
+            if not ticket.granted.done():
+                self._running += 1
+                ticket.granted.set_result(None)
+        if turns.sick and turns.waiting and self._timer is None:
+            self._set_timer()
+
+    def _set_timer(self) -> None:
+        """Look again when the time or the patience of a postponed reading ends."""
+        at = self._turns.wake_at(self._limits.read_deadline_s)
+        if at is not None and not self._closed:
+            # What still waits then, though its time had come, waits for the request under way and is woken by its end.
+            delay_s = max(at - self._monotonic(), _LOOK_AGAIN_S)
+            self._timer = asyncio.get_running_loop().call_later(delay_s, self._look_again)
+
+    def _look_again(self) -> None:
+        self._timer = None
+        patience_s = self._limits.read_deadline_s
+        for ticket in self._turns.impatient(self._monotonic(), patience_s):
+            if not ticket.granted.done():
+                reason = f"unit {ticket.unit} is slow or silent, and the others on its bus left it no turn"
+                ticket.granted.set_exception(Postponed(f"{reason} within {patience_s:g} s"))
+        self._pump()

@@ -1,118 +1,87 @@
-"""Strict framing for pymodbus' client: only an answer that fits its request in every respect gets through.
+"""Modbus frames as bytes: the header of Modbus TCP, the CRC and the lengths of RTU. Pure; who may use an answer is
+decided by the links.
 
-pymodbus' own framers accept transaction id 0 for any request, do not compare the function code, and forget half a
-frame whenever the next request is sent, so that the rest of a late answer is read as the head of a new one. Payloads
-stay bytes here: register lists would only be taken apart again by the decoder.
+Sources: MODBUS Messaging on TCP/IP Implementation Guide V1.0b, 3.1.3 (MBAP header); MODBUS over Serial Line V1.02,
+2.5.1 (RTU frames, CRC); MODBUS Application Protocol V1.1b3, 6 (lengths of answers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from struct import Struct
 from typing import Final
 
-from pymodbus.framer import FramerRTU, FramerSocket
-from pymodbus.pdu import DecodePDU, ModbusPDU
+# Transaction, protocol (0), bytes that follow, and unit and function code as one number: they are compared together.
+MBAP: Final = Struct(">HHHH")
+MBAP_HEADER: Final = 6  # bytes not counted by the header's own length
+MBAP_LENGTH_MINIMUM: Final = 2  # unit and function code
+MBAP_LENGTH_MAXIMUM: Final = 254  # unit and a PDU of at most 253 bytes
+EXCEPTION_BIT: Final = 0x80
+RTU_LONGEST: Final = 256
+RTU_SHORTEST: Final = 4  # unit, function code, CRC
 
-NO_REQUEST: Final = -1  # nothing is outstanding: whatever comes is discarded
-
-_MBAP_HEADER: Final = 7  # transaction, protocol, length, unit
-_LENGTH_MINIMUM: Final = 2  # unit and function code
-_LENGTH_MAXIMUM: Final = 254  # unit and a PDU of at most 253 bytes
-_EXCEPTION_BIT: Final = 0x80
-_BUFFER_LIMIT: Final = 1 << 20  # never the reason to drop bytes: dropping some would shift all that follow
-
-
-class RawPdu(ModbusPDU):
-    """A function code with its bytes, neither interpreted on the way out nor on the way in."""
-
-    def __init__(self, unit: int, function_code: int, payload: bytes) -> None:
-        super().__init__(dev_id=unit)
-        self.function_code = function_code
-        self.payload = payload
-
-    def encode(self) -> bytes:
-        """The payload as it is."""
-        return self.payload
+_WITH_BYTE_COUNT: Final = frozenset({1, 2, 3, 4, 0x0C, 0x11, 0x14, 0x15, 0x17})
+_FIXED: Final = {5: 8, 6: 8, 7: 5, 8: 8, 0x0B: 8, 0x0F: 8, 0x10: 8, 0x16: 10}
+_FIFO: Final = 0x18
+_ENCAPSULATED: Final = 0x2B
+_IDENTIFICATION: Final = 0x0E
 
 
-class StrictSocketFramer(FramerSocket):
-    """Modbus TCP: a continuous stream of frames, of which one may be the answer.
+def _crc_table() -> tuple[int, ...]:
+    table = []
+    for byte in range(256):
+        value = byte
+        for _ in range(8):
+            value = value >> 1 ^ (0xA001 if value & 1 else 0)
+        table.append(value)
+    return tuple(table)
 
-    `on_desync` is called when the stream makes no sense any more: nothing after that point can be trusted, the
-    connection has to go.
+
+_CRC_TABLE: Final = _crc_table()
+
+
+def crc16(data: bytes | bytearray) -> int:
+    """CRC of an RTU frame (polynomial 0x8005 reflected, start 0xFFFF)."""
+    check = 0xFFFF
+    table = _CRC_TABLE
+    for byte in data:
+        check = check >> 8 ^ table[(check ^ byte) & 0xFF]
+    return check
+
+
+def rtu_frame(unit: int, function_code: int, payload: bytes) -> bytes:
+    """A frame as it goes over the line, CRC with its low byte first."""
+    body = bytes((unit, function_code)) + payload
+    return body + crc16(body).to_bytes(2, "little")
+
+
+def rtu_answer_length(frame: bytes | bytearray) -> int | None:
+    """Bytes that the answer beginning here takes with its CRC; None while too little of it is there to say.
+
+    An answer to a function that the specification does not name ends where its CRC is right.
     """
-
-    MAX_SIZE = _BUFFER_LIMIT
-
-    def __init__(self, on_desync: Callable[[], None]) -> None:
-        super().__init__(DecodePDU(False))
-        self.expected_function = NO_REQUEST
-        self.discarded = 0
-        self._on_desync = on_desync
-        self._pending = bytearray()
-
-    def handleFrame(self, data: bytes, exp_devid: int, exp_tid: int) -> tuple[int, ModbusPDU | None]:
-        """All of `data` is taken; incomplete frames wait here, not in pymodbus' buffer, which requests clear."""
-        pending = self._pending
-        pending += data
-        answer: ModbusPDU | None = None
-        while len(pending) >= _MBAP_HEADER:
-            length = int.from_bytes(pending[4:6], "big")
-            if pending[2] or pending[3] or not _LENGTH_MINIMUM <= length <= _LENGTH_MAXIMUM:
-                self.discarded += 1
-                pending.clear()
-                self._on_desync()
-                return len(data), None
-            if len(pending) < 6 + length:
-                break
-            frame = bytes(pending[: 6 + length])
-            del pending[: 6 + length]
-            fits = (
-                answer is None
-                and int.from_bytes(frame[0:2], "big") == exp_tid
-                and frame[6] == exp_devid
-                and frame[7] & ~_EXCEPTION_BIT == self.expected_function
-            )
-            if not fits:
-                self.discarded += 1
-                continue
-            answer = RawPdu(frame[6], frame[7], frame[8:])
-            answer.transaction_id = exp_tid
-            # A second answer to the same request is one too many.
-            self.expected_function = NO_REQUEST
-        return len(data), answer
+    size = len(frame)
+    if size < 3:
+        return None
+    function = frame[1]
+    if function & EXCEPTION_BIT:
+        return 5
+    if function in _WITH_BYTE_COUNT:
+        return 5 + frame[2]
+    if function in _FIXED:
+        return _FIXED[function]
+    if function == _FIFO:
+        return None if size < 4 else 6 + (frame[2] << 8 | frame[3])
+    if function == _ENCAPSULATED and frame[2] == _IDENTIFICATION:
+        return _identification_length(frame)
+    return size if size >= RTU_SHORTEST and crc16(frame) == 0 else None
 
 
-class StrictRtuFramer(FramerRTU):
-    """RTU frames over TCP: no transaction ids, so unit, function code and CRC must do.
-
-    After any doubt the link is dropped, because a late answer cannot be told from the one that is awaited.
-    """
-
-    MAX_SIZE = _BUFFER_LIMIT
-
-    def __init__(self, on_desync: Callable[[], None]) -> None:
-        super().__init__(DecodePDU(False))
-        self.expected_function = NO_REQUEST
-        self.discarded = 0
-        self._on_desync = on_desync
-
-    def handleFrame(self, data: bytes, exp_devid: int, exp_tid: int) -> tuple[int, ModbusPDU | None]:
-        """One frame per answer; what does not check or does not fit ends the connection."""
-        try:
-            used, unit, _, frame = self.decode(data)
-        except Exception:  # pymodbus raises whatever random bytes make of its length tables
-            used, unit, frame = len(data), 0, b""
-        if not used and len(data) <= self._longest_frame:
-            return 0, None
-        fits = bool(frame) and unit == exp_devid and frame[0] & ~_EXCEPTION_BIT == self.expected_function
-        if not fits:
-            self.discarded += 1
-            self._on_desync()
-            return len(data), None
-        self.expected_function = NO_REQUEST
-        answer = RawPdu(unit, frame[0], frame[1:])
-        answer.transaction_id = exp_tid
-        return len(data), answer
-
-    _longest_frame: Final = 256
+def _identification_length(frame: bytes | bytearray) -> int | None:
+    if len(frame) < 8:
+        return None
+    position = 8
+    for _ in range(frame[7]):
+        if len(frame) < position + 2:
+            return None
+        position += 2 + frame[position + 1]
+    return position + 2

@@ -1,4 +1,5 @@
-"""One Modbus connection over TCP: bytes of a request out, bytes of its answer in. Built on pymodbus' async client.
+"""A Modbus connection: a request's bytes out, its answer's bytes in. What every kind of link has in common lives here,
+with Modbus TCP itself (plain or in TLS); RTU frames are rtu_link.py, serial lines serial_link.py.
 
 Who may speak when, pauses and back-off are the bus's business (modbus_bus.py); what bytes mean, the device's.
 """
@@ -6,135 +7,276 @@ Who may speak when, pauses and back-off are the bus's business (modbus_bus.py); 
 from __future__ import annotations
 
 import asyncio
-import logging
-from typing import Final
-
-from pymodbus.client import AsyncModbusTcpClient
-from pymodbus.exceptions import ModbusException
-from pymodbus.framer import FramerType
+import ssl
+from collections.abc import Callable
+from typing import Final, Protocol
 
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
-from fieldbus.modbus_frames import NO_REQUEST, RawPdu, StrictRtuFramer, StrictSocketFramer
-from fieldbus.url import Endpoint, Scheme
+from fieldbus.modbus_frames import EXCEPTION_BIT, MBAP, MBAP_HEADER, MBAP_LENGTH_MAXIMUM, MBAP_LENGTH_MINIMUM
+from fieldbus.url import Endpoint
 
-_EXCEPTION_BIT: Final = 0x80
+Answer = asyncio.Future[bytes]
+
+_CLOCK_SLACK_S: Final = 0.001  # a timer may fire this much early
+_TLS_GOODBYE_S: Final = 1.0
 
 
-class ModbusLink:
-    """A connection that is made, used by one request at a time, and thrown away when in doubt."""
+class ModbusLink(Protocol):
+    """What a bus needs of its connection. One object is one connection: it is made, used and thrown away."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        self._endpoint = endpoint
-        self._client: AsyncModbusTcpClient | None = None
-        self._framer: StrictSocketFramer | StrictRtuFramer | None = None
-        self._discarded_before = 0
-        _quieten_pymodbus()
+    discarded: int  # frames that were no answer to any request of ours
+    frame_overhead: int  # bytes on the wire beside function code and payload
+    has_transactions: bool  # answers say which request they belong to, so several may be under way
 
     @property
     def connected(self) -> bool:
         """Whether a request can be sent."""
-        return self._client is not None and self._client.connected
+        ...
 
     @property
-    def discarded(self) -> int:
-        """Frames that were no answer to any request of ours, over all connections so far."""
-        return self._discarded_before + (self._framer.discarded if self._framer else 0)
-
-    @property
-    def frame_overhead(self) -> int:
-        """Bytes on the wire beside function code and payload."""
-        return 7 if self._endpoint.scheme is Scheme.MODBUS_TCP else 3
+    def outstanding(self) -> int:
+        """Requests that were sent and not answered yet."""
+        ...
 
     async def connect(self, timeout_s: float) -> None:
-        """Connect anew. Raises LinkDown."""
-        self.close()
-        client = AsyncModbusTcpClient(
-            self._endpoint.host,
-            port=self._endpoint.port,
-            framer=FramerType.SOCKET,
-            name=str(self._endpoint),
-            reconnect_delay=0,  # the bus reconnects, with its own back-off
-            retries=0,  # a retry would hide a silent device and double the load of a sick one
-            timeout=timeout_s,
-            trace_connect=self._connection_changed,
-        )
-        strict = StrictSocketFramer if self._endpoint.scheme is Scheme.MODBUS_TCP else StrictRtuFramer
-        framer = strict(self._desynchronised)
-        client.ctx.framer = framer
-        client.ctx.max_buffer_size = framer.MAX_SIZE
-        self._framer, self._client = framer, client
-        try:
-            connected = await client.connect()
-        except (OSError, ModbusException) as error:
-            self.close()
-            raise LinkDown(f"cannot connect to {self._endpoint}: {error}") from None
-        except asyncio.CancelledError:
-            self.close()
-            raise
-        if not connected:
-            self.close()
-            raise LinkDown(f"cannot connect to {self._endpoint.host}:{self._endpoint.port}")
+        """Connect, once. Raises LinkDown."""
+        ...
 
-    async def request(self, unit: int, function_code: int, payload: bytes, timeout_s: float) -> bytes:
-        """The payload of the answer, function code stripped.
+    def request(self, unit: int, function_code: int, payload: bytes, timeout_s: float) -> Answer:
+        """Send a request. The future gives the payload of the answer, function code stripped, or raises NoAnswer,
+        AnswerLost, Malformed or DeviceException. Raises LinkDown when nothing was sent."""
+        ...
 
-        Raises LinkDown (nothing sent), NoAnswer, AnswerLost, or DeviceException.
-        """
-        client, framer = self._client, self._framer
-        if client is None or framer is None or not client.connected:
-            raise LinkDown(f"not connected to {self._endpoint.host}:{self._endpoint.port}")
-        client.ctx.comm_params.timeout_connect = timeout_s
-        framer.expected_function = function_code
-        try:
-            answer = await client.execute(False, RawPdu(unit, function_code, payload))
-        except OSError as error:
-            raise AnswerLost(f"connection to {self._endpoint.host}:{self._endpoint.port} broke: {error}") from None
-        except ModbusException:
-            if not client.connected:
-                raise AnswerLost(f"connection to {self._endpoint.host}:{self._endpoint.port} broke") from None
-            raise NoAnswer(f"unit {unit} did not answer within {timeout_s:g} s") from None
-        finally:
-            framer.expected_function = NO_REQUEST
-        if not isinstance(answer, RawPdu):
-            raise Malformed(f"unit {unit} gave no answer that could be read")
-        if answer.function_code & _EXCEPTION_BIT:
-            if len(answer.payload) != 1:
-                raise Malformed(f"unit {unit} answered with an exception of {len(answer.payload)} bytes")
-            raise DeviceException(answer.payload[0])
-        return answer.payload
+    def distrust(self) -> None:
+        """What arrives next may belong to an earlier request: make sure that it is never taken for an answer."""
+        ...
+
+    def forgotten(self) -> None:
+        """Nobody waits any more for a request that is under way."""
+        ...
 
     def close(self) -> None:
         """Drop the connection; a request under way ends with AnswerLost."""
-        client, self._client = self._client, None
-        if self._framer is not None:
-            self._discarded_before += self._framer.discarded
-            self._framer = None
-        if client is not None:
-            self._fail_outstanding(client, "closed")
-            client.close()
+        ...
 
-    def _connection_changed(self, connected: bool) -> None:
-        if not connected and self._client is not None:
-            # pymodbus would let the request wait for its full time-out.
-            self._fail_outstanding(self._client, "closed by the other side")
+
+def settle(answer: Answer, unit: int, function_code: int, payload: bytes) -> None:
+    """Give an answer that fits its request to whoever waits for it."""
+    if not function_code & EXCEPTION_BIT:
+        answer.set_result(payload)
+    elif len(payload) == 1:
+        answer.set_exception(DeviceException(payload[0]))
+    else:
+        answer.set_exception(Malformed(f"unit {unit} answered with an exception of {len(payload)} bytes"))
+
+
+def fail(answer: Answer, error: Exception) -> None:
+    """End a request without an answer, also one that nobody waits for any more."""
+    if not answer.done():
+        answer.set_exception(error)
+        answer.add_done_callback(_look_away)
+
+
+def _look_away(answer: Answer) -> None:
+    """Nobody may be waiting any more; then the exception is of no interest."""
+    if not answer.cancelled():
+        answer.exception()
+
+
+class TcpLink(asyncio.Protocol):
+    """Modbus TCP, plain or in TLS: a continuous stream of frames, each of which may answer one request.
+
+    One timer serves all requests of a connection: it is set when none runs, and looks after whoever is due.
+    """
+
+    frame_overhead: int = 7
+    has_transactions: bool = True
+
+    def __init__(self, endpoint: Endpoint, context: Callable[[], tuple[ssl.SSLContext, str]] | None = None) -> None:
+        """`context` makes the TLS context, anew for each connection, and names the server that has to be there."""
+        self._endpoint = endpoint
+        self._context = context
+        self._place = f"{endpoint.host}:{endpoint.port}"
+        self._transport: asyncio.Transport | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # transaction to (future, unit and function code as one number, due time, time given)
+        self._waiting: dict[int, tuple[Answer, int, float, float]] = {}
+        self._transaction = 0
+        self._pending = bytearray()  # an incomplete frame
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self.discarded = 0
+
+    @property
+    def connected(self) -> bool:
+        """See `ModbusLink.connected`."""
+        return self._transport is not None
+
+    @property
+    def outstanding(self) -> int:
+        """See `ModbusLink.outstanding`."""
+        return len(self._waiting)
+
+    async def connect(self, timeout_s: float) -> None:
+        """See `ModbusLink.connect`."""
+        loop = self._loop = asyncio.get_running_loop()
+        try:
+            context, name = self._context() if self._context is not None else (None, None)
+            async with asyncio.timeout(timeout_s):
+                await loop.create_connection(
+                    lambda: self,
+                    self._endpoint.host,
+                    self._endpoint.port,
+                    ssl=context,
+                    server_hostname=name,
+                    ssl_shutdown_timeout=_TLS_GOODBYE_S if context is not None else None,
+                )
+        except TimeoutError:
+            self.close()
+            raise LinkDown(f"cannot connect to {self._place}: no answer within {timeout_s:g} s") from None
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise LinkDown(f"cannot trust {self._place}: {error.verify_message}") from None
+        except (OSError, ssl.SSLError) as error:
+            self.close()
+            raise LinkDown(f"cannot connect to {self._place}: {error}") from None
+        except asyncio.CancelledError:
+            self.close()
+            raise
+        if self._transport is None:
+            raise LinkDown(f"cannot connect to {self._place}: closed at once by the other side")
+
+    def request(self, unit: int, function_code: int, payload: bytes, timeout_s: float) -> Answer:
+        """See `ModbusLink.request`."""
+        transport, loop = self._transport, self._loop
+        if transport is None or loop is None:
+            raise LinkDown(f"not connected to {self._place}")
+        waiting = self._waiting
+        transaction = self._transaction % 0xFFFF + 1  # never 0: some devices answer everything with it
+        while transaction in waiting:
+            transaction = transaction % 0xFFFF + 1
+        self._transaction = transaction
+        key = unit << 8 | function_code
+        due = loop.time() + timeout_s
+        if self._timer is None or due < self._timer_at:
+            self._set_timer(loop, due)
+        answer: Answer = loop.create_future()
+        waiting[transaction] = (answer, key, due, timeout_s)
+        transport.write(MBAP.pack(transaction, 0, len(payload) + 2, key) + payload)
+        return answer
+
+    def distrust(self) -> None:
+        """A late answer carries another transaction id, but who is silent for long may be gone without a word."""
+        self.close()
+
+    def forgotten(self) -> None:
+        """The transaction id tells a late answer."""
+
+    def close(self) -> None:
+        """See `ModbusLink.close`."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            if self._waiting:
+                transport.abort()
+            else:
+                transport.close()
+        self._lost(AnswerLost(f"connection to {self._place} was closed"))
+
+    # --- asyncio.Protocol ----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection stands."""
+        self._transport = transport  # type: ignore[assignment]  # create_connection gives a full transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The other side closed, or the connection broke. When we dropped it, everybody knows already."""
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            reason = f"broke: {exc}" if exc is not None else "was closed by the other side"
+            self._lost(AnswerLost(f"connection to {self._place} {reason}"))
+
+    def data_received(self, data: bytes) -> None:
+        """Almost always exactly one whole answer; everything else goes the long way."""
+        if not self._pending and len(data) >= 8:
+            transaction, protocol, length, key = MBAP.unpack_from(data)
+            entry = self._waiting.get(transaction)
+            if (
+                entry is not None
+                and entry[1] == key
+                and not protocol
+                and length + MBAP_HEADER == len(data)
+                and length <= MBAP_LENGTH_MAXIMUM
+            ):
+                del self._waiting[transaction]
+                if entry[0].done():  # cancelled meanwhile
+                    self.discarded += 1
+                else:
+                    entry[0].set_result(data[8:])
+                return
+        self._take_apart(data)
+
+    # --- the long way --------------------------------------------------------------------------------------------
+
+    def _take_apart(self, data: bytes) -> None:
+        pending = self._pending
+        pending += data
+        while len(pending) >= MBAP_HEADER:
+            protocol = pending[2] << 8 | pending[3]
+            length = pending[4] << 8 | pending[5]
+            if protocol or not MBAP_LENGTH_MINIMUM <= length <= MBAP_LENGTH_MAXIMUM:
+                self._desynchronised()
+                return
+            if len(pending) < MBAP_HEADER + length:
+                return
+            frame = bytes(pending[: MBAP_HEADER + length])
+            del pending[: MBAP_HEADER + length]
+            self._frame(frame)
+
+    def _frame(self, frame: bytes) -> None:
+        """A whole frame: the answer to a request, or one to throw away."""
+        transaction, _, _, key = MBAP.unpack_from(frame)
+        entry = self._waiting.get(transaction)
+        if entry is None or key & ~EXCEPTION_BIT != entry[1]:
+            self.discarded += 1
+            return
+        del self._waiting[transaction]
+        if entry[0].done():
+            self.discarded += 1
+        else:
+            settle(entry[0], frame[6], frame[7], frame[8:])
 
     def _desynchronised(self) -> None:
-        client = self._client
-        if client is not None:
-            self._fail_outstanding(client, "the byte stream made no sense")
-            client.close()
+        """The stream makes no sense any more: nothing after this point can be trusted."""
+        self.discarded += 1
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.abort()
+        self._lost(AnswerLost(f"connection to {self._place} was dropped: the byte stream made no sense"))
 
-    @staticmethod
-    def _fail_outstanding(client: AsyncModbusTcpClient, reason: str) -> None:
-        future = client.ctx.response_future
-        if not future.done():
-            future.set_exception(ConnectionResetError(reason))
-            # Nobody may be waiting any more; then the exception is of no interest.
-            future.add_done_callback(lambda done: done.exception())
+    def _lost(self, error: AnswerLost) -> None:
+        self._pending.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        waiting, self._waiting = self._waiting, {}
+        for answer, _, _, _ in waiting.values():
+            fail(answer, error)
 
+    def _set_timer(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer_at = at
+        self._timer = loop.call_at(at, self._time_is_up)
 
-def _quieten_pymodbus() -> None:
-    """Silent devices are told by our counters and health, not by an error line per request. An explicit level wins."""
-    logger = logging.getLogger("pymodbus.logging")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
+    def _time_is_up(self) -> None:
+        """End the requests that are due, and come back for the next."""
+        loop = self._loop
+        assert loop is not None
+        self._timer = None
+        now = loop.time() + _CLOCK_SLACK_S
+        for transaction, (answer, key, due, timeout_s) in list(self._waiting.items()):
+            if due <= now:
+                del self._waiting[transaction]
+                fail(answer, NoAnswer(f"unit {key >> 8} did not answer within {timeout_s:g} s"))
+        if self._waiting:
+            self._set_timer(loop, min(due for _, _, due, _ in self._waiting.values()))

@@ -1,0 +1,142 @@
+"""Links over mobile radio: round trips of seconds, and bytes that are counted by the month.
+
+`MobileLink` says what a link is like, and what follows for time-outs and blocks; `Budget` counts what an endpoint's
+connection carried and holds readings back when it has had its share. Commands always pass, and are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from domain.errors import InvalidInput
+from fieldbus.device import Limits
+from fieldbus.faults import OverBudget
+from fieldbus.profile import ModbusLimits
+
+# IPv4 and TCP headers with the time stamp option (RFC 791, 9293, 7323). Each request and each answer is one segment;
+# the answer acknowledges the request, and is acknowledged by a segment of its own.
+SEGMENT_BYTES: Final = 52
+SEGMENTS_PER_REQUEST: Final = 3
+CONNECTION_BYTES: Final = 7 * SEGMENT_BYTES  # three to open, four to close
+TLS_HANDSHAKE_BYTES: Final = 5_000  # two certificate chains of ordinary length
+TLS_RECORD_BYTES: Final = 29  # header, nonce, authentication tag; one record each way
+FRAME_BYTES: Final = 24  # Modbus TCP: 12 for the request, 9 and rarely more for the answer beside its registers
+
+_MONTH_S: Final = 31 * 86_400.0  # the longest
+_BURST_SHARE: Final = 1 / 62  # of the month's bytes: half a day's worth may go at once
+_READS: Final = frozenset({1, 2, 3, 4, 0x2B})
+_BIT_READS: Final = frozenset({1, 2})
+_ROUND_TRIPS_TO_CONNECT: Final = 3  # one for TCP, two for TLS 1.2
+_PATIENCE: Final = 3.0  # round trips that a device is waited for: radio cells hand over
+
+
+@dataclass(frozen=True, slots=True)
+class MobileLink:
+    """A link that is slow, or paid by the byte. `monthly_bytes` None: not counted."""
+
+    round_trip_s: float = 2.0
+    monthly_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 < self.round_trip_s <= 60:
+            raise InvalidInput.of("round_trip_s", f"{self.round_trip_s:g} is not within 0..60 s")
+        if self.monthly_bytes is not None and self.monthly_bytes < 100_000:
+            raise InvalidInput.of("monthly_bytes", "less than 100 000 bytes a month carries no device")
+
+    def limits(self, limits: Limits) -> Limits:
+        """Bounds that fit the round trips; never tighter than those given."""
+        waiting_s = _PATIENCE * self.round_trip_s
+        return replace(
+            limits,
+            connect_timeout_s=max(limits.connect_timeout_s, _ROUND_TRIPS_TO_CONNECT * waiting_s),
+            request_timeout_s=max(limits.request_timeout_s, waiting_s),
+            read_deadline_s=max(limits.read_deadline_s, 10 * waiting_s),
+            backoff_initial_s=max(limits.backoff_initial_s, waiting_s),
+            backoff_max_s=max(limits.backoff_max_s, 10 * waiting_s),
+            confirm_timeout_s=max(limits.confirm_timeout_s, waiting_s),
+            confirm_interval_s=max(limits.confirm_interval_s, self.round_trip_s),
+            poll_interval_s=max(limits.poll_interval_s, 2 * self.round_trip_s),
+            watchdog_interval_s=max(limits.watchdog_interval_s, 10 * waiting_s),
+        )
+
+    def product(self, product: ModbusLimits, *, tls: bool = False) -> ModbusLimits:
+        """Blocks that fit the price of a request: registers that nobody asked for cost two bytes each, another request
+        its headers. Never smaller gaps than the product's own."""
+        return replace(product, max_gap=max(product.max_gap, request_overhead(tls) // 2))
+
+
+def request_overhead(tls: bool = False) -> int:
+    """Bytes that a request and its answer cost beside the values."""
+    return SEGMENTS_PER_REQUEST * SEGMENT_BYTES + FRAME_BYTES + (2 * TLS_RECORD_BYTES if tls else 0)
+
+
+class Budget:
+    """The bytes of one endpoint: a bucket that fills at the pace of the month, so that no month of any start carries
+    more readings than it may. Bytes of headers are estimated, of frames counted."""
+
+    def __init__(self, link: MobileLink, monotonic: Callable[[], float], *, tls: bool = False) -> None:
+        self._link = link
+        self._monotonic = monotonic
+        self._tls = tls
+        monthly = link.monthly_bytes or 0
+        self._burst = monthly * _BURST_SHARE
+        self._rate = (monthly - self._burst) / _MONTH_S  # bytes a second
+        self._level = self._burst
+        self._filled_at = monotonic()
+        self.bytes_used = 0  # since the endpoint was opened
+        self.readings_refused = 0
+
+    @property
+    def available_bytes(self) -> float:
+        """What may be read now; infinite without a budget, negative after many commands."""
+        if self._link.monthly_bytes is None:
+            return float("inf")
+        now = self._monotonic()
+        self._level = min(self._burst, self._level + (now - self._filled_at) * self._rate)
+        self._filled_at = now
+        return self._level
+
+    def before(self, function_code: int, payload: bytes) -> None:
+        """Whether a request may go. Raises OverBudget for a reading that may not."""
+        if self._link.monthly_bytes is None or function_code not in _READS:
+            return
+        cost = request_overhead(self._tls) + _answer_bytes(function_code, payload)
+        available = self.available_bytes
+        if available < cost:
+            self.readings_refused += 1
+            wait_s = (cost - available) / self._rate
+            raise OverBudget(f"the byte budget of this link is used up, next reading in {wait_s:.0f} s")
+
+    def connecting(self) -> None:
+        """A connection is about to be made."""
+        self._spend(CONNECTION_BYTES + (TLS_HANDSHAKE_BYTES if self._tls else 0))
+
+    def after(self, sent: int, received: int) -> None:
+        """Frames of `sent` and `received` bytes went over the link; 0 received: no answer came."""
+        segments = SEGMENTS_PER_REQUEST if received else 2
+        records = (2 if received else 1) * TLS_RECORD_BYTES if self._tls else 0
+        self._spend(sent + received + segments * SEGMENT_BYTES + records)
+
+    def least_interval_s(self, requests: Iterable[tuple[int, int]]) -> float:
+        """Seconds between two readings of these requests (function code, bytes of values) that the link can sustain:
+        within the month's bytes, and not before the last reading is back."""
+        each = [request_overhead(self._tls) + size for _, size in requests]
+        if not each:
+            return 0.0
+        slowest = len(each) * self._link.round_trip_s
+        return slowest if self._link.monthly_bytes is None else max(slowest, sum(each) / self._rate)
+
+    def _spend(self, count: int) -> None:
+        self.bytes_used += count
+        if self._link.monthly_bytes is not None:
+            self._level = self.available_bytes - count
+
+
+def _answer_bytes(function_code: int, payload: bytes) -> int:
+    """Bytes of values that the answer to a reading will bring."""
+    if len(payload) < 4:
+        return 2 * 64  # identification: some texts
+    count = payload[2] << 8 | payload[3]
+    return (count + 7) // 8 if function_code in _BIT_READS else 2 * count
