@@ -104,8 +104,12 @@ class ModbusDevice:
         )
 
     async def identify(self) -> Identity:
-        """See `Device.identify`. Empty where the device does not know function 0x2B/0x0E."""
+        """See `Device.identify`. Empty where the device does not know function 0x2B/0x0E.
+
+        What was learnt from its refusals is forgotten: whoever asks doubts that it still is the same device.
+        """
         self._check_open()
+        self._reader.forget()
         return await self._unit.identify()
 
     async def close(self) -> None:
