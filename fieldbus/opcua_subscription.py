@@ -1,34 +1,36 @@
-"""A subscription that outlives its session: made anew whenever the link has a new one.
+"""A subscription that outlives its sessions: its items are spread over as many as the server needs, and every part is
+made anew whenever its link has a new session.
 
-Notifications are decoded in one go per publish answer instead of being dispatched item by item.
+One session's part is opcua_items.py's, publish requests are opcua_publisher.py's, columns opcua_columns.py's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
 import numpy as np
-from asyncua import ua
-from asyncua.client.ua_session import UaSession
-from asyncua.ua.attribute_ids import AttributeIds
+import numpy.typing as npt
 
 from domain.errors import FailedPrecondition
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
-from fieldbus.opcua_columns import NodeColumns
-from fieldbus.opcua_link import OpcUaLink, Session
+from fieldbus.opcua_columns import NodeColumns, overflows
+from fieldbus.opcua_data import DataColumns
+from fieldbus.opcua_items import Items
+from fieldbus.opcua_link import OpcUaLink
+from fieldbus.opcua_session import status_name
+from fieldbus.opcua_shards import Share
+from fieldbus.opcua_wire import Published
 from fieldbus.tasks import end
 from fieldbus.values import BatchCallback, Counters, ValueBatch, unix_ms
 
 _LOGGER = logging.getLogger(__name__)
-_ITEMS_PER_REQUEST: Final = 1000
-_KEEP_ALIVE_S: Final = 10.0
 _RETRY_S: Final = 0.05
-_FAREWELL_S: Final = 1.0
+
+Rows = npt.NDArray[np.intp]
 
 
 class OpcUaSubscription:
@@ -42,124 +44,150 @@ class OpcUaSubscription:
         counters: Counters,
         now: Callable[[], datetime],
         interval_s: float,
+        noticed: Callable[[str], None] = lambda reason: None,
     ) -> None:
+        """`noticed` hears what the server could not do as asked: deadbands it has not, items it has no room for."""
+        self.columns = columns
+        self.counters = counters
+        self.interval_s = interval_s
+        self.noticed = noticed
+        self.lost_values = 0  # that the server's queues were too short for
         self._link = link
-        self._columns = columns
         self._callback = callback
-        self._counters = counters
         self._now = now
-        self._interval_s = interval_s
-        self._broken = asyncio.Event()
-        self._reported_missing = False
-        self._cancelled = False
-        self._task = asyncio.create_task(self._run(), name="fieldbus OPC UA subscription")
+        self.cancelled = False
+        self._full: set[OpcUaLink] = set()
+        self._parts: list[_Part] = []
+        self._times = np.full(columns.time_nodes, np.nan)
+        self._spread(np.arange(len(columns.places), dtype=np.intp))
+
+    @property
+    def sessions(self) -> int:
+        """How many sessions carry it."""
+        return len({part.share.link for part in self._parts})
 
     async def cancel(self) -> None:
         """Stop it; no callback comes after this returns."""
-        self._cancelled = True
+        self.cancelled = True
+        await asyncio.gather(*(part.end() for part in self._parts))
+        for part in self._parts:
+            self._link.shards.release(part.share)
+        self._parts.clear()
+
+    def move(self, link: OpcUaLink, rows: Rows) -> Rows:
+        """Find another session for rows that one is too full for. What remains has no room on this server."""
+        self._full.add(link)
+        return self._spread(rows)
+
+    def _spread(self, places: Rows) -> Rows:
+        position = 0
+        for share in self._link.shards.claim(len(places), self._full):
+            self._parts.append(_Part(self, share, places[position : position + share.count]))
+            position += share.count
+        return places[position:]
+
+    def published(self, answer: Published) -> None:
+        """Hand on the data changes of one publish answer."""
+        for changes in answer.changes:
+            self._changed(changes)
+
+    def _changed(self, changes: DataColumns) -> None:
+        places = changes.handles.astype(np.intp) - 1
+        known = (places >= 0) & (places < len(self.columns.places))
+        if not known.all():
+            self.counters.discarded += 1
+            changes, places = changes.take(np.flatnonzero(known)), places[known]
+        self.lost_values += overflows(changes.status)
+        is_row = places < len(self.columns.points)
+        if len(self._times):
+            times = np.flatnonzero(~is_row)
+            usable = changes.status[times] < 0x8000_0000
+            self._times[places[times] - len(self.columns.points)] = np.where(usable, changes.values[times], np.nan)
+            changes, places = changes.take(np.flatnonzero(is_row)), places[is_row]
+        for part, rows in _without_repetition(changes, places):
+            self._report(self.columns.notified(part, rows, self._times, unix_ms(self._now())))
+
+    def absent(self, places: Rows, status: int) -> None:
+        """Report rows that the server has no item for."""
+        rows = places[places < len(self.columns.points)]
+        if len(rows):
+            self.noticed(f"{len(rows)} points are not reported: {status_name(status)}")
+            self._report(self.columns.absent(rows, status, unix_ms(self._now())))
+
+    def missing(self, places: Rows) -> None:
+        """Report rows whose session is gone."""
+        points = [self.columns.points[row] for row in places.tolist() if row < len(self.columns.points)]
+        self._report(ValueBatch.missing(points, self._now()))
+
+    def _report(self, batch: ValueBatch) -> None:
+        if not self.cancelled and len(batch):
+            self._callback(batch)
+
+
+class _Part:
+    """Some rows on one session's link, for as long as the subscription runs."""
+
+    def __init__(self, whole: OpcUaSubscription, share: Share[OpcUaLink], places: Rows) -> None:
+        self.share = share
+        self._whole = whole
+        self._places = places
+        self._reported_missing = False
+        self._task = asyncio.create_task(self._run(), name="fieldbus OPC UA subscription")
+
+    async def end(self) -> None:
+        """Stop it."""
         await end(self._task)
 
     async def _run(self) -> None:
+        link = self.share.link
         while True:
             try:
-                session = await self._link.session()
-                subscription_id = await self._subscribe(session)
+                session = await link.session()
+                items = Items(link, session, self._whole.counters, self._whole.interval_s, self._published)
                 try:
-                    await self._until_lost(session)
+                    refused = await items.create(self._whole.columns, self._places)
+                    self._reported_missing = False
+                    self._place_elsewhere(refused.no_room)
+                    for status, places in refused.by_status():
+                        self._whole.absent(places, status)
+                    for reason in refused.reasons:
+                        self._whole.noticed(reason)
+                    await items.until_lost()
                 finally:
-                    if not session.lost.is_set():
-                        await self._unsubscribe(session, subscription_id)
+                    await items.delete()
             except FailedPrecondition as error:
                 _LOGGER.warning("subscription ended: %s", error)
                 return
             except (LinkDown, NoAnswer, AnswerLost, Malformed, ServiceFault) as error:
                 _LOGGER.debug("subscription interrupted: %s", error)
-            self._report_missing()
-            await asyncio.sleep(max(_RETRY_S, self._link.backoff.remaining_s))
+                self._whole.noticed(str(error))
+            if not self._reported_missing:
+                self._reported_missing = True
+                self._whole.missing(self._places)
+            await asyncio.sleep(max(_RETRY_S, link.backoff.remaining_s))
 
-    async def _subscribe(self, session: Session) -> int:
-        self._broken.clear()
-        parameters = ua.CreateSubscriptionParameters()
-        parameters.RequestedPublishingInterval = self._interval_s * 1000
-        keep_alive = max(1, round(_KEEP_ALIVE_S / self._interval_s))
-        parameters.RequestedMaxKeepAliveCount = keep_alive
-        parameters.RequestedLifetimeCount = 6 * keep_alive
-        parameters.MaxNotificationsPerPublish = 0
-        parameters.PublishingEnabled = True
-        result = await self._link.call(
-            session, self._counters, lambda services: services.create_subscription(parameters, self._published)
-        )
-        subscription_id = int(result.SubscriptionId)
-        nodes = self._columns.nodes(session)
-        known = [row for row, node in enumerate(nodes) if node is not None]
-        refused = [row for row, node in enumerate(nodes) if node is None]
-        for position in range(0, len(known), _ITEMS_PER_REQUEST):
-            rows = known[position : position + _ITEMS_PER_REQUEST]
-            items = ua.CreateMonitoredItemsParameters()
-            items.SubscriptionId = subscription_id
-            items.TimestampsToReturn = ua.TimestampsToReturn.Source
-            items.ItemsToCreate = [self._item(row, nodes[row]) for row in rows]
-            results = await self._link.call(session, self._counters, _creation(items))
-            refused += [row for row, item in zip(rows, results, strict=False) if item.StatusCode.is_bad()]
-        self._reported_missing = False
-        if refused:
-            self._report(refused, [None] * len(refused), absent=True)
-        return subscription_id
+    def _published(self, answer: Published) -> None:
+        self.share.link.account(self._whole.counters)
+        self._whole.published(answer)
 
-    def _item(self, row: int, node: ua.NodeId | None) -> ua.MonitoredItemCreateRequest:
-        item = ua.MonitoredItemCreateRequest()
-        item.ItemToMonitor = ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value)
-        item.MonitoringMode = ua.MonitoringMode.Reporting
-        item.RequestedParameters = ua.MonitoringParameters(
-            ClientHandle=row + 1, SamplingInterval=self._interval_s * 1000, QueueSize=1, DiscardOldest=True
-        )
-        return item
-
-    async def _until_lost(self, session: Session) -> None:
-        """Wait until the session or the subscription in it is gone."""
-        waits = [asyncio.create_task(event.wait()) for event in (session.lost, self._broken)]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
-
-    async def _unsubscribe(self, session: Session, subscription_id: int) -> None:
-        with suppress(Exception):
-            async with asyncio.timeout(_FAREWELL_S):
-                await session.services.delete_subscriptions([subscription_id])
-
-    def _published(self, result: ua.PublishResult) -> None:
-        """Called by asyncua for every publish answer of this subscription."""
-        rows: list[int] = []
-        answers: list[ua.DataValue | None] = []
-        for notification in result.NotificationMessage.NotificationData or ():
-            if isinstance(notification, ua.DataChangeNotification):
-                for item in notification.MonitoredItems or ():
-                    row = item.ClientHandle - 1
-                    if 0 <= row < len(self._columns.points):
-                        rows.append(row)
-                        answers.append(item.Value)
-            elif isinstance(notification, ua.StatusChangeNotification) and not notification.Status.is_good():
-                self._broken.set()
-        if rows:
-            self._report(rows, answers)
-
-    def _report(self, rows: list[int], answers: list[ua.DataValue | None], *, absent: bool = False) -> None:
-        if self._cancelled:
+    def _place_elsewhere(self, no_room: dict[int, int]) -> None:
+        """Rows that this session is too full for go to another one, once; the rest of the part stays."""
+        if not no_room:
             return
-        absent_rows = range(len(rows)) if absent else ()
-        batch = self._columns.batch(answers, unix_ms(self._now()), list(absent_rows), np.array(rows, dtype=np.intp))
-        self._callback(batch)
-
-    def _report_missing(self) -> None:
-        if not self._reported_missing and not self._cancelled:
-            self._reported_missing = True
-            self._callback(ValueBatch.missing(self._columns.points, self._now()))
+        rows = np.array(sorted(no_room), dtype=np.intp)
+        self._places = np.setdiff1d(self._places, rows)
+        left = self._whole.move(self.share.link, rows)
+        for place in left.tolist():
+            self._whole.absent(np.array([place], dtype=np.intp), no_room[place])
 
 
-def _creation(
-    items: ua.CreateMonitoredItemsParameters,
-) -> Callable[[UaSession], Awaitable[list[ua.MonitoredItemCreateResult]]]:
-    """A function of its own, so that each call keeps its own items."""
-    return lambda services: services.create_monitored_items(items)
+def _without_repetition(changes: DataColumns, places: Rows) -> list[tuple[DataColumns, Rows]]:
+    """Queues may hold several values of a row: they come as several batches in their order, none with a row twice."""
+    if len(np.unique(places)) == len(places):
+        return [(changes, places)] if len(places) else []
+    seen: dict[int, int] = {}
+    turns = np.empty(len(places), dtype=np.intp)
+    for at, place in enumerate(places.tolist()):
+        turns[at] = seen[place] = seen.get(place, -1) + 1
+    groups = (np.flatnonzero(turns == turn) for turn in range(int(turns.max()) + 1))
+    return [(changes.take(at), places[at]) for at in groups]

@@ -1,0 +1,227 @@
+"""The monitored items of one session: as many subscriptions as the server's limits ask for, with deadbands where it has
+them.
+
+A server that refuses a deadband gets the item without: more notifications, but no value lost. What the notifications
+mean is opcua_subscription.py's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
+from asyncua.ua.status_codes import StatusCodes
+
+from fieldbus.opcua_columns import NodeColumns
+from fieldbus.opcua_link import OpcUaLink
+from fieldbus.opcua_publisher import Handler
+from fieldbus.opcua_session import Session, status_name
+from fieldbus.opcua_transport import LeanClient
+from fieldbus.opcua_wire import Published
+from fieldbus.profile import Deadband
+from fieldbus.values import Counters
+from fieldbus.vocabulary import PointType
+
+_ITEMS_PER_REQUEST: Final = 1000
+_ITEMS_PER_SUBSCRIPTION: Final = 1000
+_KEEP_ALIVE_S: Final = 10.0
+_KEEP_ALIVES_MISSED: Final = 3
+_FAREWELL_S: Final = 1.0
+_FILTER_REFUSED: Final = frozenset(
+    {
+        StatusCodes.BadDeadbandFilterInvalid,
+        StatusCodes.BadMonitoredItemFilterUnsupported,
+        StatusCodes.BadMonitoredItemFilterInvalid,
+        StatusCodes.BadFilterNotAllowed,
+    }
+)
+_NO_ROOM: Final = frozenset({StatusCodes.BadTooManyMonitoredItems})
+# A quantity is wanted as it is now; of a state that changes and changes back (a door, a failure) both are wanted.
+_STATES: Final = frozenset({PointType.BOOLEAN, PointType.ENUM})
+_QUEUE_OF_STATES: Final = 10
+
+Rows = npt.NDArray[np.intp]
+
+
+@dataclass(slots=True)
+class Refused:
+    """What the server did not take, by place."""
+
+    absent: dict[int, int] = field(default_factory=dict)  # to the status given
+    no_room: dict[int, int] = field(default_factory=dict)
+    reasons: list[str] = field(default_factory=list)
+
+    def by_status(self) -> Iterator[tuple[int, Rows]]:
+        """Places that are absent, one column per status."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for place, status in self.absent.items():
+            groups[status].append(place)
+        for status, places in groups.items():
+            yield status, np.array(places, dtype=np.intp)
+
+
+class Items:
+    """Items within one session. Made, used and thrown away with it."""
+
+    def __init__(
+        self, link: OpcUaLink, session: Session, counters: Counters, interval_s: float, handler: Handler
+    ) -> None:
+        self._link = link
+        self._session = session
+        self._counters = counters
+        self._interval_s = interval_s
+        self._handler = handler
+        self._ids: dict[int, float] = {}  # subscription to the time it was last heard of
+        self._broken = asyncio.Event()
+        self._silence_s = float("inf")
+
+    async def create(self, columns: NodeColumns, places: Rows) -> Refused:
+        """Monitor the nodes at these places of the columns. Raises as `OpcUaLink.call`."""
+        refused = Refused()
+        nodes = columns.nodes(self._session)
+        known: list[int] = []
+        for place in places.tolist():
+            if nodes[place] is None:
+                refused.absent[place] = StatusCodes.BadNodeIdUnknown
+            else:
+                known.append(place)
+        size = min(_ITEMS_PER_SUBSCRIPTION, self._session.limits.items_per_subscription)
+        for start in range(0, len(known), size):
+            subscription_id = await self._subscribe()
+            await self._monitor(subscription_id, columns, known[start : start + size], refused)
+        return refused
+
+    async def until_lost(self) -> None:
+        """Wait until the session, or a subscription in it, is gone or has gone silent."""
+        waits = [asyncio.create_task(event.wait()) for event in (self._session.lost, self._broken)]
+        try:
+            while not (self._session.lost.is_set() or self._broken.is_set()):
+                patience_s = self._silence_s if self._ids else None
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=patience_s)
+                oldest = min(self._ids.values(), default=float("inf"))
+                if self._ids and self._link.monotonic() - oldest >= self._silence_s:
+                    return
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def delete(self) -> None:
+        """Give the subscriptions back to the server, if it is still there."""
+        ids = list(self._ids)
+        for subscription_id in ids:
+            self._session.publisher.remove(subscription_id)
+        self._ids.clear()
+        if ids and not self._session.lost.is_set():
+            with suppress(Exception):
+                async with asyncio.timeout(_FAREWELL_S):
+                    await self._session.services.delete_subscriptions(ids)
+
+    async def _subscribe(self) -> int:
+        request = ua.CreateSubscriptionRequest()
+        parameters = request.Parameters
+        parameters.RequestedPublishingInterval = self._interval_s * 1000
+        keep_alive = max(1, round(_KEEP_ALIVE_S / self._interval_s))
+        parameters.RequestedMaxKeepAliveCount = keep_alive
+        parameters.RequestedLifetimeCount = 6 * keep_alive
+        parameters.MaxNotificationsPerPublish = 0
+        parameters.PublishingEnabled = True
+        result = await self._link.call(self._session, self._counters, _subscription(request))
+        subscription_id = int(result.SubscriptionId)
+        interval_s = max(self._interval_s, result.RevisedPublishingInterval / 1000)
+        self._silence_s = _KEEP_ALIVES_MISSED * interval_s * max(1, int(result.RevisedMaxKeepAliveCount))
+        self._ids[subscription_id] = self._link.monotonic()
+        self._session.publisher.add(subscription_id, self._heard)
+        return subscription_id
+
+    def _heard(self, answer: Published) -> None:
+        if answer.subscription_id not in self._ids:
+            return
+        self._ids[answer.subscription_id] = self._link.monotonic()
+        for other in answer.others:
+            if isinstance(other, ua.StatusChangeNotification) and not other.Status.is_good():
+                self._broken.set()
+        self._handler(answer)
+
+    async def _monitor(self, subscription_id: int, columns: NodeColumns, places: list[int], refused: Refused) -> None:
+        without_filter: list[int] = []
+        filtered = True
+        size = min(_ITEMS_PER_REQUEST, self._session.limits.items_per_call)
+        queue = [places[start : start + size] for start in range(0, len(places), size)]
+        while queue:
+            part = queue.pop(0)
+            request = ua.CreateMonitoredItemsParameters()
+            request.SubscriptionId = ua.UInt32(subscription_id)
+            request.TimestampsToReturn = ua.TimestampsToReturn.Source
+            request.ItemsToCreate = [self._item(columns, place, filtered=filtered) for place in part]
+            results = await self._link.call(self._session, self._counters, _creation(request))
+            for place, result in zip(part, results, strict=False):
+                code = int(result.StatusCode.value)
+                if not result.StatusCode.is_bad():
+                    continue
+                if filtered and code in _FILTER_REFUSED and _deadband(columns, place) is not None:
+                    without_filter.append(place)
+                    refused.reasons.append(_without(columns, place, code))
+                elif code in _NO_ROOM:
+                    refused.no_room[place] = code
+                else:
+                    refused.absent[place] = code
+            if not queue and without_filter:
+                queue = [without_filter[start : start + size] for start in range(0, len(without_filter), size)]
+                without_filter, filtered = [], False
+
+    def _item(self, columns: NodeColumns, place: int, *, filtered: bool) -> ua.MonitoredItemCreateRequest:
+        item = ua.MonitoredItemCreateRequest()
+        item.ItemToMonitor = ua.ReadValueId(NodeId=columns.nodes(self._session)[place], AttributeId=AttributeIds.Value)
+        item.MonitoringMode = ua.MonitoringMode.Reporting
+        is_state = place < len(columns.points) and columns.bindings[place].point.type in _STATES
+        item.RequestedParameters = ua.MonitoringParameters(
+            ClientHandle=ua.UInt32(place + 1),
+            SamplingInterval=self._interval_s * 1000,
+            QueueSize=ua.UInt32(_QUEUE_OF_STATES if is_state else 1),
+            DiscardOldest=True,
+        )
+        deadband = _deadband(columns, place) if filtered else None
+        if deadband is not None:
+            item.RequestedParameters.Filter = _filter(deadband)
+        return item
+
+
+def _deadband(columns: NodeColumns, place: int) -> Deadband | None:
+    node = columns.bindings[place].node if place < len(columns.points) else None
+    return None if node is None else node.deadband
+
+
+def _filter(deadband: Deadband) -> ua.DataChangeFilter:
+    result = ua.DataChangeFilter(Trigger=ua.DataChangeTrigger.StatusValue)
+    if deadband.percent is not None:
+        result.DeadbandType, result.DeadbandValue = ua.UInt32(ua.DeadbandType.Percent), deadband.percent
+    else:
+        result.DeadbandType, result.DeadbandValue = ua.UInt32(ua.DeadbandType.Absolute), deadband.absolute or 0.0
+    return result
+
+
+def _without(columns: NodeColumns, place: int, code: int) -> str:
+    return f"{columns.points[place]} is reported without deadband, the server refuses it: {status_name(code)}"
+
+
+# Functions of their own, so that each call keeps its own parameters.
+
+
+def _subscription(
+    request: ua.CreateSubscriptionRequest,
+) -> Callable[[LeanClient], Awaitable[ua.CreateSubscriptionResult]]:
+    return lambda client: client.open_subscription(request)
+
+
+def _creation(
+    items: ua.CreateMonitoredItemsParameters,
+) -> Callable[[LeanClient], Awaitable[list[ua.MonitoredItemCreateResult]]]:
+    return lambda client: client.services.create_monitored_items(items)

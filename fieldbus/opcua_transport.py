@@ -1,0 +1,155 @@
+"""asyncua's client with three things changed: requests can be made of ready bytes, bytes are counted, and what a server
+may pile up in memory is bounded.
+
+Only these hooks live here; when to connect and what a failure means is opcua_link.py's business.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from asyncua import ua
+from asyncua.client.client import Client
+from asyncua.client.ua_client import UaClient, UASocketProtocol
+from asyncua.client.ua_session import UaSession
+from asyncua.common.shortcuts import Shortcuts
+from asyncua.common.utils import Buffer
+from asyncua.ua.ua_binary import struct_from_binary
+
+from fieldbus.opcua_data import DataColumns
+from fieldbus.opcua_wire import read_answer, read_request
+
+# A chunk is at most as long as the receive buffer that asyncua announces; a message is bounded here, as asyncua lets
+# the server say how much it may send.
+_LONGEST_CHUNK: Final = 65_535
+_LONGEST_MESSAGE: Final = 32 * 1024 * 1024
+_SIZE_AT: Final = slice(4, 8)
+
+# asyncua logs whole requests at debug level, a password among them: this logger never goes that far.
+_LOGGER: Final = logging.getLogger("fieldbus.opcua_transport.requests")
+_LOGGER.setLevel(logging.CRITICAL)
+
+
+@dataclass(slots=True)
+class Traffic:
+    """Bytes over one link, not yet put to somebody's account."""
+
+    sent: int = 0
+    received: int = 0
+
+    def take(self) -> tuple[int, int]:
+        """What has gone over the line since the last call."""
+        taken = self.sent, self.received
+        self.sent = self.received = 0
+        return taken
+
+
+@dataclass(slots=True)
+class ReadyRead:
+    """A ReadRequest whose nodes are encoded already."""
+
+    nodes: tuple[bytes, ...]
+    RequestHeader: ua.RequestHeader = field(default_factory=ua.RequestHeader)
+
+
+class _CountingTransport:
+    """What asyncua needs of a transport, counted."""
+
+    def __init__(self, transport: asyncio.Transport, traffic: Traffic) -> None:
+        self._transport = transport
+        self._traffic = traffic
+
+    def write(self, data: bytes) -> None:
+        self._traffic.sent += len(data)
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class _Protocol(UASocketProtocol):
+    """One connection."""
+
+    def __init__(self, timeout: float, security_policy: Any, traffic: Traffic) -> None:
+        super().__init__(timeout, security_policy=security_policy)
+        self.logger = _LOGGER
+        self._traffic = traffic
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(_CountingTransport(transport, self._traffic))  # type: ignore[arg-type]
+
+    def data_received(self, data: bytes) -> None:
+        self._traffic.received += len(data)
+        super().data_received(data)
+        waiting = self.receive_buffer
+        announced = int.from_bytes(waiting[_SIZE_AT], "little") if waiting and len(waiting) >= 8 else 0
+        if announced > _LONGEST_CHUNK or self._connection._incoming_size > _LONGEST_MESSAGE:
+            self.receive_buffer = None
+            if self.transport is not None:
+                self.transport.abort()
+
+    def _send_request(
+        self, request: Any, timeout: float = 1, message_type: Any = ua.MessageType.SecureMessage
+    ) -> asyncio.Future[Any]:
+        if not isinstance(request, ReadyRead):
+            return super()._send_request(request, timeout, message_type)
+        if self.transport is None:
+            raise ConnectionError("Connection is not open")
+        self._setup_request_header(request.RequestHeader, timeout)
+        self.revolve_security_token()
+        self._request_id += 1
+        message = self._connection.message_to_binary(
+            read_request(request.RequestHeader, request.nodes), request_id=self._request_id
+        )
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._callbackmap[self._request_id] = answer
+        self.transport.write(message)
+        return answer
+
+
+class _Transport(UaClient):
+    """asyncua's service calls over our connection."""
+
+    def __init__(self, timeout: float, traffic: Traffic) -> None:
+        super().__init__(timeout)
+        self._traffic = traffic
+
+    def _make_protocol(self) -> UASocketProtocol:
+        self.protocol = _Protocol(self._timeout, self.security_policy, self._traffic)
+        self.protocol.pre_request_hook = self._pre_request_hook
+        self.protocol.on_connection_lost = self._on_transport_lost
+        self.protocol.is_session_closing = self._is_session_closing
+        return self.protocol
+
+
+class LeanClient(Client):
+    """asyncua's client over our transport. Never given credentials in the URL: opcua_link.py refuses them."""
+
+    def __init__(self, url: str, timeout: float, watchdog_interval_s: float, traffic: Traffic) -> None:
+        super().__init__(url, timeout=timeout, watchdog_intervall=watchdog_interval_s, auto_reconnect=False)
+        self.uaclient = _Transport(timeout, traffic)
+        self.uaclient.pre_request_hook = self._wait_until_ready
+        self.nodes = Shortcuts(self.uaclient.session)
+
+    @property
+    def services(self) -> UaSession:
+        """The service calls of asyncua."""
+        return self.uaclient.session
+
+    async def open_subscription(self, request: ua.CreateSubscriptionRequest) -> ua.CreateSubscriptionResult:
+        """A subscription without asyncua's publish loop, which has one request outstanding at a time."""
+        response = struct_from_binary(ua.CreateSubscriptionResponse, await self.request(request))
+        response.ResponseHeader.ServiceResult.check()
+        result: ua.CreateSubscriptionResult = response.Parameters
+        return result
+
+    async def read_columns(self, nodes: tuple[bytes, ...]) -> DataColumns:
+        """Values of nodes encoded by `node_bytes`."""
+        return read_answer(await self.request(ReadyRead(nodes)), len(nodes))
+
+    async def request(self, request: Any, timeout_s: float | None = None) -> Buffer:
+        """Send a request and give its answer as it came; refusals raise UaStatusCodeError. 0 waits for ever."""
+        return await self.uaclient._send_request(request, timeout_s)
