@@ -3,9 +3,9 @@
 Pure: time comes in as numbers; waiting for a turn is modbus_bus.py's business.
 
 Healthy units take turns in a ring, commands before readings: light does not wait behind the polling of meters. A unit
-is sick when it is silent, or far slower than the others (per byte, for a long block takes its time on any line). It
-pays for the time that healthy ones spent waiting for it: no sick unit of the bus reads again before that time is no more
-than `SHARE` of what has passed since. Who makes nobody wait pays nothing, so an idle bus is free for all, and nobody
+is sick when it is silent, or far slower than the others (per byte, for a long block takes its time on any line). Sick
+units pay for the time that healthy ones spent waiting for them: none of them reads again before that time is at most
+`SHARE` of what has passed since. Who makes nobody wait pays nothing, so an idle bus is free for all, and nobody
 healthy ever waits for two sick requests in a row. The debt is the bus's, not the unit's: ten dead units together cost
 no more than one. Commands to sick units do not wait for the debt, only for one healthy request in between.
 """
