@@ -150,7 +150,12 @@ class Fieldbus:
         link = self._links.get(endpoint.url)
         if link is None:
             link = self._links[endpoint.url] = OpcUaLink(
-                endpoint, limits, self._monotonic, self._uniform, require_simulator=self._require_simulator
+                endpoint,
+                limits,
+                self._monotonic,
+                self._uniform,
+                require_simulator=self._require_simulator,
+                security=self._security.opc(endpoint),
             )
         self._users[link] = self._users.get(link, 0) + 1
 

@@ -13,10 +13,13 @@ from typing import Final
 
 from domain.errors import InvalidInput, LichtbuchError
 from fieldbus.commands import confirm, count_outcomes, drop_unchanged
-from fieldbus.device import Limits, Subscription
+from fieldbus.device import AlarmCallback, BrowsedNode, Limits, Subscription
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
+from fieldbus.opcua_alarms import AlarmWatch
+from fieldbus.opcua_browse import Browsing, NodeValue, read_named
 from fieldbus.opcua_columns import NEVER_CAME, NodeColumns
 from fieldbus.opcua_data import DataColumns
+from fieldbus.opcua_history import HistoryRequest
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_session import TOO_MUCH_AT_ONCE, Session
 from fieldbus.opcua_subscription import OpcUaSubscription
@@ -65,7 +68,7 @@ class OpcUaDevice:
         self._plans: dict[tuple[PointAddress, ...], NodeColumns] = {}
         self._nodes_per_read = profile.opcua.max_nodes_per_read
         self._writer = OpcUaWriter(link, profile, self._counters, self._answered, self._failed)
-        self._subscriptions: list[OpcUaSubscription] = []
+        self._subscriptions: list[OpcUaSubscription | AlarmWatch] = []
         self._answered_at: float | None = None
         self._last_error = ""
         self._failures = 0
@@ -168,9 +171,37 @@ class OpcUaDevice:
             self.limits.poll_interval_s if interval_s is None else interval_s,
             self._noticed,
         )
-        self._subscriptions = [other for other in self._subscriptions if not other.cancelled]
-        self._subscriptions.append(subscription)
+        self._keep(subscription)
         return subscription
+
+    async def watch_alarms(self, callback: AlarmCallback) -> Subscription:
+        """See `AlarmSource.watch_alarms`: events of the server's own notifier."""
+        self._check_open()
+        watch = AlarmWatch(
+            self._link, self.profile, callback, self._counters, self._now, self.limits.poll_interval_s, self._noticed
+        )
+        self._keep(watch)
+        return watch
+
+    async def history(self, points: Sequence[PointAddress], start: datetime, end: datetime) -> list[ValueBatch]:
+        """See `HistoryReader.history`. FailedPrecondition when none of the points has a history on the server."""
+        self._check_open()
+        request = HistoryRequest(self._link, NodeColumns.of(self.profile, tuple(points)), self._counters, start, end)
+        batches = await request.run()
+        for row, reason in request.without.items():
+            self._noticed(f"no history of {points[row]}: {reason}")
+        return batches
+
+    async def browse(self, node: str = "", *, depth: int = 1, limit: int = 1000) -> list[BrowsedNode]:
+        """See `Browser.browse`; at most `limit` nodes."""
+        self._check_open()
+        return await Browsing(self._link, self._counters, limit).run(node, depth)
+
+    async def read_nodes(self, names: Sequence[str]) -> list[NodeValue]:
+        """Nodes by name ("nsu=URI;s=..."), whatever the profile says. Raises InvalidInput for a name that is none, and
+        Unavailable or TimedOut when the server does not answer."""
+        self._check_open()
+        return await read_named(self._link, self._counters, names)
 
     def health(self) -> DeviceHealth:
         """See `Device.health`."""
@@ -204,6 +235,10 @@ class OpcUaDevice:
         for subscription in self._subscriptions:
             await subscription.cancel()
         await self._release()
+
+    def _keep(self, subscription: OpcUaSubscription | AlarmWatch) -> None:
+        self._subscriptions = [other for other in self._subscriptions if not other.cancelled]
+        self._subscriptions.append(subscription)
 
     def _noticed(self, reason: str) -> None:
         self._last_error = reason

@@ -142,6 +142,10 @@ class NodeColumns:
         """The batch of a notification of some rows; `times` are the last known values of the time nodes."""
         return self._batch(changes, rows, times, now_ms)
 
+    def recorded(self, changes: DataColumns, rows: npt.NDArray[np.intp]) -> ValueBatch:
+        """The batch of values from the past, each with its own time; age does not count against them."""
+        return self._batch(changes, rows, np.empty(0), 0, aged=False)
+
     def absent(self, rows: npt.NDArray[np.intp], status: int, now_ms: int) -> ValueBatch:
         """A batch that gives some rows a status and no value."""
         return self._batch(DataColumns.blank(len(rows), status), rows, np.full(self.time_nodes, np.nan), now_ms)
@@ -157,6 +161,8 @@ class NodeColumns:
         rows: npt.NDArray[np.intp] | None,
         times: npt.NDArray[np.float64],
         now_ms: int,
+        *,
+        aged: bool = True,
     ) -> ValueBatch:
         status = _QUALITY_OF_SEVERITY[data.status >> _SEVERITY_SHIFT]
         status[data.status == NEVER_CAME] = Quality.MISSING
@@ -171,7 +177,8 @@ class NodeColumns:
                     raw[here] = convert(conversion, raw[here])
         quality = units.finish(raw, status)
         texts = self._texts(data, rows, status, quality) or NO_TEXTS
-        self.freshness.check_age(quality, observed_at, source, now_ms)
+        if aged:
+            self.freshness.check_age(quality, observed_at, source, now_ms)
         points = self.points if rows is None else [self.points[row] for row in rows.tolist()]
         return ValueBatch(points, raw, quality, observed_at, source, texts)
 

@@ -101,38 +101,21 @@ class Items:
 
     async def until_lost(self) -> None:
         """Wait until the session, or a subscription in it, is gone or has gone silent."""
-        waits = [asyncio.create_task(event.wait()) for event in (self._session.lost, self._broken)]
-        try:
-            while not (self._session.lost.is_set() or self._broken.is_set()):
-                patience_s = self._silence_s if self._ids else None
-                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=patience_s)
-                oldest = min(self._ids.values(), default=float("inf"))
-                if self._ids and self._link.monotonic() - oldest >= self._silence_s:
-                    return
-        finally:
-            for wait in waits:
-                wait.cancel()
+        while not (self._session.lost.is_set() or self._broken.is_set()):
+            patience_s = self._silence_s if self._ids else None
+            await until_lost(self._session.lost, self._broken, timeout_s=patience_s)
+            oldest = min(self._ids.values(), default=float("inf"))
+            if self._ids and self._link.monotonic() - oldest >= self._silence_s:
+                return
 
     async def delete(self) -> None:
         """Give the subscriptions back to the server, if it is still there."""
         ids = list(self._ids)
-        for subscription_id in ids:
-            self._session.publisher.remove(subscription_id)
         self._ids.clear()
-        if ids and not self._session.lost.is_set():
-            with suppress(Exception):
-                async with asyncio.timeout(_FAREWELL_S):
-                    await self._session.services.delete_subscriptions(ids)
+        await unsubscribe(self._session, ids)
 
     async def _subscribe(self) -> int:
-        request = ua.CreateSubscriptionRequest()
-        parameters = request.Parameters
-        parameters.RequestedPublishingInterval = self._interval_s * 1000
-        keep_alive = max(1, round(_KEEP_ALIVE_S / self._interval_s))
-        parameters.RequestedMaxKeepAliveCount = keep_alive
-        parameters.RequestedLifetimeCount = 6 * keep_alive
-        parameters.MaxNotificationsPerPublish = 0
-        parameters.PublishingEnabled = True
+        request = subscribe_parameters(self._interval_s)
         result = await self._link.call(self._session, self._counters, _subscription(request))
         subscription_id = int(result.SubscriptionId)
         interval_s = max(self._interval_s, result.RevisedPublishingInterval / 1000)
@@ -192,6 +175,39 @@ class Items:
         if deadband is not None:
             item.RequestedParameters.Filter = _filter(deadband)
         return item
+
+
+def subscribe_parameters(interval_s: float) -> ua.CreateSubscriptionRequest:
+    """A request for a subscription that publishes at this interval and says every ten seconds that it lives."""
+    request = ua.CreateSubscriptionRequest()
+    parameters = request.Parameters
+    parameters.RequestedPublishingInterval = interval_s * 1000
+    keep_alive = max(1, round(_KEEP_ALIVE_S / interval_s))
+    parameters.RequestedMaxKeepAliveCount = ua.UInt32(keep_alive)
+    parameters.RequestedLifetimeCount = ua.UInt32(6 * keep_alive)
+    parameters.MaxNotificationsPerPublish = ua.UInt32(0)
+    parameters.PublishingEnabled = True
+    return request
+
+
+async def unsubscribe(session: Session, ids: list[int]) -> None:
+    """Give subscriptions back to the server, if it is still there."""
+    for subscription_id in ids:
+        session.publisher.remove(subscription_id)
+    if ids and not session.lost.is_set():
+        with suppress(Exception):
+            async with asyncio.timeout(_FAREWELL_S):
+                await session.services.delete_subscriptions(ids)
+
+
+async def until_lost(*events: asyncio.Event, timeout_s: float | None = None) -> None:
+    """Wait until one of the events is set, or the time is over."""
+    waits = [asyncio.create_task(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=timeout_s)
+    finally:
+        for wait in waits:
+            wait.cancel()
 
 
 def _deadband(columns: NodeColumns, place: int) -> Deadband | None:

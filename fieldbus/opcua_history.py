@@ -1,0 +1,156 @@
+"""What an OPC UA server has recorded itself: raw values read back to fill a gap (OPC 10000-11, HistoryRead).
+
+Requests and continuation points only; columns are opcua_columns.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import numpy as np
+from asyncua import ua
+from asyncua.ua.status_codes import StatusCodes
+
+from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits, Violation
+from fieldbus.faults import ServiceFault
+from fieldbus.opcua_columns import NodeColumns
+from fieldbus.opcua_data import DataColumns
+from fieldbus.opcua_link import OpcUaLink
+from fieldbus.opcua_session import Session, status_name
+from fieldbus.opcua_transport import LeanClient
+from fieldbus.values import Counters, ValueBatch, unix_ms
+
+_NODES_PER_REQUEST: Final = 50
+_VALUES_PER_ANSWER: Final = 2000  # per node; the rest comes with the continuation point
+_MOST_VALUES: Final = 2_000_000
+# The server has no history of a node, or none at all.
+_WITHOUT_HISTORY: Final = frozenset(
+    {
+        StatusCodes.BadHistoryOperationUnsupported,
+        StatusCodes.BadHistoryOperationInvalid,
+        StatusCodes.BadServiceUnsupported,
+        StatusCodes.BadNotSupported,
+        StatusCodes.BadNotImplemented,
+    }
+)
+
+
+@dataclass(slots=True)
+class HistoryRequest:
+    """One reading of the past. `without` tells, afterwards, which rows have none and why."""
+
+    link: OpcUaLink
+    columns: NodeColumns
+    counters: Counters
+    start: datetime
+    end: datetime
+    without: dict[int, str] = field(default_factory=dict)
+    _values: int = 0
+
+    async def run(self) -> list[ValueBatch]:
+        """Recorded values from `start` (inclusive) to `end` (exclusive), oldest first per point.
+
+        Raises FailedPrecondition, with a violation per point, when none of the points has a history; LinkDown,
+        NoAnswer and their like when the server does not answer; OutOfLimits for more than two million values.
+        """
+        if unix_ms(self.end) <= unix_ms(self.start):
+            raise InvalidInput.of("end", "is not after start")
+        session = await self.link.session()
+        nodes = self.columns.nodes(session)[: len(self.columns.points)]
+        for row, node in enumerate(nodes):
+            if node is None:
+                self.without[row] = f"the server has no namespace {self.columns.places[row][0]}"
+        rows = [row for row, node in enumerate(nodes) if node is not None]
+        size = min(_NODES_PER_REQUEST, session.limits.nodes_per_history)
+        batches: list[ValueBatch] = []
+        for at in range(0, len(rows), size):
+            open_rows: dict[int, bytes | None] = dict.fromkeys(rows[at : at + size])
+            while open_rows:
+                batch, open_rows = await self._round(session, nodes, open_rows)
+                if batch is not None:
+                    batches.append(batch)
+        if self.without and len(self.without) == len(nodes):
+            points = self.columns.points
+            raise FailedPrecondition(
+                f"{self.link.endpoint} has no history of these points",
+                [Violation(str(points[row]), reason) for row, reason in sorted(self.without.items())],
+            )
+        return batches
+
+    async def _round(
+        self, session: Session, nodes: list[ua.NodeId | None], open_rows: dict[int, bytes | None]
+    ) -> tuple[ValueBatch | None, dict[int, bytes | None]]:
+        """One answer, and the rows that have more to come."""
+        parameters = _parameters(self.start, self.end, nodes, open_rows)
+        try:
+            results = await self.link.call(session, self.counters, _reading(parameters))
+        except ServiceFault as error:
+            if error.status_code not in _WITHOUT_HISTORY:
+                raise
+            self.without.update(dict.fromkeys(open_rows, status_name(error.status_code)))
+            return None, {}
+        parts: list[DataColumns] = []
+        places: list[int] = []
+        more: dict[int, bytes | None] = {}
+        for row, result in zip(open_rows, results, strict=False):
+            if result.StatusCode.is_bad():
+                self.without[row] = status_name(int(result.StatusCode.value))
+                continue
+            values = getattr(result.HistoryData, "DataValues", None) or []
+            parts.append(DataColumns.of(values))
+            places += [row] * len(values)
+            if result.ContinuationPoint:
+                more[row] = result.ContinuationPoint
+        self._values += len(places)
+        if self._values > _MOST_VALUES:
+            await self._release(session, nodes, more)
+            raise OutOfLimits.of("end", f"more than {_MOST_VALUES} values are recorded: ask for a shorter time")
+        return self._batch(parts, np.array(places, dtype=np.intp)), more
+
+    def _batch(self, parts: list[DataColumns], rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> ValueBatch | None:
+        if not len(rows):
+            return None
+        changes = DataColumns.joined(parts)
+        first, last = (ua.datetime_to_win_epoch(instant) for instant in (self.start, self.end))
+        # What has no time of its own tells nothing about the past; some servers add bounds outside of what was asked.
+        within = (changes.source_ticks >= first) & (changes.source_ticks < last)
+        order = np.flatnonzero(within)
+        order = order[np.argsort(changes.source_ticks[order], kind="stable")]
+        return self.columns.recorded(changes.take(order), rows[order]) if len(order) else None
+
+    async def _release(
+        self, session: Session, nodes: list[ua.NodeId | None], open_rows: dict[int, bytes | None]
+    ) -> None:
+        if open_rows:
+            parameters = _parameters(self.start, self.end, nodes, open_rows)
+            parameters.ReleaseContinuationPoints = True
+            await self.link.call(session, self.counters, _reading(parameters))
+
+
+def _parameters(
+    start: datetime, end: datetime, nodes: list[ua.NodeId | None], open_rows: dict[int, bytes | None]
+) -> ua.HistoryReadParameters:
+    details = ua.ReadRawModifiedDetails(
+        IsReadModified=False,
+        StartTime=start,
+        EndTime=end,
+        NumValuesPerNode=ua.UInt32(_VALUES_PER_ANSWER),
+        ReturnBounds=False,
+    )
+    return ua.HistoryReadParameters(
+        HistoryReadDetails=details,
+        TimestampsToReturn=ua.TimestampsToReturn.Source,
+        ReleaseContinuationPoints=False,
+        NodesToRead=[
+            ua.HistoryReadValueId(NodeId=nodes[row], ContinuationPoint=point) for row, point in open_rows.items()
+        ],
+    )
+
+
+def _reading(
+    parameters: ua.HistoryReadParameters,
+) -> Callable[[LeanClient], Awaitable[list[ua.HistoryReadResult]]]:
+    return lambda client: client.services.history_read(parameters)
