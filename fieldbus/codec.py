@@ -1,15 +1,15 @@
-"""Between bytes on the wire and numbers in the vocabulary's unit, both ways.
+"""Between raw numbers and values in the vocabulary's unit, both ways: curves, scales, limits.
 
-Decoding works on columns: all points of one raw format at a time. Encoding works on single values, as commands are
-few. Which bytes belong to which point is the planner's business, how they travel the drivers'.
+Decoding works on columns, encoding on single values, as commands are few. How numbers lie in bytes is raw.py's
+business, which bytes belong to which point the planner's, how they travel the drivers'.
 """
 
 from __future__ import annotations
 
 import math
-import struct
+from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Final
 
@@ -19,65 +19,78 @@ import numpy.typing as npt
 from domain.errors import OutOfLimits
 from domain.level import LevelScale
 from fieldbus.profile import Conversion, PointBinding, RawFormat
+from fieldbus.raw import ByteMatrix, Patterns, bit_patterns, hold, part_of_words, raw_numbers, registers_of
 from fieldbus.values import ByteColumn, FloatColumn, Quality
 from fieldbus.vocabulary import PointType
 
-ByteMatrix = npt.NDArray[np.uint8]
+RowColumn = npt.NDArray[np.intp]
 
-_STRUCT_CODE: Final = {
-    ("u", 1): "B",
-    ("i", 1): "b",
-    ("u", 2): "H",
-    ("i", 2): "h",
-    ("u", 4): "I",
-    ("i", 4): "i",
-    ("u", 8): "Q",
-    ("i", 8): "q",
-    ("f", 4): "f",
-    ("f", 8): "d",
-}
-
-
-def byte_positions(raw_format: RawFormat) -> tuple[int, ...]:
-    """Which byte on the wire is the n-th most significant byte of the number.
-
-    ABCD (big, big), CDAB (words little), BADC (bytes little), DCBA (both). The mapping is its own inverse.
-    """
-    if raw_format.kind == "b":
-        return (0,)
-    words = list(range(raw_format.size // 2))
-    if raw_format.word_order == "little":
-        words.reverse()
-    high, low = (1, 0) if raw_format.byte_order == "little" else (0, 1)
-    return tuple(offset for word in words for offset in (2 * word + high, 2 * word + low))
+POWERS_OF_TEN: Final = np.array([float(10**exponent) for exponent in range(31)])
+LARGEST_EXPONENT: Final = len(POWERS_OF_TEN) - 1  # a scale factor beyond it is no scale factor
 
 
 @dataclass(frozen=True, slots=True)
-class ColumnDecoder:
-    """Turns the bytes of many points of one format and conversion into floats.
+class Column:
+    """Turns the bytes of many points of one kind and size into floats.
 
     The result still lacks scale and offset, which differ per point and are applied to the whole batch at once.
     What is not a usable number becomes NaN.
     """
 
-    format: RawFormat
-    conversion: Conversion
+    kind: str
+    size: int
+    lowest: npt.NDArray[np.uint32] | None  # of words of which only some bits count: the lowest, and a mask of as many
+    masks: npt.NDArray[np.uint32] | None
+    conversions: tuple[tuple[Conversion, RowColumn | None], ...]  # that are more than scale and offset; None = all
+
+    @staticmethod
+    def key(raw_format: RawFormat) -> tuple[str, int, bool]:
+        """Equal for formats that one column can hold. Byte and word order need not be: they are sorted out before."""
+        return raw_format.kind, raw_format.size, raw_format.bit >= 0
+
+    @classmethod
+    def of(cls, formats: Sequence[RawFormat], conversions: Sequence[Conversion]) -> Column:
+        """The column of points with formats of the same key."""
+        kind, size, of_bits = cls.key(formats[0])
+        rows: dict[Conversion, list[int]] = defaultdict(list)
+        for row, conversion in enumerate(conversions):
+            if not conversion.is_linear:
+                rows[_without_scale(conversion)].append(row)
+        return cls(
+            kind,
+            size,
+            np.array([one.bit for one in formats], dtype=np.uint32) if of_bits else None,
+            np.array([(1 << one.bit_count) - 1 for one in formats], dtype=np.uint32) if of_bits else None,
+            tuple(
+                (conversion, None if len(where) == len(formats) else np.array(where, dtype=np.intp))
+                for conversion, where in rows.items()
+            ),
+        )
 
     def decode(self, data: ByteMatrix) -> FloatColumn:
         """`data`: one row per point, bytes in order of significance. Returns float64, NaN where unusable."""
-        if self.format.kind == "b":
-            return np.not_equal(data[:, 0], 0).astype(np.float64)
-        size = self.format.size
-        raw: npt.NDArray[np.generic] = data.view(f">{self.format.kind}{size}")[:, 0]
-        if self.format.bit >= 0:
-            return ((raw.astype(np.uint16) >> self.format.bit) & 1).astype(np.float64)
-        patterns = data.view(f">u{size}")[:, 0] if self.conversion.has_patterns else None
-        with np.errstate(invalid="ignore"):  # a signalling NaN from the wire is a NaN like any other
-            numbers = raw.astype(np.float64)
-        return convert(self.conversion, numbers, patterns)
+        if self.lowest is not None and self.masks is not None:
+            numbers = part_of_words(self.size, data, self.lowest, self.masks).astype(np.float64)
+            patterns = None
+        else:
+            numbers = raw_numbers(self.kind, self.size, data)
+            patterns = bit_patterns(self.size, data) if self.conversions and self.kind != "b" else None
+        for conversion, rows in self.conversions:
+            if rows is None:
+                return convert(conversion, numbers, patterns)
+            numbers[rows] = convert(conversion, numbers[rows], None if patterns is None else patterns[rows])
+        return numbers
 
 
-def convert(conversion: Conversion, raw: FloatColumn, patterns: npt.NDArray[np.generic] | None = None) -> FloatColumn:
+def _without_scale(conversion: Conversion) -> Conversion:
+    """Equal for all conversions that differ in scale and offset only, which are applied later."""
+    if conversion.special:
+        # Special values are stated after scaling, so such points have a conversion of their own.
+        return conversion
+    return replace(conversion, scale=1.0, offset=0.0)
+
+
+def convert(conversion: Conversion, raw: FloatColumn, patterns: Patterns | None = None) -> FloatColumn:
     """Raw numbers through curve, special values and "not available", but before scale and offset; NaN if unusable.
 
     `patterns` are the same numbers as unsigned bit patterns; without them the raw numbers themselves are compared.
@@ -121,6 +134,19 @@ def _before_scaling(conversion: Conversion, value: float) -> float:
     return (value - conversion.offset) / conversion.scale
 
 
+def scale_by_powers(values: FloatColumn, exponents: FloatColumn) -> FloatColumn:
+    """`values` times ten to the power of `exponents`, NaN where an exponent is none.
+
+    Negative ones divide: 2305 / 10 is 230.5, which 2305 * 0.1 is not.
+    """
+    known = np.abs(exponents) <= LARGEST_EXPONENT
+    whole = np.where(known, exponents, 0).astype(np.intp)
+    powers = POWERS_OF_TEN[np.abs(whole)]
+    scaled: FloatColumn = np.where(whole < 0, values / powers, values * powers)
+    scaled[~known] = np.nan
+    return scaled
+
+
 @dataclass(frozen=True, slots=True)
 class UnitColumns:
     """Per row: scale, offset and limits. The last step from raw columns to values with quality."""
@@ -129,45 +155,77 @@ class UnitColumns:
     offset: FloatColumn
     minimum: FloatColumn
     maximum: FloatColumn
-    counter_rows: npt.NDArray[np.intp]
+    rounded_rows: RowColumn  # counters held as fractions of their unit
+    text_rows: RowColumn  # have no number, and are none the worse for it
+    _is_scaled: bool
+    _is_offset: bool
 
     @classmethod
     def of(cls, bindings: Sequence[PointBinding]) -> UnitColumns:
         """The columns for rows of these points."""
-        counters = [row for row, binding in enumerate(bindings) if binding.point.type is PointType.COUNTER]
+        rounded = [row for row, binding in enumerate(bindings) if _may_be_fraction(binding)]
+        texts = [row for row, binding in enumerate(bindings) if binding.point.type is PointType.TEXT]
+        scale = np.array([binding.conversion.scale for binding in bindings], dtype=np.float64)
+        offset = np.array([binding.conversion.offset for binding in bindings], dtype=np.float64)
         return cls(
-            scale=np.array([binding.conversion.scale for binding in bindings], dtype=np.float64),
-            offset=np.array([binding.conversion.offset for binding in bindings], dtype=np.float64),
+            scale=scale,
+            offset=offset,
             minimum=np.array([binding.minimum for binding in bindings], dtype=np.float64),
             maximum=np.array([binding.maximum for binding in bindings], dtype=np.float64),
-            counter_rows=np.array(counters, dtype=np.intp),
+            rounded_rows=np.array(rounded, dtype=np.intp),
+            text_rows=np.array(texts, dtype=np.intp),
+            _is_scaled=bool(np.any(scale != 1.0)),
+            _is_offset=bool(np.any(offset != 0.0)),
         )
 
-    def select(self, rows: npt.NDArray[np.intp]) -> UnitColumns:
+    def select(self, rows: RowColumn) -> UnitColumns:
         """The columns of some rows only."""
         return UnitColumns(
             self.scale[rows],
             self.offset[rows],
             self.minimum[rows],
             self.maximum[rows],
-            np.flatnonzero(np.isin(rows, self.counter_rows)),
+            np.flatnonzero(np.isin(rows, self.rounded_rows)),
+            np.flatnonzero(np.isin(rows, self.text_rows)),
+            self._is_scaled,
+            self._is_offset,
         )
 
     def finish(self, values: FloatColumn, status: ByteColumn) -> ByteColumn:
         """Scales `values` in place and returns their quality.
 
         `status` is the quality as far as the device is concerned. A number that is none, or outside the limits, makes
-        a row BAD; rows that are BAD or MISSING become NaN.
+        a row BAD; rows that are BAD or MISSING become NaN. Texts are not numbers, and keep their status.
         """
-        values *= self.scale
-        values += self.offset
-        if len(self.counter_rows):
+        if self._is_scaled:
+            values *= self.scale
+        if self._is_offset:
+            values += self.offset
+        if len(self.rounded_rows):
             # A counter held as a float in kWh still is an integer in the vocabulary's unit.
-            values[self.counter_rows] = np.rint(values[self.counter_rows])
+            values[self.rounded_rows] = np.rint(values[self.rounded_rows])
+        usable = values >= self.minimum
+        usable &= values <= self.maximum
+        if len(self.text_rows):
+            usable[self.text_rows] = True
         arrived = status <= Quality.UNCERTAIN
-        usable = arrived & (values >= self.minimum) & (values <= self.maximum)
-        values[~usable] = np.nan
-        return np.where(arrived & ~usable, np.uint8(Quality.BAD), status)
+        usable &= arrived
+        if usable.all():
+            return status
+        spoilt = ~usable
+        values[spoilt] = np.nan
+        spoilt &= arrived
+        return np.where(spoilt, np.uint8(Quality.BAD), status)
+
+
+def _may_be_fraction(binding: PointBinding) -> bool:
+    """Whether a counter's value can come out between two integers."""
+    if binding.point.type is not PointType.COUNTER:
+        return False
+    place, conversion = binding.modbus, binding.conversion
+    if place is None or place.format.kind == "f" or place.scale_factor is not None or conversion.curve:
+        return True
+    return not (float(conversion.scale).is_integer() and float(conversion.offset).is_integer())
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,17 +236,16 @@ class Encoded:
     value: float
 
 
-def encode(binding: PointBinding, value: float, raw_format: RawFormat) -> Encoded:
+def encode(binding: PointBinding, value: float, raw_format: RawFormat, exponent: int = 0) -> Encoded:
     """Registers for a value in the vocabulary's unit, and the value after the device's quantisation.
 
-    Raises OutOfLimits for a value beyond the point's limits or one that the registers cannot hold.
+    `exponent` is what the point's scale factor register holds now (0 for points without one). Raises OutOfLimits for a
+    value beyond the point's limits or one that the registers cannot hold.
     """
-    raw = quantise(binding, value, raw_format.kind, raw_format.size)
+    raw = quantise(binding, value, raw_format.kind, raw_format.size, exponent)
     if raw_format.kind == "b":
         return Encoded((int(raw.number),), raw.value)
-    natural = struct.pack(f">{_STRUCT_CODE[raw_format.kind, raw_format.size]}", raw.number)
-    wire = bytes(natural[position] for position in byte_positions(raw_format))
-    return Encoded(struct.unpack(f">{raw_format.registers}H", wire), raw.value)
+    return Encoded(registers_of(raw_format, raw.number), raw.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,18 +256,23 @@ class Quantised:
     value: float
 
 
-def quantise(binding: PointBinding, value: float, kind: str, size: int) -> Quantised:
-    """A command as a number of `kind` ("u", "i", "f", "b") and `size` bytes can hold it. Raises OutOfLimits."""
+def quantise(binding: PointBinding, value: float, kind: str, size: int, exponent: int = 0) -> Quantised:
+    """A command as a number of `kind` ("u", "i", "f", "bcd", "b") and `size` bytes can hold it. Raises OutOfLimits."""
     check_limits(binding, value)
-    raw = raw_from_value(binding.conversion, value, is_float=kind == "f")
+    conversion = binding.conversion
+    if exponent:
+        conversion = replace(
+            conversion, scale=float(scale_by_powers(np.array([conversion.scale]), np.array([exponent]))[0])
+        )
+    raw = raw_from_value(conversion, value, is_float=kind == "f")
     if kind == "b":
         return Quantised(bool(raw), float(bool(raw)))
     try:
-        held = struct.unpack(f">{_STRUCT_CODE[kind, size]}", struct.pack(f">{_STRUCT_CODE[kind, size]}", raw))[0]
-    except (struct.error, OverflowError) as error:
+        held = hold(kind, size, raw)
+    except ValueError as error:
         raise OutOfLimits.of(binding.point.name, f"{value:g} {binding.point.unit} does not fit: {error}") from None
-    converted = float(convert(binding.conversion, np.array([held], dtype=np.float64))[0])
-    quantised = converted * binding.conversion.scale + binding.conversion.offset
+    converted = float(convert(conversion, np.array([held], dtype=np.float64))[0])
+    quantised = converted * conversion.scale + conversion.offset
     if binding.point.type is PointType.COUNTER:
         quantised = float(round(quantised))
     return Quantised(held, quantised)

@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import OutOfLimits
-from fieldbus.codec import ColumnDecoder, byte_positions, encode
+from fieldbus.codec import Column, encode
 from fieldbus.profile import Conversion, PointBinding, RawFormat
 from fieldbus.profile_loader import load_profile
+from fieldbus.raw import byte_positions
 from fieldbus.vocabulary import Direction, point_named
 
 ORDERS = {("big", "big"): "ABCD", ("big", "little"): "CDAB", ("little", "big"): "BADC", ("little", "little"): "DCBA"}
@@ -22,7 +23,7 @@ CODES = {("u", 2): "H", ("i", 2): "h", ("u", 4): "I", ("i", 4): "i", ("u", 8): "
 
 def decode(raw_format: RawFormat, conversion: Conversion, wire: bytes) -> float:
     data = np.frombuffer(wire, dtype=np.uint8)[list(byte_positions(raw_format))][None, :]
-    return float(ColumnDecoder(raw_format, conversion).decode(np.ascontiguousarray(data))[0])
+    return float(Column.of([raw_format], [conversion]).decode(np.ascontiguousarray(data))[0])
 
 
 @pytest.mark.parametrize(("byte_order", "word_order"), ORDERS)
