@@ -73,7 +73,7 @@ class RegisterContract:
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def fieldbus(self, server: RegisterServer) -> AsyncIterator[Fieldbus]:
-        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5)
+        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, security=server.security, uniform=lambda: 0.5)
         yield bus
         await bus.close()
 

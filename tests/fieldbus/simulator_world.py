@@ -27,6 +27,7 @@ class SimulatorWorld:
     power_digits: int  # how finely the gateway tells power, in W
     unknown_of_dead_gear: ClassVar[set[str]]  # the facts that the gateway cannot tell of gear that does not answer it
     identity = Identity("Lichtbuch", "Simulator")
+    security = None
 
     def __init__(self, cabinets: int, gateway: str) -> None:
         """`gateway`: C-001-gw is an Intesis, C-003-gw speaks OPC UA."""

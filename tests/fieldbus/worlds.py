@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import load_profile
+from fieldbus.security import FieldSecurity
 from fieldbus.values import Identity, PointAddress
 from tests.fieldbus.contract import FACTS, LAMPS
 from tests.fieldbus.servers import NOON, LampServer, PymodbusServer, free_port
@@ -22,6 +23,11 @@ class RegisterServer(Protocol):
     """Somebody's Modbus server, holding units with the four tables. Bits are registers of 0 and 1."""
 
     identity: Identity  # what it says by function 0x2B/0x0E; empty where it does not know that
+
+    @property
+    def security(self) -> FieldSecurity | None:
+        """What it takes to connect."""
+        ...
 
     @property
     def url(self) -> str: ...
@@ -48,6 +54,8 @@ class RegisterServer(Protocol):
 
 class PymodbusRegisters:
     """pymodbus' server as a `RegisterServer`."""
+
+    security = None
 
     def __init__(self, units: dict[int, Tables]) -> None:
         self.identity = Identity("ACME", "Lamps", "2.1")
@@ -108,6 +116,10 @@ class RegisterWorld:
         return self._server.url
 
     @property
+    def security(self) -> FieldSecurity | None:
+        return self._server.security
+
+    @property
     def dead_url(self) -> str:
         return self._server.dead_url
 
@@ -155,6 +167,8 @@ class NodeServer(Protocol):
     identity: Identity
 
     @property
+    def security(self) -> FieldSecurity | None: ...
+    @property
     def url(self) -> str: ...
     async def start(self) -> None: ...
     async def stop(self) -> None: ...
@@ -167,6 +181,8 @@ class NodeServer(Protocol):
 
 class AsyncuaNodes:
     """asyncua's server as a `NodeServer`."""
+
+    security = None
 
     def __init__(self) -> None:
         self.identity = Identity("ACME", "Lamps", "3.2")
@@ -212,6 +228,10 @@ class NodeWorld:
     @property
     def url(self) -> str:
         return self._server.url
+
+    @property
+    def security(self) -> FieldSecurity | None:
+        return self._server.security
 
     @property
     def dead_url(self) -> str:

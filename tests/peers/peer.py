@@ -10,13 +10,17 @@ import asyncio
 import json
 import math
 import os
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from fieldbus.security import FieldSecurity, TlsSecurity
 from fieldbus.values import Identity
 from tests.fieldbus.servers import NOON, free_port
 from tests.fieldbus.worlds import Tables
+from tests.peers.serial_pair import SerialPair
+from tests.support.certificates import Authority
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-peers"
@@ -78,6 +82,8 @@ class Peer:
 class ForeignRegisters:
     """A script as a `RegisterServer` on Modbus TCP."""
 
+    scheme = "modbus+tcp"
+
     def __init__(self, script: str, identity: Identity, units: dict[int, Tables]) -> None:
         self.identity = identity
         self._script = script
@@ -86,24 +92,32 @@ class ForeignRegisters:
         self._peer: Peer | None = None
 
     @property
+    def security(self) -> FieldSecurity | None:
+        return None
+
+    @property
     def peer(self) -> Peer:
         assert self._peer is not None, "not started"
         return self._peer
 
     @property
     def url(self) -> str:
-        return f"modbus+tcp://127.0.0.1:{self._port}"
+        return f"{self.scheme}://127.0.0.1:{self._port}"
 
     @property
     def dead_url(self) -> str:
-        return f"modbus+tcp://127.0.0.1:{free_port()}"
+        return f"{self.scheme}://127.0.0.1:{free_port()}"
 
     async def start(self) -> None:
         if self._peer is None:
             self._peer = await Peer.run(self._script)
             await self._peer.call("hold", units=self._units)
             self._port = free_port()
-        await self._peer.call("start", port=self._port)
+        await self.listen()
+
+    async def listen(self) -> None:
+        """Open the server's end of the connection."""
+        await self.peer.call("start", port=self._port)
 
     async def stop(self) -> None:
         await self.peer.call("stop")
@@ -122,6 +136,60 @@ class ForeignRegisters:
         await self.peer.call("refuse", function=function, code=code)
 
 
+class SecuredRegisters(ForeignRegisters):
+    """The same behind TLS with certificates on both sides (Modbus/TCP Security)."""
+
+    scheme = "modbus+tls"
+
+    def __init__(self, script: str, identity: Identity, units: dict[int, Tables]) -> None:
+        super().__init__(script, identity, units)
+        self._folder = tempfile.TemporaryDirectory(prefix="lichtbuch-peer-tls-")
+        authority = Authority(Path(self._folder.name))
+        self._authority = authority.file
+        self._server, self._client = authority.issue("server"), authority.issue("client")
+
+    @property
+    def security(self) -> FieldSecurity | None:
+        entry = TlsSecurity(self._authority, self._client.certificate, self._client.key)
+        return FieldSecurity(modbus={f"127.0.0.1:{self._port}": entry})
+
+    async def listen(self) -> None:
+        tls = {"key": self._server.key, "cert": self._server.certificate, "ca": self._authority}
+        paths = {name: str(path) for name, path in tls.items()}
+        await self.peer.call("start", port=self._port, inner=free_port(), tls=paths)
+
+    async def close(self) -> None:
+        await super().close()
+        self._folder.cleanup()
+
+
+class SerialRegisters(ForeignRegisters):
+    """A script as a `RegisterServer` on a serial line: two pseudo-terminals, as an adapter would join two machines."""
+
+    baud = 19_200
+
+    def __init__(self, script: str, identity: Identity, units: dict[int, Tables]) -> None:
+        super().__init__(script, identity, units)
+        self._line = SerialPair()
+
+    @property
+    def url(self) -> str:
+        return f"modbus+rtu://{self._line.near}?baud={self.baud}&parity=N"
+
+    @property
+    def dead_url(self) -> str:
+        """Nobody is on the line: at the other end of ours there is only this server, as another unit."""
+        return f"{self.url}&unit=9"
+
+    async def listen(self) -> None:
+        self._line.join()
+        await self.peer.call("start_serial", device=self._line.far, baud=self.baud)
+
+    async def close(self) -> None:
+        await super().close()
+        self._line.close()
+
+
 class ForeignNodes:
     """A script as a `NodeServer`."""
 
@@ -131,6 +199,10 @@ class ForeignNodes:
         self._script = script
         self._options = {"lamps": lamps, **options}
         self._peer: Peer | None = None
+
+    @property
+    def security(self) -> FieldSecurity | None:
+        return None
 
     @property
     def peer(self) -> Peer:

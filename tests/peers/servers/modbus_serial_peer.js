@@ -1,5 +1,8 @@
 // modbus-serial as a server of registers on TCP. Runs in the peers' environment.
 "use strict";
+const fs = require("fs");
+const net = require("net");
+const tls = require("tls");
 const { ServerTCP } = require("modbus-serial");
 const { obey } = require("./control.js");
 
@@ -7,6 +10,7 @@ const ILLEGAL_ADDRESS = 2;
 const held = new Map(); // "unit table" to a map of address to value
 const refused = new Map(); // function to exception code
 let server = null;
+let front = null; // what ends TLS, if any
 
 const refusal = (code) => Object.assign(new Error(`exception ${code}`), { modbusErrorCode: code });
 
@@ -53,16 +57,29 @@ obey({
       }
     }
   },
-  start({ port }) {
-    return new Promise((resolve, reject) => {
-      server = new ServerTCP(vector, { host: "127.0.0.1", port });
-      server.on("initialized", () => resolve(server._server.address().port));
+  async start({ port, tls: files, inner = port }) {
+    await new Promise((resolve, reject) => {
+      server = new ServerTCP(vector, { host: "127.0.0.1", port: inner });
+      server.on("initialized", () => resolve());
       server.on("serverError", reject);
       server.on("socketError", () => {}); // a client that hangs up is no error
     });
+    if (!files) return;
+    const options = { requestCert: true, rejectUnauthorized: true, minVersion: "TLSv1.2" };
+    for (const [name, path] of Object.entries(files)) options[name] = fs.readFileSync(path);
+    front = tls.createServer(options, (outside) => {
+      const inside = net.connect(inner, "127.0.0.1");
+      for (const [one, other] of [[outside, inside], [inside, outside]]) {
+        one.pipe(other);
+        one.on("error", () => other.destroy());
+        one.on("close", () => other.destroy());
+      }
+    });
+    await new Promise((resolve) => front.listen(port, "127.0.0.1", resolve));
   },
-  stop() {
-    return new Promise((resolve) => (server ? server.close(() => resolve()) : resolve()));
+  async stop() {
+    if (front) front.close();
+    if (server) await new Promise((resolve) => server.close(() => resolve()));
   },
   put({ unit, table, address, values }) {
     values.forEach((value, offset) => held.get(`${unit} ${table}`).set(address + offset, value));
