@@ -71,6 +71,10 @@ test-long: $(READY) $(PEERS) system-packages ## Run what does not fit a quick ru
 bench: $(READY) ## Run the benchmarks: ratios against a peer on the same work in the same run
 	$(BIN)/python -m bench
 
+.PHONY: bench-field
+bench-field: $(READY) ## Run the field layer beside a gateway, plain libraries and C (BENCHFLAGS=--quick, or part numbers)
+	$(BIN)/python -m bench.field $(BENCHFLAGS)
+
 # --- checks ------------------------------------------------------------------------------------------------
 
 .PHONY: check

@@ -17,8 +17,9 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ROOT / "requirements"
 GROUPS = ("registry", "lighting", "scheduler", "metering", "ledger", "admin", "simulator", "cli")
-# Environments that nothing of ours runs in: servers of other makes, for tests. They keep their own versions.
-APART = ("peers",)
+# Environments that nothing of ours runs in: products of other makes, to test and measure against. They keep their own
+# versions.
+APART = ("peers", "bench-gateway")
 
 
 def compile_lock(arguments: list[str], output: Path) -> None:
