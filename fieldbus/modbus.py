@@ -65,7 +65,7 @@ class ModbusDevice:
     async def write(self, writes: Sequence[tuple[PointAddress, float]], verify: bool = True) -> list[WriteResult]:
         """See `Device.write`."""
         self._check_open()
-        return await self._writer.write(self._reader.profile, writes, verify)
+        return await self._writer.write(self._reader.book.profile, writes, verify)
 
     async def subscribe(
         self, points: Sequence[PointAddress], callback: BatchCallback, *, interval_s: float | None = None
@@ -73,7 +73,7 @@ class ModbusDevice:
         """See `Device.subscribe`: Modbus is polled."""
         self._check_open()
         wanted = tuple(points)
-        self._reader.plan(wanted)
+        self._reader.book.of(wanted, self._unit.monotonic())
         subscription = PollingSubscription(
             lambda: self.read(wanted), callback, self.limits.poll_interval_s if interval_s is None else interval_s
         )
@@ -100,7 +100,7 @@ class ModbusDevice:
             seconds_since_answer=None if unit.answered_at is None else unit.monotonic() - unit.answered_at,
             seconds_to_next_attempt=wait_s,
             counters=replace(unit.counters),
-            refused_points=len(self._reader.memory.refused),
+            refused_points=len(self._reader.book.memory.refused),
         )
 
     async def identify(self) -> Identity:
@@ -109,7 +109,7 @@ class ModbusDevice:
         What was learnt from its refusals is forgotten: whoever asks doubts that it still is the same device.
         """
         self._check_open()
-        self._reader.forget()
+        self._reader.book.forget()
         return await self._unit.identify()
 
     async def close(self) -> None:

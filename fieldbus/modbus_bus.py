@@ -66,6 +66,11 @@ class ModbusBus:
         """Whether the connection stands."""
         return self._link.connected
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request would have to wait for its turn now."""
+        return self._running >= self._in_flight or self._turns.waiting > 0
+
     async def exchange(
         self,
         unit: int,

@@ -5,8 +5,8 @@ What is asked is modbus_read.py's and modbus_write.py's business, the shared con
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 from domain.errors import FailedPrecondition, LichtbuchError
 from fieldbus.backoff import Backoff
@@ -84,10 +84,16 @@ class ModbusUnit:
         simulator and is not.
         """
         repeat = is_read and self._answered_generation == self.bus.generation
+        if not self._require_simulator:
+            try:
+                return await self._exchange(function_code, payload, None)
+            except AnswerLost:
+                if not repeat:
+                    raise
+            return await self._exchange(function_code, payload, None)
         for _ in range(_RENEWALS_TOLERATED):
             try:
-                generation = await self._verified() if self._require_simulator else None
-                return await self._exchange(function_code, payload, generation)
+                return await self._exchange(function_code, payload, await self._verified())
             except LinkRenewed:
                 continue
             except AnswerLost:
@@ -109,8 +115,8 @@ class ModbusUnit:
                 raise NoAnswer(str(error)) from None
             return Identity()
 
-    async def _exchange(self, function_code: int, payload: bytes, generation: int | None) -> bytes:
-        return await self.bus.exchange(
+    def _exchange(self, function_code: int, payload: bytes, generation: int | None) -> Coroutine[Any, Any, bytes]:
+        return self.bus.exchange(
             self.endpoint.unit,
             function_code,
             payload,

@@ -9,7 +9,7 @@ import pytest
 
 from fieldbus.block_length import BlockLengths
 from fieldbus.client import Fieldbus
-from fieldbus.modbus_read import shared_plans
+from fieldbus.plans import shared_plans
 from fieldbus.profile import ModbusLimits, Table
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import PointAddress, Quality
