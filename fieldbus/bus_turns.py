@@ -23,6 +23,7 @@ _OVERHEAD_BYTES: Final = 40  # turnaround of a request, as if it were bytes
 _SMOOTHING: Final = 0.25
 _OUTLIER_FACTOR: Final = 24.0  # one lost frame does not make a unit sick, two do
 _SILENCES: Final = 2
+_COMMANDS_IN_A_ROW: Final = 8  # then a reading gets its turn: a stuck controller must not blind the rest
 _FEW_UNITS: Final = 16
 _REFRESH_EVERY: Final = 64  # requests between two looks at what is typical
 
@@ -107,6 +108,7 @@ class BusTurns:
         self._sick_lane = _Lane()
         self._waiting_since = 0.0  # the healthy, if any
         self._last_was_sick = False
+        self._commands_in_a_row = 0
         self.sick: set[int] = set()
         self.sick_not_before = float("-inf")
         self.waiting = 0
@@ -133,6 +135,7 @@ class BusTurns:
             return None
         self.waiting -= 1
         self._last_was_sick = ticket.unit in self.sick
+        self._commands_in_a_row = self._commands_in_a_row + 1 if ticket.is_command else 0
         if self._healthy:
             self._waiting_since = max(self._waiting_since, now)
         return ticket
@@ -166,7 +169,7 @@ class BusTurns:
 
     def _choose(self, now: float) -> Ticket | None:
         healthy, sick = self._healthy, self._sick_lane
-        if healthy.commands:
+        if healthy.commands and not (healthy.reads and self._commands_in_a_row >= _COMMANDS_IN_A_ROW):
             return healthy.commands.popleft()
         if not (self._last_was_sick and healthy.reads):
             if sick.commands:
