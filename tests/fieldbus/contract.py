@@ -64,11 +64,15 @@ class World(Protocol):
     clocked: bool  # whether values carry the device's own time
     identity: Identity  # what the device says it is
     absent: PointAddress  # a lamp that the profile allows and the device does not have
-    security: FieldSecurity | None  # what it takes to connect
     stored_level: float  # a level that the lamps can keep in memory: -1 ("as before") where the device has it
 
     @property
     def url(self) -> str: ...
+    @property
+    def security(self) -> FieldSecurity | None:
+        """What it takes to connect."""
+        ...
+
     @property
     def dead_url(self) -> str:
         """Where nobody listens."""

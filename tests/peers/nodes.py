@@ -14,12 +14,17 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from fieldbus.opcua_security import OpcUaSecurity, SecurityMode, SecurityPolicy
+from fieldbus.security import FieldSecurity
 from fieldbus.values import Identity
 from tests.fieldbus.contract import LAMPS
 from tests.peers.peer import ForeignNodes
 
 SERVER_URI = "urn:acme:lamps:server"
+CLIENT_URI = "urn:lichtbuch:tests:client"
 IDENTITY = Identity("ACME", "Lamps", "2.156")
+USER, PASSWORD = "lichtbuch", "nachts wird gedimmt"
+POLICIES = ["Basic256Sha256", "Aes128_Sha256_RsaOaep", "Aes256_Sha256_RsaPss"]  # as node-opcua calls them
 
 
 @dataclass(frozen=True)
@@ -73,23 +78,24 @@ def application_pair(folder: Path, name: str, uri: str) -> Pair:
 
 
 class NodeOpcua(ForeignNodes):
-    """The server with a folder of its own, gone with it. It trusts the clients whose certificates are given."""
+    """The server with a folder of its own, gone with it. It trusts the certificates given of clients and users."""
 
-    def __init__(self, trusted: tuple[Path, ...] = (), **security: Any) -> None:
+    def __init__(self, *, clients: tuple[Path, ...] = (), users: tuple[Path, ...] = (), **security: Any) -> None:
         self._folder = tempfile.TemporaryDirectory(prefix="lichtbuch-node-opcua-")
         folder = Path(self._folder.name)
         self.pair = application_pair(folder, "server", SERVER_URI)
-        pki = folder / "pki"
-        (pki / "trusted" / "certs").mkdir(parents=True)
-        for certificate in trusted:
-            (pki / "trusted" / "certs" / certificate.name).write_bytes(certificate.read_bytes())
+        for name, trusted in (("pki", clients), ("user-pki", users)):
+            certificates = folder / name / "trusted" / "certs"
+            certificates.mkdir(parents=True)
+            for certificate in trusted:
+                (certificates / certificate.name).write_bytes(certificate.read_bytes())
         super().__init__(
             "node_opcua_peer.js",
             IDENTITY,
             LAMPS,
             security={
-                "pki": str(pki),
-                "userPki": str(folder / "users"),
+                "pki": str(folder / "pki"),
+                "userPki": str(folder / "user-pki"),
                 "certificate": str(self.pair.certificate),
                 "key": str(self.pair.key),
                 **security,
@@ -101,6 +107,30 @@ class NodeOpcua(ForeignNodes):
         self._folder.cleanup()
 
 
-def unsecured_node_opcua() -> NodeOpcua:
-    """Anybody may connect, anonymously."""
-    return NodeOpcua()
+class SecuredNodeOpcua(NodeOpcua):
+    """Nobody gets in without a trusted certificate, and nobody without a user's password."""
+
+    def __init__(self) -> None:
+        self._own = tempfile.TemporaryDirectory(prefix="lichtbuch-opcua-client-")
+        folder = Path(self._own.name)
+        client = application_pair(folder, "client", CLIENT_URI)
+        password = folder / "password"
+        password.write_text(f"{PASSWORD}\n", encoding="utf-8")
+        super().__init__(clients=(client.certificate,), policies=POLICIES, anonymous=False, passwords={USER: PASSWORD})
+        self._entry = OpcUaSecurity(
+            policy=SecurityPolicy.AES256_SHA256_RSA_PSS,
+            mode=SecurityMode.SIGN_AND_ENCRYPT,
+            certificate=client.certificate,
+            key=client.key,
+            trusted=self.pair.certificate,
+            user=USER,
+            password_file=password,
+        )
+
+    @property
+    def security(self) -> FieldSecurity:
+        return FieldSecurity(opcua={f"127.0.0.1:{self.port}": self._entry})
+
+    async def close(self) -> None:
+        await super().close()
+        self._own.cleanup()

@@ -8,7 +8,7 @@ from fieldbus.device import Device
 from fieldbus.values import Identity, WriteOutcome
 from tests.fieldbus.contract import LAMPS, LampContract, World, points_of, reading, truth_of
 from tests.fieldbus.worlds import NodeWorld
-from tests.peers.nodes import unsecured_node_opcua
+from tests.peers.nodes import NodeOpcua, SecuredNodeOpcua
 from tests.peers.peer import ForeignNodes
 
 pytestmark = [pytest.mark.long, pytest.mark.peers]
@@ -37,4 +37,12 @@ class TestLampsOnTheLegacyOpcua(LampContract):
 class TestLampsOnNodeOpcua(LampContract):
     @staticmethod
     def make_world() -> NodeWorld:
-        return NodeWorld(unsecured_node_opcua)
+        return NodeWorld(NodeOpcua)
+
+
+class TestLampsOnSecuredNodeOpcua(LampContract):
+    """The same signed, encrypted and logged in."""
+
+    @staticmethod
+    def make_world() -> NodeWorld:
+        return NodeWorld(SecuredNodeOpcua)

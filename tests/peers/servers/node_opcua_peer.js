@@ -77,7 +77,6 @@ obey({
     nodes = new Map();
     const options = {
       port, hostname: "127.0.0.1", host: "127.0.0.1", resourcePath: "/lamps", maxConnectionsPerEndpoint: 20,
-      disableDiscovery: true,
       buildInfo: {
         productUri: "urn:acme:lamps", productName: "Lamps", manufacturerName: "ACME", softwareVersion: "2.156",
         buildNumber: "1", buildDate: new Date(0),
@@ -94,7 +93,7 @@ obey({
       options.securityPolicies = security.policies.map((name) => SecurityPolicy[name]);
       options.securityModes = [MessageSecurityMode.Sign, MessageSecurityMode.SignAndEncrypt];
       options.allowAnonymous = security.anonymous;
-      options.userManager = { isValidUser: (name, password) => security.users[name] === password };
+      options.userManager = { isValidUser: (name, password) => security.passwords[name] === password };
     }
     server = new OPCUAServer(options);
     await server.initialize();
