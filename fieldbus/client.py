@@ -8,6 +8,7 @@ await bus.close()
 
 from __future__ import annotations
 
+import platform
 import random
 import time
 from collections.abc import Callable
@@ -38,11 +39,13 @@ class Fieldbus:
         require_simulator: bool = False,
         limits: Limits | None = None,
         security: FieldSecurity | None = None,
+        machine: str = "",
         monotonic: Callable[[], float] = time.monotonic,
         uniform: Callable[[], float] = random.random,
     ) -> None:
         """`now` gives the instants of values (domain time), `monotonic` and `uniform` time and jitter of back-offs,
-        `security` certificates and logins by endpoint.
+        `security` certificates and logins by endpoint, `machine` the name by which URLs of serial lines know this
+        computer (default: its host name).
 
         With `require_simulator` every endpoint must identify itself as the simulator on each new connection, before
         anything else is read or written: FailedPrecondition otherwise.
@@ -51,6 +54,7 @@ class Fieldbus:
         self._require_simulator = require_simulator
         self._limits = limits or Limits()
         self._security = security or FieldSecurity()
+        self._machine = (machine or platform.node()).lower()
         self._monotonic = monotonic
         self._uniform = uniform
         self._buses: dict[tuple[Scheme, str, int], tuple[ModbusBus, SerialLine | None, MobileLink | None]] = {}
@@ -72,6 +76,8 @@ class Fieldbus:
         if self._closed:
             raise FailedPrecondition.of("fieldbus", "was closed")
         endpoint = parse_url(url)
+        if endpoint.machine not in ("", "localhost", self._machine):
+            raise InvalidInput.of("url", f"the serial line hangs at {endpoint.machine}, this is {self._machine}")
         described = load_profile(profile) if isinstance(profile, str) else profile
         if endpoint.scheme.is_modbus != (described.protocol is Protocol.MODBUS):
             raise InvalidInput.of(

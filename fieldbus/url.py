@@ -4,6 +4,7 @@ modbus+tcp://host:port?unit=1              Modbus TCP, port 502 unless given
 modbus+rtutcp://host:port?unit=1           RTU frames through a transparent serial server
 modbus+tls://host:port?unit=1              Modbus/TCP Security, port 802 unless given; certificates: security.py
 modbus+rtu:///dev/ttyUSB0?baud=9600&parity=N&stopbits=1&unit=1
+                                           with a host the line is that machine's: refused on any other
 opc.tcp://user@host:port/path              OPC UA, port 4840 unless given
 """
 
@@ -61,6 +62,7 @@ _DEFAULT_PORT: Final = {
 _BAUD_RATES: Final = (300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600)
 _HIGHEST_UNIT: Final = 255
 _DEFAULT_LINE: Final = SerialLine(19_200, Parity.EVEN, 1)  # MODBUS over Serial Line V1.02, 3.2 and 2.5.1
+_PARITIES: Final = {word: parity for parity in Parity for word in (parity.value.lower(), parity.name.lower())}
 _LINE_KEYS: Final = ("unit", "baud", "parity", "stopbits")
 
 
@@ -77,6 +79,7 @@ class Endpoint:
     unit: int
     url: str  # as given, with what it carries of user and password: for connecting, not for logs
     line: SerialLine | None = None
+    machine: str = ""  # whose serial line it is, where the URL says so
 
     @property
     def bus(self) -> tuple[Scheme, str, int]:
@@ -125,7 +128,7 @@ def parse_url(url: str) -> Endpoint:
 
 
 def _serial(url: str, parts: SplitResult) -> Endpoint:
-    if parts.netloc:
+    if parts.netloc and (parts.netloc.lower() != parts.hostname or not parts.path.startswith("/dev/")):
         raise InvalidInput.of(
             "url", f"'{parts.netloc}' stands where a host would: a serial port has three slashes, modbus+rtu:///dev/..."
         )
@@ -138,12 +141,13 @@ def _serial(url: str, parts: SplitResult) -> Endpoint:
     baud = _number(query, "baud", _DEFAULT_LINE.baud, _BAUD_RATES[0], _BAUD_RATES[-1])
     if baud not in _BAUD_RATES:
         raise InvalidInput.of("url", f"baud '{baud}' is not one of {', '.join(map(str, _BAUD_RATES))}")
-    parity = query.get("parity", _DEFAULT_LINE.parity.value).upper()
-    if parity not in set(Parity):
+    parity = _PARITIES.get(query.get("parity", _DEFAULT_LINE.parity.value).lower())
+    if parity is None:
         raise InvalidInput.of("url", f"parity '{query['parity']}' is not N, E or O")
-    line = SerialLine(baud, Parity(parity), _number(query, "stopbits", _DEFAULT_LINE.stop_bits, 1, 2))
+    line = SerialLine(baud, parity, _number(query, "stopbits", _DEFAULT_LINE.stop_bits, 1, 2))
     # 0 is a broadcast, which nobody answers.
-    return Endpoint(Scheme.MODBUS_RTU, path, 0, _number(query, "unit", 1, 1, _HIGHEST_UNIT), url.strip(), line)
+    unit = _number(query, "unit", 1, 1, _HIGHEST_UNIT)
+    return Endpoint(Scheme.MODBUS_RTU, path, 0, unit, url.strip(), line, parts.hostname or "")
 
 
 def _query(text: str, known: tuple[str, ...]) -> dict[str, str]:

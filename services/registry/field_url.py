@@ -116,7 +116,9 @@ def _station_of_query(parts: SplitResult) -> str:
         elif parts.scheme == MODBUS_RTU and key == "baud":
             _one_of(key, value, _BAUD_RATES)
         elif parts.scheme == MODBUS_RTU and key == "parity":
-            _one_of(key, value, ("none", "even", "odd"))
+            _one_of(key, value.lower(), ("n", "e", "o", "none", "even", "odd"))
+        elif parts.scheme == MODBUS_RTU and key == "stopbits":
+            _one_of(key, value, ("1", "2"))
         else:
             raise _wrong(f"{key!r} is not a parameter of {parts.scheme}")
     return str(unit)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from domain.errors import InvalidInput
+from fieldbus.client import Fieldbus
 from fieldbus.formula import Formula
-from fieldbus.url import Scheme, parse_url
+from fieldbus.url import Parity, Scheme, parse_url
 from fieldbus.vocabulary import Scope
 
 
@@ -86,3 +89,19 @@ def test_an_endpoint_shows_neither_user_nor_password() -> None:
 def test_a_wrong_url_is_refused_with_its_reason(url: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         parse_url(url)
+
+
+def test_a_serial_line_that_names_a_machine_is_that_machines_alone() -> None:
+    url = "modbus+rtu://cabinet-7/dev/ttyS0?baud=9600&parity=even&unit=3"
+    here = Fieldbus(now=lambda: datetime.now(UTC), machine="Cabinet-7")
+    elsewhere = Fieldbus(now=lambda: datetime.now(UTC), machine="cabinet-8")
+    here.open(url, "generic-level-status")
+    with pytest.raises(InvalidInput, match="the serial line hangs at cabinet-7, this is cabinet-8"):
+        elsewhere.open(url, "generic-level-status")
+
+
+@pytest.mark.parametrize("parity", ["E", "e", "even"])
+def test_parity_is_a_letter_or_a_word(parity: str) -> None:
+    line = parse_url(f"modbus+rtu:///dev/ttyS0?parity={parity}").line
+    assert line is not None
+    assert line.parity is Parity.EVEN

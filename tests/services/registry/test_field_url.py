@@ -21,6 +21,7 @@ from services.registry.field_url import SCHEMES, parse_field_url
         ("opc.tcp://plc.example:4840/lamps/", "plc.example:4840", "/lamps"),
         ("opc.tcp://plc.example", "plc.example:4840", "/"),
         ("modbus+rtu://pi-4/dev/ttyUSB0?unit=3&baud=9600&parity=even", "pi-4/dev/ttyUSB0", "3"),
+        ("modbus+rtu://pi-4/dev/ttyS1?baud=19200&parity=E&stopbits=2", "pi-4/dev/ttyS1", "1"),
         ("  modbus+tcp://10.1.2.3\n", "10.1.2.3:502", "1"),
     ],
 )
