@@ -27,7 +27,7 @@ class SequenceCounters:
 
     def next_word(self, register: int, sequence: CommandSequence, index: int | None) -> int:
         """The register's content for the next command. Raises OutOfLimits for an index that has no room in it."""
-        word = 0
+        word = sequence.fixed
         if sequence.index_bits is not None:
             low, high = sequence.index_bits
             if index is None or index > _mask(low, high):

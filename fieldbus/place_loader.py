@@ -41,7 +41,7 @@ _REGISTER_KEYS: Final = FORMAT_KEYS - {"length"} | {"table", "address"}
 SCALE_FACTOR_KEYS: Final = _REGISTER_KEYS - {"bit"}
 TIMESTAMP_KEYS: Final = _REGISTER_KEYS - {"bit", "bits", "of"} | {"epoch"}
 REQUIRE_KEYS: Final = _REGISTER_KEYS | {"equals"}
-SEQUENCE_KEYS: Final = {"register", "counter_bits", "index_bits"}
+SEQUENCE_KEYS: Final = {"register", "counter_bits", "index_bits", "fixed"}
 _HIGHEST_ADDRESS: Final = 65535
 
 Orders = tuple[str, str]  # of bytes and words
@@ -170,6 +170,10 @@ class PlaceReader:
                 sequence.wrong(f"cannot hold the index {self._index_range[1]}", "index_bits")
             if index[0] <= counter[1] and counter[0] <= index[1]:
                 sequence.wrong("overlaps counter_bits", "index_bits")
+        fixed = sequence.integer("fixed", 0, 0, 0xFFFF)
+        for key, bits in (("counter_bits", counter), ("index_bits", index)):
+            if bits is not None and fixed >> bits[0] & (1 << (bits[1] - bits[0] + 1)) - 1:
+                sequence.wrong(f"has bits of {key}", "fixed")
         if register is None or write_address is None:
             return None
         self._check_range(sequence, "register", register, 1, one_for_all=True)
@@ -178,7 +182,7 @@ class PlaceReader:
             if distance not in (1, -raw_format.registers):
                 sequence.wrong("must lie right before or right after the value: one write covers both", "register")
                 break
-        return CommandSequence(register, counter, index)
+        return CommandSequence(register, counter, index, fixed)
 
     # --- what lies beside it -------------------------------------------------------------------------------------
 

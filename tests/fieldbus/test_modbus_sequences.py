@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from domain.errors import OutOfLimits
+from domain.errors import InvalidInput, OutOfLimits
 from fieldbus.client import Fieldbus
 from fieldbus.command_sequences import SequenceCounters
 from fieldbus.formula import Formula
@@ -161,3 +161,22 @@ async def test_each_point_of_a_run_that_fails_half_way_has_its_own_outcome(
     ]
     assert results[3].reason == "exception 04: device failure"
     assert held[:6] == [300, 300, 300, 0, 300, 300]
+
+
+def test_bits_that_are_always_set_stand_beside_counter_and_index() -> None:
+    counters = SequenceCounters(lambda: 0.0)
+    groups = CommandSequence(Formula(64), (8, 15), (0, 3), fixed=0xC0)
+    counters.shown(64, groups, 0x05FF)
+    assert counters.next_word(64, groups, 2) == 0x06C2
+    with pytest.raises(OutOfLimits):
+        counters.next_word(64, groups, 16)
+
+
+def test_bits_that_are_always_set_must_not_be_the_counters_or_the_indexs() -> None:
+    lines = """write_address = 65
+write_mode = "sequence"
+sequence = { register = 64, index_bits = [0, 6], fixed = 0x140 }
+"""
+    with pytest.raises(InvalidInput, match="counter_bits") as error:
+        profile_from_toml(TomlSource("sequenced.toml", HEAD + lines))
+    assert "index_bits" in error.value.message
