@@ -110,7 +110,7 @@ class CommandSequence:
     """A register that makes a device take a command: its counter bits must change with every one.
 
     The command is one multi-register write (function 16) over this register and the value. Bit ranges are inclusive,
-    bit 0 the least significant. `index_bits` carry the index of the point, where the product wants it there. `fixed` has
+    bit 0 the least significant. `index_bits` carry the index of the point, where the product wants it there. `fixed` is
     the bits that are always set: for a DALI gateway, what kind of address it is.
     """
 
