@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from cli import parsing
-from cli.commands.field import indexes
+from cli.field.addressing import numbers
 from domain.errors import InvalidInput
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -50,7 +50,7 @@ def test_a_local_time_is_local_and_one_with_an_offset_is_not() -> None:
 
 
 def test_numbers_and_ranges() -> None:
-    assert indexes("0-2,7,1") == [0, 1, 2, 7]
-    assert indexes("") is None
+    assert numbers("0-2,7,1", "index") == [0, 1, 2, 7]
+    assert numbers("", "index") is None
     with pytest.raises(InvalidInput):
-        indexes("3-1")
+        numbers("3-1", "index")

@@ -1,0 +1,62 @@
+"""How the field commands end when something is wrong: the sentence, what helps, the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import NoReturn
+
+import typer
+
+from cli.errors import PARTIAL, document
+from cli.field.advice import Advice, diagnose, recognise
+from cli.output import json_wanted, note
+from domain.errors import LichtbuchError
+from fieldbus.values import DeviceHealth
+
+
+def fail(advice: Advice, *, field: str = "url") -> NoReturn:
+    """End the command with an advice."""
+    if json_wanted():
+        told = document(advice.code, advice.message, field=field, hint=advice.hint)
+        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+    else:
+        print(f"lichtbuch: {advice.message}\n  {advice.hint}", file=sys.stderr)
+    raise typer.Exit(advice.exit_code)
+
+
+def fail_at(url: str, sentence: str) -> NoReturn:
+    """End the command because a device did not give anything."""
+    fail(asyncio.run(diagnose(url, sentence)))
+
+
+def fail_because(url: str, error: LichtbuchError) -> NoReturn:
+    """End the command because a device could not be asked."""
+    fail_at(url, str(error))
+
+
+def end_reading(url: str, *, good: int, asked: int, answered: bool, health: DeviceHealth) -> NoReturn:
+    """End a reading: 0 all read, 3 a part, 4 nobody answered, 5 refused."""
+    if good == asked:
+        raise typer.Exit(0)
+    if good:
+        note(f"{asked - good} of {asked} values could not be read or must not be trusted")
+        _say_why(health)
+        raise typer.Exit(PARTIAL)
+    advice = recognise(health.last_error)
+    if answered and (advice is None or not advice.refused):
+        # It talks to us, yet says of every value that there is none.
+        note("the device answers, but has no usable value for any of these points: is this the right profile or index?")
+        _say_why(health)
+        raise typer.Exit(PARTIAL)
+    if advice is not None and advice.refused:
+        fail(advice)
+    fail_at(url, health.last_error)
+
+
+def _say_why(health: DeviceHealth) -> None:
+    if health.last_error:
+        note(f"last seen: {health.last_error}")
+        if advice := recognise(health.last_error):
+            note(advice.hint)

@@ -1,0 +1,220 @@
+"""field write: points, raw registers or raw nodes, written and read back.
+
+Nothing here asks a running installation: what is written bypasses owner, floors and audit. So every write warns, asks,
+and refuses where somebody else is seen to run the device.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Final, cast
+
+import typer
+
+from cli import parsing
+from cli.errors import PARTIAL, REFUSED, UNREACHABLE
+from cli.field import nodes
+from cli.field.addressing import ON_OFF, numbers, profile_of, with_unit
+from cli.field.advice import Advice, recognise
+from cli.field.connection import PATIENCE_S, on_device
+from cli.field.display import result_rows, shown_results
+from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
+from cli.field.reading import check_selection
+from cli.field.registers import RegisterValue, number_for, parse_registers, writing_profile
+from cli.field.telling import fail, fail_at
+from cli.options import Json
+from cli.output import note, print_json, print_rows
+from domain.errors import InvalidInput
+from fieldbus.device import Device
+from fieldbus.ownership import owned_by_another
+from fieldbus.profile import Profile
+from fieldbus.values import PointAddress, WriteOutcome, WriteResult
+from fieldbus.vocabulary import PointType
+from fieldbus.watchdog import GuardedDevice
+
+WARNING: Final = (
+    "This writes to the device itself: it bypasses the owner, the floors and the audit of a running installation."
+)
+_UNKNOWN_OWNER: Final = (
+    "Without a profile it cannot be seen whether an installation runs this device: make sure that none does."
+)
+_ASSIGNED_NODE: Final = re.compile(r"(?P<node>.*?(?:^|;)[sigb]=.+?)=(?P<value>[^=]*)\Z")
+
+Assignments = Sequence[tuple[PointAddress, float]]
+
+
+def write(
+    url: Url,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="POINT[INDEX]=VALUE...", help="level_command[3]=50%, contactor_command[0]=on"),
+    ] = None,
+    profile_name: ProfileName = "",
+    unit: Unit = None,
+    register: Annotated[
+        list[str] | None,
+        typer.Option("--register", help="A raw register: table:address[:type[:byte,word order]]=VALUE. Repeat it."),
+    ] = None,
+    node: Annotated[
+        list[str] | None,
+        typer.Option("--node", help="A raw OPC UA node: nsu=URI;s=NAME=VALUE, typed by the node. Repeat it."),
+    ] = None,
+    multiple: Annotated[
+        bool, typer.Option("--multiple", help="Raw registers: functions 15 and 16 even for a single one.")
+    ] = False,
+    yes: Yes = False,
+    timeout: Timeout = PATIENCE_S,
+    security: Security = None,
+    as_json: Json = False,
+) -> None:
+    """Write points, raw registers or raw nodes, and read them back.
+
+    Exit code 0: all taken, 3: a part, 4: no answer, 5: refused by the device, by its owner or by you.
+    """
+    check_selection(url, profile_name, register, node)
+    if assignments and not profile_name:
+        raise InvalidInput.of("assignment", f"{assignments[0]!r}: points are written with --profile")
+    if profile_name and not assignments:
+        raise InvalidInput.of("assignment", "say what to write: POINT=VALUE or POINT[INDEX]=VALUE")
+    address = with_unit(url, unit)
+    if node:
+        nodes.write_and_end(
+            address, [assigned_node(text) for text in node], yes, timeout, security, as_json, agree, end_writing
+        )
+        return
+    if register:
+        profile, writes = register_writes(register, multiple=multiple)
+    else:
+        profile = profile_of(profile_name)
+        writes = point_writes(profile, assignments or [])
+    results = _write(address, profile, writes, yes, timeout, security)
+    print_json(result_rows(results)) if as_json else print_rows(shown_results(profile, results), False)
+    end_writing(address, results)
+
+
+def point_writes(profile: Profile, assignments: Sequence[str]) -> list[tuple[PointAddress, float]]:
+    """Commands out of POINT=VALUE and POINT[INDEX]=VALUE. Raises InvalidInput."""
+    writes: list[tuple[PointAddress, float]] = []
+    for assignment in assignments:
+        target, equals, value = assignment.partition("=")
+        name, bracket, number = target.strip().partition("[")
+        if not equals or (bracket and not number.endswith("]")):
+            raise InvalidInput.of("assignment", f"{assignment!r} is no POINT=VALUE or POINT[INDEX]=VALUE")
+        index = numbers(number[:-1], "index") if bracket else None
+        amount = point_value(profile, name, value.strip())
+        writes += [(PointAddress(name, each), amount) for each in index] if index else [(PointAddress(name), amount)]
+    for address, _ in writes:
+        profile.binding(address).check_index(address.index)
+    return writes
+
+
+def point_value(profile: Profile, point: str, text: str) -> float:
+    """A value as typed: levels in percent, booleans and enumerations in words, else a number in the point's unit."""
+    binding = profile.points.get(point)
+    if binding is None or not profile.writable(point):
+        writable = ", ".join(name for name in profile.points if profile.writable(name)) or "none"
+        raise InvalidInput.of("point", f"{point!r} cannot be written with {profile.name}; there are {writable}")
+    known = binding.point
+    if known.unit == "permille":
+        if known.minimum < 0 and text.lower() in ("keep", "as before", "-1"):
+            return -1.0
+        return float(parsing.level(text, "value"))
+    if known.type is PointType.BOOLEAN:
+        if text.lower() not in ON_OFF:
+            raise InvalidInput.of("value", f"{text!r} is neither on nor off")
+        return ON_OFF[text.lower()]
+    labelled = {label: float(value) for value, label in known.labels}
+    if text.lower() in labelled:
+        return labelled[text.lower()]
+    try:
+        return float(text.replace(",", "."))
+    except ValueError:
+        wanted = f"none of {', '.join(labelled)}" if labelled else f"no number of {known.unit}".rstrip(" of")
+        raise InvalidInput.of("value", f"{text!r} is {wanted}") from None
+
+
+def register_writes(texts: Sequence[str], *, multiple: bool) -> tuple[Profile, list[tuple[PointAddress, float]]]:
+    """A profile in memory and its commands out of table:address...=VALUE. Raises InvalidInput."""
+    values: list[RegisterValue] = []
+    writes: list[tuple[PointAddress, float]] = []
+    for text in texts:
+        place, equals, amount = text.partition("=")
+        if not equals:
+            raise InvalidInput.of("register", f"{text!r} says no value; write holding:40=17")
+        for value in parse_registers(place):
+            values.append(value)
+            writes.append((PointAddress(value.name), number_for(value, amount.strip())))
+    return writing_profile(values, multiple=multiple), writes
+
+
+def assigned_node(text: str) -> tuple[str, str]:
+    """Node and value out of nsu=URI;s=NAME=VALUE: the value follows the last equals sign. Raises InvalidInput."""
+    match = _ASSIGNED_NODE.match(text.strip())
+    if match is None:
+        raise InvalidInput.of("node", f"{text!r} is no NODE=VALUE; write nsu=urn:lamps;s=Lamp.0.Level=50")
+    return match["node"], match["value"].strip()
+
+
+def agree(yes: bool) -> None:
+    """Warn, and ask unless told not to. Ends with 5 without an agreement."""
+    note(WARNING)
+    try:
+        agreed = yes or typer.confirm("Write?", err=True)
+    except typer.Abort:
+        agreed = False
+    if not agreed:
+        fail(Advice("NOT_AGREED", "nothing was written", "Answer y, or give --yes in a script.", True), field="yes")
+
+
+async def refuse_if_owned(device: Device, profile: Profile) -> None:
+    """Ends with 5 where somebody else keeps the device's heartbeat going."""
+    if profile.watchdog is None or not profile.watchdog.point:
+        if profile.kind == "registers":
+            note(_UNKNOWN_OWNER)
+        return
+    note("looking whether somebody else runs this device ...")
+    if reason := await owned_by_another(cast(GuardedDevice, device)):
+        hint = (
+            "Set it through the installation that owns it (lichtbuch level, lichtbuch lockout), or take it out there."
+        )
+        fail(Advice("OWNED", reason, hint, True), field="url")
+
+
+def _write(
+    url: str, profile: Profile, writes: Assignments, yes: bool, timeout: float, security: Path | None
+) -> list[WriteResult]:
+    async def work(device: Device) -> list[WriteResult]:
+        await refuse_if_owned(device, profile)
+        agree(yes)
+        return await device.write(list(writes), verify=True)
+
+    return on_device(url, profile, work, timeout_s=timeout, security=security)
+
+
+def exit_for_writes(results: Sequence[WriteResult]) -> int:
+    """0 when everything was taken, 3 for a part, 5 when the device refused, 4 when it did not answer."""
+    good = sum(result.succeeded for result in results)
+    if good == len(results):
+        return 0
+    if good:
+        return PARTIAL
+    return REFUSED if any(result.outcome is WriteOutcome.REFUSED for result in results) else UNREACHABLE
+
+
+def end_writing(url: str, results: Sequence[WriteResult]) -> None:
+    """Say what helps, and end with the exit code of the outcomes."""
+    code = exit_for_writes(results)
+    failed = next((f"{result.address}: {result.reason}" for result in results if not result.succeeded), "")
+    if code == UNREACHABLE:
+        fail_at(url, failed)
+    unconfirmed = [result for result in results if result.outcome is WriteOutcome.ACCEPTED]
+    if unconfirmed:
+        note("accepted: the device took it, but it was not seen in effect; read it again in a moment")
+    advice = recognise(failed) if failed else None
+    if code == REFUSED:
+        fail(advice or Advice("REFUSED", failed, "The value lies outside what the device or its profile allows.", True))
+    if advice is not None:
+        note(advice.hint)
+    raise typer.Exit(code)

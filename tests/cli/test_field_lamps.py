@@ -1,0 +1,68 @@
+"""Lamps from the command line: blinking to match address and pole, and the level they get back whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.cli.field_command import field, field_process
+from tests.fieldbus.servers import LampServer
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+LAMP = "opcua-lamp"
+
+
+async def test_a_lamp_blinks_and_gets_its_level_back(lamps: LampServer) -> None:
+    done = await field("identify", lamps.url, "1", "-P", LAMP, "--yes", "--pause", "0.1", "--times", "2")
+    assert done.code == 0, done.err
+    assert await lamps.get(1, "Level") == 50.0
+    assert "gear 1: it was at 50 %, taking 12.5 W" in done.out
+    assert "its level is back at 50 %" in done.out
+    assert "did not see it follow" in done.out  # this server does not move ActualLevel by itself
+
+
+async def test_a_lamp_whose_level_cannot_be_read_is_left_alone(lamps: LampServer) -> None:
+    done = await field("identify", lamps.url, "9", "-P", LAMP, "--yes", "--json")
+    assert done.code == 5
+    assert done.document[0]["restored"] == []
+    assert done.error["code"] == "NOT_READABLE"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+async def test_a_lamp_gets_its_level_back_when_the_command_is_stopped(
+    lamps: LampServer, number: signal.Signals
+) -> None:
+    process = await field_process("identify", lamps.url, "0", "-P", LAMP, "--yes", "--pause", "20")
+    try:
+        async with asyncio.timeout(30):
+            while await lamps.get(0, "Level") == 50.0:  # noqa: ASYNC110 - the server tells nobody
+                await asyncio.sleep(0.02)
+        process.send_signal(number)
+        await asyncio.wait_for(process.wait(), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 130
+    assert await lamps.get(0, "Level") == 50.0
+
+
+async def test_poles_are_asked_for_and_kept(lamps: LampServer, tmp_path: Path) -> None:
+    poles = tmp_path / "poles.csv"
+    process = await field_process(
+        "identify", lamps.url, "0-2", "-P", LAMP, "--yes", "--pause", "0.1", "--times", "1", "--poles", poles
+    )
+    out, _ = await asyncio.wait_for(process.communicate(b"P-17\nr\nP-18\nq\n"), 60)
+    assert process.returncode == 0
+    assert poles.read_text(encoding="utf-8").splitlines() == ["target,index,pole", "gear,0,P-17", "gear,1,P-18"]
+    assert out.count(b"its level is back") == 3
+    assert [await lamps.get(lamp, "Level") for lamp in range(3)] == [50.0, 50.0, 50.0]
+
+
+async def test_a_profile_without_lamps_cannot_blink(lamps: LampServer) -> None:
+    done = await field("identify", lamps.url, "0", "-P", "eastron-sdm630", "--yes")
+    assert done.code == 2
+    assert "cannot command and read the level of a lamp" in done.err

@@ -1,0 +1,267 @@
+"""Points of a profile from the command line: read, written, watched; and who answers on a line."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import floats
+from tests.cli.field_command import field
+from tests.fieldbus.servers import PymodbusServer, RawServer, answer_frame
+
+# A controller that watches a heartbeat, as small as one can be.
+CONTROLLER = """
+[profile]
+name = "controller"
+kind = "cabinet"
+vendor = "ACME"
+product = "Cabinet"
+protocol = "modbus"
+source = "test"
+[modbus]
+table = "holding"
+[index]
+channel = [0, 1]
+[points.contactor_command]
+access = "read_write"
+table = "coil"
+address = "channel"
+[points.heartbeat]
+access = "read_write"
+table = "holding"
+address = 40
+type = "uint16"
+[watchdog]
+point = "heartbeat"
+interval_s = 0.5
+"""
+THREE_PHASE = "eastron-sdm630"
+
+
+@pytest.fixture
+def controller(tmp_path: Path) -> Path:
+    """The profile as a file."""
+    file = tmp_path / "controller.toml"
+    file.write_text(CONTROLLER, encoding="utf-8")
+    return file
+
+
+@pytest.fixture
+async def another_master(line: PymodbusServer) -> AsyncIterator[None]:
+    """Somebody else keeps the heartbeat going."""
+
+    async def beat() -> None:
+        count = 0
+        while True:
+            count += 1
+            line.set_registers(1, "holding", 40, [count])
+            await asyncio.sleep(0.1)
+
+    task = asyncio.create_task(beat())
+    yield
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_chosen_points_of_a_meter_are_read_with_unit_quality_and_time(line: PymodbusServer) -> None:
+    done = await field(
+        "read", line.url, "-P", THREE_PHASE, "--unit", "2", "--point", "voltage_l1", "--point", "frequency", "--json"
+    )
+    assert done.code == 0, done.err
+    rows = {row["point"]: row for row in done.document}
+    assert rows["voltage_l1"]["value"] == pytest.approx(230.1, abs=1e-4)
+    assert (rows["frequency"]["unit"], rows["frequency"]["quality"]) == ("Hz", "good")
+    assert rows["frequency"]["time_of"] == "ours"
+
+
+async def test_a_person_reads_a_table_in_the_units_of_a_display(line: PymodbusServer) -> None:
+    line.set_registers(2, "input", 0, floats(229.5))
+    done = await field("read", line.url, "-P", THREE_PHASE, "--unit", "2", "--point", "voltage_l1")
+    heading, columns, row = done.out.splitlines()
+    assert heading.startswith("Eastron SDM630")
+    assert columns.split() == ["point", "value", "unit", "quality", "time", "by"]
+    assert row.split()[:4] == ["voltage_l1", "229.5", "V", "good"]
+
+
+async def test_a_meter_of_which_a_part_is_missing_ends_with_3(line: PymodbusServer) -> None:
+    done = await field("read", line.url, "-P", THREE_PHASE, "--unit", "2")
+    assert done.code == 3
+    assert "exception 02" in done.err
+
+
+async def test_a_profile_for_another_device_ends_with_5(line: PymodbusServer) -> None:
+    done = await field("read", line.url, "-P", "janitza-umg96", "--json")
+    assert done.code == 5
+    assert done.error["code"] == "ILLEGAL_ADDRESS"
+    assert "profile is for this model" in done.error["hint"]
+
+
+async def test_a_silent_unit_behind_a_gateway_ends_with_4_and_points_at_the_line() -> None:
+    async def absent(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer_frame(request, bytes((request[7] | 0x80, 0x0B))))
+
+    gateway = RawServer(absent)
+    await gateway.start()
+    try:
+        done = await field("read", gateway.url, "-P", THREE_PHASE, "--unit", "7", "--json")
+    finally:
+        await gateway.stop()
+    assert done.code == 4
+    assert done.error["code"] == "UNIT_ABSENT"
+    assert "baud rate and parity" in done.error["hint"]
+
+
+async def test_a_device_that_swallows_requests_ends_with_4_and_names_the_other_framing() -> None:
+    async def silent(request: bytes, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    device = RawServer(silent)
+    await device.start()
+    try:
+        done = await field("read", device.url, "-P", THREE_PHASE, "--timeout", "0.1", "--json")
+    finally:
+        await device.stop()
+    assert done.code == 4
+    assert done.error["code"] == "NO_ANSWER"
+    assert "modbus+rtutcp://" in done.error["hint"]
+
+
+async def test_a_host_that_nobody_knows_is_named() -> None:
+    done = await field("read", "modbus+tcp://cabinet.invalid", "-P", THREE_PHASE, "--json")
+    assert done.code == 4
+    assert done.error["code"] == "UNKNOWN_HOST"
+
+
+async def test_a_serial_device_that_is_not_plugged_in_is_named(tmp_path: Path) -> None:
+    done = await field("read", f"modbus+rtu://{tmp_path}/ttyUSB0?baud=9600", "-P", THREE_PHASE, "--json")
+    assert done.code == 4
+    assert done.error["code"] == "NO_SUCH_SERIAL_DEVICE"
+    assert "/dev/serial/by-id" in done.error["hint"]
+
+
+async def test_an_unknown_profile_names_the_shipped_ones() -> None:
+    done = await field("read", "modbus+tcp://127.0.0.1:1", "-P", "eastron-sdm999", "--json")
+    assert done.code == 2
+    assert "eastron-sdm630" in done.error["hint"]
+
+
+async def test_all_errors_of_a_device_profile_are_told_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "wrong.toml"
+    file.write_text(CONTROLLER.replace("uint16", "uint17").replace('"coil"', '"coal"'), encoding="utf-8")
+    done = await field("read", "modbus+tcp://127.0.0.1:1", "-P", file, "--json")
+    assert done.code == 2
+    assert len(done.error["violations"]) >= 2
+    assert all(violation["field"].startswith("wrong.toml:") for violation in done.error["violations"])
+
+
+async def test_a_point_is_written_in_words_and_confirmed(line: PymodbusServer, controller: Path) -> None:
+    done = await field("write", line.url, "contactor_command[1]=on", "-P", controller, "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.document[0]["outcome"] == "confirmed"
+    assert line.bit(1, "coil", 1)
+
+
+@pytest.mark.usefixtures("another_master")
+async def test_a_device_that_somebody_runs_is_not_written_to(line: PymodbusServer, controller: Path) -> None:
+    done = await field("write", line.url, "contactor_command[1]=on", "-P", controller, "--yes", "--json")
+    assert done.code == 5
+    assert done.error["code"] == "OWNED"
+    assert "another master" in done.error["message"]
+    assert not line.bit(1, "coil", 1)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "words"),
+    [
+        ("contactor_command[7]=on", "index 0..1"),
+        ("contactor_command[0]=half", "neither on nor off"),
+        ("contactor_command=on", "needs a channel index"),
+        ("contactor[0]=on", "there are contactor_command, heartbeat"),
+        ("heartbeat", "is no POINT=VALUE"),
+        ("heartbeat=soon", "is no number"),
+    ],
+)
+async def test_an_assignment_that_cannot_be_meant_is_never_sent(
+    line: PymodbusServer, controller: Path, assignment: str, words: str
+) -> None:
+    done = await field("write", line.url, assignment, "-P", controller, "--yes")
+    assert done.code == 2
+    assert words in done.err
+    assert line.requests == []
+
+
+async def test_watching_a_dead_device_ends_with_4() -> None:
+    done = await field("watch", "modbus+tcp://127.0.0.1:1", "-P", THREE_PHASE, "--seconds", "0.3", "--json")
+    assert done.code == 4
+    assert done.error["code"] == "CONNECTION_REFUSED"
+
+
+# --- scan ------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_scan_names_who_answers_and_the_profiles_that_fit(line: PymodbusServer) -> None:
+    done = await field("scan", line.url, "--units", "1-2,5", "--json")
+    assert done.code == 0, done.err
+    rows = {row["unit"]: row for row in done.document}
+    assert sorted(rows) == [1, 2, 5]
+    assert (rows[1]["vendor"], rows[1]["product"], rows[1]["revision"]) == ("ACME", "Gateway", "2.1")
+    assert rows[1]["profiles"] == []
+    assert THREE_PHASE in rows[2]["profiles"]
+    assert rows[2]["why"] == "its values make sense"
+    assert rows[5]["why"] == "SunSpec at 40000, models 1, 203"
+
+
+async def test_a_scan_writes_nothing(line: PymodbusServer) -> None:
+    await field("scan", line.url, "--units", "1-2")
+    assert {function for _, function, _, _ in line.requests} <= {1, 2, 3, 4, 0x2B}
+
+
+async def test_a_scan_tells_a_person_how_to_go_on(line: PymodbusServer) -> None:
+    done = await field("scan", line.url, "--unit", "2")
+    assert "read it: lichtbuch field read --profile eastron-" in done.err
+    assert f"{line.url}?unit=2" in done.err
+
+
+async def test_a_scan_of_a_line_where_nobody_is_ends_with_4() -> None:
+    async def absent(request: bytes, writer: asyncio.StreamWriter) -> None:
+        writer.write(answer_frame(request, bytes((request[7] | 0x80, 0x0B))))
+
+    gateway = RawServer(absent)
+    await gateway.start()
+    try:
+        done = await field("scan", gateway.url, "--units", "1-9", "--json")
+    finally:
+        await gateway.stop()
+    assert done.code == 4
+    assert done.document == []
+    assert "units 1-9" in done.error["message"]
+
+
+async def test_a_scan_does_not_ask_on_where_there_is_no_connection() -> None:
+    done = await field("scan", "modbus+tcp://127.0.0.1:1", "--json")
+    assert done.code == 4
+    assert done.error["code"] == "CONNECTION_REFUSED"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--bauds", "9600"), "only a serial line"),
+        (("--units", "0-300"), "within 0 to 255"),
+        (("--units", "a"), "is no number or range"),
+    ],
+)
+async def test_a_scan_that_cannot_be_meant_is_wrong_input(arguments: tuple[str, ...], words: str) -> None:
+    done = await field("scan", "modbus+tcp://127.0.0.1:1", *arguments)
+    assert done.code == 2
+    assert words in done.err
+
+
+async def test_the_shipped_profiles_are_listed() -> None:
+    done = await field("profiles", "--json")
+    assert THREE_PHASE in {row["profile"] for row in done.document}
