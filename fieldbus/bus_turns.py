@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
 from typing import Final
 
 SHARE: Final = 0.03  # of a bus's time that the healthy may lose to all its sick units together
 SLOW_FACTOR: Final = 8.0  # times the typical time per byte
 SLOW_FLOOR_S: Final = 0.01  # a request that takes less is no burden, whatever the others take
+_NEVER: Final = float("inf")
 _OVERHEAD_BYTES: Final = 40  # turnaround of a request, as if it were bytes
 _SMOOTHING: Final = 0.25
 _OUTLIER_FACTOR: Final = 24.0  # one lost frame does not make a unit sick, two do
@@ -31,12 +33,16 @@ _REFRESH_EVERY: Final = 64  # requests between two looks at what is typical
 class Ticket:
     """A request that waits for its turn."""
 
-    __slots__ = ("asked_at", "granted", "is_command", "unit")
+    __slots__ = ("asked_at", "granted", "is_command", "turn_by", "unit")
 
-    def __init__(self, unit: int, is_command: bool, asked_at: float, granted: asyncio.Future[None]) -> None:
+    def __init__(
+        self, unit: int, is_command: bool, asked_at: float, turn_by: float, granted: asyncio.Future[None]
+    ) -> None:
+        """`turn_by`: when it is no longer worth waiting; infinite for a command."""
         self.unit = unit
         self.is_command = is_command
         self.asked_at = asked_at
+        self.turn_by = turn_by
         self.granted = granted
 
 
@@ -149,21 +155,24 @@ class BusTurns:
         if self._healthy:
             self._waiting_since = now
 
-    def wake_at(self, patience_s: float) -> float | None:
-        """When to look again though no request ends before: a sick unit's time comes, or its patience ends."""
-        reads = self._sick_lane.reads
-        if not reads:
-            return None
-        oldest = min(line[0].asked_at for line in reads.values())
-        return min(oldest + patience_s, max(self.sick_not_before, oldest))
+    def wake_at(self, now: float) -> float | None:
+        """When to look again though no request ends before: a sick unit's time comes, or somebody's patience ends."""
+        soonest = min((ticket.turn_by for ticket in self._readings()), default=_NEVER)
+        if self._sick_lane.reads and self.sick_not_before > now:
+            soonest = min(soonest, self.sick_not_before)
+        return None if soonest == _NEVER else soonest
 
-    def impatient(self, now: float, patience_s: float) -> list[Ticket]:
-        """Readings of sick units that have waited too long; they leave the queue."""
-        lines = self._sick_lane.reads.values()
-        late = [ticket for line in lines for ticket in line if ticket.asked_at + patience_s <= now]
+    def impatient(self, now: float) -> list[Ticket]:
+        """Readings that have waited too long; they leave the queue."""
+        late = [ticket for ticket in self._readings() if ticket.turn_by <= now]
         for ticket in late:
             self.withdraw(ticket)
         return late
+
+    def _readings(self) -> Iterator[Ticket]:
+        for lane in (self._healthy, self._sick_lane):
+            for line in lane.reads.values():
+                yield from line
 
     # --- choosing ------------------------------------------------------------------------------------------------
 

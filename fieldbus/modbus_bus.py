@@ -22,6 +22,7 @@ from fieldbus.values import Counters
 _SILENT_REQUESTS_BEFORE_RECONNECT: Final = 3
 _COMMANDS: Final = frozenset({5, 6, 15, 16, 22, 23})
 _MANY: Final = 1 << 16
+_NEVER: Final = float("inf")
 _LOOK_AGAIN_S: Final = 0.05
 
 
@@ -66,11 +67,6 @@ class ModbusBus:
         """Whether the connection stands."""
         return self._link.connected
 
-    @property
-    def busy(self) -> bool:
-        """Whether a request would have to wait for its turn now."""
-        return self._running >= self._in_flight or self._turns.waiting > 0
-
     async def exchange(
         self,
         unit: int,
@@ -81,8 +77,10 @@ class ModbusBus:
         product: ModbusLimits,
         counters: Counters,
         generation: int | None = None,
+        turn_by: float | None = None,
     ) -> bytes:
-        """One request and its answer, when it is this caller's turn.
+        """One request and its answer, when it is this caller's turn. A reading does not wait for it longer than until
+        `turn_by` (by the bus's own clock; default: the read deadline), a command as long as it takes.
 
         With `generation` the request is only sent over that very connection: LinkRenewed otherwise. Raises LinkDown
         (Postponed, OverBudget), NoAnswer, AnswerLost, Malformed, DeviceException.
@@ -93,7 +91,7 @@ class ModbusBus:
         if self._running < self._in_flight and not turns.waiting and unit not in turns.sick:
             self._running += 1
         else:
-            await self._turn(unit, function_code)
+            await self._turn(unit, function_code, turn_by)
         try:
             if not self._link.connected:
                 await self._ensure_connected(product)
@@ -236,10 +234,16 @@ class ModbusBus:
 
     # --- turns ---------------------------------------------------------------------------------------------------
 
-    async def _turn(self, unit: int, function_code: int) -> None:
+    async def _turn(self, unit: int, function_code: int, turn_by: float | None) -> None:
         """Wait for one's turn; the bus is this caller's afterwards. Raises Postponed."""
+        now = self._monotonic()
+        is_command = function_code in _COMMANDS
+        if is_command:
+            turn_by = _NEVER
+        elif turn_by is None:
+            turn_by = now + self._limits.read_deadline_s
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        ticket = Ticket(unit, function_code in _COMMANDS, self._monotonic(), granted)
+        ticket = Ticket(unit, is_command, now, turn_by, granted)
         self._turns.ask(ticket)
         self._pump()
         try:
@@ -262,22 +266,23 @@ class ModbusBus:
             if not ticket.granted.done():
                 self._running += 1
                 ticket.granted.set_result(None)
-        if turns.sick and turns.waiting and self._timer is None:
-            self._set_timer()
-
-    def _set_timer(self) -> None:
-        """Look again when the time or the patience of a postponed reading ends."""
-        at = self._turns.wake_at(self._limits.read_deadline_s)
-        if at is not None and not self._closed:
-            # What still waits then, though its time had come, waits for the request under way and is woken by its end.
-            delay_s = max(at - self._monotonic(), _LOOK_AGAIN_S)
-            self._timer = asyncio.get_running_loop().call_later(delay_s, self._look_again)
+        if self._timer is None and turns.waiting and not self._closed:
+            now = self._monotonic()
+            at = turns.wake_at(now)
+            if at is not None:
+                delay_s = max(at - now, _LOOK_AGAIN_S)
+                self._timer = asyncio.get_running_loop().call_later(delay_s, self._look_again)
 
     def _look_again(self) -> None:
+        """The time of a postponed reading has come, or somebody's patience has ended."""
         self._timer = None
-        patience_s = self._limits.read_deadline_s
-        for ticket in self._turns.impatient(self._monotonic(), patience_s):
+        now = self._monotonic()
+        for ticket in self._turns.impatient(now):
             if not ticket.granted.done():
-                reason = f"unit {ticket.unit} is slow or silent, and the others on its bus left it no turn"
-                ticket.granted.set_exception(Postponed(f"{reason} within {patience_s:g} s"))
+                sick = ticket.unit in self._turns.sick
+                why = (
+                    "is slow or silent, and the others on its bus left it no turn" if sick else "got no turn on its bus"
+                )
+                waited_s = now - ticket.asked_at
+                ticket.granted.set_exception(Postponed(f"unit {ticket.unit} {why} within {waited_s:.1f} s"))
         self._pump()

@@ -6,7 +6,6 @@ modbus_unit.py's.
 
 from __future__ import annotations
 
-import asyncio
 import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -24,10 +23,10 @@ from fieldbus.faults import (
     Postponed,
 )
 from fieldbus.modbus_unit import ModbusUnit
-from fieldbus.planner import Block, Span, split_block
+from fieldbus.planner import Block, Span, plan_scale_factors, split_block
 from fieldbus.plans import PlanBook
 from fieldbus.profile import Profile, Table
-from fieldbus.reading import Reading
+from fieldbus.reading import Planned, Reading
 from fieldbus.values import PointAddress, Quality, ValueBatch, unix_ms
 
 READ_FUNCTION: Final = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
@@ -52,7 +51,20 @@ class ModbusReader:
         # Not while backing off, and only one probe at a time.
         if unit.backoff.failures and (self._probing or not unit.backoff.ready):
             return ValueBatch.missing(points, self._now())
-        reading = Reading(planned, began + unit.limits.read_deadline_s)
+        batch = await self._carry_out(planned, began)
+        if freshness is not None:
+            freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
+            freshness.check_frozen(batch)
+        return batch
+
+    async def scale_factors(self, points: tuple[PointAddress, ...]) -> ValueBatch:
+        """The exponents of ten that the device holds for points with a scale factor register, as their values."""
+        plan = plan_scale_factors(self.book.profile, points, self.book.memory)
+        return await self._carry_out(Planned(plan, None), self._unit.monotonic())
+
+    async def _carry_out(self, planned: Planned, began: float) -> ValueBatch:
+        """Ask for all blocks of a plan."""
+        reading = Reading(planned, began + self._unit.limits.read_deadline_s)
         blocks = planned.plan.blocks
         self._probing = True
         try:
@@ -63,12 +75,7 @@ class ModbusReader:
                     break
         finally:
             self._probing = False
-        now_ms = unix_ms(self._now())
-        batch = reading.batch(now_ms)
-        if freshness is not None:
-            freshness.check_age(batch.quality, batch.observed_at, batch.time_source, now_ms)
-            freshness.check_frozen(batch)
-        return batch
+        return reading.batch(unix_ms(self._now()))
 
     async def _read_spans(self, block: Block, spans: Sequence[Span], reading: Reading) -> bool:
         """Ask for a block or a part of it. False when asking on is of no use."""
@@ -103,17 +110,10 @@ class ModbusReader:
         """The bytes of `count` addresses. Raises Malformed when their number does not fit, Postponed when the time of
         the reading is over, also while it waits for its turn."""
         unit = self._unit
-        left_s = deadline - unit.monotonic()
-        if left_s <= 0:
+        if unit.monotonic() >= deadline:
             raise Postponed(f"reading took longer than {unit.limits.read_deadline_s:g} s")
-        request = unit.request(READ_FUNCTION[table], _REQUEST.pack(start, count), is_read=True)
-        if not unit.bus.busy:
-            answer = await request
-        else:
-            try:
-                answer = await asyncio.wait_for(request, left_s)
-            except TimeoutError:
-                raise Postponed(f"reading took longer than {unit.limits.read_deadline_s:g} s on a busy line") from None
+        request = _REQUEST.pack(start, count)
+        answer = await unit.request(READ_FUNCTION[table], request, is_read=True, turn_by=deadline)
         size = (count + 7) // 8 if table.is_bits else 2 * count
         if len(answer) != 1 + size or answer[0] != size:
             unit.counters.discarded += 1

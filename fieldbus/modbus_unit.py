@@ -77,8 +77,11 @@ class ModbusUnit:
         if not isinstance(error, LinkDown):
             self.backoff.failed()
 
-    async def request(self, function_code: int, payload: bytes, *, is_read: bool = False) -> bytes:
-        """One request. A read is repeated once when a long-lived connection turns out to be dead.
+    async def request(
+        self, function_code: int, payload: bytes, *, is_read: bool = False, turn_by: float | None = None
+    ) -> bytes:
+        """One request. A read is repeated once when a long-lived connection turns out to be dead, and waits for its
+        turn on the bus until `turn_by`.
 
         Raises LinkDown, NoAnswer, AnswerLost, Malformed, DeviceException; FailedPrecondition where it must be the
         simulator and is not.
@@ -86,14 +89,14 @@ class ModbusUnit:
         repeat = is_read and self._answered_generation == self.bus.generation
         if not self._require_simulator:
             try:
-                return await self._exchange(function_code, payload, None)
+                return await self._exchange(function_code, payload, None, turn_by)
             except AnswerLost:
                 if not repeat:
                     raise
-            return await self._exchange(function_code, payload, None)
+            return await self._exchange(function_code, payload, None, turn_by)
         for _ in range(_RENEWALS_TOLERATED):
             try:
-                return await self._exchange(function_code, payload, await self._verified())
+                return await self._exchange(function_code, payload, await self._verified(), turn_by)
             except LinkRenewed:
                 continue
             except AnswerLost:
@@ -115,7 +118,9 @@ class ModbusUnit:
                 raise NoAnswer(str(error)) from None
             return Identity()
 
-    def _exchange(self, function_code: int, payload: bytes, generation: int | None) -> Coroutine[Any, Any, bytes]:
+    def _exchange(
+        self, function_code: int, payload: bytes, generation: int | None, turn_by: float | None = None
+    ) -> Coroutine[Any, Any, bytes]:
         return self.bus.exchange(
             self.endpoint.unit,
             function_code,
@@ -124,6 +129,7 @@ class ModbusUnit:
             product=self.product,
             counters=self.counters,
             generation=generation,
+            turn_by=turn_by,
         )
 
     async def _verified(self) -> int:
