@@ -108,7 +108,8 @@ def _runs(
     for before, after in pairwise(together):
         barred = after.start - before.end > max_gap
         barred = barred or any(before.end <= cut <= after.start for cut in cuts)
-        barred = barred or any(low < after.start and high >= before.end for low, high in illegal)
+        if after.start > before.end:
+            barred = barred or any(low < after.start and high >= before.end for low, high in illegal)
         if barred:
             yield run
             run = []

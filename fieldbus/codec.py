@@ -264,9 +264,9 @@ def quantise(binding: PointBinding, value: float, kind: str, size: int, exponent
         conversion = replace(
             conversion, scale=float(scale_by_powers(np.array([conversion.scale]), np.array([exponent]))[0])
         )
-    raw = raw_from_value(conversion, value, is_float=kind == "f")
     if kind == "b":
-        return Quantised(bool(raw), float(bool(raw)))
+        return _nearest_bit(conversion, value)
+    raw = raw_from_value(conversion, value, is_float=kind == "f")
     try:
         held = hold(kind, size, raw)
     except ValueError as error:
@@ -276,6 +276,13 @@ def quantise(binding: PointBinding, value: float, kind: str, size: int, exponent
     if binding.point.type is PointType.COUNTER:
         quantised = float(round(quantised))
     return Quantised(held, quantised)
+
+
+def _nearest_bit(conversion: Conversion, value: float) -> Quantised:
+    """The bit that means the value, or the nearest to it. What is not 0 never becomes 0: a dimmed lamp is a lit one."""
+    meanings = convert(conversion, np.array([0.0, 1.0])) * conversion.scale + conversion.offset
+    bit = min((0, 1), key=lambda bit: ((meanings[bit] == 0) != (value == 0), abs(meanings[bit] - value)))
+    return Quantised(bit, float(meanings[bit]))
 
 
 def check_limits(binding: PointBinding, value: float) -> None:

@@ -238,12 +238,15 @@ class Profile:
         """Whether the addresses are known only after looking into the device; see `resolved`."""
         return any(binding.models and binding.modbus is None and not binding.absent for binding in self.points.values())
 
-    def resolved(self, models: Mapping[int, int]) -> Profile:
+    def resolved(self, models: Mapping[int, int], lengths: Mapping[int, int] | None = None) -> Profile:
         """The profile of one copy of the product, whose SunSpec models stand at these addresses (of the model's id).
 
-        Points of which no model is there stay, marked absent: they read BAD, and the rest of the plan is unharmed.
+        Points of which no model is there stay, marked absent: they read BAD, and the rest of the plan is unharmed. With
+        the models' `lengths` (registers after id and length) so do points that would lie beyond the end of theirs,
+        where the next model begins.
         """
-        points = {name: _resolve(binding, models) for name, binding in self.points.items()}
+        ends = {model: _HEADER_LENGTH + length for model, length in (lengths or {}).items()}
+        points = {name: _resolve(binding, models, ends) for name, binding in self.points.items()}
         return replace(self, points=points)
 
     @cached_property
@@ -267,11 +270,31 @@ class Profile:
         )
 
 
-def _resolve(binding: PointBinding, models: Mapping[int, int]) -> PointBinding:
+_HEADER_LENGTH = 2  # of a SunSpec model: id and length
+_WHOLE_SPACE = 65536
+
+
+def _resolve(binding: PointBinding, models: Mapping[int, int], ends: Mapping[int, int]) -> PointBinding:
     if not binding.models:
         return binding
     for model, found in binding.models:
-        if model in models:
+        if model in models and _reach(binding, found.place) <= ends.get(model, _WHOLE_SPACE):
             place = found.place.shifted(models[model])
             return replace(binding, modbus=place, conversion=found.conversion, absent=False)
     return replace(binding, modbus=None, absent=True)
+
+
+def _reach(binding: PointBinding, place: ModbusPlace) -> int:
+    """First address after everything that a place needs."""
+    registers = [requirement.register for requirement in place.require]
+    if place.scale_factor is not None:
+        registers.append(place.scale_factor)
+    if place.timestamp is not None:
+        registers.append(place.timestamp.register)
+    ends = [(one.address, one.format.registers) for one in registers]
+    ends += [
+        (formula, place.format.registers) for formula in (place.address, place.write_address) if formula is not None
+    ]
+    ends += [(formula, place.format.registers) for formula in place.sum_addresses]
+    index = binding.index_range[1] if binding.index_range is not None else None
+    return max(formula.at(binding.scope, index) + length for formula, length in ends)
