@@ -19,7 +19,7 @@ from fieldbus.profile_loader import load_profile, profile_names
 from fieldbus.vocabulary import PointType
 from tests.fieldbus.conftest import ServeRaw
 from tests.fieldbus.recorded import FRAMES, address, check, record, records, writes
-from tests.fieldbus.servers import RawServer
+from tests.fieldbus.servers import Manual, RawServer
 
 MODBUS = records(Protocol.MODBUS)
 COMMANDS = [(path, number) for path in MODBUS for number in range(len(record(path).commands))]
@@ -41,8 +41,11 @@ def requests_of(exchanges: list[dict[str, str]]) -> list[str]:
 
 
 @pytest.mark.parametrize("path", MODBUS, ids=lambda path: path.stem)
-async def test_recorded_answers_become_these_values(fieldbus: Fieldbus, serve_raw: ServeRaw, path: Path) -> None:
+async def test_recorded_answers_become_these_values(
+    fieldbus: Fieldbus, clock: Manual, serve_raw: ServeRaw, path: Path
+) -> None:
     recorded = record(path)
+    clock.instant = recorded.content.get("now", clock.instant)
     exchanges: list[dict[str, str]] = recorded.content["exchange"]
     server = await replay(serve_raw, exchanges)
     device = fieldbus.open(f"{server.url}?unit={recorded.content.get('unit', 1)}", recorded.content["profile"])
