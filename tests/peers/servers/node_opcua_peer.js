@@ -57,11 +57,15 @@ const addLamp = (space, namespace, lamp) => {
   return object;
 };
 
-const addRecords = (space, namespace, object) => {
-  const power = nodes.get("0 Power");
-  space.installHistoricalDataNode(power, { maxOnlineValues: 1000 });
+// A lamp of its own for what its server keeps: the past of its level, and an alarm on its power.
+const RECORDED = 40;
+
+const addRecords = (space, namespace) => {
+  const object = addLamp(space, namespace, RECORDED);
+  const power = nodes.get(`${RECORDED} Power`);
+  space.installHistoricalDataNode(nodes.get(`${RECORDED} ActualLevel`), { maxOnlineValues: 1000 });
   namespace.instantiateNonExclusiveLimitAlarm("NonExclusiveLimitAlarmType", {
-    browseName: "PowerAlarm", nodeId: "s=Lamp.0.PowerAlarm", componentOf: object, conditionSource: object,
+    browseName: "PowerAlarm", nodeId: `s=Lamp.${RECORDED}.PowerAlarm`, componentOf: object, conditionSource: object,
     inputNode: power, highHighLimit: 400, highLimit: 200, lowLimit: -10, lowLowLimit: -20,
   });
 };
@@ -98,11 +102,11 @@ obey({
     server = new OPCUAServer(options);
     await server.initialize();
     const space = server.engine.addressSpace;
+    space.installAlarmsAndConditionsService();
     space.registerNamespace("urn:somebody:else");
     const namespace = space.registerNamespace(NAMESPACE);
-    const objects = [];
-    for (let lamp = 0; lamp < lamps; lamp += 1) objects.push(addLamp(space, namespace, lamp));
-    addRecords(space, namespace, objects[0]);
+    for (let lamp = 0; lamp < lamps; lamp += 1) addLamp(space, namespace, lamp);
+    addRecords(space, namespace);
     await server.start();
   },
   async stop() {
