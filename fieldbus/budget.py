@@ -120,9 +120,10 @@ class Budget:
         self._spend(sent + received + segments * SEGMENT_BYTES + records)
 
     def least_interval_s(self, requests: Iterable[tuple[int, int]]) -> float:
-        """Seconds between two readings of these requests (function code, bytes of values) that the link can sustain:
-        within the month's bytes, and not before the last reading is back."""
-        each = [request_overhead(self._tls) + size for _, size in requests]
+        """Seconds between two readings of these requests (function code, bytes of registers or number of bits) that the
+        link can sustain: within the month's bytes, and not before the last reading is back."""
+        overhead = request_overhead(self._tls)
+        each = [overhead + ((size + 7) // 8 if function in _BIT_READS else size) for function, size in requests]
         if not each:
             return 0.0
         slowest = len(each) * self._link.round_trip_s

@@ -7,7 +7,7 @@ Whose turn it is says bus_turns.py. Back-off of a single silent unit is the devi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from fieldbus.backoff import Backoff
@@ -115,9 +115,9 @@ class ModbusBus:
             await self._ensure_connected(product)
         return self.generation
 
-    def least_interval_s(self, payloads: list[tuple[int, int]]) -> float:
-        """Seconds that one reading of (function code, bytes of answer) requests has to last within the byte budget."""
-        return 0.0 if self.budget is None else self.budget.least_interval_s(payloads)
+    def least_interval_s(self, requests: Iterable[tuple[int, int]]) -> float:
+        """See `Budget.least_interval_s`; 0 where the link sets no bounds."""
+        return 0.0 if self.budget is None else self.budget.least_interval_s(requests)
 
     def reset(self) -> None:
         """Drop the connection: what comes next over it could not be trusted."""
