@@ -13,6 +13,7 @@ from fieldbus.budget import Budget, MobileLink, request_overhead
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.faults import OverBudget
+from fieldbus.modbus import ModbusDevice
 from fieldbus.profile import ModbusLimits
 from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import FAST, Serve
@@ -113,6 +114,17 @@ async def test_all_devices_of_an_endpoint_share_its_bytes(fieldbus: Fieldbus, se
     assert others.health().consecutive_failures == 0
     (result,) = await lamps.write([(LEVELS[0], 300)], verify=False)
     assert result.outcome is WriteOutcome.ACCEPTED
+
+
+async def test_a_device_says_how_often_its_points_can_be_read(fieldbus: Fieldbus) -> None:
+    link = MobileLink(round_trip_s=2.0, monthly_bytes=1_000_000)
+    far = fieldbus.open("modbus+tcp://10.0.0.2", "generic-level-status", link=link)
+    near = fieldbus.open("modbus+tcp://10.0.0.3", "generic-level-status")
+    assert isinstance(far, ModbusDevice)
+    assert isinstance(near, ModbusDevice)
+    least_interval_s = far.least_interval_s(LEVELS)
+    assert 400 < least_interval_s < 800
+    assert near.least_interval_s(LEVELS) == 0.0
 
 
 async def test_one_endpoint_has_one_kind_of_link(fieldbus: Fieldbus) -> None:
