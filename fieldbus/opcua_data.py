@@ -90,7 +90,7 @@ def plain(answer: ua.DataValue) -> tuple[float, int, int, str | None]:
     if isinstance(value, float | int):
         number = float(value)
     elif variant is not None and variant.VariantType == ua.VariantType.DateTime and isinstance(value, datetime):
-        number = (ua.datetime_to_win_epoch(value) - EPOCH_TICKS) / TICKS_PER_MS
+        number = float((ua.datetime_to_win_epoch(value) - EPOCH_TICKS) // TICKS_PER_MS)
     elif variant is not None and variant.VariantType in _TEXT_TYPES and not isinstance(value, list):
         text = getattr(value, "Text", value)
     return (

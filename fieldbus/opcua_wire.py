@@ -199,7 +199,7 @@ def _values(data: bytes, position: int, count: int, *, handles: bool) -> tuple[D
             probing = left % 16 == 0
         row = layout.unpack.unpack_from(data, position)
         value = row[layout.value] if layout.value >= 0 else _NOT_A_NUMBER
-        values.append((value - EPOCH_TICKS) / TICKS_PER_MS if layout.is_time else value)
+        values.append((value - EPOCH_TICKS) // TICKS_PER_MS if layout.is_time else value)
         status.append(row[layout.status] if layout.status >= 0 else 0)
         ticks.append(row[layout.source] if layout.source >= 0 else 0)
         if handles:
@@ -219,7 +219,7 @@ def _run(data: bytes, position: int, most: int, layout: _Layout, key: bytes) -> 
     names = layout.record.names or ()
     values = records["value"].astype(np.float64) if "value" in names else np.full(length, np.nan)
     if layout.is_time:
-        values = (records["value"] - EPOCH_TICKS) / TICKS_PER_MS
+        values = ((records["value"] - EPOCH_TICKS) // TICKS_PER_MS).astype(np.float64)
     return DataColumns(
         values,
         records["status"].astype(np.uint32) if "status" in names else np.zeros(length, dtype=np.uint32),
