@@ -28,7 +28,7 @@ PROFILE = load_profile_file(Path(__file__).parent / "every-register.toml")
 CHANNELS = 16
 UNITS: dict[int, Tables] = {
     1: {
-        "input": {0: [0] * 23, 25: [0]},
+        "input": {0: [0] * 23, 25: [0] * 20},
         "holding": {40: [0] * 40},
         "coil": {0: [0] * CHANNELS},
         "discrete": {100: [0] * CHANNELS},
@@ -47,6 +47,13 @@ INPUTS: tuple[tuple[str, float, int, list[int]], ...] = (
     ("energy_active_import", 9_007_199_254_740_991, 13, [0x001F, 0xFFFF, 0xFFFF, 0xFFFF]),
     ("energy_active_export", 4_000_000_000, 17, [0x2800, 0xEE6B]),
     ("power_active_l2", -5_000_000, 19, [0xFFFF, 0xFFFF, 0xFFB3, 0xB4C0]),
+)
+
+GROWN: tuple[tuple[str, float, int, list[int]], ...] = (
+    ("energy_active_import_t1", 12_345_678, 30, [0x1234, 0x5678]),
+    ("energy_active_import_t2", 1_000_001, 32, [0x0000, 0x0001, 0x000F, 0x4240]),
+    ("power_reactive_total", -123.4, 36, [0xFB2E, 0xFFFF]),
+    ("temperature_forward", 0x5A, 42, [0xF5AF]),
 )
 
 
@@ -86,6 +93,21 @@ class RegisterContract:
         assert batch.values.tolist() == [pytest.approx(value, rel=1e-12) for _, value, *_ in INPUTS]
         assert batch.complete
         assert device.health().counters.requests == 1
+
+    async def test_packed_decimals_sums_scale_registers_bit_fields_and_texts(
+        self, server: RegisterServer, device: Device
+    ) -> None:
+        for _, _, address, words in GROWN:
+            await server.put(1, "input", address, words)
+        await server.put(1, "input", 38, [0x4142, 0x2D31, 0x3233, 0x3400])
+        serial = PointAddress("serial_number")
+        batch = await device.read([*(PointAddress(point) for point, *_ in GROWN), serial])
+        assert batch.complete
+        assert batch.values[:-1].tolist() == [pytest.approx(value, rel=1e-12) for _, value, *_ in GROWN]
+        assert batch.texts == {batch.row(serial): "AB-1234"}
+        await server.put(1, "input", 30, [0x1234, 0x567A])
+        broken = await device.read([PointAddress("energy_active_import_t1"), serial])
+        assert [Quality(q) for q in broken.quality.tolist()] == [Quality.BAD, Quality.GOOD]
 
     async def test_coils_and_discrete_inputs_beyond_one_byte(self, server: RegisterServer, device: Device) -> None:
         coils, contacts = [1, 0, 0, 1, 1, 0, 1, 0, 0, 0, 1, 1, 0, 1, 0, 1], [0, 1] * 8

@@ -190,6 +190,40 @@ class SerialRegisters(ForeignRegisters):
         self._line.close()
 
 
+class TunnelledRegisters(SerialRegisters):
+    """The same line behind a transparent serial server: RTU frames on TCP."""
+
+    def __init__(self, script: str, identity: Identity, units: dict[int, Tables]) -> None:
+        super().__init__(script, identity, units)
+        self._tunnel: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        return f"modbus+rtutcp://127.0.0.1:{self._port}"
+
+    async def listen(self) -> None:
+        await super().listen()
+        if self._tunnel is None:
+            self._tunnel = await asyncio.start_server(self._carry, "127.0.0.1", self._port)
+
+    async def close(self) -> None:
+        if self._tunnel is not None:
+            self._tunnel.close()
+        await super().close()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with open(self._line.near, "r+b", buffering=0) as port:  # noqa: ASYNC230 - a pseudo-terminal opens at once
+            os.set_blocking(port.fileno(), False)
+            loop = asyncio.get_running_loop()
+            loop.add_reader(port.fileno(), lambda: writer.write(port.read(4096) or b""))
+            try:
+                while data := await reader.read(4096):
+                    port.write(data)
+            finally:
+                loop.remove_reader(port.fileno())
+                writer.close()
+
+
 class ForeignNodes:
     """A script as a `NodeServer`."""
 

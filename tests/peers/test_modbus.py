@@ -1,6 +1,6 @@
 """The contracts kept against Modbus servers that nobody here wrote: modbus-serial, modbus_tk and uModbus.
 
-On TCP, on TLS as Node.js terminates it, and as RTU on a serial line.
+On TCP, on TLS as Node.js ends it, as RTU on a serial line, and as RTU through a transparent serial server.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from fieldbus.values import Identity
 from tests.fieldbus.contract import LAMPS, LampContract, World, fieldbus_for, nothing_there, points_of, reading
 from tests.fieldbus.contract_registers import RegisterContract
 from tests.fieldbus.worlds import RegisterWorld
-from tests.peers.peer import ForeignRegisters, SecuredRegisters, SerialRegisters
+from tests.peers.peer import ForeignRegisters, SecuredRegisters, SerialRegisters, TunnelledRegisters
 
 pytestmark = [pytest.mark.long, pytest.mark.peers]
 
@@ -24,6 +24,7 @@ umodbus = partial(ForeignRegisters, "umodbus_peer", SILENT_ABOUT_ITSELF)
 
 modbus_serial_tls = partial(SecuredRegisters, "modbus_serial_peer.js", Identity("ACME", "Lamps", "3.1"))
 modbus_tk_line = partial(SerialRegisters, "modbus_tk_peer", SILENT_ABOUT_ITSELF)
+modbus_tk_tunnel = partial(TunnelledRegisters, "modbus_tk_peer", SILENT_ABOUT_ITSELF)
 umodbus_line = partial(SerialRegisters, "umodbus_peer", SILENT_ABOUT_ITSELF)
 
 
@@ -76,6 +77,10 @@ class TestRegistersOnModbusTkOnASerialLine(RegisterContract):
 
 class TestRegistersOnUmodbusOnASerialLine(RegisterContract):
     make_server = umodbus_line
+
+
+class TestRegistersOnModbusTkThroughASerialServer(RegisterContract):
+    make_server = modbus_tk_tunnel
 
 
 class TestRegistersOnModbusSerialOnTls(RegisterContract):
