@@ -89,7 +89,8 @@ class PlaceReader:
                 entry.wrong("is missing", "write_address")
         mode, sequence = self._write_mode(entry, raw_format, write_address)
         shared = sequence is not None and sequence.index_bits is not None
-        self._check_range(entry, "address", address, raw_format.registers)
+        only_written = shared and not self._direction.readable
+        self._check_range(entry, "address", address, raw_format.registers, one_for_all=only_written)
         if "write_address" in entry:
             self._check_range(entry, "write_address", write_address, raw_format.registers, one_for_all=shared)
         orders = (
