@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from bench.field import machine, modbus_parts, opcua_parts
+from bench.field.duel import Failed
 from bench.field.modbus_parts import Bench
 from bench.field.report import Report
 
@@ -41,9 +42,11 @@ def run(bench: Bench, chosen: set[str]) -> Report:
     for name, part in modbus_parts.PARTS.items():
         if name in chosen:
             print(f"part {name} ...", file=sys.stderr)
-            part(bench)
-            if name == "3":
-                opcua_parts.opcua(bench)
+            for work in (part, opcua_parts.opcua) if name == "3" else (part,):
+                try:
+                    work(bench)
+                except Failed as failure:
+                    bench.report.failures.append(f"part {name}: {failure}")
     return bench.report
 
 
@@ -60,6 +63,8 @@ def main() -> None:
     report.print()
     if not quick:
         report.write(RESULTS)
+    if report.failures:
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

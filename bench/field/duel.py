@@ -21,6 +21,10 @@ from bench.field.machine import Cores, spawn
 _TOLERANCE = 1e-9  # sums of floats in another order
 
 
+class Failed(Exception):
+    """A contender did not do the work: its part of the benchmark says nothing."""
+
+
 @dataclass(frozen=True)
 class Contender:
     """Who, and how its process is started. `task` goes to it as JSON; `arguments` for programs that want theirs."""
@@ -95,19 +99,19 @@ def run_once(contender: Contender, cores: Cores) -> dict[str, float]:
     try:
         found: dict[str, float] = json.loads(output.splitlines()[-1])
     except (ValueError, IndexError):
-        raise SystemExit(f"{contender.name} failed (exit {process.returncode}):\n{errors[-2000:]}") from None
+        raise Failed(f"{contender.name} failed (exit {process.returncode}):\n{errors[-2000:]}") from None
     return found
 
 
 def duel(contenders: Sequence[Contender], cores: Cores, rounds: int, expected: float) -> dict[str, Result]:
-    """All contenders in turn, `rounds` times; results by name. SystemExit where one did not do the work."""
+    """All contenders in turn, `rounds` times; results by name. Failed where one did not do the work."""
     runs: dict[str, list[dict[str, float]]] = {contender.name: [] for contender in contenders}
     for _ in range(rounds):
         for contender in contenders:
             found = run_once(contender, cores)
             if not math.isclose(found["checksum"], expected, rel_tol=_TOLERANCE):
-                raise SystemExit(f"{contender.name} has other values: checksum {found['checksum']}, not {expected}")
+                raise Failed(f"{contender.name} has other values: checksum {found['checksum']}, not {expected}")
             if found["bad"]:
-                raise SystemExit(f"{contender.name} has {found['bad']:g} values or requests that went wrong")
+                raise Failed(f"{contender.name} has {found['bad']:g} values or requests that went wrong")
             runs[contender.name].append(found)
     return {name: Result(name, tuple(found)) for name, found in runs.items()}

@@ -94,10 +94,10 @@ def gateway_python(*, make: bool) -> Path | None:
         return None
     print("making the gateway's environment ...", file=sys.stderr)
     subprocess.run([sys.executable, "-m", "venv", "--clear", str(folder)], check=True)
-    install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--require-hashes"]
-    done = subprocess.run([*install, "-r", str(GATEWAY_LOCK)], check=False)
+    install = ["uv", "pip", "sync", "--quiet", "--python", str(python), "--require-hashes", str(GATEWAY_LOCK)]
+    done = subprocess.run([sys.executable, "-m", *install], capture_output=True, text=True, check=False)
     if done.returncode != 0:
-        print("the gateway could not be installed; it is left out", file=sys.stderr)
+        print(f"the gateway could not be installed; it is left out: {done.stderr.strip()[-500:]}", file=sys.stderr)
         return None
     ready.touch()
     return python

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from bench.field import nodes
-from bench.field.duel import Contender, Ratio, Result, duel
+from bench.field.duel import Contender, Failed, Ratio, Result, duel
 from bench.field.machine import Cores, spawn
 from bench.field.modbus_parts import Bench
 from bench.field.report import Figures, Verdict
@@ -29,7 +29,7 @@ def _server(cores: Cores, lamps: int) -> Iterator[tuple[int, subprocess.Popen[st
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise SystemExit(f"the OPC UA server did not start:\n{process.communicate()[1][-2000:]}")
+        raise Failed(f"the OPC UA server did not start:\n{process.communicate()[1][-2000:]}")
     try:
         yield int(line), process
     finally:
@@ -99,9 +99,9 @@ def _most_before_loss(
     client.stdin.close()
     client.wait(20)
     if last["received"] != total:
-        raise SystemExit(f"{contender.name}: {total} notifications were sent, {last['received']:g} arrived")
+        raise Failed(f"{contender.name}: {total} notifications were sent, {last['received']:g} arrived")
     if not math.isclose(last["checksum"], nodes.expected(lamps, int(sent["variant"])), rel_tol=1e-9):
-        raise SystemExit(f"{contender.name} has other values than those that were sent last")
+        raise Failed(f"{contender.name} has other values than those that were sent last")
     return {
         "wall_s": flood["wall_s"],
         "cpu_s": after["cpu_s"] - before["cpu_s"],
@@ -135,6 +135,6 @@ def _heard(process: subprocess.Popen[str], contender: Contender) -> dict[str, fl
     assert process.stdout is not None
     line = process.stdout.readline()
     if not line:
-        raise SystemExit(f"{contender.name}: a process ended:\n{process.communicate()[1][-2000:]}")
+        raise Failed(f"{contender.name}: a process ended:\n{process.communicate()[1][-2000:]}")
     found: dict[str, float] = json.loads(line)
     return found

@@ -83,6 +83,7 @@ class Report:
     figures: list[Figures] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
 
     def add(self, part: str, results: dict[str, Result]) -> None:
         """The figures of a part's contenders."""
@@ -117,6 +118,8 @@ class Report:
         console.print(table)
         for line in self.left_out:
             console.print(f"left out: {line}")
+        for line in self.failures:
+            console.print(f"FAILED: {line}", markup=False)
 
     def write(self, path: Path) -> None:
         """The same as JSON."""
@@ -127,6 +130,7 @@ class Report:
             "figures": [asdict(row) for row in self.figures],
             "verdicts": verdicts,
             "left_out": self.left_out,
+            "failures": self.failures,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(document, indent=2), encoding="utf-8")

@@ -11,7 +11,7 @@ import pytest
 
 from bench.field import modbus_parts, opcua_parts
 from bench.field.__main__ import prepared
-from bench.field.duel import Contender, Ratio, Result, device_server, duel
+from bench.field.duel import Contender, Failed, Ratio, Result, device_server, duel
 from bench.field.modbus_parts import Bench
 from bench.field.profile import points_of, profile_of
 from bench.field.report import Report, Verdict
@@ -43,7 +43,7 @@ def test_all_contenders_on_opcua_do_the_same_work_and_miss_no_notification(bench
 def test_who_has_other_values_ends_the_benchmark(bench: Bench) -> None:
     with device_server(bench.device_server, bench.cores, 1) as (ports, requests):
         contender: Contender = modbus_parts.bare("pymodbus", bench.task("ten", ports))
-        with pytest.raises(SystemExit, match="other values"):
+        with pytest.raises(Failed, match="other values"):
             duel([contender], bench.cores, 1, bench.expected("ten", 1) + 1)
         assert requests() > 1
 
