@@ -80,7 +80,15 @@ def application_pair(folder: Path, name: str, uri: str) -> Pair:
 class NodeOpcua(ForeignNodes):
     """The server with a folder of its own, gone with it. It trusts the certificates given of clients and users."""
 
-    def __init__(self, *, clients: tuple[Path, ...] = (), users: tuple[Path, ...] = (), **security: Any) -> None:
+    def __init__(
+        self,
+        *,
+        clients: tuple[Path, ...] = (),
+        users: tuple[Path, ...] = (),
+        demonstration: bool = False,
+        **security: Any,
+    ) -> None:
+        """`demonstration` adds what its makers show their server with; `security` goes to the script as it is."""
         self._folder = tempfile.TemporaryDirectory(prefix="lichtbuch-node-opcua-")
         folder = Path(self._folder.name)
         self.pair = application_pair(folder, "server", SERVER_URI)
@@ -93,6 +101,7 @@ class NodeOpcua(ForeignNodes):
             "node_opcua_peer.js",
             IDENTITY,
             LAMPS,
+            demonstration=demonstration,
             security={
                 "pki": str(folder / "pki"),
                 "userPki": str(folder / "user-pki"),

@@ -5,6 +5,9 @@ const {
   DataType, MessageSecurityMode, OPCUACertificateManager, OPCUAServer, SecurityPolicy, StatusCodes,
   VariantArrayType, coerceInt64, getStatusCodeFromCode,
 } = require("node-opcua");
+const {
+  build_address_space_for_conformance_testing: buildDemonstration,
+} = require("node-opcua-address-space-for-conformance-testing");
 const { obey } = require("./control.js");
 
 const NAMESPACE = "urn:lichtbuch:lamp";
@@ -77,7 +80,7 @@ const manager = async (folder) => {
 };
 
 obey({
-  async start({ port, lamps, security }) {
+  async start({ port, lamps, security, demonstration }) {
     nodes = new Map();
     const options = {
       port, hostname: "127.0.0.1", host: "127.0.0.1", resourcePath: "/lamps", maxConnectionsPerEndpoint: 20,
@@ -107,6 +110,7 @@ obey({
     const namespace = space.registerNamespace(NAMESPACE);
     for (let lamp = 0; lamp < lamps; lamp += 1) addLamp(space, namespace, lamp);
     addRecords(space, namespace);
+    if (demonstration) await buildDemonstration(space, { mass_variables: false });
     await server.start();
   },
   async stop() {
