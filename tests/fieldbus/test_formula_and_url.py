@@ -55,6 +55,9 @@ def test_what_is_no_formula_is_refused_with_its_reason(text: object, scope: Scop
         ("modbus+tcp://cabinet-7.example:1502?unit=17", Scheme.MODBUS_TCP, "cabinet-7.example", 1502, 17),
         ("modbus+tcp://[2001:db8::1]:502?unit=0", Scheme.MODBUS_TCP, "2001:db8::1", 502, 0),
         ("modbus+rtutcp://10.1.2.3:4001/?unit=255", Scheme.MODBUS_RTU_TCP, "10.1.2.3", 4001, 255),
+        ("modbus+tls://cabinet-7?unit=4", Scheme.MODBUS_TLS, "cabinet-7", 802, 4),
+        ("modbus+rtu:///dev/ttyUSB0?unit=12", Scheme.MODBUS_RTU, "/dev/ttyUSB0", 0, 12),
+        ("modbus+rtu:///dev/serial/by-id/a%20b", Scheme.MODBUS_RTU, "/dev/serial/by-id/a b", 0, 1),
         ("opc.tcp://user:secret@plc:4841/lamps", Scheme.OPCUA, "plc", 4841, 0),
         (" opc.tcp://plc ", Scheme.OPCUA, "plc", 4840, 0),
     ],
@@ -84,6 +87,18 @@ def test_an_endpoint_shows_neither_user_nor_password() -> None:
         ("modbus+tcp://host/path", "host, port and"),
         ("modbus+tcp://user@host", "host, port and"),
         ("opc.tcp://host?x=1", "user, host, port and path"),
+        ("modbus+tcp://host?unit=1&unit=2", "'unit' is given twice"),
+        ("modbus+tcp://host?baud=9600", "'baud' is unknown, only 'unit' is"),
+        ("modbus+tls://user@host", "host, port and"),
+        ("modbus+rtu://ttyUSB0", "three slashes"),
+        ("modbus+rtu://", "names no serial port"),
+        ("modbus+rtu:///dev/", "names no serial port"),
+        ("modbus+rtu:///dev/ttyUSB0?baud=9601", "baud '9601' is not one of 300, 600, 1200"),
+        ("modbus+rtu:///dev/ttyUSB0?baud=fast", r"baud 'fast' is not 300\.\.921600"),
+        ("modbus+rtu:///dev/ttyUSB0?parity=M", "parity 'M' is not N, E or O"),
+        ("modbus+rtu:///dev/ttyUSB0?stopbits=3", r"stopbits '3' is not 1\.\.2"),
+        ("modbus+rtu:///dev/ttyUSB0?unit=0", r"unit '0' is not 1\.\.255"),
+        ("modbus+rtu:///dev/ttyUSB0?databits=7", "only 'unit', 'baud', 'parity' and 'stopbits' are"),
     ],
 )
 def test_a_wrong_url_is_refused_with_its_reason(url: str, reason: str) -> None:
@@ -98,6 +113,15 @@ def test_a_serial_line_that_names_a_machine_is_that_machines_alone() -> None:
     here.open(url, "generic-level-status")
     with pytest.raises(InvalidInput, match="the serial line hangs at cabinet-7, this is cabinet-8"):
         elsewhere.open(url, "generic-level-status")
+
+
+def test_a_serial_line_is_what_the_specification_says_unless_told_otherwise() -> None:
+    usual = parse_url("modbus+rtu:///dev/ttyS0")
+    assert str(usual.line) == "19200 baud 8E1"
+    assert str(usual) == "modbus+rtu:///dev/ttyS0?baud=19200&parity=E&stopbits=1&unit=1"
+    other = parse_url("modbus+rtu:///dev/ttyS0?baud=9600&parity=N&stopbits=2&unit=7")
+    assert str(other.line) == "9600 baud 8N2"
+    assert usual.bus == other.bus
 
 
 @pytest.mark.parametrize("parity", ["E", "e", "even"])
