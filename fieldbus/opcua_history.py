@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 from asyncua import ua
+from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 
 from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits, Violation
 from fieldbus.faults import ServiceFault
+from fieldbus.opcua_browse import read_attributes
 from fieldbus.opcua_columns import NodeColumns
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_link import OpcUaLink
@@ -26,6 +28,7 @@ from fieldbus.values import Counters, ValueBatch, unix_ms
 _NODES_PER_REQUEST: Final = 50
 _VALUES_PER_ANSWER: Final = 2000  # per node; the rest comes with the continuation point
 _MOST_VALUES: Final = 2_000_000
+_HISTORY_READABLE: Final = 4  # bit of the access level
 # The server has no history of a node, or none at all.
 _WITHOUT_HISTORY: Final = frozenset(
     {
@@ -36,6 +39,15 @@ _WITHOUT_HISTORY: Final = frozenset(
         StatusCodes.BadNotImplemented,
     }
 )
+
+
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """Where to go on with one row."""
+
+    row: int
+    start: datetime
+    point: bytes | None = None
 
 
 @dataclass(slots=True)
@@ -67,11 +79,16 @@ class HistoryRequest:
         size = min(_NODES_PER_REQUEST, session.limits.nodes_per_history)
         batches: list[ValueBatch] = []
         for at in range(0, len(rows), size):
-            open_rows: dict[int, bytes | None] = dict.fromkeys(rows[at : at + size])
-            while open_rows:
-                batch, open_rows = await self._round(session, nodes, open_rows)
+            waiting = [_Next(row, self.start) for row in rows[at : at + size]]
+            while waiting:
+                # A request has one start for all of its nodes.
+                now = [item for item in waiting if item.start == waiting[0].start]
+                waiting = [item for item in waiting if item.start != waiting[0].start]
+                batch, more = await self._round(session, nodes, now)
+                waiting += more
                 if batch is not None:
                     batches.append(batch)
+        await self._look_for_history(session, nodes, batches)
         if self.without and len(self.without) == len(nodes):
             points = self.columns.points
             raise FailedPrecondition(
@@ -81,34 +98,53 @@ class HistoryRequest:
         return batches
 
     async def _round(
-        self, session: Session, nodes: list[ua.NodeId | None], open_rows: dict[int, bytes | None]
-    ) -> tuple[ValueBatch | None, dict[int, bytes | None]]:
-        """One answer, and the rows that have more to come."""
-        parameters = _parameters(self.start, self.end, nodes, open_rows)
+        self, session: Session, nodes: list[ua.NodeId | None], asked: list[_Next]
+    ) -> tuple[ValueBatch | None, list[_Next]]:
+        """One answer, and what has more to come."""
+        parameters = _parameters(self.end, nodes, asked)
         try:
             results = await self.link.call(session, self.counters, _reading(parameters))
         except ServiceFault as error:
             if error.status_code not in _WITHOUT_HISTORY:
                 raise
-            self.without.update(dict.fromkeys(open_rows, status_name(error.status_code)))
-            return None, {}
+            self.without.update((item.row, status_name(error.status_code)) for item in asked)
+            return None, []
         parts: list[DataColumns] = []
         places: list[int] = []
-        more: dict[int, bytes | None] = {}
-        for row, result in zip(open_rows, results, strict=False):
+        more: list[_Next] = []
+        for item, result in zip(asked, results, strict=False):
             if result.StatusCode.is_bad():
-                self.without[row] = status_name(int(result.StatusCode.value))
+                self.without[item.row] = status_name(int(result.StatusCode.value))
                 continue
             values = getattr(result.HistoryData, "DataValues", None) or []
             parts.append(DataColumns.of(values))
-            places += [row] * len(values)
+            places += [item.row] * len(values)
             if result.ContinuationPoint:
-                more[row] = result.ContinuationPoint
+                more.append(_Next(item.row, item.start, result.ContinuationPoint))
+            elif len(values) >= _VALUES_PER_ANSWER and values[-1].SourceTimestamp is not None:
+                # Some servers take the number per answer for the number in all: ask on behind the last one.
+                last = values[-1].SourceTimestamp
+                last = last if last.tzinfo is not None else last.replace(tzinfo=UTC)
+                if last >= item.start:
+                    more.append(_Next(item.row, last + timedelta(microseconds=1)))
         self._values += len(places)
         if self._values > _MOST_VALUES:
-            await self._release(session, nodes, more)
+            await self._release(session, nodes, [item for item in more if item.point])
             raise OutOfLimits.of("end", f"more than {_MOST_VALUES} values are recorded: ask for a shorter time")
         return self._batch(parts, np.array(places, dtype=np.intp)), more
+
+    async def _look_for_history(
+        self, session: Session, nodes: list[ua.NodeId | None], batches: list[ValueBatch]
+    ) -> None:
+        """Whether points of which nothing came keep a history at all: some servers give an empty one for any node."""
+        told = {point for batch in batches for point in batch.points}
+        silent = [row for row, point in enumerate(self.columns.points) if point not in told and row not in self.without]
+        wanted = [ua.ReadValueId(NodeId=nodes[row], AttributeId=AttributeIds.AccessLevel) for row in silent]
+        answers = await read_attributes(self.link, session, self.counters, wanted)
+        for row, answer in zip(silent, answers, strict=True):
+            level = answer.Value.Value if answer.Value is not None else None
+            if isinstance(level, int) and not level & _HISTORY_READABLE:
+                self.without[row] = "the node keeps no history (its access level is without HistoryRead)"
 
     def _batch(self, parts: list[DataColumns], rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> ValueBatch | None:
         if not len(rows):
@@ -121,21 +157,17 @@ class HistoryRequest:
         order = order[np.argsort(changes.source_ticks[order], kind="stable")]
         return self.columns.recorded(changes.take(order), rows[order]) if len(order) else None
 
-    async def _release(
-        self, session: Session, nodes: list[ua.NodeId | None], open_rows: dict[int, bytes | None]
-    ) -> None:
-        if open_rows:
-            parameters = _parameters(self.start, self.end, nodes, open_rows)
+    async def _release(self, session: Session, nodes: list[ua.NodeId | None], unfinished: list[_Next]) -> None:
+        if unfinished:
+            parameters = _parameters(self.end, nodes, unfinished)
             parameters.ReleaseContinuationPoints = True
             await self.link.call(session, self.counters, _reading(parameters))
 
 
-def _parameters(
-    start: datetime, end: datetime, nodes: list[ua.NodeId | None], open_rows: dict[int, bytes | None]
-) -> ua.HistoryReadParameters:
+def _parameters(end: datetime, nodes: list[ua.NodeId | None], asked: list[_Next]) -> ua.HistoryReadParameters:
     details = ua.ReadRawModifiedDetails(
         IsReadModified=False,
-        StartTime=start,
+        StartTime=asked[0].start,
         EndTime=end,
         NumValuesPerNode=ua.UInt32(_VALUES_PER_ANSWER),
         ReturnBounds=False,
@@ -144,9 +176,7 @@ def _parameters(
         HistoryReadDetails=details,
         TimestampsToReturn=ua.TimestampsToReturn.Source,
         ReleaseContinuationPoints=False,
-        NodesToRead=[
-            ua.HistoryReadValueId(NodeId=nodes[row], ContinuationPoint=point) for row, point in open_rows.items()
-        ],
+        NodesToRead=[ua.HistoryReadValueId(NodeId=nodes[item.row], ContinuationPoint=item.point) for item in asked],
     )
 
 

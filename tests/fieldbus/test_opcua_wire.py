@@ -149,7 +149,7 @@ def test_a_count_that_its_bytes_cannot_bear_is_not_believed(count: int) -> None:
 def test_an_answer_cut_short_raises_and_never_makes_up_values(values: list[ua.DataValue], draw: st.DataObject) -> None:
     data = response(values)
     cut = draw.draw(st.integers(30, len(data) - 6))
-    with pytest.raises(Exception, match="."):
+    with pytest.raises(Exception):  # noqa: B017 - any: the link takes all of them for malformed
         read_answer(Buffer(data[:cut]), len(values))
 
 
