@@ -12,14 +12,25 @@ from datetime import datetime
 
 from domain.errors import InvalidInput
 from fieldbus.device import Limits, Subscription
+from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
 from fieldbus.modbus_bus import ModbusBus
-from fieldbus.modbus_read import ModbusReader
+from fieldbus.modbus_discovery import ModelDiscovery
+from fieldbus.modbus_read import READ_FUNCTION, ModbusReader
 from fieldbus.modbus_unit import ModbusUnit
 from fieldbus.modbus_write import ModbusWriter
 from fieldbus.polling import PollingSubscription
 from fieldbus.profile import Profile
 from fieldbus.url import Endpoint
-from fieldbus.values import BatchCallback, DeviceHealth, DeviceState, Identity, PointAddress, ValueBatch, WriteResult
+from fieldbus.values import (
+    BatchCallback,
+    DeviceHealth,
+    DeviceState,
+    Identity,
+    PointAddress,
+    ValueBatch,
+    WriteOutcome,
+    WriteResult,
+)
 
 
 class ModbusDevice:
@@ -42,6 +53,7 @@ class ModbusDevice:
         self.endpoint = endpoint
         self.profile = profile
         self.limits = limits
+        self._now = now
         self._release = release
         self._unit = ModbusUnit(
             bus,
@@ -53,18 +65,32 @@ class ModbusDevice:
             require_simulator=require_simulator,
         )
         self._reader = ModbusReader(self._unit, profile, now)
-        self._writer = ModbusWriter(self._unit, self.read)
+        self._writer = ModbusWriter(self._unit, self.read, self._reader.scale_factors)
+        self._discovery = ModelDiscovery(self._unit, profile) if profile.needs_discovery else None
         self._subscriptions: list[PollingSubscription] = []
         self._closed = False
 
     async def read(self, points: Sequence[PointAddress]) -> ValueBatch:
         """See `Device.read`."""
         self._check_open()
-        return await self._reader.read(points if isinstance(points, tuple) else tuple(points))
+        wanted = points if isinstance(points, tuple) else tuple(points)
+        if self._discovery is None:
+            return await self._reader.read(wanted)
+        reason = await self._locate(self._discovery, wanted)
+        if reason:
+            return ValueBatch.missing(wanted, self._now())
+        batch = await self._reader.read(wanted)
+        if any(self._reader.book.profile.points[address.point].absent for address in wanted):
+            self._unit.last_error = self._discovery.missing
+        return batch
 
     async def write(self, writes: Sequence[tuple[PointAddress, float]], verify: bool = True) -> list[WriteResult]:
         """See `Device.write`."""
         self._check_open()
+        if self._discovery is not None:
+            reason = await self._locate(self._discovery, tuple(address for address, _ in writes))
+            if reason:
+                return [WriteResult(address, WriteOutcome.UNKNOWN, f"not sent: {reason}") for address, _ in writes]
         return await self._writer.write(self._reader.book.profile, writes, verify)
 
     async def subscribe(
@@ -73,12 +99,24 @@ class ModbusDevice:
         """See `Device.subscribe`: Modbus is polled."""
         self._check_open()
         wanted = tuple(points)
-        self._reader.book.of(wanted, self._unit.monotonic())
+        if self._discovery is None:
+            self._reader.book.of(wanted, self._unit.monotonic())
+        else:
+            self._check_points(wanted)
+        asked_s = self.limits.poll_interval_s if interval_s is None else interval_s
         subscription = PollingSubscription(
-            lambda: self.read(wanted), callback, self.limits.poll_interval_s if interval_s is None else interval_s
+            lambda: self.read(wanted), callback, max(asked_s, self.least_interval_s(wanted)), self._unit.uniform
         )
         self._subscriptions.append(subscription)
         return subscription
+
+    def least_interval_s(self, points: Sequence[PointAddress]) -> float:
+        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
+        bus = self._unit.bus
+        if bus.budget is None or self._reader.book.profile.needs_discovery:
+            return 0.0
+        plan = self._reader.book.of(tuple(points), self._unit.monotonic()).planned.plan
+        return bus.least_interval_s([(READ_FUNCTION[block.table], block.size) for block in plan.blocks])
 
     def health(self) -> DeviceHealth:
         """See `Device.health`."""
@@ -120,6 +158,32 @@ class ModbusDevice:
         for subscription in self._subscriptions:
             await subscription.cancel()
         self._release()
+
+    async def _locate(self, discovery: ModelDiscovery, wanted: tuple[PointAddress, ...]) -> str:
+        """Know where the registers of this copy of the product are. Why that is not known now, or empty."""
+        self._check_points(wanted)
+        unit, reader = self._unit, self._reader
+        profile = discovery.known(reader.refusals)
+        if profile is None:
+            if unit.waiting_reason:
+                return unit.waiting_reason
+            try:
+                profile = await discovery.look(reader.refusals)
+            except DeviceException as error:
+                unit.answered()
+                unit.last_error = str(error)
+                return unit.last_error
+            except (LinkDown, NoAnswer, AnswerLost, Malformed) as error:
+                unit.failed(error)
+                return unit.last_error
+        if profile is not reader.book.profile:
+            reader.book.adopt(profile)
+        return ""
+
+    def _check_points(self, points: tuple[PointAddress, ...]) -> None:
+        """Raises InvalidInput for points that the product cannot have, whatever its models."""
+        for address in points:
+            self.profile.binding(address)
 
     def _check_open(self) -> None:
         if self._closed:

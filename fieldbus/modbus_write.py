@@ -7,7 +7,7 @@ modbus_command.py's.
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from domain.errors import InvalidInput, OutOfLimits
@@ -27,7 +27,7 @@ from fieldbus.faults import (
 from fieldbus.modbus_command import RegisterCommand, Run, runs_of, write_frame
 from fieldbus.modbus_unit import ModbusUnit
 from fieldbus.profile import Profile, WriteMode
-from fieldbus.values import PointAddress, WriteOutcome, WriteResult
+from fieldbus.values import PointAddress, Quality, WriteOutcome, WriteResult
 
 _READ_HOLDING: Final = 3
 
@@ -35,10 +35,11 @@ _READ_HOLDING: Final = 3
 class ModbusWriter:
     """Writes for one unit."""
 
-    def __init__(self, unit: ModbusUnit, read: Read) -> None:
-        """`read` reads points back."""
+    def __init__(self, unit: ModbusUnit, read: Read, read_factors: Read) -> None:
+        """`read` reads points back, `read_factors` the exponents in their scale factor registers."""
         self._unit = unit
         self._read = read
+        self._read_factors = read_factors
         self._sequences = SequenceCounters(unit.uniform)
         self._unreadable_sequences: set[int] = set()
         self._one_by_one = False  # the device refused functions 15 and 16
@@ -49,8 +50,9 @@ class ModbusWriter:
         """One result per command, in the order asked."""
         unit = self._unit
         results: dict[int, WriteResult] = {}
-        commands = _prepare(profile, writes, results)
         waiting = unit.waiting_reason
+        factors = {} if waiting else await self._factors(profile, writes, results)
+        commands = _prepare(profile, writes, factors, results)
         if waiting:
             results.update({command.row: command.not_sent(waiting) for command in commands})
             commands = []
@@ -60,6 +62,27 @@ class ModbusWriter:
             await confirm(sent, results, self._read, unit.limits, unit.monotonic, profile)
         count_outcomes(unit.counters, results)
         return [results[row] for row in range(len(writes))]
+
+    async def _factors(
+        self, profile: Profile, writes: Sequence[tuple[PointAddress, float]], results: dict[int, WriteResult]
+    ) -> dict[PointAddress, int]:
+        """What the scale factors of the commanded points are now: a command cannot be right without."""
+        scaled = {
+            address: row
+            for row, (address, _) in enumerate(writes)
+            if (place := profile.binding(address).modbus) is not None and place.scale_factor and place.write_address
+        }
+        if not scaled:
+            return {}
+        batch = await self._read_factors(tuple(scaled))
+        factors: dict[PointAddress, int] = {}
+        for position, (address, row) in enumerate(scaled.items()):
+            if batch.quality[position] == Quality.GOOD:
+                factors[address] = int(batch.values[position])
+            else:
+                reason = "not sent: the scale factor of its register could not be read"
+                results[row] = WriteResult(address, WriteOutcome.UNKNOWN, reason)
+        return factors
 
     async def _send(self, commands: list[RegisterCommand], results: dict[int, WriteResult]) -> list[Command]:
         """Send all in runs. Returned are those whose effect is worth looking for."""
@@ -143,7 +166,10 @@ class ModbusWriter:
 
 
 def _prepare(
-    profile: Profile, writes: Sequence[tuple[PointAddress, float]], results: dict[int, WriteResult]
+    profile: Profile,
+    writes: Sequence[tuple[PointAddress, float]],
+    factors: Mapping[PointAddress, int],
+    results: dict[int, WriteResult],
 ) -> list[RegisterCommand]:
     commands: list[RegisterCommand] = []
     places: set[object] = set()
@@ -156,8 +182,10 @@ def _prepare(
         if place is None or place.write_address is None:
             results[row] = WriteResult(address, WriteOutcome.REFUSED, "can only be read")
             continue
+        if row in results:
+            continue
         try:
-            encoded = encode(binding, value, place.write_format)
+            encoded = encode(binding, value, place.write_format, factors.get(address, 0))
         except OutOfLimits as error:
             results[row] = WriteResult(address, WriteOutcome.REFUSED, str(error))
             continue
