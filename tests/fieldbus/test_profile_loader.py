@@ -56,7 +56,8 @@ def test_every_shipped_profile_loads_and_names_its_source(name: str) -> None:
     assert profile.source
     assert profile.points
     for point, binding in profile.points.items():
-        assert (binding.modbus is not None) == (profile.protocol is Protocol.MODBUS), point
+        has_place = binding.modbus is not None or bool(binding.models)
+        assert has_place == (profile.protocol is Protocol.MODBUS), point
         assert (binding.node is not None) == (profile.protocol is Protocol.OPCUA), point
 
 
