@@ -17,8 +17,8 @@ from asyncua.ua.status_codes import StatusCodes
 from domain.errors import InvalidInput
 from fieldbus.codec import UnitColumns, convert
 from fieldbus.formula import index_variables
+from fieldbus.freshness import Freshness
 from fieldbus.opcua_data import EPOCH_TICKS, TICKS_PER_MS, DataColumns
-from fieldbus.opcua_freshness import Freshness
 from fieldbus.opcua_nodes import node_id
 from fieldbus.opcua_session import Session
 from fieldbus.opcua_wire import node_bytes

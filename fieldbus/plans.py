@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from fieldbus.block_length import BlockLengths
-from fieldbus.opcua_freshness import Freshness
+from fieldbus.freshness import Freshness
 from fieldbus.planner import Memory, plan_reads
 from fieldbus.profile import Profile
 from fieldbus.quick_decode import QuickDecoder
