@@ -17,7 +17,9 @@ from fieldbus.values import PointAddress
 from fieldbus.vocabulary import Scope
 
 ON_OFF: Final = {"on": 1.0, "true": 1.0, "yes": 1.0, "1": 1.0, "off": 0.0, "false": 0.0, "no": 0.0, "0": 0.0}
-_HIGHEST_INDEX: Final = 4095
+_HIGHEST_INDEX: Final = 65_535
+_MOST_POINTS: Final = 20_000  # of one reading
+_OPEN_ENDED: Final = 1_024  # a profile with more numbers than this says "as many as there are"
 
 
 def profile_of(given: str) -> Profile:
@@ -123,4 +125,12 @@ def chosen_points(profile: Profile, index: str, points: Sequence[str] | None) ->
         addresses = [address for address in addresses if address.point in points]
     if not addresses:
         raise InvalidInput.of("index", f"profile {profile.name} has no point with such a number")
+    if len(addresses) > _MOST_POINTS:
+        raise InvalidInput.of("index", f"{len(addresses)} points are too many at once: choose with --index, like 0-31")
     return addresses
+
+
+def is_open_ended(profile: Profile) -> bool:
+    """Whether the profile's numbers only say that there may be very many."""
+    ranges = [binding.index_range for binding in profile.points.values() if binding.index_range is not None]
+    return any(high - low >= _OPEN_ENDED for low, high in ranges)

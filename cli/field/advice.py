@@ -49,20 +49,27 @@ class _Known:
 _KNOWN: Final = (
     # The line itself.
     _Known(
-        r"permission denied|errno 13\b",
+        r"/dev/\S*: permission denied|cannot open \S+: permission denied",
         "SERIAL_PERMISSION",
         "This account may not open the serial device: `sudo usermod -a -G dialout $USER`, then log out and in again.",
         True,
     ),
     _Known(
-        r"no such serial|no such file or directory|errno 2\b",
+        r"cannot open \S+: no such file|/dev/\S+: no such file|: no such file or directory",
         "NO_SUCH_SERIAL_DEVICE",
         "There is no such serial device: plug the adapter in and take its name from `ls /dev/serial/by-id`.",
     ),
     _Known(
-        r"device or resource busy|errno 16\b|exclusively lock",
+        r"another program is using it|device or resource busy",
         "SERIAL_BUSY",
         "Another program has the serial device open; find it with `fuser` and end it.",
+        True,
+    ),
+    _Known(
+        r"cannot set \S+ to ",
+        "SERIAL_SETTINGS",
+        "The serial adapter does not know this speed or parity: take those that the device's manual states, often "
+        "?baud=9600&parity=N or &parity=E.",
         True,
     ),
     _Known(
@@ -78,19 +85,19 @@ _KNOWN: Final = (
         "No name server knows this host: use its IP address, or check the name and the VPN.",
     ),
     _Known(
-        r"no route to host|network is unreachable|errno 11[03]\b|errno 101\b",
+        r"no route to host|network is unreachable|errno 113\b|errno 101\b",
         "NO_ROUTE",
         "There is no way to this address: check the laptop's own address and subnet, the cable and the VPN.",
     ),
     # TLS.
     _Known(
-        r"certificate has expired|certificate is not yet valid|badcertificatetimeinvalid",
+        r"certificate has expired|certificate is not yet valid|certificate is valid from|badcertificatetimeinvalid",
         "CERTIFICATE_EXPIRED",
         "The certificate's time is over or has not begun: check the clocks of laptop and device, then renew it.",
         True,
     ),
     _Known(
-        r"hostname mismatch|ip address mismatch|doesn't match|certificate is not valid for"
+        r"hostname mismatch|ip address mismatch|doesn't match|certificate is not valid for|its certificate is for"
         r"|badcertificatehostnameinvalid",
         "CERTIFICATE_NAME",
         "The certificate is for another name: if you know that it is right, give that name as server_name in the "
@@ -112,7 +119,7 @@ _KNOWN: Final = (
     ),
     # OPC UA.
     _Known(
-        r"badusernotauthorized|baduseraccessdenied|badidentitytoken\w+",
+        r"refuses to log in|baduseraccessdenied|badidentitytoken\w+",
         "LOGIN_REFUSED",
         "The server does not let this login do that: give user and password_file (or a user certificate) in the "
         "--security file, and have the server's owner grant the right.",
@@ -202,6 +209,11 @@ _KNOWN: Final = (
     ),
     # Silence.
     _Known(
+        r"cannot connect.*(no answer|timed out)|no connection within|errno 110\b|timeout",
+        "NO_CONNECTION",
+        "The host does not answer at all: ping it; check address, power, cable, SIM or VPN, and firewalls between.",
+    ),
+    _Known(
         r"unit \d+ did not answer|did not answer within|no answer in time|does not answer",
         "NO_ANSWER",
         "The line stands, but nobody answers: check the unit number, whether the device wants modbus+rtutcp:// "
@@ -211,11 +223,6 @@ _KNOWN: Final = (
         r"broke|closed by the other side|reset by peer|connection lost",
         "CONNECTION_LOST",
         "The device closes the connection: it may serve one master only, or expects another protocol on this port.",
-    ),
-    _Known(
-        r"timed out|timeout|etimedout|no connection within",
-        "NO_CONNECTION",
-        "The host does not answer at all: ping it; check address, power, cable, SIM or VPN, and firewalls between.",
     ),
     _Known(
         r"made no sense|could not be read|cannot be read|bytes came for|echo of the write",

@@ -76,7 +76,8 @@ async def scan_units(
     Raises LineDown when no connection can be made.
     """
     total = len(units) * len(settings)
-    asked = 0
+    asked = settings_tried = 0
+    useless: LineDown | None = None
     for setting in settings:
         # Another speed is another connection, and the first one has to be given up before.
         fieldbus = open_line()
@@ -89,8 +90,16 @@ async def scan_units(
                 if found is not None:
                     found.bauds = " ".join(str(value) for value in setting.values() if value is not None)
                     yield found
+        except LineDown as down:
+            if len(settings) == 1:
+                raise
+            useless = down  # an adapter may not know one speed, and the next one well
+        else:
+            settings_tried += 1
         finally:
             await fieldbus.close()
+    if useless is not None and not settings_tried:
+        raise useless
 
 
 async def _ask(fieldbus: Fieldbus, url: str, unit: int, *, guess: bool) -> Found | None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from cli.field import nodes
-from cli.field.addressing import chosen_points, is_opcua, profile_of, with_unit
+from cli.field.addressing import chosen_points, is_opcua, is_open_ended, profile_of, with_unit
 from cli.field.connection import PATIENCE_S, on_device
 from cli.field.display import shown_rows, value_rows
 from cli.field.options import Index, Nodes, Points, ProfileName, Registers, Security, Timeout, Unit, Url
@@ -18,6 +19,8 @@ from domain.errors import InvalidInput
 from fieldbus.device import Device
 from fieldbus.profile import Profile
 from fieldbus.values import DeviceHealth, PointAddress, Quality, ValueBatch
+
+_BLOCK: Final = 64
 
 
 def read(
@@ -46,7 +49,10 @@ def read(
         nodes.read_and_end(address, node, timeout, security, as_json)
     else:
         profile = profile_of(profile_name)
-        _read_points(address, profile, chosen_points(profile, index, point), timeout, security, as_json)
+        if is_open_ended(profile) and not index:
+            _read_points(address, profile, None, point, timeout, security, as_json)
+        else:
+            _read_points(address, profile, chosen_points(profile, index, point), point, timeout, security, as_json)
 
 
 def check_selection(url: str, profile_name: str, registers: Sequence[str] | None, nodes: Sequence[str] | None) -> None:
@@ -63,12 +69,17 @@ def check_selection(url: str, profile_name: str, registers: Sequence[str] | None
 def _read_points(
     url: str,
     profile: Profile,
-    addresses: Sequence[PointAddress],
+    addresses: Sequence[PointAddress] | None,
+    points: Sequence[str] | None,
     timeout: float,
     security: Path | None,
     as_json: bool,
 ) -> None:
+    """With `addresses` None everything that there is, block by block."""
+
     async def ask(device: Device) -> tuple[ValueBatch, DeviceHealth]:
+        if addresses is None:
+            return await _read_as_many_as_there_are(device, profile, points), device.health()
         return await device.read(tuple(addresses)), device.health()
 
     batch, health = on_device(url, profile, ask, timeout_s=timeout, security=security)
@@ -84,6 +95,37 @@ def _read_points(
         for line in lines:
             console.print(line)
     end_reading(url, good=int(batch.good.sum()), asked=len(batch), answered=answered(batch), health=health)
+
+
+async def _read_as_many_as_there_are(device: Device, profile: Profile, points: Sequence[str] | None) -> ValueBatch:
+    """Numbers from 0 on, until a whole block of them has no value; those beyond the last that has one are left out."""
+    batches: list[ValueBatch] = []
+    first = 0
+    while True:
+        batch = await device.read(tuple(chosen_points(profile, f"{first}-{first + _BLOCK - 1}", points)))
+        batches.append(batch)
+        used = [address.index for address in batch.as_dict() if address.index is not None]
+        first += _BLOCK
+        if not used or not answered(batch):
+            break
+    everything = ValueBatch.concatenate(batches)
+    last = max((address.index for address in everything.as_dict() if address.index is not None), default=None)
+    if last is None:
+        return batches[0]
+    rows = [row for row, address in enumerate(everything.points) if address.index is None or address.index <= last]
+    kept, known = [], set()
+    for row in rows:  # points of the device come with every block
+        if everything.points[row] not in known:
+            known.add(everything.points[row])
+            kept.append(row)
+    return ValueBatch(
+        [everything.points[row] for row in kept],
+        everything.values[kept],
+        everything.quality[kept],
+        everything.observed_at[kept],
+        everything.time_source[kept],
+        {at: everything.texts[row] for at, row in enumerate(kept) if row in everything.texts},
+    )
 
 
 def _read_registers(
