@@ -88,14 +88,14 @@ async def confirm(
     read: Read,
     limits: Limits,
     monotonic: Callable[[], float],
-    profile: Profile | None = None,
+    profile: Profile,
 ) -> None:
     """Read back until every acknowledged command shows its effect or has had its time.
 
-    With the profile a level in effect gets the time that its fade takes.
+    A level in effect gets the time that its fade takes, where the profile lets us know it.
     """
     pending = [command for command in accepted if command.binding.confirm]
-    fades = await _Fades.of(pending, profile, read) if profile is not None else _Fades()
+    fades = await _Fades.of(pending, profile, read)
     began = monotonic()
     waited_s = 0.0
     interval_s = limits.confirm_interval_s

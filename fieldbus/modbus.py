@@ -80,8 +80,9 @@ class ModbusDevice:
         if reason:
             return ValueBatch.missing(wanted, self._now())
         batch = await self._reader.read(wanted)
-        if any(self._reader.book.profile.points[address.point].absent for address in wanted):
-            self._unit.last_error = self._discovery.missing
+        missing = self._discovery.missing
+        if missing and any(self._reader.book.profile.points[address.point].absent for address in wanted):
+            self._unit.last_error = missing
         return batch
 
     async def write(self, writes: Sequence[tuple[PointAddress, float]], verify: bool = True) -> list[WriteResult]:
@@ -161,10 +162,10 @@ class ModbusDevice:
 
     async def _locate(self, discovery: ModelDiscovery, wanted: tuple[PointAddress, ...]) -> str:
         """Know where the registers of this copy of the product are. Why that is not known now, or empty."""
-        self._check_points(wanted)
         unit, reader = self._unit, self._reader
         profile = discovery.known(reader.refusals)
         if profile is None:
+            self._check_points(wanted)
             if unit.waiting_reason:
                 return unit.waiting_reason
             try:

@@ -151,7 +151,7 @@ class OpcUaDevice:
         commands = await drop_unchanged(commands, results, self.read)
         accepted = await self._writer.send(sorted(commands, key=lambda command: command.rank), results)
         if verify:
-            await confirm(accepted, results, self.read, self.limits, self._monotonic)
+            await confirm(accepted, results, self.read, self.limits, self._monotonic, self.profile)
         count_outcomes(self._counters, results)
         return [results[row] for row in range(len(writes))]
 

@@ -14,7 +14,7 @@ import random
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from domain.errors import LichtbuchError
 from fieldbus.profile import Profile, WatchdogMode, WatchdogRule
@@ -24,6 +24,7 @@ from fieldbus.values import PointAddress, Quality, ValueBatch, WriteOutcome, Wri
 _LOGGER = logging.getLogger(__name__)
 
 
+@runtime_checkable
 class GuardedDevice(Protocol):
     """What a watchdog needs of a device."""
 
