@@ -28,6 +28,7 @@ _MONTH_S: Final = 31 * 86_400.0  # the longest
 _BURST_SHARE: Final = 1 / 62  # of the month's bytes: half a day's worth may go at once
 _READS: Final = frozenset({1, 2, 3, 4, 0x2B})
 _BIT_READS: Final = frozenset({1, 2})
+_WIRED_ROUND_TRIP_S: Final = 0.05  # of a line that is counted, but not slow
 _ROUND_TRIPS_TO_CONNECT: Final = 3  # one for TCP, two for TLS 1.2
 _PATIENCE: Final = 3.0  # round trips that a device is waited for: radio cells hand over
 
@@ -44,6 +45,13 @@ class MobileLink:
             raise InvalidInput.of("round_trip_s", f"{self.round_trip_s:g} is not within 0..60 s")
         if self.monthly_bytes is not None and self.monthly_bytes < 100_000:
             raise InvalidInput.of("monthly_bytes", "less than 100 000 bytes a month carries no device")
+
+    @classmethod
+    def of(cls, round_trip_ms: int, monthly_bytes: int) -> MobileLink | None:
+        """A link as it is registered: zeros mean a wired network and no limit. None where both are 0."""
+        if not (round_trip_ms or monthly_bytes):
+            return None
+        return cls(max(round_trip_ms / 1000, _WIRED_ROUND_TRIP_S), monthly_bytes or None)
 
     def limits(self, limits: Limits) -> Limits:
         """Bounds that fit the round trips; never tighter than those given."""

@@ -11,6 +11,7 @@ from typing import Final
 from domain.errors import Unavailable
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
+from fieldbus.security import load_security
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from servicekit.clock import Clock
 from servicekit.database import Database
@@ -34,10 +35,16 @@ LEASE: Final = "lighting.field"
 
 
 async def build(settings: LightingSettings) -> Server:
-    """Lighting, ready to start. Raises Unavailable where its own disk fails."""
+    """Lighting, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong security file."""
     server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
     clock = server.clock
-    fieldbus = Fieldbus(now=clock.now, require_simulator=clock.speed != 1, limits=limits_for(clock, settings))
+    fieldbus = Fieldbus(
+        now=clock.now,
+        require_simulator=clock.speed != 1,
+        limits=limits_for(clock, settings),
+        security=load_security(settings.field_security) if settings.field_security else None,
+        machine=settings.field_machine,
+    )
     await fill(server, settings, fieldbus)
     return server
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError
+from fieldbus.budget import MobileLink
 from fieldbus.device import Device
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import load_profile
@@ -35,8 +36,9 @@ NOT_USABLE: Final = "not_usable"
 class Opener(Protocol):
     """What opens devices: fieldbus.client.Fieldbus, or a fake town in tests."""
 
-    def open(self, url: str, profile: str | Profile) -> Device:
-        """A device that has not connected yet. Raises InvalidInput or NotFound."""
+    def open(self, url: str, profile: str | Profile, *, link: MobileLink | None = None) -> Device:
+        """A device that has not connected yet; `link` where it is reached by mobile radio. Raises InvalidInput or
+        NotFound."""
         ...
 
     async def close(self) -> None:
@@ -98,7 +100,7 @@ class Field:
         self._opener = opener
         self._links: dict[str, Link] = {}
         self._failed: dict[str, EndpointRecord] = {}
-        self._closing: set[asyncio.Task[None]] = set()
+        self._closing: dict[str, asyncio.Task[None]] = {}
         self._abilities: dict[str, tuple[Profile, GatewayAbilities, ControllerAbilities]] = {}
 
     def link(self, endpoint: EndpointRecord) -> Link | None:
@@ -108,9 +110,13 @@ class Field:
             return link
         if endpoint.state == EndpointState.PLANNED or self._failed.get(endpoint.uid) == endpoint:
             return None
+        if endpoint.uid in self._closing:
+            return None  # its old connection is on its way out, and many a device bears only one
         try:
             profile, gateway, controller = self._described(endpoint.profile)
-            device = self._opener.open(endpoint.url, profile)
+            device = self._opener.open(
+                endpoint.url, profile, link=MobileLink.of(endpoint.round_trip_ms, endpoint.monthly_bytes)
+            )
         except LichtbuchError as error:
             _log.error("endpoint %s cannot be opened: %s", endpoint.id, error)
             self._failed[endpoint.uid] = endpoint
@@ -121,16 +127,15 @@ class Field:
     def settle(self, endpoints: Sequence[EndpointRecord]) -> None:
         """Takes a new list: what is gone, only planned or somewhere else is closed; a new state is taken at once."""
         wanted = {e.uid: e for e in endpoints if e.state != EndpointState.PLANNED}
+        self._failed.clear()  # what was wrong with one may have been another's doing: units of a gateway share a line
         for uid, link in list(self._links.items()):
             endpoint = wanted.get(uid)
-            if endpoint is not None and (endpoint.url, endpoint.profile) == (link.endpoint.url, link.endpoint.profile):
+            if endpoint is not None and endpoint.device == link.endpoint.device:
                 link.endpoint = endpoint
                 continue
             del self._links[uid]
             # In the background: a device that hangs must not hold up the others.
-            task = asyncio.create_task(_closed(link), name=f"closing {link.endpoint.id}")
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+            self._closing[uid] = asyncio.create_task(self._close(uid, link), name=f"closing {link.endpoint.id}")
 
     def health(self, endpoints: Sequence[EndpointRecord]) -> dict[str, int]:
         """How many endpoints are in which state."""
@@ -149,18 +154,19 @@ class Field:
         """Closes every device."""
         self._links.clear()
         if self._closing:
-            await asyncio.wait(self._closing, timeout=_CLOSING_WITHIN_S)
+            await asyncio.wait(self._closing.values(), timeout=_CLOSING_WITHIN_S)
         await self._opener.close()
+
+    async def _close(self, uid: str, link: Link) -> None:
+        try:
+            await link.device.close()
+        except LichtbuchError as error:
+            _log.warning("endpoint %s did not close in order: %s", link.endpoint.id, error)
+        finally:
+            del self._closing[uid]
 
     def _described(self, name: str) -> tuple[Profile, GatewayAbilities, ControllerAbilities]:
         if name not in self._abilities:
             profile = load_profile(name)
             self._abilities[name] = (profile, gateway_abilities(profile), controller_abilities(profile))
         return self._abilities[name]
-
-
-async def _closed(link: Link) -> None:
-    try:
-        await link.device.close()
-    except LichtbuchError as error:
-        _log.warning("endpoint %s did not close in order: %s", link.endpoint.id, error)

@@ -159,6 +159,11 @@ class EndpointRecord:
     monthly_bytes: int = 0
     """Bytes that its connection may move in a month; 0 for no limit."""
 
+    @property
+    def device(self) -> tuple[str, str, int, int]:
+        """What it is opened by: where one of these changes, it is opened anew."""
+        return self.url, self.profile, self.round_trip_ms, self.monthly_bytes
+
 
 @dataclass(frozen=True, slots=True)
 class Inventory:

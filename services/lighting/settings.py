@@ -42,6 +42,11 @@ class LightingSettings(ServiceSettings):
     device_rest_real_s: float = Field(default=30.0, ge=0.5, le=600)
     """Longest rest of a device that does not answer; a time-lapse shortens it."""
 
+    field_security: Path | None = None
+    """TOML file with certificates and logins of field devices (Modbus over TLS, OPC UA); see docs/operations.md."""
+    field_machine: str = ""
+    """Name by which addresses of serial lines know this machine. Default: its host name."""
+
     @property
     def own_dir(self) -> Path:
         """Lighting's folder."""

@@ -11,6 +11,7 @@ from typing import Final
 from domain.errors import Exhausted
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
+from fieldbus.security import load_security
 from lichtbuch.metering.v1 import metering_pb2_grpc
 from servicekit.clock import Clock
 from servicekit.lease import lease_for
@@ -34,7 +35,7 @@ LEASE: Final = "metering.polling"
 
 
 async def build(settings: MeteringSettings) -> Server:
-    """Metering, ready to start. Raises Unavailable where its own disk fails."""
+    """Metering, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong security file."""
     server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
     database, clock = server.database, server.clock
     if database is None or server.registry_channel is None:
@@ -58,7 +59,13 @@ async def _add_polling(server: Server, settings: MeteringSettings, book: TargetB
         raise RuntimeError("metering has a database")
     spool.open()
     recorder = Recorder(database, spool, clock, stored=bell.ring, ready=server.database_ready.is_set)
-    fieldbus = Fieldbus(now=clock.now, require_simulator=clock.speed != 1, limits=limits_for(clock, settings))
+    fieldbus = Fieldbus(
+        now=clock.now,
+        require_simulator=clock.speed != 1,
+        limits=limits_for(clock, settings),
+        security=load_security(settings.field_security) if settings.field_security else None,
+        machine=settings.field_machine,
+    )
     devices = Devices(fieldbus)
     lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
     poller = Poller(

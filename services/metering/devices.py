@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from domain.errors import LichtbuchError
+from fieldbus.budget import MobileLink
 from fieldbus.device import Device
 from services.metering.target import Target
 
@@ -16,8 +17,11 @@ _log = logging.getLogger(__name__)
 class Opener(Protocol):
     """What opens devices: `fieldbus.client.Fieldbus`, or a test's own field."""
 
-    def open(self, url: str, profile: str) -> Device:
-        """A device; nothing is connected before its first use. Raises LichtbuchError for a wrong URL or profile."""
+    def open(self, url: str, profile: str, *, link: MobileLink | None = None) -> Device:
+        """A device, `link` where it is reached by mobile radio; nothing is connected before its first use.
+
+        Raises LichtbuchError for a wrong URL or profile.
+        """
         ...
 
 
@@ -26,22 +30,23 @@ class Devices:
 
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
-        self._open: dict[str, tuple[str, str, Device]] = {}
+        self._open: dict[str, tuple[str, str, MobileLink | None, Device]] = {}
         self._complained: dict[str, str] = {}
 
     async def of(self, target: Target) -> Device | None:
         """The device that a target is read from; None for an endpoint that nobody can open."""
         known = self._open.get(target.endpoint_uid)
+        link = MobileLink.of(target.round_trip_ms, target.monthly_bytes)
         if known is not None:
-            if known[:2] == (target.url, target.profile):
-                return known[2]
+            if known[:3] == (target.url, target.profile, link):
+                return known[3]
             await self._close(target.endpoint_uid)
         try:
-            device = self._opener.open(target.url, target.profile)
+            device = self._opener.open(target.url, target.profile, link=link)
         except LichtbuchError as error:
             self.complain(target, error)
             return None
-        self._open[target.endpoint_uid] = (target.url, target.profile, device)
+        self._open[target.endpoint_uid] = (target.url, target.profile, link, device)
         return device
 
     async def keep_only(self, endpoint_uids: Iterable[str]) -> None:
@@ -61,7 +66,7 @@ class Devices:
             _log.error("the endpoint of %s cannot be read: %s", target.name, error)
 
     async def _close(self, uid: str) -> None:
-        device = self._open.pop(uid)[2]
+        device = self._open.pop(uid)[3]
         try:
             await device.close()
         except Exception:

@@ -28,6 +28,11 @@ class MeteringSettings(ServiceSettings):
     polling: bool = True
     """False leaves the field alone: for replicas that only answer."""
 
+    field_security: Path | None = None
+    """TOML file with certificates and logins of field devices (Modbus over TLS, OPC UA); see docs/operations.md."""
+    field_machine: str = ""
+    """Name by which addresses of serial lines know this machine. Default: its host name."""
+
     @property
     def own_dir(self) -> Path:
         """Where this service keeps its files."""

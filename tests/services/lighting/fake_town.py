@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from domain.errors import FailedPrecondition, NotFound
+from fieldbus.budget import MobileLink
 from fieldbus.profile import Profile
 from fieldbus.values import (
     DeviceHealth,
@@ -224,7 +225,7 @@ class FakeTown:
         self.devices[f"fake://g{number}"] = FakeDevice(self, cabinet, dict(enumerate(lamps)))
         return cabinet
 
-    def open(self, url: str, profile: str | Profile) -> FakeDevice:
+    def open(self, url: str, profile: str | Profile, *, link: MobileLink | None = None) -> FakeDevice:
         """The device behind a URL."""
         if url not in self.devices:
             raise NotFound(url)

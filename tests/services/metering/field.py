@@ -12,6 +12,7 @@ import numpy as np
 
 from domain.errors import InvalidInput
 from domain.names import new_uid
+from fieldbus.budget import MobileLink
 from fieldbus.values import DeviceHealth, DeviceState, Identity, PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from servicekit.clock import SteppedClock
 from servicekit.database import Database, Session
@@ -103,7 +104,7 @@ class Field:
     def __init__(self) -> None:
         self.meters: dict[str, FieldMeter] = {}
 
-    def open(self, url: str, profile: str) -> FieldMeter:
+    def open(self, url: str, profile: str, *, link: MobileLink | None = None) -> FieldMeter:
         """The meter at a URL. Raises InvalidInput where none hangs."""
         if url not in self.meters:
             raise InvalidInput.of("url", f"{url} leads nowhere")
