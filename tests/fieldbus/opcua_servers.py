@@ -139,6 +139,7 @@ class Plant:
 
     async def start(self) -> None:
         server = Server(user_manager=cast(Any, self._users))
+        server.iserver.bind_condition_methods = True  # so that it tells standing alarms to newcomers
         await server.init()
         server.disable_clock()  # it ticks once a second, and stopping waits for the tick
         server.set_endpoint(self.url)

@@ -223,6 +223,19 @@ async def test_events_become_alarms_with_the_point_they_are_about(plant: Plant, 
     await watch.cancel()
 
 
+async def test_alarms_that_stand_already_are_told_to_a_newcomer(plant: Plant, bus: Fieldbus) -> None:
+    lamp = Condition(plant, "Standing")
+    await lamp.tell(active=True)
+    heard: list[Alarm] = []
+    watch = await opened(bus, plant).watch_alarms(heard.append)
+    await eventually(lambda: len(heard) == 1)
+    assert heard[0].condition.endswith("s=Alarm.Standing")
+    assert heard[0].active
+    await lamp.tell(active=False)
+    await eventually(lambda: [alarm.active for alarm in heard] == [True, False])
+    await watch.cancel()
+
+
 async def test_a_mere_event_is_an_alarm_without_condition(plant: Plant, bus: Fieldbus) -> None:
     heard: list[Alarm] = []
     await opened(bus, plant).watch_alarms(heard.append)
