@@ -36,17 +36,14 @@ def load(text: str) -> Profile:
 
 
 def test_the_products_of_a_first_town_are_shipped() -> None:
-    assert set(profile_names()) >= {
-        "eastron-sdm630",
-        "abb-b23",
-        "janitza-umg96",
-        "intesis-dali",
-        "arlight-dali",
-        "cabinet-plc",
-        "light-sensor",
-        "generic-level-status",
-        "opcua-lamp",
-    }
+    meters = {"eastron-sdm630", "eastron-sdm120", "eastron-sdm72dm", "abb-b23", "siemens-pac2200", "siemens-pac3200"}
+    meters |= {"janitza-umg96", "janitza-b23", "carlo-gavazzi-em24", "carlo-gavazzi-em340", "schneider-iem3000"}
+    meters |= {"sunspec-meter", "mbus-gateway-heat", "mbus-gateway-water", "kamstrup-multical"}
+    lamps = {"intesis-dali", "arlight-dali", "ecodim-dali-gw2", "adfweb-hd67843", "wirenboard-mdm3"}
+    lamps |= {"generic-level-status", "opcua-lamp", "opcua-lamp-methods"}
+    others = {"cabinet-plc", "cabinet-logo8", "cabinet-wago", "light-sensor", "opcua-room"}
+    demonstrations = {"nodeopcua-demo", "asyncua-demo"}
+    assert set(profile_names()) >= meters | lamps | others | demonstrations
 
 
 @pytest.mark.parametrize("name", profile_names())
