@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 import struct
+import time
 from typing import Any
 
 import serial
@@ -46,7 +48,21 @@ def start(port: int) -> int:
     server = TcpServer(port=port, address="127.0.0.1", databank=databank)
     server.start()
     running.append(server)
+    await_listening(port)
     return port
+
+
+def await_listening(port: int) -> None:
+    """modbus_tk binds its port in a thread of its own and tells nobody."""
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.01)
 
 
 def start_serial(device: str, baud: int) -> None:
