@@ -32,6 +32,10 @@ from fieldbus.values import PointAddress, Quality, WriteOutcome, WriteResult
 _READ_HOLDING: Final = 3
 
 
+class _WrongEcho(Malformed):
+    """The unit answered, but not as to this write: what of it took effect only reading back can tell."""
+
+
 class ModbusWriter:
     """Writes for one unit."""
 
@@ -58,8 +62,12 @@ class ModbusWriter:
             commands = []
         commands = await drop_unchanged(commands, results, self._read)
         sent = await self._send(sorted(commands, key=lambda command: command.order), results)
+        doubtful = {command.row: results[command.row] for command in sent if not results[command.row].succeeded}
         if verify:
             await confirm(sent, results, self._read, unit.limits, unit.monotonic, profile)
+        for row, before in doubtful.items():
+            if results[row].outcome is not WriteOutcome.CONFIRMED:
+                results[row] = before
         count_outcomes(unit.counters, results)
         return [results[row] for row in range(len(writes))]
 
@@ -112,6 +120,10 @@ class ModbusWriter:
                     queue[:0] = runs_of(run, limits, one_by_one=True) if self._one_by_one else parts
                 else:
                     _finish(run, WriteOutcome.REFUSED, str(error), results)
+            except _WrongEcho as error:
+                self._unit.answered()
+                _finish(run, WriteOutcome.UNKNOWN, str(error), results)
+                seen += run
             except LinkDown as error:
                 self._unit.failed(error)
                 _not_sent([run, *queue], str(error), results)
@@ -128,7 +140,7 @@ class ModbusWriter:
         return seen
 
     async def _send_run(self, run: Run) -> None:
-        """One request. Raises Malformed when the echo is not the command's."""
+        """One request. Raises _WrongEcho when the echo is not the command's."""
         first = run[0]
         start, words = first.start, [word for command in run for word in command.words]
         multiple = len(words) > 1 or first.mode in (WriteMode.MULTIPLE, WriteMode.SEQUENCE)
@@ -145,7 +157,7 @@ class ModbusWriter:
         self._unit.counters.writes_sent += 1
         if not frame.is_echoed_by(answer):
             self._unit.counters.discarded += 1
-            raise Malformed("the echo of the write does not match it")
+            raise _WrongEcho("the echo of the write does not match it")
 
     async def _sequence_word(self, command: RegisterCommand) -> int:
         """The next content of the sequence register: one after what the device shows, as others may command it too."""

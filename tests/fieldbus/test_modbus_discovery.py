@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -195,3 +196,19 @@ async def test_many_readers_of_a_new_device_search_it_once(fieldbus: Fieldbus, s
     batches = await asyncio.gather(*(device.read((POWER,)) for _ in range(5)))
     assert [batch.values.tolist() for batch in batches] == [[4]] * 5
     assert len([request for request in server.requests if request[10:12] == b"\0\2"]) == 4
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_rubbish_in_the_registers_is_followed_only_so_far(
+    fieldbus: Fieldbus, serve_raw: ServeRaw, seed: int
+) -> None:
+    dice = random.Random(seed)
+    registers = {address: dice.choice((0, 1, 2, 203, 0xFFFF, dice.randrange(65536))) for address in range(65536)}
+    registers |= dict(zip((40000, 40001), MARKER, strict=True))
+    server = await serve_raw(holding(registers))
+    device = fieldbus.open(server.url, profile())
+    async with asyncio.timeout(5):
+        batch = await device.read((POWER, FREQUENCY, HEARTBEAT))
+    assert len(server.requests) <= MODELS_MAX + 8
+    if Quality.BAD in batch.quality.tolist():
+        assert device.health().last_error

@@ -180,3 +180,25 @@ sequence = { register = 64, index_bits = [0, 6], fixed = 0x140 }
     with pytest.raises(InvalidInput, match="counter_bits") as error:
         profile_from_toml(TomlSource("sequenced.toml", HEAD + lines))
     assert "index_bits" in error.value.message
+
+
+async def test_an_echo_of_fewer_registers_is_resolved_by_reading_what_each_holds(
+    fieldbus: Fieldbus, serve_raw: ServeRaw
+) -> None:
+    held = [0] * 64
+
+    async def takes_two(request: bytes, writer: asyncio.StreamWriter) -> None:
+        start, count = int.from_bytes(request[8:10], "big"), int.from_bytes(request[10:12], "big")
+        if request[7] == 3:
+            data = b"".join(value.to_bytes(2, "big") for value in held[start : start + count])
+            writer.write(answer_frame(request, bytes((3, 2 * count)) + data))
+            return
+        for offset in range(2):
+            held[start + offset] = int.from_bytes(request[13 + 2 * offset : 15 + 2 * offset], "big")
+        writer.write(answer_frame(request, request[7:10] + b"\0\2"))
+
+    server = await serve_raw(takes_two)
+    lamps = fieldbus.open(server.url, "generic-level-status")
+    results = await lamps.write([(PointAddress("level_command", gear), 300) for gear in range(4)])
+    assert [result.outcome for result in results] == [*[WriteOutcome.CONFIRMED] * 2, *[WriteOutcome.UNKNOWN] * 2]
+    assert results[3].reason == "the echo of the write does not match it"
