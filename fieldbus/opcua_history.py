@@ -25,8 +25,9 @@ from fieldbus.opcua_session import Session, status_name
 from fieldbus.opcua_transport import LeanClient
 from fieldbus.values import Counters, ValueBatch, unix_ms
 
-_NODES_PER_REQUEST: Final = 50
-_VALUES_PER_ANSWER: Final = 2000  # per node; the rest comes with the continuation point
+# An answer is to come within the time of an ordinary request.
+_NODES_PER_REQUEST: Final = 10
+_VALUES_PER_ANSWER: Final = 1000  # per node; the rest comes with the continuation point
 _MOST_VALUES: Final = 2_000_000
 _HISTORY_READABLE: Final = 4  # bit of the access level
 # The server has no history of a node, or none at all.

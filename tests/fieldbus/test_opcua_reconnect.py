@@ -58,7 +58,8 @@ def opened(bus: Fieldbus, plant: Plant) -> OpcUaDevice:
 
 async def sessions(plant: Plant) -> list[Any]:
     assert plant.server.bserver is not None
-    return [client.processor.session for client in plant.server.bserver.clients if client.processor.session is not None]
+    processors = [client.processor for client in plant.server.bserver.clients]
+    return [each.session for each in processors if each is not None and each.session is not None]
 
 
 async def test_a_session_that_the_server_forgot_is_replaced_within_the_same_read(plant: Plant, bus: Fieldbus) -> None:

@@ -56,7 +56,7 @@ async def build(plant: Plant) -> None:
 
     inputs = [ua.VariantType.UInt16, ua.VariantType.UInt16, ua.VariantType.Double]
     await gateway.add_method(plant.id("Gateway.Dim"), "Dim", dim, inputs, [])
-    await plant.server.historize_node_data_change(plant.node("Lamp.1.Power"), period=None, count=10_000)
+    await plant.server.historize_node_data_change(plant.node("Lamp.1.Power"), timedelta(days=36500), 10_000)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -40,6 +40,8 @@ async def plant() -> AsyncIterator[Plant]:
             here.id("Clock"), "Clock", ua.Variant(NOON, ua.VariantType.DateTime)
         )
 
+        await here.server.nodes.objects.add_variable(here.id("Serial"), "Serial", "SN-4711")
+
     plant.build = times
     await plant.start()
     yield plant
@@ -185,11 +187,12 @@ async def test_many_items_are_spread_over_subscriptions_and_sessions(
     assert {quality for _, _, quality in heard.rows} == {Quality.GOOD}
     for lamp in range(12):
         await plant.set(f"Lamp.{lamp}.Power", 70.0 + lamp)
-    await eventually(lambda: all(heard.values(point)[-1] == 70 + point.index for point in points))
+    await eventually(lambda: all(heard.values(point)[-1] == 70 + lamp for lamp, point in enumerate(points)))
     await subscription.cancel()
     await bus.close()
-    assert plant.server.bserver is not None
-    await eventually(lambda: not plant.server.bserver.clients)
+    listening = plant.server.bserver
+    assert listening is not None
+    await eventually(lambda: not listening.clients)
 
 
 async def test_items_a_session_has_no_room_for_go_to_another(
@@ -235,6 +238,25 @@ async def test_several_publish_requests_lie_with_the_server(plant: Plant, bus: F
     await eventually(lambda: len(heard.rows) == 2)
     session = await device._link.session()  # type: ignore[attr-defined]
     assert session.publisher.outstanding == 3
+
+
+async def test_texts_come_as_texts(plant: Plant, bus: Fieldbus) -> None:
+    text = """
+[points.serial_number]
+node = "s=Serial"
+type = "string"
+
+[points.level_command]"""
+    number = PointAddress("serial_number")
+    device = bus.open(plant.url, profile(("\n[points.level_command]", text)))
+    heard = Heard()
+    await device.subscribe([number, POWER], heard)
+    await eventually(lambda: len(heard.rows) == 2)
+    for batch in (await device.read([POWER, number]), *(b for b in heard.batches if number in b.points)):
+        assert batch.text(number) == "SN-4711"
+        assert batch.quality_of(number) is Quality.GOOD
+    await plant.set("Serial", "", ua.VariantType.String, StatusCode=ua.StatusCode(ua.UInt32(StatusCodes.BadNoData)))
+    assert (await device.read([number])).quality.tolist() == [Quality.BAD]
 
 
 async def test_bytes_are_counted(plant: Plant, bus: Fieldbus) -> None:
