@@ -20,6 +20,7 @@ from asyncua import ua
 from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 
+from fieldbus.faults import ServiceFault
 from fieldbus.opcua_columns import NodeColumns
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_publisher import Handler
@@ -93,9 +94,16 @@ class Items:
                 refused.absent[place] = StatusCodes.BadNodeIdUnknown
             else:
                 known.append(place)
-        size = min(_ITEMS_PER_SUBSCRIPTION, self._session.limits.items_per_subscription)
+        limits = self._session.limits
+        size = min(max(_ITEMS_PER_SUBSCRIPTION, -(-len(known) // limits.subscriptions)), limits.items_per_subscription)
         for start in range(0, len(known), size):
-            subscription_id = await self._subscribe()
+            try:
+                subscription_id = await self._subscribe()
+            except ServiceFault as error:
+                if error.status_code != StatusCodes.BadTooManySubscriptions:
+                    raise
+                refused.no_room.update(dict.fromkeys(known[start:], error.status_code))
+                break
             await self._monitor(subscription_id, columns, known[start : start + size], refused)
         return refused
 

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from asyncua import ua
+from asyncua.common.utils import ServiceError
+from asyncua.server.internal_session import InternalSession
 from asyncua.ua.status_codes import StatusCodes
 
 from fieldbus import opcua_items, opcua_shards
@@ -100,8 +102,6 @@ async def test_a_server_without_deadbands_reports_everything_and_is_named(
     plant: Plant, bus: Fieldbus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The server's answer is that of servers for which a node has no range: per cent of nothing."""
-    from asyncua.server.internal_session import InternalSession
-
     create = InternalSession.create_monitored_items
 
     async def refuse(self: Any, params: Any) -> Any:
@@ -198,8 +198,6 @@ async def test_many_items_are_spread_over_subscriptions_and_sessions(
 async def test_items_a_session_has_no_room_for_go_to_another(
     plant: Plant, bus: Fieldbus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from asyncua.server.internal_session import InternalSession
-
     create = InternalSession.create_monitored_items
     taken: dict[int, int] = {}
 
@@ -217,6 +215,28 @@ async def test_items_a_session_has_no_room_for_go_to_another(
     heard = Heard()
     await bus.open(plant.url, "opcua-lamp").subscribe(points, heard)
     await eventually(lambda: {point for point, _, quality in heard.rows if quality is Quality.GOOD} == set(points))
+
+
+async def test_subscriptions_a_session_has_no_room_for_go_to_another(
+    plant: Plant, bus: Fieldbus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = InternalSession.create_subscription
+    taken: set[int] = set()
+
+    async def one_each(self: Any, *args: Any, **more: Any) -> Any:
+        if id(self) in taken:
+            raise ServiceError(StatusCodes.BadTooManySubscriptions)
+        taken.add(id(self))
+        return await create(self, *args, **more)
+
+    monkeypatch.setattr(InternalSession, "create_subscription", one_each)
+    monkeypatch.setattr(opcua_items, "_ITEMS_PER_SUBSCRIPTION", 3)
+    points = [PointAddress("lamp_power", lamp) for lamp in range(7)]
+    heard = Heard()
+    subscription = await bus.open(plant.url, "opcua-lamp").subscribe(points, heard)
+    await eventually(lambda: {point for point, _, quality in heard.rows if quality is Quality.GOOD} == set(points))
+    assert isinstance(subscription, OpcUaSubscription)
+    assert subscription.sessions == 3
 
 
 async def test_a_point_that_the_server_does_not_have_is_bad_and_does_not_hurt_the_others(
