@@ -513,3 +513,70 @@ async def test_without_our_certificate_or_with_a_broken_file_nothing_is_read(
 async def test_tls_without_an_authority_to_trust_is_not_opened(fieldbus: Fieldbus) -> None:
     with pytest.raises(InvalidInput, match=r'\[modbus."cabinet:802"\]'):
         fieldbus.open("modbus+tls://cabinet", "generic-level-status")
+
+
+# --- whatever order and pieces answers come in -------------------------------------------------------------------
+
+
+class _Wire(asyncio.Transport):
+    """Takes what is written, gives nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def abort(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+def _feed(link: TcpLink, data: bytes) -> None:
+    buffer = link.get_buffer(len(data))
+    buffer[: len(data)] = data
+    link.buffer_updated(len(data))
+
+
+@given(st.data())
+async def test_among_strange_frames_in_strange_pieces_every_request_gets_its_own_answer(data: st.DataObject) -> None:
+    link, wire = TcpLink(parse_url("modbus+tcp://127.0.0.1:1")), _Wire()
+    link.connection_made(wire)
+    link._loop = asyncio.get_running_loop()
+    units = data.draw(st.lists(st.integers(1, 3), min_size=1, max_size=5))
+    answers = [link.request(unit, 3, READ, PATIENT_S) for unit in units]
+    frames = [answer_frame(request, registers_pdu(request, number)) for number, request in enumerate(wire.written)]
+    strange = []
+    for request in data.draw(st.lists(st.sampled_from(wire.written), max_size=5)):
+        spoilt = {
+            "unit": answer_frame(request, registers_pdu(request, 999), unit=9),
+            "transaction": answer_frame(request, registers_pdu(request, 999), transaction=60_000),
+            "function": answer_frame(request, b"\x04" + registers_pdu(request, 999)[1:]),
+        }
+        strange.append(spoilt[data.draw(st.sampled_from(sorted(spoilt)))])
+    stream = b"".join(data.draw(st.permutations(frames + strange)))
+    while stream:
+        size = data.draw(st.integers(1, len(stream)))
+        _feed(link, stream[:size])
+        stream = stream[size:]
+    assert [await answer for answer in answers] == [bytes((4, 0, n, 0, n)) for n in range(len(units))]
+    assert link.discarded == len(strange)
+    link.close()
+
+
+@given(st.lists(st.binary(min_size=1, max_size=300), max_size=8))
+async def test_random_bytes_end_in_no_answer_and_no_crash(pieces: list[bytes]) -> None:
+    link = TcpLink(parse_url("modbus+tcp://127.0.0.1:1"))
+    link.connection_made(_Wire())
+    link._loop = asyncio.get_running_loop()
+    link._transaction = 0x4C41
+    answer = link.request(1, 3, READ, PATIENT_S)
+    for piece in pieces:
+        if link.connected:
+            _feed(link, piece)
+    link.close()
+    with pytest.raises(AnswerLost):
+        await answer
