@@ -225,7 +225,7 @@ async def test_a_user_logs_in_by_password(
     file = scene.directory / "password"
     file.write_text(f"{SECRET}\n")
     security = scene.security(user="field", password_file=file)
-    with caplog.at_level(logging.DEBUG):
+    with caplog.at_level(logging.DEBUG), caplog.at_level(logging.DEBUG, logger="asyncua"):
         lamp = opened(changing, security)
         assert (await lamp.read([POWER])).complete, lamp.health().last_error
         assert users.logins == ["password"]
@@ -240,6 +240,7 @@ async def test_a_user_logs_in_by_password(
         file.write_text(SECRET)
         await eventually(lambda: again.health().seconds_to_next_attempt == 0)
         assert (await again.read([POWER])).complete, "the file is read anew for every connection"
+    assert "asyncua" in caplog.text
     assert SECRET not in caplog.text
 
 
