@@ -25,7 +25,7 @@ from cli.field.connection import PATIENCE_S, on_device
 from cli.field.display import Row, result_rows, runs
 from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
 from cli.field.telling import fail, fail_at
-from cli.field.writing import agree, end_writing, refuse_if_owned
+from cli.field.writing import end_writing, permit
 from cli.options import Json
 from cli.output import console, note, plain_cell, print_json
 from domain.errors import InvalidInput
@@ -92,8 +92,7 @@ def identify(
     address = with_unit(url, unit)
 
     async def work(device: Device) -> None:
-        await refuse_if_owned(device, profile)
-        agree(yes)
+        await permit(device, profile, yes)
         position = 0
         while position < len(targets):
             done = Blinked(targets[position])

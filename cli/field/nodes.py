@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
@@ -166,7 +166,7 @@ def write_and_end(
     timeout: float,
     security: Path | None,
     as_json: bool,
-    agree: Callable[[bool], None],
+    permit: Callable[[Device, Profile, bool], Awaitable[None]],
     end: Callable[[str, Sequence[WriteResult]], None],
 ) -> None:
     """What `field write --node` does: the type of each node is asked for first, and the value written as that."""
@@ -188,7 +188,7 @@ def write_and_end(
     ]
 
     async def work(device: Device) -> list[WriteResult]:
-        agree(yes)
+        await permit(device, profile, yes)
         return await device.write(writes, verify=True)
 
     results = on_device(url, profile, work, timeout_s=timeout, security=security)

@@ -38,7 +38,8 @@ WARNING: Final = (
     "This writes to the device itself: it bypasses the owner, the floors and the audit of a running installation."
 )
 _UNKNOWN_OWNER: Final = (
-    "Without a profile it cannot be seen whether an installation runs this device: make sure that none does."
+    "Without a heartbeat in a profile it cannot be seen whether an installation runs this device: make sure that none "
+    "does."
 )
 _ASSIGNED_NODE: Final = re.compile(r"(?P<node>.*?(?:^|;)[sigb]=.+?)=(?P<value>[^=]*)\Z")
 
@@ -81,7 +82,7 @@ def write(
     address = with_unit(url, unit)
     if node:
         nodes.write_and_end(
-            address, [assigned_node(text) for text in node], yes, timeout, security, as_json, agree, end_writing
+            address, [assigned_node(text) for text in node], yes, timeout, security, as_json, permit, end_writing
         )
         return
     if register:
@@ -170,9 +171,8 @@ def agree(yes: bool) -> None:
 
 async def refuse_if_owned(device: Device, profile: Profile) -> None:
     """Ends with 5 where somebody else keeps the device's heartbeat going."""
-    if profile.watchdog is None or not profile.watchdog.point:
-        if profile.kind == "registers":
-            note(_UNKNOWN_OWNER)
+    if profile.watchdog is None or not profile.readable(profile.watchdog.point):
+        note(_UNKNOWN_OWNER)
         return
     note("looking whether somebody else runs this device ...")
     if reason := await owned_by_another(cast(GuardedDevice, device)):
@@ -182,12 +182,17 @@ async def refuse_if_owned(device: Device, profile: Profile) -> None:
         fail(Advice("OWNED", reason, hint, True), field="url")
 
 
+async def permit(device: Device, profile: Profile, yes: bool) -> None:
+    """Everything that comes before a write: ends with 5 where it must not be."""
+    await refuse_if_owned(device, profile)
+    agree(yes)
+
+
 def _write(
     url: str, profile: Profile, writes: Assignments, yes: bool, timeout: float, security: Path | None
 ) -> list[WriteResult]:
     async def work(device: Device) -> list[WriteResult]:
-        await refuse_if_owned(device, profile)
-        agree(yes)
+        await permit(device, profile, yes)
         return await device.write(list(writes), verify=True)
 
     return on_device(url, profile, work, timeout_s=timeout, security=security)

@@ -78,6 +78,22 @@ async def test_a_scan_for_people_leaves_out_what_every_server_has(lamps: LampSer
     assert "i=2253" not in done.out
 
 
+async def test_a_profile_without_end_reads_as_many_lamps_as_there_are(lamps: LampServer) -> None:
+    done = await field("read", lamps.url, "-P", "opcua-lamp", "--json")
+    assert done.code == 0, done.err
+    assert {row["index"] for row in done.document} == {0, 1, 2}
+
+
+async def test_a_table_for_people_has_percent_hours_and_kilowatt_hours(lamps: LampServer) -> None:
+    done = await field("read", lamps.url, "-P", "opcua-lamp", "--index", "0-9")
+    assert done.code == 3
+    cells = {row.split()[0]: row.split()[1:3] for row in done.out.splitlines()[2:] if "[0]" in row}
+    assert cells["level_actual[0]"] == ["50", "%"]
+    assert cells["lamp_energy[0]"] == ["4.321", "kWh"]
+    assert cells["burning_hours[0]"] == ["2.0", "h"]
+    assert done.out.splitlines()[-1] == "gear 3-9: no value (bad)"
+
+
 async def test_watching_raw_nodes_shows_them_once_until_they_change(lamps: LampServer) -> None:
     done = await field(
         "watch", lamps.url, "--node", NODE.format("0.Level"), "--interval", "0.1", "--seconds", "0.6", "--json"
