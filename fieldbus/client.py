@@ -83,6 +83,7 @@ class Fieldbus:
             raise InvalidInput.of(
                 "url", f"profile {described.name} is for {described.protocol.value}, the URL says {endpoint.scheme}"
             )
+        described = described.shifted(endpoint.base)
         limits = limits or self._limits
         device: ModbusDevice | OpcUaDevice
         if endpoint.scheme.is_modbus:

@@ -249,6 +249,23 @@ class Profile:
         points = {name: _resolve(binding, models, ends) for name, binding in self.points.items()}
         return replace(self, points=points)
 
+    def shifted(self, by: int) -> Profile:
+        """The profile of one of several equal devices in one address space, `by` registers further on than the first.
+
+        Raises InvalidInput where that leaves the address space, or addresses are found out by looking into the device.
+        """
+        if not by:
+            return self
+        if self.protocol is not Protocol.MODBUS or self.modbus.discovery is not Discovery.NONE:
+            raise InvalidInput.of("base", f"profile {self.name} has no addresses that could be moved")
+        points: dict[str, PointBinding] = {}
+        for name, binding in self.points.items():
+            place = None if binding.modbus is None else binding.modbus.shifted(by)
+            if place is not None and _reach(binding, place) > _WHOLE_SPACE:
+                raise InvalidInput.of("base", f"{by} moves {name} of {self.name} beyond register {_WHOLE_SPACE - 1}")
+            points[name] = replace(binding, modbus=place)
+        return replace(self, points=points)
+
     @cached_property
     def device_points(self) -> tuple[PointAddress, ...]:
         """All readable points that need no index."""

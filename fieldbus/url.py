@@ -1,6 +1,7 @@
 """Addresses of field endpoints. Only parsing and checking; client.py opens what they name.
 
 modbus+tcp://host:port?unit=1              Modbus TCP, port 502 unless given
+modbus+tcp://host:port?unit=1&base=40      one of several equal devices in one address space: all addresses 40 further on
 modbus+rtutcp://host:port?unit=1           RTU frames through a transparent serial server
 modbus+tls://host:port?unit=1              Modbus/TCP Security, port 802 unless given; certificates: security.py
 modbus+rtu:///dev/ttyUSB0?baud=9600&parity=N&stopbits=1&unit=1
@@ -61,9 +62,11 @@ _DEFAULT_PORT: Final = {
 }
 _BAUD_RATES: Final = (300, 600, 1200, 2400, 4800, 9600, 19_200, 38_400, 57_600, 115_200, 230_400, 460_800, 921_600)
 _HIGHEST_UNIT: Final = 255
+_HIGHEST_REGISTER: Final = 65_535
 _DEFAULT_LINE: Final = SerialLine(19_200, Parity.EVEN, 1)  # MODBUS over Serial Line V1.02, 3.2 and 2.5.1
 _PARITIES: Final = {word: parity for parity in Parity for word in (parity.value.lower(), parity.name.lower())}
-_LINE_KEYS: Final = ("unit", "baud", "parity", "stopbits")
+_UNIT_KEYS: Final = ("unit", "base")
+_LINE_KEYS: Final = (*_UNIT_KEYS, "baud", "parity", "stopbits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +83,7 @@ class Endpoint:
     url: str  # as given, with what it carries of user and password: for connecting, not for logs
     line: SerialLine | None = None
     machine: str = ""  # whose serial line it is, where the URL says so
+    base: int = 0  # registers that all addresses of the profile are moved by
 
     @property
     def bus(self) -> tuple[Scheme, str, int]:
@@ -93,10 +97,11 @@ class Endpoint:
         return f"{host}:{self.port}"
 
     def __str__(self) -> str:
+        base = f"&base={self.base}" if self.base else ""
         if self.line is not None:
             line = f"baud={self.line.baud}&parity={self.line.parity.value}&stopbits={self.line.stop_bits}"
-            return f"{self.scheme.value}://{self.host}?{line}&unit={self.unit}"
-        unit = f"?unit={self.unit}" if self.scheme.is_modbus else ""
+            return f"{self.scheme.value}://{self.host}?{line}&unit={self.unit}{base}"
+        unit = f"?unit={self.unit}{base}" if self.scheme.is_modbus else ""
         return f"{self.scheme.value}://{self.authority}{unit}"
 
 
@@ -117,14 +122,15 @@ def parse_url(url: str) -> Endpoint:
         raise InvalidInput.of("url", f"'{url}' names no host")
     if port == 0:
         raise InvalidInput.of("url", "port 0 cannot be connected to")
-    unit = 0
+    unit = base = 0
     if scheme.is_modbus:
         if parts.username or parts.password or parts.fragment or parts.path not in ("", "/"):
-            raise InvalidInput.of("url", f"'{scheme.value}' takes host, port and ?unit= only")
-        unit = _number(_query(parts.query, ("unit",)), "unit", 1, 0, _HIGHEST_UNIT)
+            raise InvalidInput.of("url", f"'{scheme.value}' takes host, port, ?unit= and &base= only")
+        query = _query(parts.query, _UNIT_KEYS)
+        unit, base = _number(query, "unit", 1, 0, _HIGHEST_UNIT), _number(query, "base", 0, 0, _HIGHEST_REGISTER)
     elif parts.query or parts.fragment:
         raise InvalidInput.of("url", "'opc.tcp' takes user, host, port and path only")
-    return Endpoint(scheme, parts.hostname, port or _DEFAULT_PORT[scheme], unit, url.strip())
+    return Endpoint(scheme, parts.hostname, port or _DEFAULT_PORT[scheme], unit, url.strip(), base=base)
 
 
 def _serial(url: str, parts: SplitResult) -> Endpoint:
@@ -147,7 +153,8 @@ def _serial(url: str, parts: SplitResult) -> Endpoint:
     line = SerialLine(baud, parity, _number(query, "stopbits", _DEFAULT_LINE.stop_bits, 1, 2))
     # 0 is a broadcast, which nobody answers.
     unit = _number(query, "unit", 1, 1, _HIGHEST_UNIT)
-    return Endpoint(Scheme.MODBUS_RTU, path, 0, unit, url.strip(), line, parts.hostname or "")
+    base = _number(query, "base", 0, 0, _HIGHEST_REGISTER)
+    return Endpoint(Scheme.MODBUS_RTU, path, 0, unit, url.strip(), line, parts.hostname or "", base)
 
 
 def _query(text: str, known: tuple[str, ...]) -> dict[str, str]:

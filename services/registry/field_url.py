@@ -30,6 +30,7 @@ _UNITS: Final = {
     MODBUS_RTU: (1, 247),
 }
 _DEFAULT_UNIT: Final = 1
+_HIGHEST_REGISTER: Final = 65_535
 _BAUD_RATES: Final = ("1200", "2400", "4800", "9600", "19200", "38400", "57600", "115200")
 _HOST: Final = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)(\.(?!-)[a-z0-9_-]{1,63}(?<!-))*")
 _MAX_HOST: Final = 253
@@ -44,7 +45,7 @@ class FieldUrl:
     bus: str
     """What one service alone may connect to: "host:port", or host and device file of a serial line."""
     station: str
-    """Which device on the bus: the Modbus unit, or the path of an OPC UA server."""
+    """Which device on the bus: the Modbus unit (and where its registers begin), or the path of an OPC UA server."""
 
 
 def parse_field_url(text: str) -> FieldUrl:
@@ -75,7 +76,7 @@ def parse_field_url(text: str) -> FieldUrl:
             raise _wrong("an OPC UA address takes host, port and path only")
         return FieldUrl(url, bus, posixpath.normpath(f"/{parts.path}").replace("//", "/"))
     if parts.path not in ("", "/"):
-        raise _wrong("a Modbus address takes host, port and ?unit= only")
+        raise _wrong("a Modbus address takes host, port, ?unit= and &base= only")
     return FieldUrl(url, bus, _station_of_query(parts))
 
 
@@ -105,7 +106,7 @@ def _device_file(parts: SplitResult, port: int | None) -> str:
 
 
 def _station_of_query(parts: SplitResult) -> str:
-    unit = _DEFAULT_UNIT
+    unit, base = _DEFAULT_UNIT, 0
     seen: set[str] = set()
     for key, value in parse_qsl(parts.query, keep_blank_values=True):
         if key in seen:
@@ -113,6 +114,8 @@ def _station_of_query(parts: SplitResult) -> str:
         seen.add(key)
         if key == "unit":
             unit = _unit(parts.scheme, value)
+        elif key == "base":
+            base = _base(value)
         elif parts.scheme == MODBUS_RTU and key == "baud":
             _one_of(key, value, _BAUD_RATES)
         elif parts.scheme == MODBUS_RTU and key == "parity":
@@ -121,7 +124,14 @@ def _station_of_query(parts: SplitResult) -> str:
             _one_of(key, value, ("1", "2"))
         else:
             raise _wrong(f"{key!r} is not a parameter of {parts.scheme}")
-    return str(unit)
+    # Several equal devices may share a unit: a gateway lays their registers one behind the other.
+    return f"{unit}+{base}" if base else str(unit)
+
+
+def _base(value: str) -> int:
+    if not value.isascii() or not value.isdigit() or len(value) > 5 or int(value) > _HIGHEST_REGISTER:
+        raise _wrong(f"base {value!r} is not one of 0..{_HIGHEST_REGISTER}")
+    return int(value)
 
 
 def _unit(scheme: str, value: str) -> int:

@@ -10,7 +10,9 @@ from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
 from fieldbus.formula import Formula
 from fieldbus.url import Parity, Scheme, parse_url
+from fieldbus.values import PointAddress
 from fieldbus.vocabulary import Scope
+from tests.fieldbus.conftest import Serve
 
 
 @pytest.mark.parametrize(
@@ -84,12 +86,12 @@ def test_an_endpoint_shows_neither_user_nor_password() -> None:
         ("modbus+tcp://host?unit=-1", "0..255"),
         ("modbus+tcp://host?unit=", "0..255"),
         ("modbus+tcp://host?slave=1", "'slave' is unknown"),
-        ("modbus+tcp://host/path", "host, port and"),
-        ("modbus+tcp://user@host", "host, port and"),
+        ("modbus+tcp://host/path", "host, port, "),
+        ("modbus+tcp://user@host", "host, port, "),
         ("opc.tcp://host?x=1", "user, host, port and path"),
         ("modbus+tcp://host?unit=1&unit=2", "'unit' is given twice"),
-        ("modbus+tcp://host?baud=9600", "'baud' is unknown, only 'unit' is"),
-        ("modbus+tls://user@host", "host, port and"),
+        ("modbus+tcp://host?baud=9600", "'baud' is unknown, only 'unit' and 'base' are"),
+        ("modbus+tls://user@host", "host, port, "),
         ("modbus+rtu://ttyUSB0", "three slashes"),
         ("modbus+rtu://", "names no serial port"),
         ("modbus+rtu:///dev/", "names no serial port"),
@@ -98,7 +100,7 @@ def test_an_endpoint_shows_neither_user_nor_password() -> None:
         ("modbus+rtu:///dev/ttyUSB0?parity=M", "parity 'M' is not N, E or O"),
         ("modbus+rtu:///dev/ttyUSB0?stopbits=3", r"stopbits '3' is not 1\.\.2"),
         ("modbus+rtu:///dev/ttyUSB0?unit=0", r"unit '0' is not 1\.\.255"),
-        ("modbus+rtu:///dev/ttyUSB0?databits=7", "only 'unit', 'baud', 'parity' and 'stopbits' are"),
+        ("modbus+rtu:///dev/ttyUSB0?databits=7", "only 'unit', 'base', 'baud', 'parity' and 'stopbits' are"),
     ],
 )
 def test_a_wrong_url_is_refused_with_its_reason(url: str, reason: str) -> None:
@@ -129,3 +131,36 @@ def test_parity_is_a_letter_or_a_word(parity: str) -> None:
     line = parse_url(f"modbus+rtu:///dev/ttyS0?parity={parity}").line
     assert line is not None
     assert line.parity is Parity.EVEN
+
+
+def heat_meter(number: int, energy_wh: int) -> list[int]:
+    """A meter of an M-Bus gateway with its first value: ten registers each."""
+    about = [number >> 16, number & 0xFFFF, 0, 4, 0x6900, 0, 0, 0x0200, 0, 0]
+    value = energy_wh.to_bytes(8, "big")
+    words = [value[at] << 8 | value[at + 1] for at in range(0, 8, 2)]
+    return [*about, *words, 0, 0, 0, 5, 0x6900, 0]
+
+
+async def test_equal_devices_in_one_address_space_are_told_apart_by_their_base(serve: Serve) -> None:
+    server = await serve({1: {"holding": {10: heat_meter(4711, 267_000) + heat_meter(4712, 5_000)}}})
+    bus = Fieldbus(now=lambda: datetime.now(UTC))
+    energy, number = PointAddress("energy_heat"), PointAddress("meter_number")
+    try:
+        first, second = (bus.open(f"{server.url}?unit=1&base={base}", "mbus-gateway-heat") for base in (0, 20))
+        values = [(await device.read([number, energy])).as_dict() for device in (first, second)]
+    finally:
+        await bus.close()
+    assert values == [{number: 4711.0, energy: 267_000.0}, {number: 4712.0, energy: 5_000.0}]
+
+
+@pytest.mark.parametrize(
+    ("url", "profile", "reason"),
+    [
+        ("modbus+tcp://gw?base=65530", "eastron-sdm630", "beyond register 65535"),
+        ("modbus+tcp://gw?base=4", "sunspec-meter", "no addresses that could be moved"),
+        ("modbus+tcp://gw?base=-1", "eastron-sdm630", "base '-1' is not 0..65535"),
+    ],
+)
+def test_a_base_that_cannot_be_is_refused(url: str, profile: str, reason: str) -> None:
+    with pytest.raises(InvalidInput, match=reason):
+        Fieldbus(now=lambda: datetime.now(UTC)).open(url, profile)
