@@ -75,7 +75,7 @@ class ModbusReader:
                     break
         finally:
             self._probing = False
-        return reading.batch(unix_ms(self._now()))
+        return reading.batch(0 if reading.whole else unix_ms(self._now()))
 
     async def _read_spans(self, block: Block, spans: Sequence[Span], reading: Reading) -> bool:
         """Ask for a block or a part of it. False when asking on is of no use."""

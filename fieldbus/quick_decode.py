@@ -87,7 +87,7 @@ class QuickDecoder:
             )
         return cls(layout, rows)
 
-    def decode(self, buffer: bytes | bytearray) -> tuple[FloatColumn, ByteColumn]:
+    def decode(self, buffer: bytes | bytearray | memoryview) -> tuple[FloatColumn, ByteColumn]:
         """Values and quality of all rows. Every byte of the plan has arrived."""
         raw = self._unpack(buffer)
         values: list[float] = []

@@ -30,7 +30,7 @@ class Reading:
         """`deadline` in real seconds: what is left by then is MISSING."""
         self.plan, self._quick = planned
         self.deadline = deadline
-        self.buffer = bytearray(self.plan.buffer_size)
+        self.buffer: bytearray | memoryview = bytearray(self.plan.buffer_size)
         self.answered = False
         self._arrived_ms: dict[int, int] = {}  # by offset of the block
         self._losses: list[tuple[Block, Sequence[Span], Quality]] = []
@@ -41,10 +41,17 @@ class Reading:
             offset = block.offset + start - block.start
             bits = np.unpackbits(np.frombuffer(data, dtype=np.uint8), bitorder="little")
             self.buffer[offset : offset + count] = bits[:count].tobytes()
+        elif len(data) == len(self.buffer):
+            self.buffer = data  # all there is, at once: most readings of a meter
         else:
             offset = block.offset + 2 * (start - block.start)
             self.buffer[offset : offset + 2 * count] = data
         self._arrived_ms[block.offset] = at_ms
+
+    @property
+    def whole(self) -> bool:
+        """Whether something came for every block, so that no row needs the instant at which the reading ended."""
+        return len(self._arrived_ms) == len(self.plan.blocks) > 0
 
     def lost(self, block: Block, spans: Sequence[Span], quality: Quality) -> None:
         """These spans of a block will not come."""
