@@ -181,34 +181,3 @@ class Fieldbus:
             return False
         del self._users[shared]
         return True
-
-
-class _OwnedDevice:
-    """A device that closes its Fieldbus with itself."""
-
-    def __init__(self, fieldbus: Fieldbus, device: Device) -> None:
-        self._fieldbus = fieldbus
-        self.read = device.read
-        self.write = device.write
-        self.subscribe = device.subscribe
-        self.health = device.health
-        self.identify = device.identify
-
-    async def close(self) -> None:
-        """Close the device and its connection."""
-        await self._fieldbus.close()
-
-
-def open_device(
-    url: str,
-    profile: str | Profile,
-    *,
-    now: Callable[[], datetime],
-    limits: Limits | None = None,
-    require_simulator: bool = False,
-    security: FieldSecurity | None = None,
-    link: MobileLink | None = None,
-) -> Device:
-    """One device with a connection of its own, closed with it. For many devices use `Fieldbus`."""
-    fieldbus = Fieldbus(now=now, require_simulator=require_simulator, limits=limits, security=security)
-    return _OwnedDevice(fieldbus, fieldbus.open(url, profile, link=link))

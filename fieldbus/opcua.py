@@ -170,6 +170,7 @@ class OpcUaDevice:
             self._now,
             self.limits.poll_interval_s if interval_s is None else interval_s,
             self._noticed,
+            self._answered,
         )
         self._keep(subscription)
         return subscription
@@ -178,7 +179,14 @@ class OpcUaDevice:
         """See `AlarmSource.watch_alarms`: events of the server's own notifier."""
         self._check_open()
         watch = AlarmWatch(
-            self._link, self.profile, callback, self._counters, self._now, self.limits.poll_interval_s, self._noticed
+            self._link,
+            self.profile,
+            callback,
+            self._counters,
+            self._now,
+            self.limits.poll_interval_s,
+            self._noticed,
+            self._answered,
         )
         self._keep(watch)
         return watch

@@ -65,6 +65,7 @@ class AlarmWatch:
         now: Callable[[], datetime],
         interval_s: float,
         noticed: Callable[[str], None],
+        answered: Callable[[], None],
     ) -> None:
         self.cancelled = False
         self._link = link
@@ -74,6 +75,7 @@ class AlarmWatch:
         self._now = now
         self._interval_s = interval_s
         self._noticed = noticed
+        self._answered = answered
         self._standing: dict[str, Alarm] = {}
         self._refreshed: set[str] | None = None
         self._refresh_wanted = asyncio.Event()
@@ -89,6 +91,7 @@ class AlarmWatch:
             try:
                 session = await self._link.session()
                 subscription_id = await self._subscribe(session)
+                self._answered()
                 try:
                     while not session.lost.is_set():
                         await self._refresh(session, subscription_id)
@@ -136,6 +139,7 @@ class AlarmWatch:
 
     def _published(self, session: Session, answer: Published) -> None:
         self._link.account(self._counters)
+        self._answered()
         for other in answer.others:
             if isinstance(other, ua.EventNotificationList):
                 for event in other.Events or ():

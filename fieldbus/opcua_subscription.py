@@ -45,13 +45,15 @@ class OpcUaSubscription:
         now: Callable[[], datetime],
         interval_s: float,
         noticed: Callable[[str], None] = lambda reason: None,
+        answered: Callable[[], None] = lambda: None,
     ) -> None:
-        """`noticed` hears what the server could not do as asked: deadbands it has not, items it has no room for."""
+        """`noticed` hears what the server could not do as asked: deadbands it has not, items it has no room for;
+        `answered` that it lives."""
         self.columns = columns
         self.counters = counters
         self.interval_s = interval_s
         self.noticed = noticed
-        self.lost_values = 0  # that the server's queues were too short for
+        self.answered = answered
         self._link = link
         self._callback = callback
         self._now = now
@@ -97,7 +99,7 @@ class OpcUaSubscription:
         if not known.all():
             self.counters.discarded += 1
             changes, places = changes.take(np.flatnonzero(known)), places[known]
-        self.lost_values += overflows(changes.status)
+        self.counters.overflows += overflows(changes.status)
         is_row = places < len(self.columns.points)
         if len(self._times):
             times = np.flatnonzero(~is_row)
@@ -147,6 +149,7 @@ class _Part:
                 try:
                     refused = await items.create(self._whole.columns, self._places)
                     self._reported_missing = False
+                    self._whole.answered()
                     self._place_elsewhere(refused.no_room)
                     for status, places in refused.by_status():
                         self._whole.absent(places, status)
@@ -168,6 +171,7 @@ class _Part:
 
     def _published(self, answer: Published) -> None:
         self.share.link.account(self._whole.counters)
+        self._whole.answered()
         self._whole.published(answer)
 
     def _place_elsewhere(self, no_room: dict[int, int]) -> None:

@@ -222,7 +222,8 @@ class Counters:
     connection_losses: int = 0
     discarded: int = 0  # answers that did not match their request, never used
     blocks_split: int = 0  # blocks the device refused as a whole
-    bytes_sent: int = 0  # payload and framing; counted on Modbus only
+    overflows: int = 0  # changes that a server's queue was too short for
+    bytes_sent: int = 0  # payload and framing, without the headers of TCP and IP
     bytes_received: int = 0
     writes_sent: int = 0
     writes_refused: int = 0

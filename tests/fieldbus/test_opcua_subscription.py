@@ -16,11 +16,11 @@ from asyncua.ua.status_codes import StatusCodes
 
 from fieldbus import opcua_items, opcua_shards
 from fieldbus.client import Fieldbus
-from fieldbus.device import Limits
+from fieldbus.device import AlarmSource, Limits
 from fieldbus.opcua_subscription import OpcUaSubscription
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
 from fieldbus.toml_source import TomlSource
-from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, unix_ms
+from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, eventually
 
@@ -138,12 +138,13 @@ async def test_a_state_that_changed_and_changed_back_is_told_in_its_order(plant:
 
 async def test_an_overflowing_queue_is_counted_and_the_value_stays_good(plant: Plant, bus: Fieldbus) -> None:
     heard = Heard()
-    subscription = await bus.open(plant.url, "opcua-lamp").subscribe([POWER], heard)
-    assert isinstance(subscription, OpcUaSubscription)
+    device = bus.open(plant.url, "opcua-lamp")
+    await device.subscribe([POWER], heard)
     await eventually(lambda: len(heard.rows) == 1)
+    assert device.health().counters.overflows == 0
     await plant.set("Lamp.0.Power", 33.0, StatusCode=ua.StatusCode(ua.UInt32(0x0000_0480)))
     await eventually(lambda: heard.rows[-1] == (POWER, 33.0, Quality.GOOD))
-    assert subscription.lost_values == 1
+    assert device.health().counters.overflows == 1
 
 
 async def test_the_time_may_stand_in_a_node_of_its_own(plant: Plant, bus: Fieldbus) -> None:
@@ -287,3 +288,20 @@ async def test_bytes_are_counted(plant: Plant, bus: Fieldbus) -> None:
     after = device.health().counters
     assert 50 < after.bytes_sent - before.bytes_sent < 300
     assert 50 < after.bytes_received - before.bytes_received < 300
+
+
+async def test_a_device_that_only_reports_is_online(plant: Plant, bus: Fieldbus) -> None:
+    device = bus.open(plant.url, "opcua-lamp")
+    heard = Heard()
+    await device.subscribe([POWER], heard)
+    await eventually(lambda: len(heard.rows) == 1)
+    assert device.health().state is DeviceState.ONLINE
+    assert device.health().seconds_since_answer is not None
+
+
+async def test_a_device_that_is_only_watched_for_alarms_is_online(plant: Plant, bus: Fieldbus) -> None:
+    device = bus.open(plant.url, "opcua-lamp")
+    assert isinstance(device, AlarmSource)
+    assert device.health().state is DeviceState.UNTRIED
+    await device.watch_alarms(lambda alarm: None)
+    await eventually(lambda: device.health().state is DeviceState.ONLINE)

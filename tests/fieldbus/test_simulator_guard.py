@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from domain.errors import FailedPrecondition
-from fieldbus.client import Fieldbus, open_device
+from fieldbus.client import Fieldbus
 from fieldbus.values import DeviceState, Identity, PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import FAST, Serve, ServeRaw
 from tests.fieldbus.servers import Manual, answer_frame, eventually, free_port
@@ -107,9 +107,11 @@ async def test_an_identification_that_cannot_be_read_lets_nothing_through(
     assert all(request[7] == 0x2B for request in server.requests)
 
 
-async def test_a_single_device_closes_its_connection_with_itself(serve: Serve, clock: Manual) -> None:
+async def test_the_last_device_of_an_endpoint_closes_its_connection_with_itself(
+    guarded: Fieldbus, serve: Serve
+) -> None:
     server = await serve(MEMORY, SIMULATOR)
-    sensor = open_device(server.url, "light-sensor", now=clock.now, limits=FAST, require_simulator=True)
+    sensor = guarded.open(server.url, "light-sensor")
     assert (await sensor.read(LIGHT)).complete
     await sensor.close()
     await sensor.close()
