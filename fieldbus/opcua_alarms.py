@@ -20,9 +20,9 @@ from asyncua.ua.object_ids import ObjectIds
 from domain.errors import FailedPrecondition
 from fieldbus.device import Alarm, AlarmCallback
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
-from fieldbus.opcua_items import subscribe_parameters, unsubscribe, until_lost
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_nodes import node_name
+from fieldbus.opcua_pulse import Pulse
 from fieldbus.opcua_session import Session, status_name
 from fieldbus.opcua_transport import LeanClient
 from fieldbus.opcua_wire import Published
@@ -90,14 +90,11 @@ class AlarmWatch:
         while True:
             try:
                 session = await self._link.session()
-                subscription_id = await self._subscribe(session)
-                self._answered()
+                pulse = Pulse(self._link, session, self._counters, self._interval_s)
                 try:
-                    while not session.lost.is_set():
-                        await self._refresh(session, subscription_id)
-                        await until_lost(session.lost, self._refresh_wanted)
+                    await self._watch(session, pulse)
                 finally:
-                    await unsubscribe(session, [subscription_id])
+                    await pulse.end()
             except FailedPrecondition as error:
                 _LOGGER.warning("watching alarms ended: %s", error)
                 return
@@ -105,21 +102,26 @@ class AlarmWatch:
                 self._noticed(f"alarms are not watched: {error}")
             await asyncio.sleep(max(_RETRY_S, self._link.backoff.remaining_s))
 
-    async def _subscribe(self, session: Session) -> int:
-        request = subscribe_parameters(self._interval_s)
-        result = await self._link.call(session, self._counters, lambda client: client.open_subscription(request))
-        subscription_id = int(result.SubscriptionId)
+    async def _watch(self, session: Session, pulse: Pulse) -> None:
+        """Watch until the session or the subscription is lost. Raises as `OpcUaLink.call`."""
         self._refreshed = None
-        session.publisher.add(subscription_id, lambda answer: self._published(session, answer))
+        subscription_id = await pulse.subscribe(lambda answer: self._published(session, answer))
+        await self._monitor(session, subscription_id)
+        self._answered()
+        reason = ""
+        while not reason:
+            await self._refresh(session, subscription_id)
+            reason = await pulse.until_lost(self._refresh_wanted)
+        self._noticed(f"alarms were not watched for a while: {reason}")
+
+    async def _monitor(self, session: Session, subscription_id: int) -> None:
         items = ua.CreateMonitoredItemsParameters()
         items.SubscriptionId = ua.UInt32(subscription_id)
         items.TimestampsToReturn = ua.TimestampsToReturn.Source
         items.ItemsToCreate = [_event_item()]
         (created,) = await self._link.call(session, self._counters, _creation(items))
         if created.StatusCode.is_bad():
-            session.publisher.remove(subscription_id)
             raise ServiceFault(int(created.StatusCode.value), status_name(int(created.StatusCode.value)))
-        return subscription_id
 
     async def _refresh(self, session: Session, subscription_id: int) -> None:
         """Have the standing alarms sent once more. A server that cannot do that still sends the coming ones."""

@@ -7,10 +7,8 @@ mean is opcua_subscription.py's.
 
 from __future__ import annotations
 
-import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -24,18 +22,15 @@ from fieldbus.faults import ServiceFault
 from fieldbus.opcua_columns import NodeColumns
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_publisher import Handler
+from fieldbus.opcua_pulse import Pulse
 from fieldbus.opcua_session import Session, status_name
 from fieldbus.opcua_transport import LeanClient
-from fieldbus.opcua_wire import Published
 from fieldbus.profile import Deadband
 from fieldbus.values import Counters
 from fieldbus.vocabulary import PointType
 
 _ITEMS_PER_REQUEST: Final = 1000
 _ITEMS_PER_SUBSCRIPTION: Final = 1000
-_KEEP_ALIVE_S: Final = 10.0
-_KEEP_ALIVES_MISSED: Final = 3
-_FAREWELL_S: Final = 1.0
 _FILTER_REFUSED: Final = frozenset(
     {
         StatusCodes.BadDeadbandFilterInvalid,
@@ -78,11 +73,8 @@ class Items:
         self._link = link
         self._session = session
         self._counters = counters
-        self._interval_s = interval_s
+        self._pulse = Pulse(link, session, counters, interval_s)
         self._handler = handler
-        self._ids: dict[int, float] = {}  # subscription to the time it was last heard of
-        self._broken = asyncio.Event()
-        self._silence_s = float("inf")
 
     async def create(self, columns: NodeColumns, places: Rows) -> Refused:
         """Monitor the nodes at these places of the columns. Raises as `OpcUaLink.call`."""
@@ -98,7 +90,7 @@ class Items:
         size = min(max(_ITEMS_PER_SUBSCRIPTION, -(-len(known) // limits.subscriptions)), limits.items_per_subscription)
         for start in range(0, len(known), size):
             try:
-                subscription_id = await self._subscribe()
+                subscription_id = await self._pulse.subscribe(self._handler)
             except ServiceFault as error:
                 if error.status_code != StatusCodes.BadTooManySubscriptions:
                     raise
@@ -107,39 +99,13 @@ class Items:
             await self._monitor(subscription_id, columns, known[start : start + size], refused)
         return refused
 
-    async def until_lost(self) -> None:
-        """Wait until the session, or a subscription in it, is gone or has gone silent."""
-        while not (self._session.lost.is_set() or self._broken.is_set()):
-            patience_s = self._silence_s if self._ids else None
-            await until_lost(self._session.lost, self._broken, timeout_s=patience_s)
-            oldest = min(self._ids.values(), default=float("inf"))
-            if self._ids and self._link.monotonic() - oldest >= self._silence_s:
-                return
+    async def until_lost(self) -> str:
+        """Wait until the session, or a subscription in it, is gone or has gone silent, and say so."""
+        return await self._pulse.until_lost()
 
     async def delete(self) -> None:
         """Give the subscriptions back to the server, if it is still there."""
-        ids = list(self._ids)
-        self._ids.clear()
-        await unsubscribe(self._session, ids)
-
-    async def _subscribe(self) -> int:
-        request = subscribe_parameters(self._interval_s)
-        result = await self._link.call(self._session, self._counters, _subscription(request))
-        subscription_id = int(result.SubscriptionId)
-        interval_s = max(self._interval_s, result.RevisedPublishingInterval / 1000)
-        self._silence_s = _KEEP_ALIVES_MISSED * interval_s * max(1, int(result.RevisedMaxKeepAliveCount))
-        self._ids[subscription_id] = self._link.monotonic()
-        self._session.publisher.add(subscription_id, self._heard)
-        return subscription_id
-
-    def _heard(self, answer: Published) -> None:
-        if answer.subscription_id not in self._ids:
-            return
-        self._ids[answer.subscription_id] = self._link.monotonic()
-        for other in answer.others:
-            if isinstance(other, ua.StatusChangeNotification) and not other.Status.is_good():
-                self._broken.set()
-        self._handler(answer)
+        await self._pulse.end()
 
     async def _monitor(self, subscription_id: int, columns: NodeColumns, places: list[int], refused: Refused) -> None:
         without_filter: list[int] = []
@@ -175,7 +141,7 @@ class Items:
         is_state = place < len(columns.points) and columns.bindings[place].point.type in _STATES
         item.RequestedParameters = ua.MonitoringParameters(
             ClientHandle=ua.UInt32(place + 1),
-            SamplingInterval=self._interval_s * 1000,
+            SamplingInterval=self._pulse.interval_s * 1000,
             QueueSize=ua.UInt32(_QUEUE_OF_STATES if is_state else 1),
             DiscardOldest=True,
         )
@@ -183,39 +149,6 @@ class Items:
         if deadband is not None:
             item.RequestedParameters.Filter = _filter(deadband)
         return item
-
-
-def subscribe_parameters(interval_s: float) -> ua.CreateSubscriptionRequest:
-    """A request for a subscription that publishes at this interval and says every ten seconds that it lives."""
-    request = ua.CreateSubscriptionRequest()
-    parameters = request.Parameters
-    parameters.RequestedPublishingInterval = interval_s * 1000
-    keep_alive = max(1, round(_KEEP_ALIVE_S / interval_s))
-    parameters.RequestedMaxKeepAliveCount = ua.UInt32(keep_alive)
-    parameters.RequestedLifetimeCount = ua.UInt32(6 * keep_alive)
-    parameters.MaxNotificationsPerPublish = ua.UInt32(0)
-    parameters.PublishingEnabled = True
-    return request
-
-
-async def unsubscribe(session: Session, ids: list[int]) -> None:
-    """Give subscriptions back to the server, if it is still there."""
-    for subscription_id in ids:
-        session.publisher.remove(subscription_id)
-    if ids and not session.lost.is_set():
-        with suppress(Exception):
-            async with asyncio.timeout(_FAREWELL_S):
-                await session.services.delete_subscriptions(ids)
-
-
-async def until_lost(*events: asyncio.Event, timeout_s: float | None = None) -> None:
-    """Wait until one of the events is set, or the time is over."""
-    waits = [asyncio.create_task(event.wait()) for event in events]
-    try:
-        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED, timeout=timeout_s)
-    finally:
-        for wait in waits:
-            wait.cancel()
 
 
 def _deadband(columns: NodeColumns, place: int) -> Deadband | None:
@@ -237,12 +170,6 @@ def _without(columns: NodeColumns, place: int, code: int) -> str:
 
 
 # Functions of their own, so that each call keeps its own parameters.
-
-
-def _subscription(
-    request: ua.CreateSubscriptionRequest,
-) -> Callable[[LeanClient], Awaitable[ua.CreateSubscriptionResult]]:
-    return lambda client: client.open_subscription(request)
 
 
 def _creation(

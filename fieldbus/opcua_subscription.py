@@ -155,7 +155,7 @@ class _Part:
                         self._whole.absent(places, status)
                     for reason in refused.reasons:
                         self._whole.noticed(reason)
-                    await items.until_lost()
+                    self._whole.noticed(await items.until_lost())
                 finally:
                     await items.delete()
             except FailedPrecondition as error:

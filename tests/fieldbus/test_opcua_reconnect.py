@@ -12,9 +12,11 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
+from fieldbus import opcua_pulse, opcua_shards
 from fieldbus.client import Fieldbus
 from fieldbus.device import Alarm, Limits
 from fieldbus.opcua import OpcUaDevice
+from fieldbus.opcua_subscription import OpcUaSubscription
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, eventually
@@ -187,3 +189,53 @@ async def test_a_message_without_end_is_not_waited_for(bus: Fieldbus, answer: by
         await hung_up.wait()
     assert sent < 32 * 1024 * 1024
     stranger.close()
+
+
+async def fall_silent(plant: Plant) -> set[int]:
+    """What a server does that lost its subscriptions without noticing: connections stand, requests are answered."""
+    subscriptions = plant.server.iserver.subscription_service.subscriptions
+    for subscription in subscriptions.values():
+        assert subscription._task is not None
+        subscription._task.cancel()
+    return set(subscriptions)
+
+
+async def test_subscriptions_that_fall_silent_are_made_anew_on_every_session(
+    plant: Plant, bus: Fieldbus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opcua_pulse, "KEEP_ALIVE_S", 0.2)
+    monkeypatch.setattr(opcua_shards, "ITEMS_PER_SESSION", 1)
+    device = opened(bus, plant)
+    told: dict[PointAddress, tuple[Quality, float]] = {}
+
+    def heard(batch: ValueBatch) -> None:
+        for row, point in enumerate(batch.points):
+            told[point] = Quality(int(batch.quality[row])), float(batch.values[row])
+
+    points = [PointAddress("lamp_power", lamp) for lamp in range(2)]
+    subscription = await device.subscribe(points, heard)
+    assert isinstance(subscription, OpcUaSubscription)
+    assert subscription.sessions == 2
+    await eventually(lambda: set(told) == set(points))
+    before = await fall_silent(plant)
+    for lamp in range(2):
+        await plant.set(f"Lamp.{lamp}.Power", 60.0 + lamp)
+    await eventually(lambda: told == {point: (Quality.GOOD, 60.0 + row) for row, point in enumerate(points)})
+    await eventually(lambda: not before & set(plant.server.iserver.subscription_service.subscriptions))
+
+
+async def test_alarms_whose_subscription_falls_silent_are_watched_anew(
+    plant: Plant, bus: Fieldbus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opcua_pulse, "KEEP_ALIVE_S", 0.2)
+    device = opened(bus, plant)
+    alarms: list[Alarm] = []
+    await device.watch_alarms(alarms.append)
+    await events_watched(plant)
+    before = await fall_silent(plant)
+    await eventually(lambda: not before & set(plant.server.iserver.subscription_service.subscriptions))
+    assert "nothing was heard" in device.health().last_error
+    await events_watched(plant)
+    await raise_alarm(plant, "LampFailure")
+    await eventually(lambda: any(alarm.condition.endswith("s=Alarm.LampFailure") for alarm in alarms))
+    assert device.health().state is DeviceState.ONLINE
