@@ -29,7 +29,9 @@ class Storage:
         self.points = 0
         self.values: dict[str, dict[str, float]] = {}
         self.keep = True
+        # What its thread for remote logs looks at: without these it would spin and cost the connector half its core.
         self.stopped = False
+        self.tb_client = None
         self._folder = folder
         self._devices: dict[str, Any] = {}
         self._lock = threading.Lock()
