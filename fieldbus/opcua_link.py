@@ -197,7 +197,8 @@ class OpcUaLink:
             self.backoff.failed()
             if isinstance(error, SecurityRefused):
                 raise SecurityRefused(f"{self.endpoint}: {error}", error.fingerprint) from None
-            raise LinkDown(f"cannot connect to {self.endpoint}: {self._reason(error)}") from None
+            remark = f"; {client.remark}" if client is not None and client.remark else ""
+            raise LinkDown(f"cannot connect to {self.endpoint}: {self._reason(error)}{remark}") from None
         self.not_simulator = self._require_simulator and session.product_uri != SIMULATOR_PRODUCT_URI
         if self.not_simulator:
             self._say_farewell(client)

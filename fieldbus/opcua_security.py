@@ -20,13 +20,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from domain.errors import InvalidInput, Violation
-from fieldbus.opcua_transport import LeanClient, Traffic
+from fieldbus.opcua_transport import DiscoveryRefused, LeanClient, Traffic
 from fieldbus.opcua_trust import (
     SecurityRefused,
     TrustList,
     application_uris,
     check_names,
     check_validity,
+    describe,
     fingerprint,
     leaf,
     read_certificates,
@@ -117,16 +118,28 @@ class OpcUaSecurity:
 
     async def secure(self, client: LeanClient, host: str, now: Callable[[], datetime] = _utc_now) -> None:
         """Prepare a client that is not connected yet. Asks the server what it offers and takes exactly what is set:
-        SecurityRefused where that is not on offer or the certificate is not the pinned one."""
+        SecurityRefused where that is not on offer or the certificate is not the pinned one.
+
+        A server that does not let itself be asked gets what is set unasked, where exactly one certificate is pinned:
+        whoever has not its key cannot go on.
+        """
         if self.policy is SecurityPolicy.NONE:
             return
         ours = self._load(now())
-        offered = _chosen(await client.connect_and_get_server_endpoints(), self)
-        theirs = leaf(offered.ServerCertificate or b"")
         assert self.trusted is not None
-        TrustList(self.trusted).check(theirs)
+        pinned = TrustList(self.trusted)
+        try:
+            offered = _chosen(await client.discover(), self)
+        except DiscoveryRefused as error:
+            theirs = pinned.only(str(error))
+            uri = next(iter(application_uris(theirs)), "")
+            client.remark = self._unasked(str(error), theirs)
+        else:
+            theirs = leaf(offered.ServerCertificate or b"")
+            uri = str(offered.Server.ApplicationUri or "")
+            pinned.check(theirs)
         check_validity(theirs, "the server's", now())
-        check_names(theirs, self.server_name or host, str(offered.Server.ApplicationUri or ""))
+        check_names(theirs, self.server_name or host, uri)
         policy = _POLICIES[self.policy](
             theirs, ours.certificate, ours.key, _MODES[self.mode], host_cert_chain=ours.chain
         )
@@ -139,6 +152,13 @@ class OpcUaSecurity:
         if ours.user_certificate is not None:
             client.user_certificate = ours.user_certificate
             client.user_private_key = ours.user_key
+
+    def _unasked(self, why: str, theirs: x509.Certificate) -> str:
+        return (
+            f"it does not say without security what it offers ({why}), so {self.policy} {self.mode} and the pinned "
+            f"certificate {describe(theirs)} were taken unasked; check that it offers these, that the certificate is "
+            f"still its own, and that it trusts ours ({self.certificate})"
+        )
 
     def _load(self, at: datetime) -> _Credentials:
         assert self.certificate is not None
@@ -185,7 +205,7 @@ async def offered_endpoints(url: str, timeout_s: float) -> list[OfferedEndpoint]
     """What a server offers, asked without security and without a session. Raises OSError and asyncua's errors."""
     client = LeanClient(url, timeout_s, timeout_s, Traffic())
     offers: list[OfferedEndpoint] = []
-    for endpoint in await client.connect_and_get_server_endpoints():
+    for endpoint in await client.discover():
         certificate = leaf(endpoint.ServerCertificate) if endpoint.ServerCertificate else None
         offers.append(
             OfferedEndpoint(

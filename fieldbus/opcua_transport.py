@@ -18,6 +18,7 @@ from asyncua.client.ua_session import UaSession
 from asyncua.common.shortcuts import Shortcuts
 from asyncua.common.utils import Buffer
 from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.uaerrors import BadTimeout, UaError
 
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_wire import read_answer, read_request
@@ -28,9 +29,9 @@ _LONGEST_CHUNK: Final = 65_535
 _LONGEST_MESSAGE: Final = 32 * 1024 * 1024
 _SIZE_AT: Final = slice(4, 8)
 
-# asyncua logs whole requests at debug level, a password among them: this logger never goes that far.
+# asyncua logs whole requests at debug level, a password among them, and every refusal as fatal, which is ours to judge.
 _LOGGER: Final = logging.getLogger("fieldbus.opcua_transport.requests")
-_LOGGER.setLevel(logging.CRITICAL)
+_LOGGER.setLevel(logging.CRITICAL + 1)
 
 
 @dataclass(slots=True)
@@ -125,6 +126,10 @@ class _Transport(UaClient):
         return self.protocol
 
 
+class DiscoveryRefused(ConnectionError):
+    """The server speaks OPC UA, but does not say without security what it offers."""
+
+
 class LeanClient(Client):
     """asyncua's client over our transport. Never given credentials in the URL: opcua_link.py refuses them."""
 
@@ -133,11 +138,31 @@ class LeanClient(Client):
         self.uaclient = _Transport(timeout, traffic)
         self.uaclient.pre_request_hook = self._wait_until_ready
         self.nodes = Shortcuts(self.uaclient.session)
+        self.remark = ""  # what is to be known when the connection fails
 
     @property
     def services(self) -> UaSession:
         """The service calls of asyncua."""
         return self.uaclient.session
+
+    async def discover(self) -> list[ua.EndpointDescription]:
+        """What the server offers, asked over a connection of its own without security. Raises DiscoveryRefused where
+        it was reached but does not answer that; OSError and asyncua's errors where it was not."""
+        await self.connect_socket()
+        try:
+            await self.send_hello()
+            try:
+                await self.open_secure_channel()
+                try:
+                    return await self.get_endpoints()
+                finally:
+                    await self.close_secure_channel()
+            except (TimeoutError, BadTimeout):
+                raise DiscoveryRefused("no answer in time") from None
+            except (OSError, UaError) as error:
+                raise DiscoveryRefused(str(error) or type(error).__name__) from None
+        finally:
+            self.disconnect_socket()
 
     async def open_subscription(self, request: ua.CreateSubscriptionRequest) -> ua.CreateSubscriptionResult:
         """A subscription without asyncua's publish loop, which has one request outstanding at a time."""

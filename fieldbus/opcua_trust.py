@@ -79,18 +79,31 @@ class TrustList:
     def __str__(self) -> str:
         return ", ".join(str(place) for place in self._places)
 
-    def read(self) -> tuple[set[str], list[str]]:
-        """Fingerprints in the list, and the names of files that could not be read. Read anew for every connection."""
-        known: set[str] = set()
+    def read(self) -> tuple[dict[str, x509.Certificate], list[str]]:
+        """Certificates in the list by fingerprint, and the names of files that could not be read. Read anew for every
+        connection."""
+        known: dict[str, x509.Certificate] = {}
         unreadable: list[str] = []
         for place in self._places:
             files = sorted(f for f in place.iterdir() if f.suffix.lower() in _SUFFIXES) if place.is_dir() else [place]
             for file in files:
                 try:
-                    known.update(fingerprint(certificate) for certificate in read_certificates(file))
+                    known.update((fingerprint(certificate), certificate) for certificate in read_certificates(file))
                 except SecurityRefused:
                     unreadable.append(str(file))
         return known, unreadable
+
+    def only(self, why: str) -> x509.Certificate:
+        """The one certificate in the list, for a server that does not show its own: `why`. Raises SecurityRefused
+        where it is not one."""
+        known, unreadable = self.read()
+        if len(known) == 1:
+            return next(iter(known.values()))
+        problem = f" (unreadable: {', '.join(unreadable)})" if unreadable else ""
+        raise SecurityRefused(
+            f"the server does not say without security what it offers ({why}). It can be connected to unasked when "
+            f"'trusted' names one certificate, this server's; {self} holds {len(known)}{problem}"
+        )
 
     def check(self, certificate: x509.Certificate) -> None:
         """Raises SecurityRefused for a certificate that is not in the list."""

@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 from asyncua import ua
+from asyncua.common.connection import SecureConnection
+from asyncua.crypto.security_policies import SecurityPolicyNone
+from asyncua.ua.status_codes import StatusCodes
 
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
@@ -323,3 +327,60 @@ async def test_what_a_server_offers_can_be_looked_at_before_anything_is_trusted(
     assert {offer.fingerprint for offer in offers} == {scene.server.fingerprint}
     assert offers[0].certificate == scene.server.certificate.read_bytes()
     assert offers[0].application_uri == SERVER_URI
+
+
+SOON = replace(LIMITS, request_timeout_s=0.4)
+
+
+@pytest.fixture
+def hardened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Servers refuse every channel without security, the one for asking what they offer too: by silence."""
+    select = SecureConnection.select_policy
+
+    def refuse_none(self: SecureConnection, uri: str, certificate: bytes | None, mode: Any = None) -> None:
+        if uri == SecurityPolicyNone.URI:
+            raise ua.UaStatusCodeError(StatusCodes.BadSecurityPolicyRejected)
+        select(self, uri, certificate, mode)
+
+    monkeypatch.setattr(SecureConnection, "select_policy", refuse_none)
+
+
+@pytest.mark.usefixtures("hardened")
+async def test_a_server_that_cannot_be_asked_is_connected_to_with_its_only_pinned_certificate(
+    scene: Scene, changing: Plant, opened: Opener
+) -> None:
+    await changing.become(scene.server, STRONG)
+    with pytest.raises(OSError):
+        await offered_endpoints(changing.url, 0.4)
+    lamp = opened(changing, scene.security(trusted=scene.server.certificate), SOON)
+    assert (await lamp.read([POWER])).value(POWER) == 12.5, lamp.health().last_error
+    (result,) = await lamp.write([(PointAddress("level_command", 0), 300)])
+    assert result.succeeded
+
+
+@pytest.mark.usefixtures("hardened")
+async def test_a_server_that_cannot_be_asked_needs_a_trust_list_of_one(
+    scene: Scene, changing: Plant, opened: Opener
+) -> None:
+    await changing.become(scene.server, STRONG)
+    two = scene.trust("two", scene.server, make_pair(scene.directory, "third", uri=SERVER_URI))
+    reason = await refusal(opened(changing, scene.security(trusted=two), SOON))
+    assert "does not say without security what it offers" in reason
+    assert f"{two} holds 2" in reason
+
+
+@pytest.mark.usefixtures("hardened")
+async def test_a_server_that_cannot_be_asked_and_has_another_key_does_not_get_through(
+    scene: Scene, changing: Plant, opened: Opener
+) -> None:
+    await changing.become(scene.server, STRONG)
+    other = make_pair(scene.directory, "fourth", uri=SERVER_URI)
+    reason = await refusal(opened(changing, scene.security(trusted=other.certificate), SOON))
+    for said in ("what it offers", "Basic256Sha256 sign_and_encrypt", other.fingerprint, "trusts ours"):
+        assert said in reason
+
+
+async def test_a_server_that_cannot_be_asked_and_is_not_there_is_simply_not_there(scene: Scene, opened: Opener) -> None:
+    nobody = Plant(pair=scene.server)
+    reason = await refusal(opened(nobody, scene.security(trusted=scene.server.certificate), SOON))
+    assert "what it offers" not in reason

@@ -156,3 +156,17 @@ async def test_a_subscription_runs_over_a_secured_channel(scene: Scene) -> None:
         await subscription.cancel()
     finally:
         await bus.close()
+
+
+async def test_a_hardened_server_that_tells_nothing_without_security(scene: Scene) -> None:
+    hardened = NodeOpcua(
+        clients=(scene.client.certificate,), policies=POLICIES, anonymous=True, passwords={}, discovery=False
+    )
+    await hardened.start()
+    try:
+        entry = replace(scene.entry, policy=SecurityPolicy.AES256_SHA256_RSA_PSS, trusted=hardened.pair.certificate)
+        await works(replace(scene, server=hardened), entry)
+        reason = await refusal(replace(scene, server=hardened), replace(entry, trusted=scene.server.pair.certificate))
+        assert "does not say without security what it offers" in reason
+    finally:
+        await hardened.close()

@@ -100,6 +100,7 @@ obey({
       options.securityPolicies = security.policies.map((name) => SecurityPolicy[name]);
       options.securityModes = [MessageSecurityMode.Sign, MessageSecurityMode.SignAndEncrypt];
       options.allowAnonymous = security.anonymous;
+      options.disableDiscovery = security.discovery === false;
       options.userManager = { isValidUser: (name, password) => security.passwords[name] === password };
     }
     server = new OPCUAServer(options);
