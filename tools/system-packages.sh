@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Installs what some tests need and no Python package carries: by default a Chromium and a Prometheus server, or what
+# Installs what some tests need and no Python package carries: by default Chromium, a Prometheus server and gcc, or what
 # is named as command:package. Does nothing where all commands are there. Without root or apt-get it says what will be
 # skipped and goes on; in CI the tests themselves then fail, so nothing is skipped silently.
 set -euo pipefail
-[ $# -gt 0 ] || set -- chromium:chromium chromium:fonts-dejavu-core prometheus:prometheus promtool:prometheus
+[ $# -gt 0 ] || set -- chromium:chromium chromium:fonts-dejavu-core prometheus:prometheus promtool:prometheus \
+  gcc:gcc gcc:libc6-dev
 missing=()
 for need in "$@"; do
   command -v "${need%%:*}" >/dev/null || missing+=("${need#*:}")
