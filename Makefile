@@ -36,7 +36,7 @@ $(READY): requirements/bootstrap.lock requirements/dev.lock pyproject.toml
 setup: $(READY) ## Make the virtual environment that everything else here uses
 
 .PHONY: system-packages
-system-packages: ## Install Chromium and Prometheus for the tests that need them (Debian, as root)
+system-packages: ## Install Chromium, Prometheus and gcc for the tests that need them (Debian, as root)
 	@bash tools/system-packages.sh
 
 .PHONY: peer-packages
