@@ -23,7 +23,7 @@ from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFa
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_nodes import node_name
 from fieldbus.opcua_pulse import Pulse
-from fieldbus.opcua_session import Session, status_name
+from fieldbus.opcua_session import Session, check_count, status_name
 from fieldbus.opcua_transport import LeanClient
 from fieldbus.opcua_wire import Published
 from fieldbus.profile import Profile
@@ -100,6 +100,9 @@ class AlarmWatch:
                 return
             except (LinkDown, NoAnswer, AnswerLost, Malformed, ServiceFault) as error:
                 self._noticed(f"alarms are not watched: {error}")
+            except Exception as error:  # nothing that a server says may end the watch without a word
+                _LOGGER.exception("alarms could not be watched")
+                self._noticed(f"alarms are not watched: {error!r}")
             await asyncio.sleep(max(_RETRY_S, self._link.backoff.remaining_s))
 
     async def _watch(self, session: Session, pulse: Pulse) -> None:
@@ -119,7 +122,9 @@ class AlarmWatch:
         items.SubscriptionId = ua.UInt32(subscription_id)
         items.TimestampsToReturn = ua.TimestampsToReturn.Source
         items.ItemsToCreate = [_event_item()]
-        (created,) = await self._link.call(session, self._counters, _creation(items))
+        results = await self._link.call(session, self._counters, _creation(items))
+        check_count(results, 1)
+        (created,) = results
         if created.StatusCode.is_bad():
             raise ServiceFault(int(created.StatusCode.value), status_name(int(created.StatusCode.value)))
 
@@ -132,10 +137,12 @@ class AlarmWatch:
             InputArguments=[ua.Variant(subscription_id, ua.VariantType.UInt32)],
         )
         try:
-            (answer,) = await self._link.call(session, self._counters, _calling(call))
+            results = await self._link.call(session, self._counters, _calling(call))
         except ServiceFault as error:
             self._noticed(f"alarms that stand already are not told: {error}")
             return
+        check_count(results, 1)
+        (answer,) = results
         if answer.StatusCode.is_bad():
             self._noticed(f"alarms that stand already are not told: {status_name(int(answer.StatusCode.value))}")
 
@@ -185,7 +192,7 @@ class AlarmWatch:
 
     def _report(self, alarm: Alarm) -> None:
         if alarm.condition:
-            if self._refreshed is not None:
+            if self._refreshed is not None and len(self._refreshed) < _MOST_STANDING:
                 self._refreshed.add(alarm.condition)
             if self._standing.get(alarm.condition) == alarm:
                 return

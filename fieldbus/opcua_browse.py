@@ -17,6 +17,7 @@ from asyncua.ua.status_codes import StatusCodes
 
 from domain.errors import InvalidInput
 from fieldbus.device import BrowsedNode
+from fieldbus.faults import Malformed
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_nodes import OPC_UA_NAMESPACE, NodeName, node_name
 from fieldbus.opcua_session import Session, status_name
@@ -82,6 +83,7 @@ class Browsing:
             request = ua.BrowseParameters()
             request.NodesToBrowse = [_description(parent) for parent in parents[at : at + size]]
             results = await self.link.call(session, self.counters, _browsing(request))
+            rounds, released = 0, False
             while results:
                 points: list[bytes] = []
                 for result in results:
@@ -90,11 +92,15 @@ class Browsing:
                     children += self._take(result.References or ())
                     if result.ContinuationPoint:
                         points.append(result.ContinuationPoint)
-                if not points:
+                if not points or released:
                     break
+                rounds += 1
+                if rounds > self.limit:
+                    raise Malformed(f"the directory of {self.link.endpoint} goes on and on")
+                released = len(self._found) >= self.limit
                 follow = ua.BrowseNextParameters()
                 follow.ContinuationPoints = points
-                follow.ReleaseContinuationPoints = len(self._found) >= self.limit
+                follow.ReleaseContinuationPoints = released
                 results = await self.link.call(session, self.counters, _browsing_on(follow))
         return children
 
@@ -157,7 +163,10 @@ async def read_attributes(
         parameters = ua.ReadParameters()
         parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
         parameters.NodesToRead = list(wanted[at : at + size])
-        answers += await link.call(session, counters, _reading(parameters))
+        part = await link.call(session, counters, _reading(parameters))
+        if len(part) != len(parameters.NodesToRead):
+            raise Malformed(f"{len(part)} values came for {len(parameters.NodesToRead)} nodes")
+        answers += part
     return answers
 
 

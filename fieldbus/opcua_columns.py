@@ -36,6 +36,7 @@ _SEVERITY_SHIFT: Final = 30
 _INFO_MASK: Final = 0x0C80
 _OVERFLOW: Final = 0x0480
 _EARLIEST_TIME_MS: Final = 946_684_800_000  # 2000-01-01: clocks that were never set are no clocks
+_LATEST_TIME_MS: Final = 4_102_444_800_000  # 2100-01-01: nor are those that show nonsense
 
 
 @dataclass(slots=True)
@@ -190,17 +191,18 @@ class NodeColumns:
         now_ms: int,
         status: npt.NDArray[np.uint8],
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
-        observed_at = (data.source_ticks - (EPOCH_TICKS - TICKS_PER_MS // 2)) // TICKS_PER_MS
+        # Half a millisecond is added after the division: at the ends of the range there is no room for it before.
+        observed_at = (data.source_ticks // (TICKS_PER_MS // 2) + 1) // 2 - EPOCH_TICKS // TICKS_PER_MS
         if len(times):
             which = self._time_of if rows is None else self._time_of[rows]
             timed = np.flatnonzero(which >= 0)
             theirs = times[which[timed]]
-            known = np.isfinite(theirs)
+            known = (theirs >= _EARLIEST_TIME_MS) & (theirs < _LATEST_TIME_MS)
             observed_at[timed] = np.where(known, np.where(known, theirs, 0), 0).astype(np.int64)
             # The product promises a time: without it nobody knows how old the value is.
             doubtful = timed[~known & (status[timed] == Quality.GOOD)]
             status[doubtful] = Quality.UNCERTAIN
-        clocked = observed_at >= _EARLIEST_TIME_MS
+        clocked = (observed_at >= _EARLIEST_TIME_MS) & (observed_at < _LATEST_TIME_MS)
         observed_at[~clocked] = now_ms
         return observed_at, np.where(clocked, TimeSource.DEVICE, TimeSource.OURS).astype(np.uint8)
 

@@ -16,12 +16,12 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.status_codes import StatusCodes
 
 from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits, Violation
-from fieldbus.faults import ServiceFault
+from fieldbus.faults import Malformed, ServiceFault
 from fieldbus.opcua_browse import read_attributes
 from fieldbus.opcua_columns import NodeColumns
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_link import OpcUaLink
-from fieldbus.opcua_session import Session, status_name
+from fieldbus.opcua_session import Session, check_count, status_name
 from fieldbus.opcua_transport import LeanClient
 from fieldbus.values import Counters, ValueBatch, unix_ms
 
@@ -29,6 +29,7 @@ from fieldbus.values import Counters, ValueBatch, unix_ms
 _NODES_PER_REQUEST: Final = 10
 _VALUES_PER_ANSWER: Final = 1000  # per node; the rest comes with the continuation point
 _MOST_VALUES: Final = 2_000_000
+_EMPTY_ANSWERS: Final = 100  # in a row, each of which promises more
 _HISTORY_READABLE: Final = 4  # bit of the access level
 # The server has no history of a node, or none at all.
 _WITHOUT_HISTORY: Final = frozenset(
@@ -62,6 +63,7 @@ class HistoryRequest:
     end: datetime
     without: dict[int, str] = field(default_factory=dict)
     _values: int = 0
+    _empty: int = 0
 
     async def run(self) -> list[ValueBatch]:
         """Recorded values from `start` (inclusive) to `end` (exclusive), oldest first per point.
@@ -110,10 +112,11 @@ class HistoryRequest:
                 raise
             self.without.update((item.row, status_name(error.status_code)) for item in asked)
             return None, []
+        check_count(results, len(asked))
         parts: list[DataColumns] = []
         places: list[int] = []
         more: list[_Next] = []
-        for item, result in zip(asked, results, strict=False):
+        for item, result in zip(asked, results, strict=True):
             if result.StatusCode.is_bad():
                 self.without[item.row] = status_name(int(result.StatusCode.value))
                 continue
@@ -121,6 +124,9 @@ class HistoryRequest:
             parts.append(DataColumns.of(values))
             places += [item.row] * len(values)
             if result.ContinuationPoint:
+                self._empty = 0 if values else self._empty + 1
+                if self._empty > _EMPTY_ANSWERS:
+                    raise Malformed("the history goes on and on without a value")
                 more.append(_Next(item.row, item.start, result.ContinuationPoint))
             elif len(values) >= _VALUES_PER_ANSWER and values[-1].SourceTimestamp is not None:
                 # Some servers take the number per answer for the number in all: ask on behind the last one.

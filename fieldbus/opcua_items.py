@@ -23,7 +23,7 @@ from fieldbus.opcua_columns import NodeColumns
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_publisher import Handler
 from fieldbus.opcua_pulse import Pulse
-from fieldbus.opcua_session import Session, status_name
+from fieldbus.opcua_session import Session, check_count, status_name
 from fieldbus.opcua_transport import LeanClient
 from fieldbus.profile import Deadband
 from fieldbus.values import Counters
@@ -119,7 +119,8 @@ class Items:
             request.TimestampsToReturn = ua.TimestampsToReturn.Source
             request.ItemsToCreate = [self._item(columns, place, filtered=filtered) for place in part]
             results = await self._link.call(self._session, self._counters, _creation(request))
-            for place, result in zip(part, results, strict=False):
+            check_count(results, len(part))
+            for place, result in zip(part, results, strict=True):
                 code = int(result.StatusCode.value)
                 if not result.StatusCode.is_bad():
                     continue

@@ -35,7 +35,10 @@ Answer = TypeVar("Answer")
 
 _REQUESTS_IN_FLIGHT: Final = 8
 _SILENT_REQUESTS_BEFORE_RECONNECT: Final = 2
+_MOST_UNANSWERED: Final = 64  # requests given up that the server still owes an answer
 _FAREWELL_S: Final = 1.0
+_SHORT_LIFE_S: Final = 10.0  # a session that breaks sooner counts as a failure to connect, from the second in a row on
+_SHORT_LIVES_COUNTED: Final = 16  # the back-off is as long as it gets long before
 _LOGIN_REFUSED: Final = frozenset(
     {StatusCodes.BadUserAccessDenied, StatusCodes.BadIdentityTokenRejected, StatusCodes.BadIdentityTokenInvalid}
 )
@@ -72,6 +75,8 @@ class OpcUaLink:
         self._generation = 0
         self._farewells: set[asyncio.Task[None]] = set()
         self._siblings: list[OpcUaLink] = []
+        self._made_at = 0.0
+        self._short_lives = 0
         self.shards: Shards[OpcUaLink] = Shards(self, self._sibling)
         self._last_failure: LinkDown | None = None
         self._closed = False
@@ -127,7 +132,7 @@ class OpcUaLink:
             except (TimeoutError, BadTimeout):
                 counters.timeouts += 1
                 session.silent += 1
-                if session.silent >= _SILENT_REQUESTS_BEFORE_RECONNECT:
+                if session.silent >= _SILENT_REQUESTS_BEFORE_RECONNECT or session.client.unanswered > _MOST_UNANSWERED:
                     self.drop(session)
                 raise NoAnswer(f"{self.endpoint} did not answer within {timeout_s:g} s") from None
             except UaStatusCodeError as error:
@@ -177,7 +182,18 @@ class OpcUaLink:
         session.lost.set()
         if self._session is session:
             self._session = None
+            self._count_short_lives()
         self._say_farewell(session.client, session)
+
+    def _count_short_lives(self) -> None:
+        """Once is a restart. A server that lets us in and throws us out again and again is to be asked ever more
+        seldom: making a session costs far more than an answer."""
+        if self.monotonic() - self._made_at >= _SHORT_LIFE_S:
+            self._short_lives = 0
+            return
+        self._short_lives += 1
+        for _ in range(min(self._short_lives - 1, _SHORT_LIVES_COUNTED)):
+            self.backoff.failed()
 
     async def _connect(self) -> Session:
         client: LeanClient | None = None
@@ -208,6 +224,7 @@ class OpcUaLink:
                 f"{self.endpoint} is not the simulator but '{session.product_uri}'; only that may be used now",
             )
         self._watch(session)
+        self._made_at = self.monotonic()
         self.backoff.succeeded()
         return session
 

@@ -89,6 +89,9 @@ class Publisher:
                     ua.SubscriptionAcknowledgement(ua.UInt32(answer.subscription_id), ua.UInt32(answer.sequence_number))
                 )
             self._hand_over(answer)
+            if not answer.count or answer.subscription_id not in self._handlers:
+                # Nobody misses the next one yet. A server that sends such as fast as we ask would keep us busy.
+                await asyncio.sleep(_PAUSE_S)
 
     def _hand_over(self, answer: Published) -> None:
         handler = self._handlers.get(answer.subscription_id)

@@ -6,6 +6,7 @@ How sessions come and go is opcua_link.py's business.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,7 @@ from asyncua.ua.attribute_ids import AttributeIds
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
-from fieldbus.faults import AnswerLost
+from fieldbus.faults import AnswerLost, Malformed
 from fieldbus.opcua_publisher import Publisher
 from fieldbus.opcua_transport import LeanClient
 from fieldbus.values import Identity
@@ -107,6 +108,12 @@ async def open_session(client: LeanClient, generation: int) -> Session:
 def status_name(code: int) -> str:
     """The specification's name of a status code, with its number."""
     return f"{ua.StatusCode(ua.UInt32(code)).name} (0x{code:08X})"
+
+
+def check_count(results: Sequence[object], asked: int) -> None:
+    """Raises Malformed unless there is one result for each thing asked for: which is whose could only be guessed."""
+    if len(results) != asked:
+        raise Malformed(f"{len(results)} results came for {asked}")
 
 
 class SessionGone(AnswerLost):

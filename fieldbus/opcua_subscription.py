@@ -164,6 +164,9 @@ class _Part:
             except (LinkDown, NoAnswer, AnswerLost, Malformed, ServiceFault) as error:
                 _LOGGER.debug("subscription interrupted: %s", error)
                 self._whole.noticed(str(error))
+            except Exception as error:  # nothing that a server says may end the subscription without a word
+                _LOGGER.exception("subscription interrupted")
+                self._whole.noticed(repr(error))
             if not self._reported_missing:
                 self._reported_missing = True
                 self._whole.missing(self._places)

@@ -1,5 +1,5 @@
-"""asyncua's client with three things changed: requests can be made of ready bytes, bytes are counted, and what a server
-may pile up in memory is bounded.
+"""asyncua's client with four things changed: requests can be made of ready bytes, bytes are counted, what a server may
+pile up in memory is bounded, and only the answer to a request is taken for one.
 
 Only these hooks live here; when to connect and what a failure means is opcua_link.py's business.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from asyncua import ua
@@ -17,17 +18,25 @@ from asyncua.client.ua_client import UaClient, UASocketProtocol
 from asyncua.client.ua_session import UaSession
 from asyncua.common.shortcuts import Shortcuts
 from asyncua.common.utils import Buffer
-from asyncua.ua.ua_binary import struct_from_binary
+from asyncua.ua.object_ids import ObjectIds
+from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
+from asyncua.ua.uaerrors import UaError
 from asyncua.ua.uaerrors import BadTimeout, UaError
 
+import fieldbus.opcua_hardening  # noqa: F401 - before anything is decoded
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_wire import read_answer, read_request
 
 # A chunk is at most as long as the receive buffer that asyncua announces; a message is bounded here, as asyncua lets
 # the server say how much it may send.
 _LONGEST_CHUNK: Final = 65_535
-_LONGEST_MESSAGE: Final = 32 * 1024 * 1024
+_LONGEST_MESSAGE: Final = 8 * 1024 * 1024
+_MOST_CHUNKS: Final = 2048  # of one message: they may be empty
+_SHORTEST_BUFFER: Final = 1024  # that a server may have for what we send; the specification says 8192
 _SIZE_AT: Final = slice(4, 8)
+_TIMESTAMP_BYTES: Final = 8
+# Below this a server's word on how long channel and session live would have us renew them without pause.
+_SHORTEST_LIFE_MS: Final = 10_000
 
 # asyncua logs whole requests at debug level, a password among them, and every refusal as fatal, which is ours to judge.
 _LOGGER: Final = logging.getLogger("fieldbus.opcua_transport.requests")
@@ -87,10 +96,24 @@ class _Protocol(UASocketProtocol):
         super().data_received(data)
         waiting = self.receive_buffer
         announced = int.from_bytes(waiting[_SIZE_AT], "little") if waiting and len(waiting) >= 8 else 0
-        if announced > _LONGEST_CHUNK or self._connection._incoming_size > _LONGEST_MESSAGE:
+        connection = self._connection
+        if (
+            announced > _LONGEST_CHUNK
+            or connection._incoming_size > _LONGEST_MESSAGE
+            or len(connection._incoming_parts) > _MOST_CHUNKS
+            or connection._limits.max_send_buffer < _SHORTEST_BUFFER
+        ):
             self.receive_buffer = None
             if self.transport is not None:
                 self.transport.abort()
+
+    async def send_request(
+        self, request: Any, timeout: float | None = None, message_type: Any = ua.MessageType.SecureMessage
+    ) -> Buffer:
+        """See asyncua. Raises UaError for an answer to something else."""
+        data = await super().send_request(request, timeout, message_type)
+        _check_is_answer(request, data)
+        return data
 
     def _send_request(
         self, request: Any, timeout: float = 1, message_type: Any = ua.MessageType.SecureMessage
@@ -109,6 +132,28 @@ class _Protocol(UASocketProtocol):
         self._callbackmap[self._request_id] = answer
         self.transport.write(message)
         return answer
+
+
+def _check_is_answer(request: Any, data: Buffer) -> None:
+    """Raises UaError unless the answer is one to this request: its kind and the handle that it must repeat.
+
+    A handle of 0 is let pass: some servers never fill it in.
+    """
+    head = data.copy()
+    kind = nodeid_from_binary(head)
+    if kind.NamespaceIndex or kind.Identifier != _answer_kind(type(request).__name__):
+        raise UaError(f"{kind} is no answer to {type(request).__name__}")
+    head.skip(_TIMESTAMP_BYTES)
+    handle = int.from_bytes(head.read(4), "little")
+    if handle not in (0, int(request.RequestHeader.RequestHandle)):
+        raise UaError(f"an answer to request {handle} came for {request.RequestHeader.RequestHandle}")
+
+
+@cache
+def _answer_kind(request: str) -> int:
+    name = request.removesuffix("Request").replace(ReadyRead.__name__, "Read")
+    kind: int = getattr(ObjectIds, f"{name}Response_Encoding_DefaultBinary")
+    return kind
 
 
 class _Transport(UaClient):
@@ -163,6 +208,24 @@ class LeanClient(Client):
                 raise DiscoveryRefused(str(error) or type(error).__name__) from None
         finally:
             self.disconnect_socket()
+
+    @property
+    def unanswered(self) -> int:
+        """Requests that nobody waits for any more and that the server has not answered yet."""
+        protocol = self.uaclient.protocol
+        return 0 if protocol is None else sum(answer.done() for answer in protocol._callbackmap.values())
+
+    async def open_secure_channel(self, renew: bool = False) -> None:
+        """See asyncua, which would believe in a channel that lives no time at all."""
+        await super().open_secure_channel(renew)
+        self.secure_channel_timeout = max(self.secure_channel_timeout, _SHORTEST_LIFE_MS)
+
+    async def create_session(self) -> ua.CreateSessionResult:
+        """See asyncua, which would believe in a session that lives no time at all."""
+        result = await super().create_session()
+        if not self.session_timeout >= _SHORTEST_LIFE_MS:
+            self.session_timeout = _SHORTEST_LIFE_MS
+        return result
 
     async def open_subscription(self, request: ua.CreateSubscriptionRequest) -> ua.CreateSubscriptionResult:
         """A subscription without asyncua's publish loop, which has one request outstanding at a time."""
