@@ -48,7 +48,6 @@ class ControllerAbilities:
     has_feedback: bool
     has_command: bool
     can_switch: bool
-    can_beat: bool
 
 
 def gateway_abilities(profile: Profile) -> GatewayAbilities:
@@ -77,7 +76,6 @@ def controller_abilities(profile: Profile) -> ControllerAbilities:
         has_feedback=profile.readable("contactor_feedback"),
         has_command=profile.readable("contactor_command"),
         can_switch=profile.writable("contactor_command"),
-        can_beat=profile.writable("heartbeat"),
     )
 
 

@@ -1,19 +1,24 @@
 """One cabinet's controller: its switch, door and contactors are read, and contactors are brought to what is due.
 
 Contactors are written only in automatic, only where Lichtbuch switches, never on a locked-out feeder, and only right
-after a good reading. Closing is spread against inrush; opening is not. Not here: what is due.
+after a good reading. Closing is spread against inrush; opening is not.
+
+Over a link that is slow or has carried its bytes for now, the last reading has to do, and the acknowledgement of a
+command stands in for its effect until the controller is read again. Who has turned the switch since is safe all the
+same: in hand and 0 the controller's own wiring ignores commands. Not here: what is due, the heartbeat (heartbeat.py).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from fieldbus.values import PointAddress, ValueBatch, WriteOutcome, WriteRequest
 from fieldbus.values import Quality as FieldQuality
 from fieldbus.vocabulary import HandOffAuto
 from services.lighting.due import Due
-from services.lighting.field import Link
+from services.lighting.field import Link, Pace
 from services.lighting.ground import Ground
 from services.lighting.metrics import READINGS, WRITES
 from services.lighting.state import CabinetLive, Power, Quality, Switch
@@ -52,7 +57,8 @@ class ControllerWorker:
             if columns.feeder_switched[feeder]
         ]
         self._points: tuple[PointAddress, ...] = ()
-        self._beat = 0
+        # Of its own, not the link's: what is known of contactors does not outlive the inventory either.
+        self._pace = Pace()
         self._silent = 0
         self._supply_lost = False
         self.next_poll = 0.0
@@ -91,15 +97,19 @@ class ControllerWorker:
             self._nobody_answered(counts=False)
             self.next_poll = ground.monotonic() + ground.poll_real_s()
             return
-        if not await self._read(link) or ground.due is None:
+        if self._pace.may_ask(ground.monotonic()):
+            if not await self._read(link) and not link.over_budget:
+                return
+        elif not self._pace.is_fresh(ground.monotonic(), ground.tuning.stale_real_s):
+            return
+        if ground.retired or ground.due is None:
             return
         wrote = await self._switch(link, ground.due)
-        if wrote and not ground.retired:
+        if wrote and not ground.retired and self._pace.may_ask(ground.monotonic()):
             await self._read(link)
             if any(c.closed != c.commanded for c in self._contactors):
-                self.next_poll = ground.monotonic() + ground.tuning.confirm_real_s  # contacts take their time
-        if not ground.retired:
-            await self._heartbeat(link)
+                soon = ground.monotonic() + ground.tuning.confirm_real_s  # contacts take their time
+                self.next_poll = max(soon, self._earliest)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -108,18 +118,32 @@ class ControllerWorker:
         ground = self._ground
         if not self._points:
             self._points = self._all_points(link)
+        self._pace.asked_at = ground.monotonic()
+        self._pace.least_s = link.least_interval_s(self._points)
         batch = await link.read(self._points)
-        self.next_poll = ground.monotonic() + ground.poll_real_s()
+        self.next_poll = max(ground.monotonic() + ground.poll_real_s(), self._earliest)
         if ground.retired:
+            return False
+        if batch is not None and link.over_budget:
+            READINGS.labels("over_budget").inc()
+            if self.live.quality != Quality.MISSING:
+                self.live.quality = Quality.UNCERTAIN
             return False
         if batch is None or not bool((batch.quality <= FieldQuality.UNCERTAIN).any()):
             READINGS.labels("no_answer").inc()
+            self._pace.answered_at = -inf
             self._nobody_answered(counts=True)
             return False
         READINGS.labels("answered").inc()
+        self._pace.answered_at = ground.monotonic()
         self._silent = 0
         self._take(batch, link)
         return True
+
+    @property
+    def _earliest(self) -> float:
+        """Monotonic real time before which the link bears no other reading."""
+        return self._pace.asked_at + self._pace.least_s
 
     def _all_points(self, link: Link) -> tuple[PointAddress, ...]:
         able = link.controller
@@ -237,13 +261,10 @@ class ControllerWorker:
             contactor.rest_until = monotonic + min(_LONGEST_REST_S, 2.0 ** min(contactor.failures, 6))
             if result.outcome in (WriteOutcome.ACCEPTED, WriteOutcome.CONFIRMED):
                 contactor.commanded = wanted
-                if not link.controller.has_feedback and not self._supply_lost:
+                unread = link.over_budget or not self._pace.may_ask(ground.monotonic())
+                if unread:
+                    contactor.closed = wanted
+                    self.live.quality = max(self.live.quality, Quality.UNCERTAIN)
+                if (unread or not link.controller.has_feedback) and not self._supply_lost:
                     ground.set_feeder_power(contactor.feeder, Power.ON if wanted else Power.OFF, at_ms)
         return True
-
-    async def _heartbeat(self, link: Link) -> None:
-        """Tells the controller that somebody is there; without it, it follows its own clock."""
-        if not link.controller.can_beat or not link.may_write or not self._ground.columns.cabinet_ours[self._cabinet]:
-            return
-        self._beat = (self._beat + 1) % 65536
-        await link.write([WriteRequest(PointAddress("heartbeat"), float(self._beat))])

@@ -25,9 +25,10 @@ from services.lighting.cabinet import ControllerWorker
 from services.lighting.columns import Columns, build_columns
 from services.lighting.due import DueCalculator, DueSource
 from services.lighting.faults import Fault
-from services.lighting.field import Field
+from services.lighting.field import Field, Link
 from services.lighting.gateway import GatewayWorker
 from services.lighting.ground import Ground, Tuning
+from services.lighting.heartbeat import Heartbeats
 from services.lighting.history import Change, LevelRecorder
 from services.lighting.records import EndpointState, Known
 from services.lighting.state import Power, TownState
@@ -95,6 +96,7 @@ class Control:
         self._controllers: list[ControllerWorker] = []
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(self.tuning.concurrency)
+        self._heartbeats = Heartbeats(clock, holds, monotonic, self.tuning.interval_s)
         self._wake = asyncio.Event()
         self._reported = 0.0
         memory.on_change(self._wake.set)
@@ -159,6 +161,7 @@ class Control:
     async def close(self) -> None:
         """Ends the workers and closes the devices."""
         self._ground.retired = True
+        await self._heartbeats.stop()
         await asyncio.gather(*(end(task) for task in self._busy.values()))
         await self._devices.close()
 
@@ -189,6 +192,7 @@ class Control:
                     _log.warning("what was recorded before is not known in time")
             _log.info("the field is held")
         else:
+            await self._heartbeats.stop()
             self._devices.settle(())
             self._state.forget()
             _log.warning("the field is not held any more")
@@ -241,6 +245,13 @@ class Control:
         ground.settle_supply(ground.now_ms)
         gateways = [self._start(f"gateway {row}", self._gateways[row].step) for row in self._gateways_to_work_on()]
         await self._wait(gateways)
+        await self._heartbeats.keep(self._commanded())
+
+    def _commanded(self) -> Iterable[Link]:
+        """The devices that orders reach: gateways, and the controllers of cabinets that are ours to switch."""
+        ours = [worker for row, worker in enumerate(self._controllers) if self._ground.columns.cabinet_ours[row]]
+        links = [*(worker.link for worker in ours), *(worker.link for worker in self._gateways)]
+        return [link for link in links if link is not None]
 
     def _reach(self) -> None:
         """Says of every luminaire whether it is in control, and how exactly its level can be read."""
@@ -280,15 +291,25 @@ class Control:
         return task
 
     async def _guarded(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """A step that fails unexpectedly is counted and does not end the others."""
-        async with self._slots:
-            try:
-                await step()
-            except asyncio.CancelledError:
-                raise
-            except Exception:
-                metrics.STEP_FAILURES.inc()
-                _log.exception("a step of the field failed")
+        """A step that fails unexpectedly is counted and does not end the others.
+
+        It has its place among those worked on at once for as long as a pass waits: devices that are dead or wait for
+        their turn on a bus need no place, and must not take those of devices that answer.
+        """
+        await self._slots.acquire()
+        place = [self._slots.release]
+        until = asyncio.get_running_loop().call_later(self.tuning.patience_real_s, lambda: place.pop()())
+        try:
+            await step()
+        except asyncio.CancelledError:
+            raise
+        except Exception:
+            metrics.STEP_FAILURES.inc()
+            _log.exception("a step of the field failed")
+        finally:
+            until.cancel()
+            if place:
+                place.pop()()
 
     async def _wait(self, tasks: list[asyncio.Task[None] | None]) -> None:
         """Waits for devices that answer in time; the others go on by themselves."""

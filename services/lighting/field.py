@@ -7,16 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol, runtime_checkable
+from urllib.parse import urlsplit
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError
 from fieldbus.budget import MobileLink
 from fieldbus.device import Device
-from fieldbus.profile import Profile
+from fieldbus.profile import Profile, WatchdogRule
 from fieldbus.profile_loader import load_profile
-from fieldbus.values import DeviceState, PointAddress, ValueBatch, WriteOutcome, WriteRequest, WriteResult
+from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome, WriteRequest, WriteResult
 from services.lighting.abilities import (
     ControllerAbilities,
     GatewayAbilities,
@@ -31,6 +33,13 @@ _CLOSING_WITHIN_S: Final = 5.0
 
 NOT_USABLE: Final = "not_usable"
 """Health of an endpoint whose URL or profile is wrong, or that is not the simulator where it must be."""
+OVER_BUDGET: Final = "over_budget"
+"""Health of an endpoint whose link has carried its bytes for now: it is told what is due, and not read."""
+
+_BUDGET_USED_UP: Final = "byte budget"  # in what a device says of a reading that its link may not carry
+_HEADROOM: Final = 1.25  # of the bytes of a month a fifth is kept for commands and connecting
+_NEVER: Final = float("-inf")
+_BEAT_EVERY_S: Final = 10.0
 
 
 class Opener(Protocol):
@@ -46,46 +55,112 @@ class Opener(Protocol):
         ...
 
 
+@runtime_checkable
+class Paced(Protocol):
+    """A device whose link may set a pace."""
+
+    def least_interval_s(self, points: Sequence[PointAddress]) -> float:
+        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
+        ...
+
+
+@dataclass(slots=True)
+class Pace:
+    """When something was asked over a link, and when it answered: monotonic real seconds. `least_s`: between two
+    readings; 0 where the link sets no pace."""
+
+    asked_at: float = _NEVER
+    answered_at: float = _NEVER
+    least_s: float = 0.0
+
+    def may_ask(self, monotonic: float) -> bool:
+        """Whether the link bears another reading."""
+        return monotonic >= self.asked_at + self.least_s
+
+    def is_fresh(self, monotonic: float, stale_real_s: float) -> bool:
+        """Whether it answered lately enough to write on. A slow link is given its own time: one lost reading does not
+        make a device stale, two do."""
+        return monotonic - self.answered_at <= max(stale_real_s, 2.5 * self.least_s)
+
+
 @dataclass
 class Link:
     """An endpoint with its device. `problem` says why it cannot be used; then nothing is asked of it."""
 
     endpoint: EndpointRecord
     device: Device
+    profile: Profile
     gateway: GatewayAbilities
     controller: ControllerAbilities
     problem: str = ""
+    closed: bool = False
+    over_budget: bool = False
+    """Whether the last reading was held back, wholly or in part, because the link has carried its bytes for now."""
+    sharing: int = 1
+    """Endpoints on the same connection: they share what it may carry."""
+    paces: dict[str, Pace] = field(default_factory=dict)
+    """By the uid of what is read; outlives changes of the inventory, as the bytes do that were spent."""
 
     @property
     def may_write(self) -> bool:
         """True while a named person has released it into control."""
         return self.endpoint.state == EndpointState.IN_CONTROL and not self.problem
 
+    @property
+    def is_counted(self) -> bool:
+        """Whether its bytes are counted."""
+        return self.endpoint.monthly_bytes > 0
+
     async def read(self, points: tuple[PointAddress, ...]) -> ValueBatch | None:
         """Values, MISSING where it does not answer; None where it cannot be used at all."""
         if self.problem:
             return None
         try:
-            return await self.device.read(points)
+            batch = await self.device.read(points)
         except (FailedPrecondition, InvalidInput) as error:
             self._refuse(error)
             return None
+        self._note_budget(batch)
+        return batch
 
-    async def write(self, requests: Sequence[WriteRequest]) -> list[WriteResult]:
-        """Outcomes in the order asked. What shows the effect is read by the caller."""
+    def least_interval_s(self, points: tuple[PointAddress, ...]) -> float:
+        """Real seconds between two readings of these points that the link bears, with bytes left for commands."""
+        if self.problem or self.closed or not isinstance(self.device, Paced):
+            return 0.0
+        return self.device.least_interval_s(points) * _HEADROOM * self.sharing
+
+    def pace(self, uid: str) -> Pace:
+        """The pace of what is read over this link."""
+        return self.paces.setdefault(uid, Pace())
+
+    async def write(self, requests: Sequence[WriteRequest], *, verify: bool = False) -> list[WriteResult]:
+        """Outcomes in the order asked. What shows the effect is read by the caller, unless `verify` is wanted."""
         if not requests:
             return []
         try:
             if not self.may_write:
                 raise FailedPrecondition.of("endpoint", f"{self.endpoint.id} is not in control")
-            return await self.device.write(requests, verify=False)
+            return await self.device.write(requests, verify=verify)
         except (FailedPrecondition, InvalidInput) as error:
             self._refuse(error)
             return [WriteResult(request.address, WriteOutcome.REFUSED, str(error)) for request in requests]
 
     def health(self) -> str:
         """A word for metrics."""
-        return NOT_USABLE if self.problem else str(self.device.health().state)
+        if self.problem:
+            return NOT_USABLE
+        return OVER_BUDGET if self.over_budget else str(self.device.health().state)
+
+    def _note_budget(self, batch: ValueBatch) -> None:
+        """Silence of the device and silence of ours look alike in a batch; the device says which it was."""
+        reason = self.device.health().last_error if bool((batch.quality == Quality.MISSING).any()) else ""
+        held_back = _BUDGET_USED_UP in reason
+        if held_back != self.over_budget:
+            if held_back:
+                _log.warning("endpoint %s is commanded without being read back: %s", self.endpoint.id, reason)
+            else:
+                _log.info("endpoint %s may be read again", self.endpoint.id)
+        self.over_budget = held_back
 
     def _refuse(self, error: LichtbuchError) -> None:
         if not self.problem:
@@ -121,7 +196,8 @@ class Field:
             _log.error("endpoint %s cannot be opened: %s", endpoint.id, error)
             self._failed[endpoint.uid] = endpoint
             return None
-        link = self._links[endpoint.uid] = Link(endpoint, device, gateway, controller)
+        link = self._links[endpoint.uid] = Link(endpoint, device, profile, gateway, controller)
+        self._share()
         return link
 
     def settle(self, endpoints: Sequence[EndpointRecord]) -> None:
@@ -134,12 +210,15 @@ class Field:
                 link.endpoint = endpoint
                 continue
             del self._links[uid]
+            link.closed = True
             # In the background: a device that hangs must not hold up the others.
             self._closing[uid] = asyncio.create_task(self._close(uid, link), name=f"closing {link.endpoint.id}")
+        self._share()
 
     def health(self, endpoints: Sequence[EndpointRecord]) -> dict[str, int]:
         """How many endpoints are in which state."""
-        counts: dict[str, int] = {str(state): 0 for state in DeviceState} | {NOT_USABLE: 0, "planned": 0}
+        counts: dict[str, int] = {str(state): 0 for state in DeviceState}
+        counts |= {NOT_USABLE: 0, OVER_BUDGET: 0, "planned": 0}
         for endpoint in endpoints:
             link = self._links.get(endpoint.uid)
             if endpoint.state == EndpointState.PLANNED:
@@ -152,10 +231,18 @@ class Field:
 
     async def close(self) -> None:
         """Closes every device."""
+        for link in self._links.values():
+            link.closed = True
         self._links.clear()
         if self._closing:
             await asyncio.wait(self._closing.values(), timeout=_CLOSING_WITHIN_S)
         await self._opener.close()
+
+    def _share(self) -> None:
+        """Counts who shares a connection."""
+        users = Counter(urlsplit(link.endpoint.url).netloc for link in self._links.values())
+        for link in self._links.values():
+            link.sharing = users[urlsplit(link.endpoint.url).netloc]
 
     async def _close(self, uid: str, link: Link) -> None:
         try:
@@ -167,6 +254,13 @@ class Field:
 
     def _described(self, name: str) -> tuple[Profile, GatewayAbilities, ControllerAbilities]:
         if name not in self._abilities:
-            profile = load_profile(name)
+            profile = _with_watchdog(load_profile(name))
             self._abilities[name] = (profile, gateway_abilities(profile), controller_abilities(profile))
         return self._abilities[name]
+
+
+def _with_watchdog(profile: Profile) -> Profile:
+    """A controller that takes a heartbeat gets one, also where its profile does not say at which pace."""
+    if profile.watchdog is not None or not profile.writable("heartbeat"):
+        return profile
+    return replace(profile, watchdog=WatchdogRule("heartbeat", _BEAT_EVERY_S))

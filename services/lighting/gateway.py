@@ -1,44 +1,33 @@
 """One gateway: its luminaires are read back in blocks, and told what is due where they do not show it.
 
 A step is one turn of this: read where that is time, then write the differences; a whole line at one level by broadcast.
-Nothing is written on a reading that is old, nor when the orders changed meanwhile. Not here: which level is due.
+Nothing is written on a reading that is old, nor when the orders changed meanwhile.
+
+A link that has carried its bytes for now is the exception: its lamps are told what is due without being read, since
+light comes before bytes. The device's acknowledgement then stands in for the reading, until one is possible again; what
+must not be written (lock-outs, hand switches) is decided by orders and by the cabinet, not by what lamps show. The same
+holds between two readings that a slow link bears. Not here: which level is due.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
-from fieldbus.values import PointAddress, ValueBatch, WriteOutcome, WriteRequest, WriteResult
+from fieldbus.values import PointAddress, WriteOutcome, WriteRequest, WriteResult
 from fieldbus.values import Quality as FieldQuality
 from services.lighting.abilities import line_of
 from services.lighting.columns import Flags, Levels, Rows
 from services.lighting.due import Due
-from services.lighting.field import Link
-from services.lighting.following import NOTHING_TOLD
+from services.lighting.field import Link, Pace
+from services.lighting.following import LONGEST_REST_S, NOTHING_TOLD
 from services.lighting.ground import Ground
+from services.lighting.lamp_reading import LampReading, parse
 from services.lighting.metrics import COMMANDED, READINGS, WRITES
 from services.lighting.state import UNKNOWN_LEVEL, Power, Quality
 
-_NEVER = float("-inf")
 _MOST_FADE_S = 90.0
 _LONG_FADE_S = 5.0
 _USUAL_FADE_S = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Reading:
-    """What a reading says of some luminaires."""
-
-    rows: Rows
-    level: Levels
-    """Per mille; UNKNOWN_LEVEL where the gear did not answer."""
-    moving: Flags
-    lamp_failure: Flags
-    gear_failure: Flags
-    at_ms: NDArray[np.int64]
 
 
 class GatewayWorker:
@@ -52,8 +41,8 @@ class GatewayWorker:
         self._endpoint = ground.columns.inventory.endpoints[endpoint] if endpoint >= 0 else None
         # Where two gateways stand for one device, a broadcast of one would reach the lamps of the other.
         self._is_alone = int((ground.columns.gateway_endpoint == endpoint).sum()) == 1
+        self._uid = ground.columns.inventory.gateways[gateway].uid
         self._points: dict[bytes, tuple[PointAddress, ...]] = {}
-        self._read_at = _NEVER
 
     @property
     def rows(self) -> Rows:
@@ -65,11 +54,6 @@ class GatewayWorker:
         """Its device; None where nothing may connect."""
         return None if self._endpoint is None else self._ground.devices.link(self._endpoint)
 
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it answered lately enough to write on."""
-        return self._ground.monotonic() - self._read_at <= self._ground.tuning.stale_real_s
-
     async def step(self) -> None:
         """One turn."""
         ground, link = self._ground, self.link
@@ -77,32 +61,49 @@ class GatewayWorker:
         if link is None or not active.size:
             ground.was_read(self._gateway)
             return
-        if ground.monotonic() >= ground.next_poll[self._gateway] or not self.is_fresh:
-            await self._read(link, active)
+        pace, monotonic = link.pace(self._uid), ground.monotonic()
+        ground.earliest[self._gateway] = pace.asked_at + pace.least_s
+        is_time = monotonic >= ground.next_poll[self._gateway] or not self._is_fresh(pace)
+        if is_time and pace.may_ask(monotonic):
+            await self._read(link, pace, active)
             if ground.retired:
                 return
-        if self.is_fresh and link.may_write and link.gateway.can_write:
+        elif is_time:
+            ground.next_poll[self._gateway] = ground.earliest[self._gateway]
+        if (self._is_fresh(pace) or link.over_budget) and link.may_write and link.gateway.can_write:
             await self._write(link, active)
+
+    def _is_fresh(self, pace: Pace) -> bool:
+        """Whether it answered lately enough to write on."""
+        return pace.is_fresh(self._ground.monotonic(), self._ground.tuning.stale_real_s)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
-    async def _read(self, link: Link, active: Rows) -> None:
+    async def _read(self, link: Link, pace: Pace, active: Rows) -> None:
         ground = self._ground
+        pace.asked_at = ground.monotonic()
         if not link.gateway.level_point:
-            self._read_at = ground.monotonic()
+            pace.answered_at = pace.asked_at
             ground.was_read(self._gateway)
             return
-        batch = await link.read(self._points_of(link, active))
+        points = self._points_of(link, active)
+        pace.least_s = link.least_interval_s(points)
+        batch = await link.read(points)
+        ground.earliest[self._gateway] = pace.asked_at + pace.least_s
         ground.was_read(self._gateway)
         if ground.retired:
             return
-        if batch is None or bool(np.all(batch.quality == FieldQuality.MISSING)):
+        silent = batch is None or bool(np.all(batch.quality == FieldQuality.MISSING))
+        if batch is None or (silent and not link.over_budget):
             READINGS.labels("no_answer").inc()
             self._nobody_answered(active)
             return
-        READINGS.labels("answered").inc()
-        self._read_at = ground.monotonic()
-        self._take(_parse(batch, active, link, ground.columns.address[active].size))
+        READINGS.labels("over_budget" if silent else "answered").inc()
+        if not silent:
+            pace.answered_at = ground.monotonic()
+        reading, unasked = parse(batch, active, link)
+        self._doubt(unasked)
+        self._take(reading)
 
     def _points_of(self, link: Link, active: Rows) -> tuple[PointAddress, ...]:
         """What is read of these luminaires: the same tuple each time, since the driver keeps its plan by it."""
@@ -126,14 +127,18 @@ class GatewayWorker:
         ground = self._ground
         lamps = ground.state.lamps
         lost = ground.following.kept_silent(rows, now_ms)
-        lamps.quality[rows] = np.where(lamps.actual[rows] == UNKNOWN_LEVEL, Quality.MISSING, Quality.UNCERTAIN).astype(
-            np.uint8
-        )
+        self._doubt(rows)
         if lost.size:
             lamps.actual[lost], lamps.quality[lost] = UNKNOWN_LEVEL, Quality.MISSING
             ground.recorder.lost(lost, int(ground.following.silent_since_ms[lost].min()))
 
-    def _take(self, reading: _Reading) -> None:
+    def _doubt(self, rows: Rows) -> None:
+        """Luminaires of which nothing was heard: what was known of them may not hold any more."""
+        lamps = self._ground.state.lamps
+        unknown = lamps.actual[rows] == UNKNOWN_LEVEL
+        lamps.quality[rows] = np.where(unknown, Quality.MISSING, Quality.UNCERTAIN).astype(np.uint8)
+
+    def _take(self, reading: LampReading) -> None:
         """Brings state, following and history up to what was read."""
         ground, due = self._ground, self._ground.due
         following, lamps = ground.following, ground.state.lamps
@@ -190,7 +195,7 @@ class GatewayWorker:
         requests, groups = self._requests(link, active, asked, allowed, needs)
         results = await link.write(requests)
         if not ground.retired:
-            self._note(groups, due, results)
+            self._note(link, groups, due, results)
 
     def _requests(
         self, link: Link, active: Rows, asked: Levels, allowed: Flags, needs: Flags
@@ -228,7 +233,7 @@ class GatewayWorker:
         everyone = self._rows[line_of(self._ground.columns.address[self._rows]) == line]
         return not bool((due.level[everyone] < 0).any())
 
-    def _note(self, groups: list[Rows], due: Due, results: list[WriteResult]) -> None:
+    def _note(self, link: Link, groups: list[Rows], due: Due, results: list[WriteResult]) -> None:
         """Takes the outcomes: what was acknowledged counts from this moment."""
         ground = self._ground
         at_ms, monotonic = ground.now_ms, ground.monotonic()
@@ -246,8 +251,20 @@ class GatewayWorker:
             longest_s = max(ground.tuning.settle_s, float(fade_s.max(initial=0.0)) + 1.0)
             ground.following.acknowledged(rows, due.level[rows], at_ms + round(longest_s * 1000))
             ground.recorder.told(rows, due.level[rows], at_ms)
-            ground.state.lamps.quality[rows] = Quality.UNCERTAIN
+            lamps = ground.state.lamps
+            lamps.quality[rows] = Quality.UNCERTAIN
+            if link.over_budget or ground.reads_too_late(self._gateway, longest_s):
+                self._trust(link, rows, due)
             ground.read_again(self._gateway, longest_s)
+
+    def _trust(self, link: Link, rows: Rows, due: Due) -> None:
+        """Nobody will look in time: the acknowledgement stands in, or the same would be told again and again. Not of
+        lamps that did not follow before: these are told again after the next reading."""
+        ground, following = self._ground, self._ground.following
+        stubborn = following.misses[rows] > 0
+        ground.state.lamps.actual[rows[~stubborn]] = link.gateway.expected[due.level[rows[~stubborn]]]
+        again = max(float(ground.earliest[self._gateway]), ground.monotonic() + LONGEST_REST_S)
+        following.rest_until[rows[stubborn]] = again
 
     async def _set_fades(self, link: Link, rows: Rows, due: Due) -> None:
         """Where the plan gives a ramp, the gear itself fades; a fade that was set so is taken back afterwards.
@@ -272,23 +289,3 @@ class GatewayWorker:
                 WRITES.labels("fade", str(outcome)).inc(count)
         done = np.array([result.succeeded for result in results], dtype=np.bool_)
         following.fade_s[targets[done]] = seconds[done]
-
-
-def _parse(batch: ValueBatch, rows: Rows, link: Link, count: int) -> _Reading:
-    """A reading of level and flags of the same luminaires, in this order."""
-    names = (link.gateway.level_point, *link.gateway.flags)
-    values = batch.values.reshape(len(names), count)
-    usable = (batch.quality <= FieldQuality.UNCERTAIN).reshape(len(names), count)
-    flags = {name: usable[index] & (np.nan_to_num(values[index]) != 0) for index, name in enumerate(names) if index > 0}
-    none = np.zeros(count, dtype=np.bool_)
-    gear_failure = flags.get("gear_failure", none)
-    answered = usable[0] & ~gear_failure
-    level = np.where(answered, np.rint(np.nan_to_num(values[0])), UNKNOWN_LEVEL).astype(np.int16)
-    return _Reading(
-        rows=rows,
-        level=level,
-        moving=flags.get("fade_running", none),
-        lamp_failure=flags.get("lamp_failure", none),
-        gear_failure=gear_failure,
-        at_ms=batch.observed_at.reshape(len(names), count)[0],
-    )

@@ -42,7 +42,7 @@ class Tuning:
     patience_real_s: float = 1.0
     """How long a pass waits for slow devices; they go on by themselves."""
     stale_real_s: float = 30.0
-    """Nothing is written on readings older than this."""
+    """Nothing is written on readings older than this; a link with a pace of its own stretches it (field.Pace)."""
     settle_s: float = 5.0
     """How long a level may fade without a ramp of the plan."""
     boot_s: float = 2.0
@@ -84,6 +84,8 @@ class Ground:
         gateways = len(columns.inventory.gateways)
         self.next_poll = np.zeros(gateways, dtype=np.float64)
         """Monotonic real time from which on a gateway is to be read."""
+        self.earliest = np.zeros(gateways, dtype=np.float64)
+        """Monotonic real time before which a gateway's link bears no other reading, whatever the reason."""
         self.awaited = np.zeros(gateways, dtype=np.bool_)
         """Whether something is expected of that reading, so that a pass is worth making for it."""
         # What was read of hand switches outlives a change of the inventory: nobody turned them.
@@ -107,14 +109,20 @@ class Ground:
         return not self.retired and self.are_current(due.orders)
 
     def read_again(self, gateways: int | NDArray[np.int32], domain_s: float) -> None:
-        """Gateways are worth reading after some domain seconds: something was told, or boots, or fades."""
-        self.next_poll[gateways] = self.monotonic() + max(self.tuning.confirm_real_s, domain_s / self.clock.speed)
+        """Gateways are worth reading after some domain seconds: something was told, or boots, or fades. As soon as
+        their links bear it."""
+        wanted = self.monotonic() + max(self.tuning.confirm_real_s, domain_s / self.clock.speed)
+        self.next_poll[gateways] = np.maximum(wanted, self.earliest[gateways])
         self.awaited[gateways] = True
 
     def was_read(self, gateway: int) -> None:
-        """A gateway was read; the next time is the regular one."""
-        self.next_poll[gateway] = self.monotonic() + self.poll_real_s()
+        """A gateway was read; the next time is the regular one, or when its link bears it."""
+        self.next_poll[gateway] = max(self.monotonic() + self.poll_real_s(), self.earliest[gateway])
         self.awaited[gateway] = False
+
+    def reads_too_late(self, gateway: int, domain_s: float) -> bool:
+        """Whether a command that will have settled after some domain seconds cannot be read back then."""
+        return bool(self.earliest[gateway] > self.monotonic() + domain_s / self.clock.speed)
 
     def take_due(self, due: Due) -> None:
         """Takes what is due now, and since when feeders are due on."""

@@ -19,6 +19,9 @@ FAULTS: Final = Gauge("lichtbuch_lighting_faulty_luminaires", "Luminaires by fau
 WRITES: Final = Counter("lichtbuch_lighting_writes", "Commands to the field by outcome.", ("target", "outcome"))
 COMMANDED: Final = Counter("lichtbuch_lighting_commanded_luminaires", "Luminaires that commands were meant for.")
 READINGS: Final = Counter("lichtbuch_lighting_readings", "Readings of gateways and controllers.", ("outcome",))
+HEARTBEATS: Final = Counter(
+    "lichtbuch_lighting_heartbeats", "Heartbeats to controllers that watch for one, by outcome.", ("outcome",)
+)
 STEP_FAILURES: Final = Counter(
     "lichtbuch_lighting_step_failures", "Steps of a gateway or a controller that ended in an unexpected error."
 )

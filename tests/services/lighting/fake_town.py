@@ -106,16 +106,23 @@ class FakeDevice:
         self.hangs: asyncio.Event | None = None
         self.not_the_simulator = False
         self.doubts: set[str] = set()
+        self.least_s = 0.0
+        self.out_of_bytes = False
         self.writes: list[tuple[str, int | None, float]] = []
         self.attempts = 0
         self.reads = 0
+        self.read_at: list[float] = []
         self.closed = False
 
     async def read(self, points: Sequence[PointAddress]) -> ValueBatch:
         """MISSING from a dead one; waits for ever while it hangs."""
         if self.not_the_simulator:
             raise FailedPrecondition.of("endpoint", "it is not the simulator")
+        if self.out_of_bytes:
+            return ValueBatch.missing(points, self.town.now())
         self.reads += 1
+        if [point.point for point in points] != ["heartbeat"]:
+            self.read_at.append(self.town.seconds)
         await asyncio.sleep(0)
         if self.hangs is not None:
             await self.hangs.wait()
@@ -157,7 +164,12 @@ class FakeDevice:
 
     def health(self) -> DeviceHealth:
         """Online unless dead."""
-        return DeviceHealth(DeviceState.BACKING_OFF if self.dead else DeviceState.ONLINE)
+        reason = "the byte budget of this link is used up" if self.out_of_bytes else ""
+        return DeviceHealth(DeviceState.BACKING_OFF if self.dead else DeviceState.ONLINE, last_error=reason)
+
+    def least_interval_s(self, points: Sequence[PointAddress]) -> float:
+        """As the test says."""
+        return self.least_s
 
     async def identify(self) -> Identity:
         """A simulator."""
@@ -170,7 +182,10 @@ class FakeDevice:
     def _value(self, point: PointAddress) -> tuple[float, Quality]:
         cabinet = self.cabinet
         if self.lamps is None:
-            plain = {"hand_off_auto": cabinet.switch, "door_open": cabinet.door_open, "supply_present": cabinet.supply}
+            plain = {
+                "hand_off_auto": cabinet.switch, "door_open": cabinet.door_open, "supply_present": cabinet.supply,
+                "heartbeat": cabinet.beats,
+            }  # fmt: skip
             if point.point in plain:
                 return float(plain[point.point]), Quality.GOOD
             channel = point.index or 0
@@ -195,7 +210,7 @@ class FakeDevice:
         if point == "contactor_command":
             self.cabinet.commands[index or 0] = bool(value)
         elif point == "heartbeat":
-            self.cabinet.beats += 1
+            self.cabinet.beats = round(value)
         elif point == "fade_time" and self.lamps is not None:
             self.lamps[index or 0].fade_s = value
         elif self.lamps is not None:

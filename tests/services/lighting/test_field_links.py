@@ -1,0 +1,53 @@
+"""An endpoint behind mobile radio over real Modbus TCP: when its bytes are used up it is commanded, and says so."""
+
+import logging
+
+import pytest
+
+from fieldbus.client import Fieldbus
+from fieldbus.values import PointAddress, Quality, WriteRequest
+from services.lighting.field import OVER_BUDGET, Field
+from services.lighting.records import EndpointRecord, EndpointState
+from tests.fieldbus.servers import Manual, PymodbusServer
+
+LAMP = (PointAddress("level_actual", 0),)
+MONTHLY_BYTES = 100_000
+
+
+async def test_readings_end_with_the_bytes_commands_do_not_and_it_goes_on_when_time_has_passed(
+    caplog: pytest.LogCaptureFixture,
+):
+    server = PymodbusServer({1: {"holding": {0: [500] * 200}, "input": {0: [500] * 200}, "coil": {0: [0] * 16}}})
+    await server.start()
+    clock = Manual()
+    bus = Fieldbus(now=clock.now, monotonic=clock.monotonic)
+    field = Field(bus)
+    endpoint = EndpointRecord(
+        "e1", "t1", "E-1", server.url, "generic-level-status", EndpointState.IN_CONTROL, 500, MONTHLY_BYTES
+    )
+    try:
+        link = field.link(endpoint)
+        assert link is not None
+        least_s = link.least_interval_s(LAMP)
+        assert least_s > 3600  # 190 bytes of 100 000 a month, with a fifth left over
+        with caplog.at_level(logging.WARNING):
+            for _ in range(20):
+                batch = await link.read(LAMP)
+                if link.over_budget:
+                    break
+        assert batch is not None
+        assert batch.quality.tolist() == [Quality.MISSING]
+        assert link.health() == OVER_BUDGET
+        assert field.health([endpoint])[OVER_BUDGET] == 1
+        assert "E-1 is commanded without being read back: the byte budget" in caplog.text
+        (result,) = await link.write([WriteRequest(PointAddress("level_command", 0), 700.0)])
+        assert result.succeeded
+        clock.seconds += 2 * least_s
+        batch = await link.read(LAMP)
+        assert batch is not None
+        assert batch.quality.tolist() == [Quality.GOOD]
+        assert not link.over_budget
+        assert link.health() == "online"
+    finally:
+        await field.close()
+        await server.stop()
