@@ -20,7 +20,6 @@ from asyncua.common.shortcuts import Shortcuts
 from asyncua.common.utils import Buffer
 from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
-from asyncua.ua.uaerrors import UaError
 from asyncua.ua.uaerrors import BadTimeout, UaError
 
 import fieldbus.opcua_hardening  # noqa: F401 - before anything is decoded
