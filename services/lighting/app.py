@@ -37,16 +37,19 @@ LEASE: Final = "lighting.field"
 async def build(settings: LightingSettings) -> Server:
     """Lighting, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong security file."""
     server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
-    clock = server.clock
-    fieldbus = Fieldbus(
+    await fill(server, settings, field_of(server.clock, settings))
+    return server
+
+
+def field_of(clock: Clock, settings: LightingSettings) -> Fieldbus:
+    """What opens devices, as the settings say. Raises InvalidInput for a wrong security file."""
+    return Fieldbus(
         now=clock.now,
         require_simulator=clock.speed != 1,
         limits=limits_for(clock, settings),
         security=load_security(settings.field_security) if settings.field_security else None,
         machine=settings.field_machine,
     )
-    await fill(server, settings, fieldbus)
-    return server
 
 
 async def fill(server: Server, settings: LightingSettings, opener: Opener, tuning: Tuning | None = None) -> Parts:

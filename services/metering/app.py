@@ -59,13 +59,7 @@ async def _add_polling(server: Server, settings: MeteringSettings, book: TargetB
         raise RuntimeError("metering has a database")
     spool.open()
     recorder = Recorder(database, spool, clock, stored=bell.ring, ready=server.database_ready.is_set)
-    fieldbus = Fieldbus(
-        now=clock.now,
-        require_simulator=clock.speed != 1,
-        limits=limits_for(clock, settings),
-        security=load_security(settings.field_security) if settings.field_security else None,
-        machine=settings.field_machine,
-    )
+    fieldbus = field_of(clock, settings)
     devices = Devices(fieldbus)
     lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
     poller = Poller(
@@ -95,6 +89,17 @@ async def _add_polling(server: Server, settings: MeteringSettings, book: TargetB
     server.add_loop("drain", recorder.drain, max_silence_s=30 + DRAIN_PATIENCE_S)
     server.add_check("spool", room_in_spool)
     server.on_stop(end)
+
+
+def field_of(clock: Clock, settings: MeteringSettings) -> Fieldbus:
+    """What opens devices, as the settings say. Raises InvalidInput for a wrong security file."""
+    return Fieldbus(
+        now=clock.now,
+        require_simulator=clock.speed != 1,
+        limits=limits_for(clock, settings),
+        security=load_security(settings.field_security) if settings.field_security else None,
+        machine=settings.field_machine,
+    )
 
 
 def limits_for(clock: Clock, settings: MeteringSettings) -> Limits:

@@ -1,4 +1,4 @@
-"""Controllers that watch for a heartbeat hear of whoever commands them and of nobody else; then their own clock holds."""
+"""Controllers that watch for a heartbeat hear of whoever commands them; without it their own clock holds."""
 
 import asyncio
 from collections.abc import AsyncIterator
