@@ -39,7 +39,7 @@ class Freshness:
         if self.max_age_ms is None:
             return
         stale = (source == TimeSource.DEVICE) & (now_ms - observed_at > self.max_age_ms)
-        quality[stale & (quality == Quality.GOOD)] = Quality.UNCERTAIN
+        _doubt(quality, stale)
 
     def check_frozen(self, batch: ValueBatch) -> None:
         """Make GOOD values UNCERTAIN whose device time has not moved for too many readings in a row, in place.
@@ -53,4 +53,10 @@ class Freshness:
         self._same = np.where(still, self._same + 1, np.where(came, 0, self._same))
         self._last = np.where(came, batch.observed_at, self._last)
         frozen = came & (self._same >= self.frozen_after)
-        batch.quality[frozen & (batch.quality == Quality.GOOD)] = Quality.UNCERTAIN
+        _doubt(batch.quality, frozen)
+
+
+def _doubt(quality: ByteColumn, rows: npt.NDArray[np.bool_]) -> None:
+    """Make the GOOD ones of these rows UNCERTAIN. A column without device times may be shared, and is left alone."""
+    if rows.any():
+        quality[rows & (quality == Quality.GOOD)] = Quality.UNCERTAIN

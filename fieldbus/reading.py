@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fieldbus.planner import Block, ReadPlan, Span
 from fieldbus.quick_decode import QuickDecoder
-from fieldbus.values import ByteColumn, InstantColumn, Quality, TimeSource, ValueBatch
+from fieldbus.values import ByteColumn, InstantColumn, Quality, ValueBatch
 
 
 class Planned(NamedTuple):
@@ -64,9 +64,7 @@ class Reading:
         if quick is None or self._losses:
             return plan.batch(np.frombuffer(self.buffer, dtype=np.uint8), self._status(), observed_at)
         values, quality = quick.decode(self.buffer)
-        source = np.empty(len(values), dtype=np.uint8)
-        source.fill(TimeSource.OURS)
-        return ValueBatch(plan.points, values, quality, observed_at, source)
+        return ValueBatch(plan.points, values, quality, observed_at, quick.time_source)
 
     def _status(self) -> ByteColumn:
         """Quality of each row as far as the device is concerned."""

@@ -59,6 +59,8 @@ class ValueBatch:
     `values` float64 in the vocabulary's unit, NaN unless GOOD or UNCERTAIN; counters are exact integers.
     `quality` uint8 of Quality, `observed_at` int64 Unix milliseconds (UTC), `time_source` uint8 of TimeSource.
     `texts` row to text, for the points that are texts: their value is NaN though their quality be GOOD.
+
+    Columns are for reading: `quality` and `time_source` may be shared by many batches and cannot be written to then.
     """
 
     __slots__ = ("observed_at", "points", "quality", "texts", "time_source", "values")

@@ -127,3 +127,52 @@ def test_large_readings_are_left_to_the_long_way() -> None:
     points = [PointAddress("level_command", gear) for gear in range(ROWS_MAX + 1)]
     assert QuickDecoder.of(profile, points, plan_reads(profile, points).blocks) is None
     assert QuickDecoder.of(profile, points[:-1], plan_reads(profile, points[:-1]).blocks) is not None
+
+
+STRAIGHT = """
+[profile]
+name = "straight"
+kind = "meter"
+vendor = "v"
+product = "p"
+protocol = "modbus"
+source = "none"
+[modbus]
+[points.power_active_l1]
+address = 7
+type = "int16"
+scale = 0.7
+offset = 3
+[points.power_active_l2]
+address = 2
+type = "uint16"
+scale = 0.1
+[points.energy_active_import]
+address = 4
+type = "uint32"
+scale = 10
+[points.voltage_l1]
+address = 9
+type = "uint16"
+scale = 0.01
+"""
+
+
+@given(data=st.binary(min_size=16, max_size=16))
+def test_what_is_always_within_limits_is_scaled_at_once_to_the_same_values(data: bytes) -> None:
+    profile = profile_from_toml(TomlSource("t.toml", STRAIGHT))
+    points = [PointAddress(name) for name in profile.points]
+    for candidate in (data, b"\xff" * 16, bytes(16), b"\x80" + bytes(15)):
+        assert_same(profile, points, candidate)
+
+
+def test_columns_shared_by_many_batches_cannot_be_changed() -> None:
+    profile = profile_from_toml(TomlSource("t.toml", STRAIGHT))
+    points = [PointAddress(name) for name in profile.points]
+    quick = QuickDecoder.of(profile, points, plan_reads(profile, points).blocks)
+    assert quick is not None
+    _, quality = quick.decode(bytes(16))
+    with pytest.raises(ValueError, match="read-only"):
+        quality[0] = 3
+    with pytest.raises(ValueError, match="read-only"):
+        quick.time_source[0] = 1
