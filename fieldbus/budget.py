@@ -26,6 +26,8 @@ FRAME_BYTES: Final = 24  # Modbus TCP: 12 for the request, 9 and rarely more for
 
 _MONTH_S: Final = 31 * 86_400.0  # the longest
 _BURST_SHARE: Final = 1 / 62  # of the month's bytes: half a day's worth may go at once
+_START_S: Final = 3600.0  # an hour's worth is there at the start: restarts shall not eat the month
+_SEGMENT_PAYLOAD: Final = 1_348  # what a segment carries over mobile radio (1400 bytes)
 _READS: Final = frozenset({1, 2, 3, 4, 0x2B})
 _BIT_READS: Final = frozenset({1, 2})
 _WIRED_ROUND_TRIP_S: Final = 0.05  # of a line that is counted, but not slow
@@ -91,10 +93,21 @@ class Budget:
         monthly = link.monthly_bytes or 0
         self._burst = monthly * _BURST_SHARE
         self._rate = (monthly - self._burst) / _MONTH_S  # bytes a second
-        self._level = self._burst
+        self._level = min(self._burst, self._rate * _START_S)
         self._filled_at = monotonic()
         self.bytes_used = 0  # since the endpoint was opened
         self.readings_refused = 0
+        self.reported_bytes = 0  # that subscriptions bring when everything they report changes
+
+    @property
+    def link(self) -> MobileLink:
+        """What the link can carry."""
+        return self._link
+
+    @property
+    def round_trip_s(self) -> float:
+        """Of the link, in seconds."""
+        return self._link.round_trip_s
 
     @property
     def available_bytes(self) -> float:
@@ -110,12 +123,31 @@ class Budget:
         """Whether a request may go. Raises OverBudget for a reading that may not."""
         if self._link.monthly_bytes is None or function_code not in _READS:
             return
-        cost = request_overhead(self._tls) + _answer_bytes(function_code, payload)
-        available = self.available_bytes
-        if available < cost:
+        self.reading(request_overhead(self._tls) + _answer_bytes(function_code, payload))
+
+    def reading(self, cost: int) -> None:
+        """Whether a reading of about this many bytes may go. Raises OverBudget where not."""
+        wait_s = self.wait_s(cost)
+        if wait_s > 0:
             self.readings_refused += 1
-            wait_s = (cost - available) / self._rate
             raise OverBudget(f"the byte budget of this link is used up, next reading in {wait_s:.0f} s")
+
+    def wait_s(self, cost: int) -> float:
+        """Seconds until this many bytes may go, 0 for now. What is more than the bucket ever holds goes when that is
+        full, and is paid for afterwards."""
+        if self._link.monthly_bytes is None:
+            return 0.0
+        return max(0.0, min(cost, self._burst) - self.available_bytes) / self._rate
+
+    def affords(self, each: int, most: int) -> int:
+        """How many things of `each` bytes may be asked for at once: at least one, at most `most`."""
+        if self._link.monthly_bytes is None:
+            return most
+        return max(1, min(most, int(self.available_bytes // each)))
+
+    def pace_s(self, cost: int, share: float = 1.0) -> float:
+        """Seconds between two things of `cost` bytes that a share of the link's bytes sustains; 0 without a budget."""
+        return 0.0 if self._link.monthly_bytes is None else cost / (self._rate * share)
 
     def connecting(self) -> None:
         """A connection is about to be made."""
@@ -126,6 +158,11 @@ class Budget:
         segments = SEGMENTS_PER_REQUEST if received else 2
         records = (2 if received else 1) * TLS_RECORD_BYTES if self._tls else 0
         self._spend(sent + received + segments * SEGMENT_BYTES + records)
+
+    def carried(self, sent: int, received: int) -> None:
+        """Bytes went over the connection one way, in segments whose headers count; what came is acknowledged."""
+        segments = -(-(sent + received) // _SEGMENT_PAYLOAD) + (1 if received else 0)
+        self._spend(sent + received + segments * SEGMENT_BYTES)
 
     def least_interval_s(self, requests: Iterable[tuple[int, int]]) -> float:
         """Seconds between two readings of these requests (function code, bytes of registers or number of bits) that the

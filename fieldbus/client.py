@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Final
 
 from domain.errors import FailedPrecondition, InvalidInput
 from fieldbus.budget import Budget, MobileLink
@@ -27,6 +28,15 @@ from fieldbus.profile import Profile, Protocol
 from fieldbus.profile_loader import load_profile
 from fieldbus.security import FieldSecurity
 from fieldbus.url import Endpoint, Scheme, SerialLine, parse_url
+
+# Limits that all devices of an OPC UA session share; the others are each device's own.
+_OF_A_SESSION: Final = (
+    "connect_timeout_s",
+    "request_timeout_s",
+    "backoff_initial_s",
+    "backoff_max_s",
+    "watchdog_interval_s",
+)
 
 
 class Fieldbus:
@@ -59,6 +69,7 @@ class Fieldbus:
         self._uniform = uniform
         self._buses: dict[tuple[Scheme, str, int], tuple[ModbusBus, SerialLine | None, MobileLink | None]] = {}
         self._links: dict[str, OpcUaLink] = {}
+        self._budgets: dict[tuple[Scheme, str, int], Budget] = {}  # kept: closing and opening again fills no bucket
         self._users: dict[object, int] = {}
         self._devices: list[ModbusDevice | OpcUaDevice] = []
         self._closed = False
@@ -69,9 +80,10 @@ class Fieldbus:
         """A device; nothing is connected before its first use. Devices on one host and port share a connection.
 
         `link` says that it lies behind mobile radio: time-outs and blocks follow, and bytes are counted for all devices
-        of the connection together.
+        of the endpoint together. A device that says nothing of link or limits takes those that the connection has.
 
-        Raises InvalidInput for a wrong URL or profile, NotFound for an unknown profile.
+        Raises InvalidInput for a wrong URL or profile, and for an endpoint that is connected already over another kind
+        of link or with other limits of the connection; NotFound for an unknown profile.
         """
         if self._closed:
             raise FailedPrecondition.of("fieldbus", "was closed")
@@ -84,12 +96,11 @@ class Fieldbus:
                 "url", f"profile {described.name} is for {described.protocol.value}, the URL says {endpoint.scheme}"
             )
         described = described.shifted(endpoint.base)
-        limits = limits or self._limits
         device: ModbusDevice | OpcUaDevice
         if endpoint.scheme.is_modbus:
-            device = self._open_modbus(endpoint, described, limits, link)
+            device = self._open_modbus(endpoint, described, limits or self._limits, link)
         else:
-            device = self._open_opcua(endpoint, described, limits if link is None else link.limits(limits))
+            device = self._open_opcua(endpoint, described, limits, link)
         self._devices.append(device)
         return device
 
@@ -115,8 +126,7 @@ class Fieldbus:
         bus, line, link_of_bus = shared
         if endpoint.line != line:
             raise InvalidInput.of("url", f"{endpoint.host} is in use at {line}, and a line has one speed")
-        if link not in (None, link_of_bus):
-            raise InvalidInput.of("link", f"{endpoint.authority} is connected already, over another kind of link")
+        _check_same(endpoint, link, link_of_bus)
         if link_of_bus is not None:
             tls = endpoint.scheme is Scheme.MODBUS_TLS
             limits = link_of_bus.limits(limits)
@@ -149,11 +159,22 @@ class Fieldbus:
         budget = None
         if link is not None:
             limits = link.limits(limits)
-            budget = Budget(link, self._monotonic, tls=endpoint.scheme is Scheme.MODBUS_TLS)
+            budget = self._budget(endpoint, link)
         new_link = link_maker(endpoint, self._security)
         return ModbusBus(new_link, limits, self._monotonic, self._uniform, budget=budget), endpoint.line, link
 
-    def _open_opcua(self, endpoint: Endpoint, profile: Profile, limits: Limits) -> OpcUaDevice:
+    def _open_opcua(
+        self, endpoint: Endpoint, profile: Profile, given: Limits | None, mobile: MobileLink | None
+    ) -> OpcUaDevice:
+        # Paths of one server are sessions of their own over the same line.
+        for known in self._links.values():
+            if known.endpoint.bus == endpoint.bus:
+                line = None if known.budget is None else known.budget.link
+                _check_same(endpoint, mobile, line)
+                mobile = line
+        limits = given or self._limits
+        if mobile is not None:
+            limits = mobile.limits(limits)
         link = self._links.get(endpoint.url)
         if link is None:
             link = self._links[endpoint.url] = OpcUaLink(
@@ -163,7 +184,10 @@ class Fieldbus:
                 self._uniform,
                 require_simulator=self._require_simulator,
                 security=self._security.opc(endpoint),
+                budget=None if mobile is None else self._budget(endpoint, mobile),
             )
+        elif given is not None:
+            _check_limits(endpoint, limits, link.limits)
         self._users[link] = self._users.get(link, 0) + 1
 
         async def release() -> None:
@@ -175,9 +199,30 @@ class Fieldbus:
         device = OpcUaDevice(link, endpoint, profile, limits, now=self._now, monotonic=self._monotonic, release=release)
         return device
 
+    def _budget(self, endpoint: Endpoint, link: MobileLink) -> Budget:
+        budget = self._budgets.get(endpoint.bus)
+        if budget is None or budget.link != link:
+            tls = endpoint.scheme is Scheme.MODBUS_TLS
+            budget = self._budgets[endpoint.bus] = Budget(link, self._monotonic, tls=tls)
+        return budget
+
     def _last_user_left(self, shared: object) -> bool:
         self._users[shared] -= 1
         if self._users[shared]:
             return False
         del self._users[shared]
         return True
+
+
+def _check_same(endpoint: Endpoint, asked: MobileLink | None, standing: MobileLink | None) -> None:
+    if asked not in (None, standing):
+        raise InvalidInput.of("link", f"{endpoint.authority} is connected already, over another kind of link")
+
+
+def _check_limits(endpoint: Endpoint, asked: Limits, standing: Limits) -> None:
+    """Raises InvalidInput where what a session has once for all its devices would have to be two things."""
+    other = [name for name in _OF_A_SESSION if getattr(asked, name) != getattr(standing, name)]
+    if other:
+        raise InvalidInput.of(
+            "limits", f"{endpoint.authority} is connected already, with another {', '.join(sorted(other))}"
+        )

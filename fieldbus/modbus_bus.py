@@ -93,12 +93,13 @@ class ModbusBus:
         else:
             await self._turn(unit, function_code, turn_by)
         try:
+            if self.budget is not None:
+                # Before connecting: what may not be read is no reason to pay for a connection.
+                self.budget.before(function_code, payload)
             if not self._link.connected:
                 await self._ensure_connected(product)
             if generation is not None and generation != self.generation:
                 raise LinkRenewed
-            if self.budget is not None:
-                self.budget.before(function_code, payload)
             began = self._monotonic()
             if began < self._not_before:
                 await asyncio.sleep(self._not_before - began)

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from domain.errors import InvalidInput, LichtbuchError
 from fieldbus.commands import confirm, count_outcomes, drop_unchanged
 from fieldbus.device import AlarmCallback, BrowsedNode, Limits, Subscription
-from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
+from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, OverBudget, ServiceFault
 from fieldbus.opcua_alarms import AlarmWatch
 from fieldbus.opcua_browse import Browsing, NodeValue, read_named
 from fieldbus.opcua_columns import NEVER_CAME, NodeColumns
+from fieldbus.opcua_costs import NODE_READ_BYTES, REQUEST_BYTES, least_interval_s, read_cost
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_history import HistoryRequest
 from fieldbus.opcua_link import OpcUaLink
@@ -79,10 +81,15 @@ class OpcUaDevice:
     async def read(self, points: Sequence[PointAddress]) -> ValueBatch:
         """See `Device.read`."""
         self._check_open()
-        points = points if isinstance(points, tuple) else tuple(points)
+        return await self._read_points(points if isinstance(points, tuple) else tuple(points))
+
+    async def _read_points(self, points: tuple[PointAddress, ...], *, for_command: bool = False) -> ValueBatch:
+        """What a command has to know before it goes is read whatever the link may carry."""
         columns = self._columns(points)
         deadline = self._monotonic() + self.limits.read_deadline_s
         try:
+            if self._link.budget is not None and not for_command:
+                self._link.reading(read_cost(columns.identifiers[: self._nodes_per_read]))
             session = await self._link.session()
             try:
                 answers = await self._read(session, columns, deadline)
@@ -90,6 +97,9 @@ class OpcUaDevice:
                 # The server forgot the session (its time-out, a restart): a new one may be had at once.
                 session = await self._link.session()
                 answers = await self._read(session, columns, deadline)
+        except OverBudget as error:
+            self._last_error = str(error)
+            return ValueBatch.missing(points, self._now())
         except (LinkDown, AnswerLost) as error:
             self._failed(error)
             return ValueBatch.missing(points, self._now())
@@ -109,6 +119,8 @@ class OpcUaDevice:
                 break
             part = nodes[position : position + self._nodes_per_read]
             try:
+                if position:
+                    self._link.reading(REQUEST_BYTES + len(part) * NODE_READ_BYTES)
                 answer = await self._link.call(session, self._counters, _Reading(part))
             except ServiceFault as error:
                 self._last_error = str(error)
@@ -121,6 +133,9 @@ class OpcUaDevice:
                 if not parts:
                     raise
                 self._failed(error)
+                break
+            except OverBudget as error:
+                self._last_error = str(error)
                 break
             except (NoAnswer, Malformed) as error:
                 self._failed(error)
@@ -148,7 +163,7 @@ class OpcUaDevice:
         self._check_open()
         results: dict[int, WriteResult] = {}
         commands = self._writer.prepare(writes, results)
-        commands = await drop_unchanged(commands, results, self.read)
+        commands = await drop_unchanged(commands, results, partial(self._read_points, for_command=True))
         accepted = await self._writer.send(sorted(commands, key=lambda command: command.rank), results)
         if verify:
             await confirm(accepted, results, self.read, self.limits, self._monotonic, self.profile)
@@ -211,6 +226,11 @@ class OpcUaDevice:
         self._check_open()
         return await read_named(self._link, self._counters, names)
 
+    def least_interval_s(self, points: Sequence[PointAddress]) -> float:
+        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
+        identifiers = self._columns(tuple(points)).identifiers
+        return least_interval_s(self._link.budget, identifiers, -(-len(identifiers) // self._nodes_per_read))
+
     def health(self) -> DeviceHealth:
         """See `Device.health`."""
         if self._closed:
@@ -233,6 +253,8 @@ class OpcUaDevice:
     async def identify(self) -> Identity:
         """See `Device.identify`: the server's BuildInfo."""
         self._check_open()
+        if not self._link.connected:
+            self._link.reading(REQUEST_BYTES)
         return (await self._link.session()).identity
 
     async def close(self) -> None:

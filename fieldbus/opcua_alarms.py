@@ -20,6 +20,7 @@ from asyncua.ua.object_ids import ObjectIds
 from domain.errors import FailedPrecondition
 from fieldbus.device import Alarm, AlarmCallback
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
+from fieldbus.opcua_costs import REQUEST_BYTES
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_nodes import node_name
 from fieldbus.opcua_pulse import Pulse
@@ -33,6 +34,7 @@ from fieldbus.vocabulary import GEAR_PER_LINE, GROUPS_PER_LINE
 
 _LOGGER = logging.getLogger(__name__)
 _RETRY_S: Final = 0.05
+_HELD_MAX_S: Final = 60.0  # until a link without bytes is looked at again
 _EVENT_QUEUE: Final = 1000
 _MOST_STANDING: Final = 10_000  # alarms remembered; a server that invents conditions must not fill our memory
 
@@ -89,6 +91,8 @@ class AlarmWatch:
     async def _run(self) -> None:
         while True:
             try:
+                if not self._link.connected:
+                    self._link.reading(REQUEST_BYTES)
                 session = await self._link.session()
                 pulse = Pulse(self._link, session, self._counters, self._interval_s)
                 try:
@@ -103,7 +107,7 @@ class AlarmWatch:
             except Exception as error:  # nothing that a server says may end the watch without a word
                 _LOGGER.exception("alarms could not be watched")
                 self._noticed(f"alarms are not watched: {error!r}")
-            await asyncio.sleep(max(_RETRY_S, self._link.backoff.remaining_s))
+            await asyncio.sleep(max(_RETRY_S, self._link.backoff.remaining_s, min(self._link.held_s(), _HELD_MAX_S)))
 
     async def _watch(self, session: Session, pulse: Pulse) -> None:
         """Watch until the session or the subscription is lost. Raises as `OpcUaLink.call`."""

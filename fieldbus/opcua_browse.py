@@ -18,6 +18,7 @@ from asyncua.ua.status_codes import StatusCodes
 from domain.errors import InvalidInput
 from fieldbus.device import BrowsedNode
 from fieldbus.faults import Malformed
+from fieldbus.opcua_costs import BROWSED_NODE_BYTES, NODE_READ_BYTES, REQUEST_BYTES
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_nodes import OPC_UA_NAMESPACE, NodeName, node_name
 from fieldbus.opcua_session import Session, status_name
@@ -66,6 +67,7 @@ class Browsing:
 
     async def run(self, root: str, depth: int) -> list[BrowsedNode]:
         """What lies below `root`, level by level, at most `limit` nodes. Raises as `Browser.browse`."""
+        self.link.reading(REQUEST_BYTES + BROWSED_NODE_BYTES)
         session = await self.link.session()
         start = _resolve(NodeName.parse(root) if root else _OBJECTS, session)
         self._seen.add(start)
@@ -82,6 +84,7 @@ class Browsing:
         for at in range(0, len(parents), size):
             request = ua.BrowseParameters()
             request.NodesToBrowse = [_description(parent) for parent in parents[at : at + size]]
+            self.link.reading(REQUEST_BYTES + len(request.NodesToBrowse) * BROWSED_NODE_BYTES)
             results = await self.link.call(session, self.counters, _browsing(request))
             rounds, released = 0, False
             while results:
@@ -143,6 +146,7 @@ async def read_named(link: OpcUaLink, counters: Counters, names: Sequence[str]) 
     """Nodes by name ("nsu=URI;s=..."), in the order asked. Raises InvalidInput for a name that is none; the faults of
     `OpcUaLink.call` when the server does not answer. A node the server does not have comes with quality BAD."""
     parsed = [NodeName.parse(name) for name in names]
+    link.reading(REQUEST_BYTES + len(names) * NODE_READ_BYTES)
     session = await link.session()
     nodes = [name.on(session.namespaces) for name in parsed]
     wanted = [ua.ReadValueId(NodeId=node, AttributeId=AttributeIds.Value) for node in nodes if node is not None]
@@ -163,6 +167,7 @@ async def read_attributes(
         parameters = ua.ReadParameters()
         parameters.TimestampsToReturn = ua.TimestampsToReturn.Source
         parameters.NodesToRead = list(wanted[at : at + size])
+        link.reading(REQUEST_BYTES + len(parameters.NodesToRead) * NODE_READ_BYTES)
         part = await link.call(session, counters, _reading(parameters))
         if len(part) != len(parameters.NodesToRead):
             raise Malformed(f"{len(part)} values came for {len(parameters.NodesToRead)} nodes")

@@ -96,6 +96,11 @@ class NodeColumns:
         self._resolve(session)
         return self._nodes
 
+    @property
+    def identifiers(self) -> list[str]:
+        """What the nodes are called, those that hold the time too."""
+        return [node for _, node in self.places]
+
     def encoded(self, session: Session) -> tuple[bytes, ...]:
         """The nodes that this server can have, ready for a read request."""
         self._resolve(session)

@@ -19,6 +19,7 @@ from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits, Violati
 from fieldbus.faults import Malformed, ServiceFault
 from fieldbus.opcua_browse import read_attributes
 from fieldbus.opcua_columns import NodeColumns
+from fieldbus.opcua_costs import NODE_READ_BYTES, REQUEST_BYTES, VALUE_BYTES
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_session import Session, check_count, status_name
@@ -69,10 +70,12 @@ class HistoryRequest:
         """Recorded values from `start` (inclusive) to `end` (exclusive), oldest first per point.
 
         Raises FailedPrecondition, with a violation per point, when none of the points has a history; LinkDown,
-        NoAnswer and their like when the server does not answer; OutOfLimits for more than two million values.
+        NoAnswer and their like when the server does not answer; OutOfLimits for more than two million values;
+        OverBudget when the link's bytes do not suffice: a shorter time may do.
         """
         if unix_ms(self.end) <= unix_ms(self.start):
             raise InvalidInput.of("end", "is not after start")
+        self.link.reading(REQUEST_BYTES + NODE_READ_BYTES)
         session = await self.link.session()
         nodes = self.columns.nodes(session)[: len(self.columns.points)]
         for row, node in enumerate(nodes):
@@ -104,7 +107,9 @@ class HistoryRequest:
         self, session: Session, nodes: list[ua.NodeId | None], asked: list[_Next]
     ) -> tuple[ValueBatch | None, list[_Next]]:
         """One answer, and what has more to come."""
-        parameters = _parameters(self.end, nodes, asked)
+        most = self.link.affords(VALUE_BYTES * len(asked), _VALUES_PER_ANSWER)
+        parameters = _parameters(self.end, nodes, asked, most)
+        self.link.reading(REQUEST_BYTES + len(asked) * NODE_READ_BYTES)
         try:
             results = await self.link.call(session, self.counters, _reading(parameters))
         except ServiceFault as error:
@@ -128,7 +133,7 @@ class HistoryRequest:
                 if self._empty > _EMPTY_ANSWERS:
                     raise Malformed("the history goes on and on without a value")
                 more.append(_Next(item.row, item.start, result.ContinuationPoint))
-            elif len(values) >= _VALUES_PER_ANSWER and values[-1].SourceTimestamp is not None:
+            elif len(values) >= most and values[-1].SourceTimestamp is not None:
                 # Some servers take the number per answer for the number in all: ask on behind the last one.
                 last = values[-1].SourceTimestamp
                 last = last if last.tzinfo is not None else last.replace(tzinfo=UTC)
@@ -171,12 +176,14 @@ class HistoryRequest:
             await self.link.call(session, self.counters, _reading(parameters))
 
 
-def _parameters(end: datetime, nodes: list[ua.NodeId | None], asked: list[_Next]) -> ua.HistoryReadParameters:
+def _parameters(
+    end: datetime, nodes: list[ua.NodeId | None], asked: list[_Next], most: int = _VALUES_PER_ANSWER
+) -> ua.HistoryReadParameters:
     details = ua.ReadRawModifiedDetails(
         IsReadModified=False,
         StartTime=asked[0].start,
         EndTime=end,
-        NumValuesPerNode=ua.UInt32(_VALUES_PER_ANSWER),
+        NumValuesPerNode=ua.UInt32(most),
         ReturnBounds=False,
     )
     return ua.HistoryReadParameters(

@@ -20,6 +20,7 @@ from asyncua.ua.status_codes import StatusCodes
 
 from fieldbus.faults import ServiceFault
 from fieldbus.opcua_columns import NodeColumns
+from fieldbus.opcua_costs import publishing_interval_s, reported_cost
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_publisher import Handler
 from fieldbus.opcua_pulse import Pulse
@@ -75,9 +76,15 @@ class Items:
         self._counters = counters
         self._pulse = Pulse(link, session, counters, interval_s)
         self._handler = handler
+        self._sampling_s = interval_s  # that costs the link nothing, and what changes and changes back is not missed
+        self._reported_bytes = 0
 
     async def create(self, columns: NodeColumns, places: Rows) -> Refused:
         """Monitor the nodes at these places of the columns. Raises as `OpcUaLink.call`."""
+        if self._link.budget is not None:
+            self._reported_bytes = reported_cost(len(places))
+            self._link.budget.reported_bytes += self._reported_bytes
+        self._pulse.interval_s = publishing_interval_s(self._link.budget, self._sampling_s)
         refused = Refused()
         nodes = columns.nodes(self._session)
         known: list[int] = []
@@ -105,6 +112,9 @@ class Items:
 
     async def delete(self) -> None:
         """Give the subscriptions back to the server, if it is still there."""
+        if self._link.budget is not None:
+            self._link.budget.reported_bytes -= self._reported_bytes
+            self._reported_bytes = 0
         await self._pulse.end()
 
     async def _monitor(self, subscription_id: int, columns: NodeColumns, places: list[int], refused: Refused) -> None:
@@ -142,7 +152,7 @@ class Items:
         is_state = place < len(columns.points) and columns.bindings[place].point.type in _STATES
         item.RequestedParameters = ua.MonitoringParameters(
             ClientHandle=ua.UInt32(place + 1),
-            SamplingInterval=self._pulse.interval_s * 1000,
+            SamplingInterval=self._sampling_s * 1000,
             QueueSize=ua.UInt32(_QUEUE_OF_STATES if is_state else 1),
             DiscardOldest=True,
         )

@@ -21,8 +21,10 @@ from asyncua.ua.uaerrors import BadTimeout, UaStatusCodeError
 
 from domain.errors import FailedPrecondition, InvalidInput
 from fieldbus.backoff import Backoff
+from fieldbus.budget import Budget
 from fieldbus.device import SIMULATOR_PRODUCT_URI, Limits
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
+from fieldbus.opcua_costs import REQUEST_BYTES, upkeep_s
 from fieldbus.opcua_security import OpcUaSecurity, SecurityPolicy
 from fieldbus.opcua_session import FORGOTTEN, SESSION_GONE, Session, SessionGone, open_session, status_name
 from fieldbus.opcua_shards import Shards
@@ -56,14 +58,18 @@ class OpcUaLink:
         *,
         require_simulator: bool,
         security: OpcUaSecurity | None = None,
+        budget: Budget | None = None,
     ) -> None:
-        """Raises InvalidInput for a URL that carries a password: URLs are logged, listed and stored."""
+        """`budget` counts and bounds what goes over the link; all sessions with one server share it.
+
+        Raises InvalidInput for a URL that carries a password: URLs are logged, listed and stored."""
         if urlsplit(endpoint.url).username is not None:
             raise InvalidInput.of("url", f"{endpoint}: user and password belong into the security settings, not here")
         self.endpoint = endpoint
         self.limits = limits
         self.monotonic = monotonic
-        self.traffic = Traffic()
+        self.budget = budget
+        self.traffic = Traffic(budget=budget)
         self.backoff = Backoff(limits.backoff_initial_s, limits.backoff_max_s, monotonic, uniform)
         self.not_simulator = False
         self._uniform = uniform
@@ -96,9 +102,23 @@ class OpcUaLink:
             self._uniform,
             require_simulator=self._require_simulator,
             security=self._security,
+            budget=self.budget,
         )
         self._siblings.append(link)
         return link
+
+    def reading(self, cost: int) -> None:
+        """To be asked before something is read that costs about this many bytes. Raises OverBudget."""
+        if self.budget is not None:
+            self.budget.reading(cost)
+
+    def affords(self, each: int, most: int) -> int:
+        """How many things of `each` bytes may be asked for at once, at most `most`."""
+        return most if self.budget is None else self.budget.affords(each, most)
+
+    def held_s(self) -> float:
+        """Seconds that publish requests are held back, because the link's bytes are used up."""
+        return 0.0 if self.budget is None else self.budget.wait_s(REQUEST_BYTES)
 
     async def session(self) -> Session:
         """The standing session, made if need be. Raises LinkDown, FailedPrecondition if it must be the simulator."""
@@ -198,9 +218,8 @@ class OpcUaLink:
     async def _connect(self) -> Session:
         client: LeanClient | None = None
         try:
-            client = LeanClient(
-                self.endpoint.url, self.limits.request_timeout_s, self.limits.watchdog_interval_s, self.traffic
-            )
+            watchdog_s = upkeep_s(self.budget, self.limits.watchdog_interval_s)
+            client = LeanClient(self.endpoint.url, self.limits.request_timeout_s, watchdog_s, self.traffic)
             async with asyncio.timeout(self.limits.connect_timeout_s):
                 await self._security.secure(client, self.endpoint.host)
                 session = await open_session(client, self._generation + 1)
@@ -236,6 +255,7 @@ class OpcUaLink:
             self.drop(session)
 
         session.client.connection_lost_callback = lost
+        session.publisher.held_s = self.held_s
         session.publisher.failed = lambda error: self.drop(session)
 
     def _reason(self, error: Exception) -> str:

@@ -22,6 +22,7 @@ from fieldbus.tasks import end
 _LOGGER = logging.getLogger(__name__)
 _MOST_OUTSTANDING: Final = 8
 _PAUSE_S: Final = 0.1
+_HELD_MAX_S: Final = 10.0
 _SPARE: Final = 1  # beyond one request per subscription: one is always at the server while an answer is being read
 
 Handler = Callable[[Published], None]
@@ -34,6 +35,7 @@ class Publisher:
 
     def __init__(self, client: LeanClient) -> None:
         self.failed: Failed = lambda error: None
+        self.held_s: Callable[[], float] = lambda: 0.0  # how long the link bears no further answer
         self._client = client
         self._handlers: dict[int, Handler] = {}
         self._acknowledgements: list[ua.SubscriptionAcknowledgement] = []
@@ -65,6 +67,9 @@ class Publisher:
 
     async def _ask(self) -> None:
         while self._handlers:
+            if (held_s := self.held_s()) > 0:
+                await asyncio.sleep(min(held_s, _HELD_MAX_S))
+                continue
             request = ua.PublishRequest()
             request.Parameters.SubscriptionAcknowledgements = self._acknowledgements
             self._acknowledgements = []

@@ -13,6 +13,7 @@ from typing import Final
 
 from asyncua import ua
 
+from fieldbus.opcua_costs import upkeep_s
 from fieldbus.opcua_link import OpcUaLink
 from fieldbus.opcua_publisher import Handler
 from fieldbus.opcua_session import Session
@@ -40,7 +41,7 @@ class Pulse:
 
     async def subscribe(self, handler: Handler) -> int:
         """A subscription whose answers, keep-alives too, go to the handler. Raises as `OpcUaLink.call`."""
-        request = _parameters(self.interval_s, KEEP_ALIVE_S)
+        request = _parameters(self.interval_s, upkeep_s(self._link.budget, KEEP_ALIVE_S))
         result = await self._link.call(self._session, self._counters, _subscription(request))
         subscription_id = int(result.SubscriptionId)
         interval_s = max(self.interval_s, result.RevisedPublishingInterval / 1000)
@@ -61,6 +62,9 @@ class Pulse:
                 return ""
             waiting_s = self._silence_s if self._heard_at else None
             await _until_one(self._session.lost, self._broken, *others, timeout_s=waiting_s)
+            if self._link.held_s() > 0:
+                # Nothing can come: the publish requests are held back.
+                self._heard_at = dict.fromkeys(self._heard_at, self._link.monotonic())
             oldest = min(self._heard_at.values(), default=float("inf"))
             if self._link.monotonic() - oldest >= self._silence_s:
                 return f"nothing was heard of the subscription for {self._silence_s:.0f} s"

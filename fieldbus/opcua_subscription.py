@@ -18,6 +18,7 @@ import numpy.typing as npt
 from domain.errors import FailedPrecondition
 from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFault
 from fieldbus.opcua_columns import NodeColumns, overflows
+from fieldbus.opcua_costs import REQUEST_BYTES
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_items import Items
 from fieldbus.opcua_link import OpcUaLink
@@ -29,6 +30,7 @@ from fieldbus.values import BatchCallback, Counters, ValueBatch, unix_ms
 
 _LOGGER = logging.getLogger(__name__)
 _RETRY_S: Final = 0.05
+_HELD_MAX_S: Final = 60.0  # until a link without bytes is looked at again
 
 Rows = npt.NDArray[np.intp]
 
@@ -144,6 +146,8 @@ class _Part:
         link = self.share.link
         while True:
             try:
+                if not link.connected:
+                    link.reading(REQUEST_BYTES)
                 session = await link.session()
                 items = Items(link, session, self._whole.counters, self._whole.interval_s, self._published)
                 try:
@@ -170,7 +174,7 @@ class _Part:
             if not self._reported_missing:
                 self._reported_missing = True
                 self._whole.missing(self._places)
-            await asyncio.sleep(max(_RETRY_S, link.backoff.remaining_s))
+            await asyncio.sleep(max(_RETRY_S, link.backoff.remaining_s, min(link.held_s(), _HELD_MAX_S)))
 
     def _published(self, answer: Published) -> None:
         self.share.link.account(self._whole.counters)

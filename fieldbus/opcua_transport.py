@@ -23,6 +23,8 @@ from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 from asyncua.ua.uaerrors import BadTimeout, UaError
 
 import fieldbus.opcua_hardening  # noqa: F401 - before anything is decoded
+from fieldbus.budget import Budget
+from fieldbus.opcua_costs import COUNTED_CHANNEL_LIFE_MS
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_wire import read_answer, read_request
 
@@ -44,10 +46,28 @@ _LOGGER.setLevel(logging.CRITICAL + 1)
 
 @dataclass(slots=True)
 class Traffic:
-    """Bytes over one link, not yet put to somebody's account."""
+    """Bytes over one link, not yet put to somebody's account; what is paid by the byte is counted at once."""
 
     sent: int = 0
     received: int = 0
+    budget: Budget | None = None
+
+    def connecting(self) -> None:
+        """A connection is about to be made."""
+        if self.budget is not None:
+            self.budget.connecting()
+
+    def wrote(self, count: int) -> None:
+        """So much goes out."""
+        self.sent += count
+        if self.budget is not None:
+            self.budget.carried(count, 0)
+
+    def came(self, count: int) -> None:
+        """So much came in."""
+        self.received += count
+        if self.budget is not None:
+            self.budget.carried(0, count)
 
     def take(self) -> tuple[int, int]:
         """What has gone over the line since the last call."""
@@ -72,7 +92,7 @@ class _CountingTransport:
         self._traffic = traffic
 
     def write(self, data: bytes) -> None:
-        self._traffic.sent += len(data)
+        self._traffic.wrote(len(data))
         self._transport.write(data)
 
     def __getattr__(self, name: str) -> Any:
@@ -91,7 +111,7 @@ class _Protocol(UASocketProtocol):
         super().connection_made(_CountingTransport(transport, self._traffic))  # type: ignore[arg-type]
 
     def data_received(self, data: bytes) -> None:
-        self._traffic.received += len(data)
+        self._traffic.came(len(data))
         super().data_received(data)
         waiting = self.receive_buffer
         announced = int.from_bytes(waiting[_SIZE_AT], "little") if waiting and len(waiting) >= 8 else 0
@@ -182,12 +202,20 @@ class LeanClient(Client):
         self.uaclient = _Transport(timeout, traffic)
         self.uaclient.pre_request_hook = self._wait_until_ready
         self.nodes = Shortcuts(self.uaclient.session)
+        self._traffic = traffic
+        if traffic.budget is not None:
+            self.secure_channel_timeout = COUNTED_CHANNEL_LIFE_MS
         self.remark = ""  # what is to be known when the connection fails
 
     @property
     def services(self) -> UaSession:
         """The service calls of asyncua."""
         return self.uaclient.session
+
+    async def connect_socket(self) -> None:
+        """See asyncua."""
+        self._traffic.connecting()
+        await super().connect_socket()
 
     async def discover(self) -> list[ua.EndpointDescription]:
         """What the server offers, asked over a connection of its own without security. Raises DiscoveryRefused where

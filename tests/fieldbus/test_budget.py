@@ -42,7 +42,8 @@ def test_a_gap_is_bridged_as_long_as_it_costs_less_than_another_request() -> Non
 def test_readings_wait_when_their_bytes_are_used_up_and_commands_do_not() -> None:
     clock = Manual()
     budget = Budget(MobileLink(monthly_bytes=620_000), clock.monotonic)
-    assert budget.available_bytes == 10_000
+    clock.seconds += DAY_S
+    assert budget.available_bytes == 10_000, "half a day's worth may go at once"
     budget.connecting()
     readings = 0
     with pytest.raises(OverBudget, match=r"next reading in \d+ s"):
@@ -58,6 +59,50 @@ def test_readings_wait_when_their_bytes_are_used_up_and_commands_do_not() -> Non
     assert budget.bytes_used == 7 * 52 + readings * 217 + 10 * 180
     clock.seconds += DAY_S
     budget.before(3, READ_20)
+
+
+def test_a_restart_brings_an_hours_worth_and_no_more() -> None:
+    budget = Budget(MobileLink(monthly_bytes=7_440_000), Manual().monotonic)
+    assert 9_000 < budget.available_bytes < 10_000
+
+
+def test_what_is_more_than_the_bucket_holds_goes_when_that_is_full_and_is_paid_for_afterwards() -> None:
+    clock = Manual()
+    budget = Budget(MobileLink(monthly_bytes=620_000), clock.monotonic)
+    assert budget.wait_s(1_000_000) > 0
+    clock.seconds += DAY_S
+    assert budget.wait_s(1_000_000) == 0
+    budget.carried(0, 1_000_000)
+    assert 31 * DAY_S < budget.wait_s(100) < 100 * DAY_S
+
+
+def test_bytes_are_carried_in_segments_whose_headers_count() -> None:
+    budget = Budget(MobileLink(monthly_bytes=620_000), Manual().monotonic)
+    budget.carried(100, 0)
+    budget.carried(0, 3000)
+    assert budget.bytes_used == 100 + 52 + 3000 + 4 * 52
+
+
+async def test_a_reading_that_may_not_go_opens_no_connection(fieldbus: Fieldbus, serve: Serve, clock: Manual) -> None:
+    server = await serve({1: {"holding": {0: [500] * 200}}})
+    lamps = fieldbus.open(server.url, "generic-level-status", link=MobileLink(round_trip_s=0.1, monthly_bytes=100_000))
+    assert (await lamps.read(LEVELS)).quality.tolist() == [Quality.MISSING] * 4
+    assert "byte budget" in lamps.health().last_error
+    assert server.connections == 0
+    clock.seconds += DAY_S
+    assert (await lamps.read(LEVELS)).complete
+
+
+async def test_closing_and_opening_again_fills_no_bucket(fieldbus: Fieldbus, serve: Serve) -> None:
+    server = await serve({1: {"holding": {0: [500] * 200}}})
+    link = MobileLink(round_trip_s=0.1, monthly_bytes=1_500_000)
+    seen = []
+    for _ in range(8):
+        lamps = fieldbus.open(server.url, "generic-level-status", link=link)
+        seen.append(int((await lamps.read(LEVELS)).quality[0]))
+        await lamps.close()
+    assert seen[0] == Quality.GOOD
+    assert seen[-1] == Quality.MISSING
 
 
 @given(
@@ -100,7 +145,7 @@ def test_a_link_that_cannot_be_is_refused(round_trip_s: float, monthly: int | No
 async def test_all_devices_of_an_endpoint_share_its_bytes(fieldbus: Fieldbus, serve: Serve) -> None:
     registers = {"holding": {0: [500] * 200}}
     server = await serve({1: registers, 2: registers})
-    link = MobileLink(round_trip_s=0.1, monthly_bytes=124_000)  # 2 000 at once
+    link = MobileLink(round_trip_s=0.1, monthly_bytes=1_500_000)  # 1 980 at the start
     lamps = fieldbus.open(f"{server.url}?unit=1", "generic-level-status", link=link, limits=FAST)
     others = fieldbus.open(f"{server.url}?unit=2", "generic-level-status")
     qualities = []
