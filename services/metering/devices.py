@@ -63,7 +63,7 @@ class Devices:
         """Logs what is wrong with an endpoint, once until it is something else."""
         if self._complained.get(target.endpoint_uid) != str(error):
             self._complained[target.endpoint_uid] = str(error)
-            _log.error("the endpoint of %s cannot be read: %s", target.name, error)
+            _log.error("the endpoint of %s at %s cannot be read: %s", target.name, target.url, error)
 
     async def _close(self, uid: str) -> None:
         device = self._open.pop(uid)[3]

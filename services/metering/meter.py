@@ -36,6 +36,9 @@ UNITS_OF: Final = {
     Medium.WATER: (Unit.L,),
 }
 _SYMBOL: Final = {Unit.WH: "Wh", Unit.L: "L"}
+_PART: Final = {Unit.L: "mL"}
+"""Volumes come from the field in whole millilitres, lest a meter's smallest digit be lost on the way."""
+_PARTS_PER_UNIT: Final = {"mL": 1000}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,11 @@ def _check_point(name: str, unit: Unit) -> list[Violation]:
         return [Violation("meter.point", violation.reason) for violation in error.violations]
     if point.type is not PointType.COUNTER or point.scope is not Scope.DEVICE:
         return [Violation("meter.point", f"{name} is not a counter of a meter")]
-    if point.unit != _SYMBOL[unit]:
+    if point.unit not in (_SYMBOL[unit], _PART.get(unit)):
         return [Violation("meter.point", f"{name} is counted in {point.unit}, the meter in {_SYMBOL[unit]}")]
     return []
+
+
+def parts_of_unit(point: str) -> int:
+    """How many of what a point counts make one of the meter's base unit. Raises InvalidInput for an unknown point."""
+    return _PARTS_PER_UNIT.get(point_named(point).unit, 1)

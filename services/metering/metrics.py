@@ -34,6 +34,12 @@ SPOOL_THINNED: Final = Counter(
 SPOOL_DROPPED: Final = Counter("lichtbuch_metering_spool_dropped_readings", "Readings that a full spool lost.")
 SPOOL_DAMAGED: Final = Counter("lichtbuch_metering_spool_damaged_records", "Records put aside: damaged or refused.")
 RESETS: Final = Counter("lichtbuch_metering_register_resets", "Resets of registers that polling confirmed.")
+SERIAL_CHECKS: Final = Counter(
+    "lichtbuch_metering_serial_checks", "Comparisons of a meter's own number with the registered one.", ("outcome",)
+)
+FOREIGN_METERS: Final = Gauge(
+    "lichtbuch_metering_foreign_meters", "Meters in whose place one with another than the registered number answers."
+)
 WATCHERS: Final = Gauge("lichtbuch_metering_watchers", "Open streams of WatchReadings.")
 
 
@@ -49,6 +55,8 @@ def _begin_at_zero() -> None:
     for state in (Status.MEASURED, Status.GAP, Status.DOUBTFUL):
         METERS.labels(state.name.lower())
     METERS.labels("not_polled")
+    for outcome in ("same", "foreign"):
+        SERIAL_CHECKS.labels(outcome)
 
 
 _begin_at_zero()

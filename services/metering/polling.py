@@ -21,6 +21,7 @@ from services.metering.devices import Devices
 from services.metering.metrics import FINDINGS, METERS, POLL_DURATION, SLOTS_LATE, SLOTS_UNREAD
 from services.metering.reading import Readings, Status, TimeSource
 from services.metering.resets import Resets
+from services.metering.serials import SerialNumbers
 from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, slot_text, to_ms, tolerance_ms
 from services.metering.target import Sample, Target, sample_of
 from services.metering.vee import Finding, judge
@@ -96,6 +97,7 @@ class Poller:
         self._resets = resets
         self._may_poll = may_poll
         self._tolerance_ms = tolerance_ms(tolerance_s, LEAST_REAL_S, clock.speed)
+        self._serials = SerialNumbers()
         self._statuses: dict[str, Status] = {}
         self.polled_ms = 0
         """Newest slot that has been gone through."""
@@ -159,6 +161,7 @@ class Poller:
         while device is not None:
             missing = tuple(target for target in group if target.settled_ms < slot_ms)
             if not missing:
+                await self._serials.check(device, group, to_ms(self._clock.now()))
                 return
             try:
                 batch = await device.read(tuple(target.address for target in missing))
@@ -237,6 +240,7 @@ class Poller:
 
     def _tell(self) -> None:
         known = {target.meter_uid for target in self._book.targets}
+        self._serials.keep_only(known)
         self._statuses = {uid: status for uid, status in self._statuses.items() if uid in known}
         counts = Counter(self._statuses.values())
         for status in (Status.MEASURED, Status.GAP, Status.DOUBTFUL):

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from domain.errors import Corrupted
 from fieldbus.values import PointAddress, Quality, ValueBatch
+from services.metering.meter import parts_of_unit
 from services.metering.reading import VALUE_MAX, TimeSource
 from services.metering.vee import Point, RegisterRules, RegisterState
 
@@ -42,6 +43,7 @@ class Target:
     settled_ms: int = 0
     round_trip_ms: int = 0
     monthly_bytes: int = 0
+    serial_number: str = ""
 
     @property
     def address(self) -> PointAddress:
@@ -65,11 +67,12 @@ class Sample:
 
 
 def sample_of(target: Target, batch: ValueBatch, row: int, now_ms: int) -> Sample | None:
-    """The counter in a row of a batch; None if it is missing or not usable, whatever number stands there."""
+    """The counter in a row of a batch, in the meter's base unit; None if it is missing or not usable, whatever number
+    stands there. A part of a litre that has not passed wholly does not count yet."""
     quality, value = int(batch.quality[row]), float(batch.values[row])
     if quality not in (Quality.GOOD, Quality.UNCERTAIN) or not math.isfinite(value) or value < 0:
         return None
-    counter = round(value * target.rules.transformer_ratio)
+    counter = round(value * target.rules.transformer_ratio) // parts_of_unit(target.point)
     if counter > VALUE_MAX:
         return None
     observed_ms, source = int(batch.observed_at[row]), TimeSource(int(batch.time_source[row]))

@@ -50,6 +50,7 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
                 settled_ms=settled_ms,
                 round_trip_ms=endpoint.round_trip_ms,
                 monthly_bytes=endpoint.monthly_bytes,
+                serial_number=life.serial_number or row.serial_number,
             )
         )
     return targets, len(rows) - len(targets)

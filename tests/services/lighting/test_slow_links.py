@@ -1,5 +1,6 @@
 """Links that are slow or paid by the byte: read at their pace, commanded always, and nobody cries wolf."""
 
+import asyncio
 from dataclasses import replace
 from itertools import pairwise
 
@@ -129,3 +130,18 @@ async def test_without_bytes_a_lock_out_holds():
     assert bench.levels()[0][:4] == [1000] * 4
     assert bench.levels()[0][4:] == [500] * 8
     assert 0 not in {index for index, _ in bench.writes("fake://c0", "contactor_command")}
+
+
+async def test_devices_that_hang_take_no_places_from_those_that_answer():
+    bench = Bench(cabinets=4, concurrency=2, patience_real_s=0.05)
+    bench.plan(*NIGHT)
+    await bench.at(9.9)
+    never = asyncio.Event()
+    for number in (0, 1, 2):
+        bench.town.gateway(number).hangs = never
+        bench.town.controller(number).hangs = never
+    await bench.at(10)
+    await bench.passes(6)
+    assert set(bench.levels()[3]) == {500}
+    never.set()
+    await bench.control.close()

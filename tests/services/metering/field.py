@@ -17,7 +17,7 @@ from fieldbus.values import DeviceHealth, DeviceState, Identity, PointAddress, Q
 from servicekit.clock import SteppedClock
 from servicekit.database import Database, Session
 from services.metering.book import TargetBook
-from services.metering.devices import Devices
+from services.metering.devices import Devices, Opener
 from services.metering.life import RegisterLife
 from services.metering.polling import Poller
 from services.metering.reading import Readings
@@ -115,8 +115,14 @@ class Field:
 class Town:
     """A clock, a field and a database in which its meters stand; workers come and go."""
 
-    def __init__(self, database: Database, folder: Path, start: datetime = NOW - timedelta(minutes=2)) -> None:
-        self.clock = SteppedClock(start)
+    def __init__(
+        self,
+        database: Database,
+        folder: Path,
+        start: datetime = NOW - timedelta(minutes=2),
+        clock: type[SteppedClock] = SteppedClock,
+    ) -> None:
+        self.clock = clock(start)
         self.field = Field()
         self.database = database
         self.folder = folder
@@ -124,8 +130,14 @@ class Town:
 
     async def add(self, meter_id: str = "M-1", **changes: object) -> FieldMeter:
         """A meter in the field and in the database."""
-        url, endpoint_uid = f"test://{meter_id}", new_uid()
+        url = f"test://{meter_id}"
         meter = self.field.meters[url] = FieldMeter(self.clock)
+        await self.add_at(url, "eastron-sdm630", meter_id, **changes)
+        return meter
+
+    async def add_at(self, url: str, profile: str, meter_id: str = "M-1", **changes: object) -> None:
+        """A meter in the database, at a URL that somebody else answers for."""
+        endpoint_uid = new_uid()
 
         def store(session: Session) -> meters.StoredMeter:
             session.add(
@@ -134,7 +146,7 @@ class Town:
                     municipality_uid=TOWN,
                     endpoint_id=meter_id,
                     url=url,
-                    profile="eastron-sdm630",
+                    profile=profile,
                     state=2,
                     etag="",
                     seen_at=NOW,
@@ -144,7 +156,6 @@ class Town:
             return add_meter(session, meter_id, **fields)
 
         self.stored[meter_id] = await self.database.run(store)
-        return meter
 
     async def lives(self, meter_id: str = "M-1") -> list[RegisterLife]:
         """The meter's registers."""
@@ -160,7 +171,9 @@ class Town:
 class Worker:
     """One process of metering, as far as polling goes. `kill` leaves what a SIGKILL leaves."""
 
-    def __init__(self, town: Town, *, may_poll: bool = True, max_spool_bytes: int = 1_000_000) -> None:
+    def __init__(
+        self, town: Town, *, may_poll: bool = True, max_spool_bytes: int = 1_000_000, opener: Opener | None = None
+    ) -> None:
         self.town = town
         self.spool = Spool(town.folder / "spool", max_spool_bytes)
         self.spool.open()
@@ -168,7 +181,7 @@ class Worker:
         self.book = TargetBook(town.database, town.folder / "meters.json", self.spool, town.clock)
         self.poller = Poller(
             clock=town.clock,
-            devices=Devices(town.field),  # type: ignore[arg-type]  # an honest fake of what is used
+            devices=Devices(opener or town.field),  # type: ignore[arg-type]  # an honest fake of what is used
             book=self.book,
             keeper=self.recorder,
             resets=StoredResets(town.database, town.clock),
