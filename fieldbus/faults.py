@@ -37,6 +37,7 @@ ILLEGAL_ADDRESS: Final = 0x02
 ILLEGAL_VALUE: Final = 0x03
 ACKNOWLEDGE: Final = 0x05
 BUSY: Final = 0x06
+NEGATIVE_ACKNOWLEDGE: Final = 0x07
 GATEWAY_CODES: Final = frozenset({0x0A, 0x0B})
 
 

@@ -124,6 +124,12 @@ class ModbusBus:
         """Drop the connection: what comes next over it could not be trusted."""
         self._link.close()
 
+    def doubt(self) -> None:
+        """An answer was one to another request: where nothing tells them apart, the right one may still come, and must
+        not be taken for the next."""
+        if not self._link.has_transactions:
+            self._link.distrust()
+
     def close(self) -> None:
         """Drop the connection for good."""
         self._closed = True

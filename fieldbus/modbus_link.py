@@ -20,6 +20,8 @@ Answer = asyncio.Future[bytes]
 _CLOCK_SLACK_S: Final = 0.001  # a timer may fire this much early
 _TLS_GOODBYE_S: Final = 1.0
 _BUFFER_BYTES: Final = 2048  # several of the longest frames
+_MOST_STRAYS: Final = 256  # frames that answer nothing, between two requests: more is a flood, and no device
+_OWED_REMEMBERED: Final = 1024  # transactions that were given up and may still be answered
 
 
 class ModbusLink(Protocol):
@@ -104,6 +106,8 @@ class TcpLink(asyncio.BufferedProtocol):
         # transaction to (future, unit and function code as one number, due time, time given)
         self._waiting: dict[int, tuple[Answer, int, float, float]] = {}
         self._transaction = 0
+        self._owed: dict[int, None] = {}  # transactions given up, oldest first: not to be used again on this connection
+        self._strays = 0
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._pending = bytearray()  # an incomplete frame
@@ -157,9 +161,10 @@ class TcpLink(asyncio.BufferedProtocol):
             raise LinkDown(f"not connected to {self._place}")
         waiting = self._waiting
         transaction = self._transaction % 0xFFFF + 1  # never 0: some devices answer everything with it
-        while transaction in waiting:
+        while transaction in waiting or transaction in self._owed:
             transaction = transaction % 0xFFFF + 1
         self._transaction = transaction
+        self._strays = 0
         key = unit << 8 | function_code
         due = loop.time() + timeout_s
         if self._timer is None or due < self._timer_at:
@@ -247,6 +252,9 @@ class TcpLink(asyncio.BufferedProtocol):
         entry = self._waiting.get(transaction)
         if entry is None or key & ~EXCEPTION_BIT != entry[1]:
             self.discarded += 1
+            self._strays += 1
+            if self._strays > _MOST_STRAYS:
+                self._desynchronised("it sends what nobody asked for")
             return
         del self._waiting[transaction]
         if entry[0].done():
@@ -254,13 +262,13 @@ class TcpLink(asyncio.BufferedProtocol):
         else:
             settle(entry[0], frame[6], frame[7], frame[8:])
 
-    def _desynchronised(self) -> None:
-        """The stream makes no sense any more: nothing after this point can be trusted."""
+    def _desynchronised(self, reason: str = "the byte stream made no sense") -> None:
+        """Nothing that comes after this point can be trusted."""
         self.discarded += 1
         transport, self._transport = self._transport, None
         if transport is not None:
             transport.abort()
-        self._lost(AnswerLost(f"connection to {self._place} was dropped: the byte stream made no sense"))
+        self._lost(AnswerLost(f"connection to {self._place} was dropped: {reason}"))
 
     def _lost(self, error: AnswerLost) -> None:
         self._pending.clear()
@@ -270,6 +278,12 @@ class TcpLink(asyncio.BufferedProtocol):
         waiting, self._waiting = self._waiting, {}
         for answer, _, _, _ in waiting.values():
             fail(answer, error)
+
+    def _owe(self, transaction: int) -> None:
+        """A request was given up. When ids have gone round, its answer must not pass for that to another request."""
+        self._owed[transaction] = None
+        if len(self._owed) > _OWED_REMEMBERED:
+            del self._owed[next(iter(self._owed))]
 
     def _set_timer(self, loop: asyncio.AbstractEventLoop, at: float) -> None:
         if self._timer is not None:
@@ -286,6 +300,7 @@ class TcpLink(asyncio.BufferedProtocol):
         for transaction, (answer, key, due, timeout_s) in list(self._waiting.items()):
             if due <= now:
                 del self._waiting[transaction]
+                self._owe(transaction)
                 fail(answer, NoAnswer(f"unit {key >> 8} did not answer within {timeout_s:g} s"))
         if self._waiting:
             self._set_timer(loop, min(due for _, _, due, _ in self._waiting.values()))

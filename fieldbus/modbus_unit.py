@@ -74,6 +74,8 @@ class ModbusUnit:
     def failed(self, error: LichtbuchError) -> None:
         """The device did not answer as it should; a connection that is down is not its own fault."""
         self.last_error = str(error)
+        if isinstance(error, Malformed):
+            self.bus.doubt()
         if not isinstance(error, LinkDown):
             self.backoff.failed()
 

@@ -6,8 +6,10 @@ modbus_command.py's.
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 from domain.errors import InvalidInput, OutOfLimits
@@ -17,7 +19,10 @@ from fieldbus.commands import Command, Read, confirm, count_outcomes, drop_uncha
 from fieldbus.faults import (
     ACKNOWLEDGE,
     BUSY,
+    ILLEGAL_ADDRESS,
     ILLEGAL_FUNCTION,
+    ILLEGAL_VALUE,
+    NEGATIVE_ACKNOWLEDGE,
     AnswerLost,
     DeviceException,
     LinkDown,
@@ -30,6 +35,8 @@ from fieldbus.profile import Profile, WriteMode
 from fieldbus.values import PointAddress, Quality, WriteOutcome, WriteResult
 
 _READ_HOLDING: Final = 3
+# Said before anything is done. All others may come half-way, or after it.
+_CERTAINLY_NOT_DONE: Final = frozenset({ILLEGAL_FUNCTION, ILLEGAL_ADDRESS, ILLEGAL_VALUE, BUSY, NEGATIVE_ACKNOWLEDGE})
 
 
 class _WrongEcho(Malformed):
@@ -61,13 +68,20 @@ class ModbusWriter:
             results.update({command.row: command.not_sent(waiting) for command in commands})
             commands = []
         commands = await drop_unchanged(commands, results, self._read)
-        sent = await self._send(sorted(commands, key=lambda command: command.order), results)
+        failures: set[int] = set()
+        sent = await self._send(sorted(commands, key=lambda command: command.order), results, failures)
         doubtful = {command.row: results[command.row] for command in sent if not results[command.row].succeeded}
         if verify:
             await confirm(sent, results, self._read, unit.limits, unit.monotonic, profile)
         for row, before in doubtful.items():
-            if results[row].outcome is not WriteOutcome.CONFIRMED:
-                results[row] = before
+            after = results[row]
+            if after.outcome is WriteOutcome.CONFIRMED:
+                continue
+            # It failed, and what the device holds shows that it did: no doubt is left.
+            failed = row in failures and not math.isnan(after.read_back)
+            results[row] = (
+                replace(before, outcome=WriteOutcome.REFUSED, read_back=after.read_back) if failed else before
+            )
         count_outcomes(unit.counters, results)
         return [results[row] for row in range(len(writes))]
 
@@ -92,8 +106,11 @@ class ModbusWriter:
                 results[row] = WriteResult(address, WriteOutcome.UNKNOWN, reason)
         return factors
 
-    async def _send(self, commands: list[RegisterCommand], results: dict[int, WriteResult]) -> list[Command]:
-        """Send all in runs. Returned are those whose effect is worth looking for."""
+    async def _send(
+        self, commands: list[RegisterCommand], results: dict[int, WriteResult], failures: set[int]
+    ) -> list[Command]:
+        """Send all in runs. Returned are those whose effect is worth looking for; in `failures` the rows of those with
+        which the device says that it failed, perhaps half-way."""
         limits = self._unit.product
         seen: list[Command] = []
         queue = runs_of(commands, limits, one_by_one=self._one_by_one)
@@ -118,6 +135,10 @@ class ModbusWriter:
                     half = len(run) // 2
                     parts = [run[:half], run[half:]]
                     queue[:0] = runs_of(run, limits, one_by_one=True) if self._one_by_one else parts
+                elif error.exception_code not in _CERTAINLY_NOT_DONE:
+                    _finish(run, WriteOutcome.UNKNOWN, str(error), results)
+                    failures.update(command.row for command in run)
+                    seen += run
                 else:
                     _finish(run, WriteOutcome.REFUSED, str(error), results)
             except _WrongEcho as error:

@@ -13,6 +13,7 @@ import os
 from typing import Any, Final
 
 from fieldbus.faults import LinkDown
+from fieldbus.modbus_link import Answer
 from fieldbus.rtu_link import RtuLink
 from fieldbus.url import Endpoint, Parity, SerialLine
 
@@ -80,6 +81,13 @@ class SerialLink(RtuLink):
         self._quiet_since = loop.time()
         loop.add_reader(port, self._readable)
 
+    def _done(self) -> Answer | None:
+        """See `RtuLink._done`. What waits for the line to fall silent does not go out any more."""
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
+        return super()._done()
+
     def distrust(self) -> None:
         """The port stays open: what still comes is thrown away when the next request goes out."""
         self._lost("the line was cleared")
@@ -88,9 +96,6 @@ class SerialLink(RtuLink):
         """See `ModbusLink.close`."""
         self._lost("the port was closed")
         port, self._port = self._port, None
-        if self._later is not None:
-            self._later.cancel()
-            self._later = None
         if port is not None:
             if self._loop is not None and not self._loop.is_closed():
                 self._loop.remove_reader(port)
