@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from math import isfinite
 from typing import Final
 
@@ -31,8 +32,12 @@ _STUCK_AFTER_REAL_S: Final = 60.0  # and two passes
 class _Commanded:
     """A link as its watchdog sees it: silent as soon as we do not command."""
 
-    def __init__(self, link: Link, may_speak: Callable[[], bool]) -> None:
-        self._link, self._may_speak = link, may_speak
+    def __init__(self, link: Link, may_speak: Callable[[], bool], now: Callable[[], datetime]) -> None:
+        self._link, self._may_speak, self._now = link, may_speak, now
+
+    @property
+    def _commands(self) -> bool:
+        return not self._link.closed and self._link.may_write and self._may_speak()
 
     @property
     def profile(self) -> Profile:
@@ -40,13 +45,15 @@ class _Commanded:
         return self._link.profile
 
     async def read(self, points: Sequence[PointAddress]) -> ValueBatch:
-        """See `Device.read`."""
+        """See `Device.read`. For some products a reading is the sign of life."""
+        if not self._commands:
+            return ValueBatch.missing(points, self._now())
         return await self._link.device.read(points)
 
     async def write(self, writes: Sequence[tuple[PointAddress, float]], verify: bool = True) -> list[WriteResult]:
         """See `Device.write`. Reading back costs bytes: where they are counted, the acknowledgement is enough."""
         link = self._link
-        if link.closed or not link.may_write or not self._may_speak():
+        if not self._commands:
             return [WriteResult(address, WriteOutcome.REFUSED, "nobody commands it from here") for address, _ in writes]
         results = await link.write([WriteRequest(*pair) for pair in writes], verify=verify and not link.is_counted)
         for result in results:
@@ -92,9 +99,8 @@ class Heartbeats:
             if not reason:
                 _log.info("endpoint %s takes our heartbeat again", link.endpoint.id)
 
-        return Watchdog(
-            _Commanded(link, self._may_speak), on_change=changed, sleep=lambda seconds: self._pause(link, seconds)
-        )
+        commanded = _Commanded(link, self._may_speak, self._clock.now)
+        return Watchdog(commanded, on_change=changed, sleep=lambda seconds: self._pause(link, seconds))
 
     def _may_speak(self) -> bool:
         return self._holds() and self._monotonic() - self._passed_at < self._stuck_after_s
