@@ -14,14 +14,13 @@ error, so that standard output holds results and nothing else. What helps is a n
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from typer.exceptions import TyperException
 
-from cli.output import json_wanted
+from cli.output import harmless, json_text, json_wanted
 from domain.errors import (
     AlreadyExists,
     Conflict,
@@ -96,9 +95,9 @@ def report(error: LichtbuchError) -> None:
     if json_wanted():
         violations = getattr(error, "violations", ())
         told = document(error.code, str(error), hint=hint_of(error), violations=violations)
-        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+        print(json_text(told), file=sys.stderr)
     else:
-        print(explain(error), file=sys.stderr)
+        print(harmless(explain(error)), file=sys.stderr)
 
 
 def guard(command: Callable[[], object]) -> None:
@@ -112,7 +111,7 @@ def guard(command: Callable[[], object]) -> None:
         report(error)
         raise SystemExit(exit_code(error)) from None
     except TyperException as error:  # wrong use, which typer tells by itself unless --json is given
-        print(json.dumps(document("WRONG_USE", error.format_message()), ensure_ascii=False), file=sys.stderr)
+        print(json_text(document("WRONG_USE", error.format_message())), file=sys.stderr)
         raise SystemExit(error.exit_code) from None
     except KeyboardInterrupt:
         raise SystemExit(130) from None

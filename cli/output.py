@@ -22,14 +22,35 @@ def json_wanted() -> bool:
     return "--json" in sys.argv[1:]
 
 
+def json_text(document: Any, indent: int | None = None) -> str:
+    """A document as JSON that also a terminal may be given: what it would obey or turn around is escaped."""
+    plain = json.dumps(document, ensure_ascii=False, indent=indent, default=_plain)
+    if plain.isprintable():
+        return plain
+    return "".join(
+        character if character.isprintable() or character == "\n" else _json_escape(character) for character in plain
+    )
+
+
+def _json_escape(character: str) -> str:
+    return json.dumps(character)[1:-1]
+
+
+def harmless(value: str) -> str:
+    """Text that may come from a device: what is not printable would be obeyed by a terminal, and is replaced."""
+    if value.isprintable():
+        return value
+    return "".join(character if character.isprintable() or character == "\n" else "�" for character in value)
+
+
 def print_json(document: Any) -> None:
     """One JSON document on standard output; instants as RFC 3339."""
-    print(json.dumps(document, ensure_ascii=False, indent=2, default=_plain))
+    print(json_text(document, indent=2))
 
 
 def print_json_line(document: Any) -> None:
     """One JSON document on one line: for streams."""
-    print(json.dumps(document, ensure_ascii=False, default=_plain), flush=True)
+    print(json_text(document), flush=True)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str = "", empty: str = "nothing") -> None:
@@ -41,7 +62,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str =
         console.print(empty)
         return
     if title:
-        console.print(title, markup=False)
+        console.print(harmless(title), markup=False)
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in rows[0]:
         number = isinstance(rows[0][heading], (int, float)) and not isinstance(rows[0][heading], bool)
@@ -54,7 +75,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str =
 def plain_cell(value: str) -> Text:
     """Text as it is: names and reasons come from others, and may hold brackets that look like markup, or escapes that
     a terminal would obey."""
-    return Text("".join(character if character.isprintable() or character == "\n" else "�" for character in value))
+    return Text(harmless(value))
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:
@@ -105,9 +126,9 @@ def enum_word(name: str, prefix: str) -> str:
 def note(message: str) -> None:
     """Something beside the result: to standard error, with --json as one JSON document on one line."""
     if json_wanted():
-        print(json.dumps({"note": message}, ensure_ascii=False), file=sys.stderr)
+        print(json_text({"note": message}), file=sys.stderr)
     else:
-        notes.print(message, markup=False)
+        notes.print(harmless(message), markup=False)
 
 
 def note_lines(messages: Iterable[str]) -> None:

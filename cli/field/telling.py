@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from typing import NoReturn
 
@@ -11,7 +10,7 @@ import typer
 
 from cli.errors import PARTIAL, document
 from cli.field.advice import Advice, diagnose, recognise
-from cli.output import json_wanted, note
+from cli.output import harmless, json_text, json_wanted, note
 from domain.errors import LichtbuchError
 from fieldbus.values import DeviceHealth
 
@@ -20,9 +19,9 @@ def fail(advice: Advice, *, field: str = "url") -> NoReturn:
     """End the command with an advice."""
     if json_wanted():
         told = document(advice.code, advice.message, field=field, hint=advice.hint)
-        print(json.dumps(told, ensure_ascii=False), file=sys.stderr)
+        print(json_text(told), file=sys.stderr)
     else:
-        print(f"lichtbuch: {advice.message}\n  {advice.hint}", file=sys.stderr)
+        print(harmless(f"lichtbuch: {advice.message}\n  {advice.hint}"), file=sys.stderr)
     raise typer.Exit(advice.exit_code)
 
 

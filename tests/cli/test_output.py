@@ -1,6 +1,15 @@
 """Names and reasons come from others: what they hold is shown as it is, neither obeyed nor stumbled over."""
 
-from cli.output import print_facts, print_rows
+import json
+
+import pytest
+from typer import Exit
+
+from cli.errors import report
+from cli.field.advice import Advice
+from cli.field.telling import fail
+from cli.output import note, print_facts, print_json, print_json_line, print_rows
+from domain.errors import FailedPrecondition
 
 HOSTILE = "[/red] [bold]lamp[/bold] [link=http://x]y[/link] \x1b[2J\x1b]0;title\x07"
 
@@ -18,3 +27,29 @@ def test_so_do_facts(capsys):
     shown = capsys.readouterr().out
     assert "[bold]lamp[/bold]" in shown
     assert "\x1b" not in shown
+
+
+# What a device may call itself: a colour, a title for the window, the same with one character, and text turned around.
+DEVICE = "\x1b[31mred \x1b]0;title\x07 \x9b31m \u202eevil \x7f\r"
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_no_word_of_a_device_reaches_the_terminal_as_a_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lichtbuch", *(["--json"] if wanted else [])])
+    report(FailedPrecondition.of("endpoint", f"it is not the simulator but '{DEVICE}'"))
+    note(f"last seen: {DEVICE}")
+    print_json([{"value": DEVICE}])
+    print_json_line({"value": DEVICE})
+    print_rows([{"value": DEVICE}], wanted, title=DEVICE)
+    with pytest.raises(Exit):
+        fail(Advice("NO_ANSWER", DEVICE, "hint"))
+    told = capsys.readouterr()
+    for character in told.out + told.err:
+        assert character.isprintable() or character == "\n"
+
+
+def test_json_says_what_the_device_said(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"value": DEVICE})
+    assert json.loads(capsys.readouterr().out) == {"value": DEVICE}
