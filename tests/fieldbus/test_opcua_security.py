@@ -16,6 +16,7 @@ from asyncua import ua
 from asyncua.common.connection import SecureConnection
 from asyncua.crypto.security_policies import SecurityPolicyNone
 from asyncua.ua.status_codes import StatusCodes
+from asyncua.ua.uaerrors import UaStatusCodeError
 
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
@@ -339,7 +340,7 @@ def hardened(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def refuse_none(self: SecureConnection, uri: str, certificate: bytes | None, mode: Any = None) -> None:
         if uri == SecurityPolicyNone.URI:
-            raise ua.UaStatusCodeError(StatusCodes.BadSecurityPolicyRejected)
+            raise UaStatusCodeError(StatusCodes.BadSecurityPolicyRejected)
         select(self, uri, certificate, mode)
 
     monkeypatch.setattr(SecureConnection, "select_policy", refuse_none)
