@@ -176,6 +176,7 @@ class Field:
         self._links: dict[str, Link] = {}
         self._failed: dict[str, EndpointRecord] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
+        self._closing_places: dict[str, str] = {}
         self._abilities: dict[str, tuple[Profile, GatewayAbilities, ControllerAbilities]] = {}
 
     def link(self, endpoint: EndpointRecord) -> Link | None:
@@ -185,8 +186,8 @@ class Field:
             return link
         if endpoint.state == EndpointState.PLANNED or self._failed.get(endpoint.uid) == endpoint:
             return None
-        if endpoint.uid in self._closing:
-            return None  # its old connection is on its way out, and many a device bears only one
+        if endpoint.uid in self._closing or _place(endpoint) in self._closing_places.values():
+            return None  # the old connection is on its way out, and many a device bears only one
         try:
             profile, gateway, controller = self._described(endpoint.profile)
             device = self._opener.open(
@@ -212,6 +213,7 @@ class Field:
             del self._links[uid]
             link.closed = True
             # In the background: a device that hangs must not hold up the others.
+            self._closing_places[uid] = _place(link.endpoint)
             self._closing[uid] = asyncio.create_task(self._close(uid, link), name=f"closing {link.endpoint.id}")
         self._share()
 
@@ -240,9 +242,9 @@ class Field:
 
     def _share(self) -> None:
         """Counts who shares a connection."""
-        users = Counter(urlsplit(link.endpoint.url).netloc for link in self._links.values())
+        users = Counter(_place(link.endpoint) for link in self._links.values())
         for link in self._links.values():
-            link.sharing = users[urlsplit(link.endpoint.url).netloc]
+            link.sharing = users[_place(link.endpoint)]
 
     async def _close(self, uid: str, link: Link) -> None:
         try:
@@ -250,13 +252,19 @@ class Field:
         except LichtbuchError as error:
             _log.warning("endpoint %s did not close in order: %s", link.endpoint.id, error)
         finally:
-            del self._closing[uid]
+            del self._closing[uid], self._closing_places[uid]
 
     def _described(self, name: str) -> tuple[Profile, GatewayAbilities, ControllerAbilities]:
         if name not in self._abilities:
             profile = _with_watchdog(load_profile(name))
             self._abilities[name] = (profile, gateway_abilities(profile), controller_abilities(profile))
         return self._abilities[name]
+
+
+def _place(endpoint: EndpointRecord) -> str:
+    """Host and port, or the serial line: endpoints that have it in common share a connection."""
+    parts = urlsplit(endpoint.url)
+    return f"{parts.netloc}{parts.path}" if parts.scheme == "modbus+rtu" else parts.netloc
 
 
 def _with_watchdog(profile: Profile) -> Profile:
