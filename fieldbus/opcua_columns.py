@@ -23,6 +23,7 @@ from fieldbus.opcua_nodes import node_id
 from fieldbus.opcua_session import Session
 from fieldbus.opcua_wire import node_bytes
 from fieldbus.profile import Conversion, PointBinding, Profile
+from fieldbus.raw import shown_text
 from fieldbus.values import NO_TEXTS, PointAddress, Quality, TimeSource, ValueBatch
 from fieldbus.vocabulary import PointType
 
@@ -222,7 +223,7 @@ class NodeColumns:
         is_text = self._is_text if rows is None else self._is_text[rows]
         texts: dict[int, str] = {}
         for row in np.flatnonzero(is_text).tolist():
-            text = data.texts.get(row)
+            text = shown_text(data.texts.get(row))
             data.values[row] = np.nan
             if status[row] > Quality.UNCERTAIN:
                 quality[row] = status[row]

@@ -25,6 +25,7 @@ _STRUCTS: Final = {
     if code != " "
 }
 _HIGHEST_DIGIT: Final = 9
+LONGEST_TEXT: Final = 1000  # of a serial number, a name, a version
 
 
 def byte_positions(raw_format: RawFormat) -> tuple[int, ...]:
@@ -90,6 +91,14 @@ def text_of(data: bytes) -> str | None:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         text = data.decode("iso-8859-1")
+    return text if text.isprintable() else None
+
+
+def shown_text(text: str | None) -> str | None:
+    """A text of a protocol that has texts, as far as it is one: printable, and of a length that can be meant."""
+    if text is None or len(text) > LONGEST_TEXT:
+        return None
+    text = text.strip("\0 \t\r\n")
     return text if text.isprintable() else None
 
 

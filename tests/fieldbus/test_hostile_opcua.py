@@ -17,11 +17,13 @@ from asyncua.ua.ua_binary import struct_to_binary
 from domain.errors import LichtbuchError
 from fieldbus.client import Fieldbus
 from fieldbus.opcua import OpcUaDevice
+from fieldbus.profile_loader import profile_from_toml
+from fieldbus.toml_source import TomlSource
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome, from_unix_ms
 from tests.fieldbus.conftest import FAST
 from tests.fieldbus.faulty_opcua import Exchange, FaultyOpcUa, Twist, level_of, truthfully
 from tests.fieldbus.leaks import nothing_left_behind
-from tests.fieldbus.servers import Manual, eventually
+from tests.fieldbus.servers import NOON, Manual, eventually
 
 LEVELS = tuple(PointAddress("level_command", lamp) for lamp in range(8))
 TRUTH = [level_of(lamp) for lamp in range(8)]
@@ -493,3 +495,42 @@ async def test_memory_stays_bounded_when_a_server_pours_out_garbage(fieldbus: Fi
     finally:
         tracemalloc.stop()
     assert peak < 40_000_000
+
+
+TEXTS = profile_from_toml(
+    TomlSource(
+        "texts.toml",
+        """
+[profile]
+name = "texts"
+kind = "meter"
+vendor = "any"
+product = "meter"
+protocol = "opcua"
+source = "this test"
+[opcua]
+namespace = "urn:lichtbuch:lamp"
+[points.serial_number]
+node = "s=Lamp.0.Serial"
+type = "string"
+""",
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("said", "shown"),
+    [("A-17 \0", "A-17"), ("\x1b[2Jroot", ""), ("a\u202eb", ""), ("\x9b31m", ""), ("x" * 1001, ""), ("", "")],
+)
+async def test_a_text_that_cannot_be_shown_is_none(
+    fieldbus: Fieldbus, serve_opcua: Serve, said: str, shown: str
+) -> None:
+    def twist(exchange: Exchange) -> bool:
+        if lamps_of(exchange):
+            exchange.answer.Results = [ua.DataValue(ua.Variant(said), SourceTimestamp=NOON)]
+        return False
+
+    server = await serve_opcua(twist)
+    batch = await fieldbus.open(server.url, TEXTS).read([PointAddress("serial_number")])
+    assert batch.text(PointAddress("serial_number")) == shown
+    assert (batch.quality[0] == Quality.GOOD) == (shown != "" or said == "")
