@@ -12,10 +12,11 @@ from datetime import datetime
 
 from domain.errors import InvalidInput
 from fieldbus.device import Limits, Subscription
+from fieldbus.direct_read import READ_FUNCTION
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
 from fieldbus.modbus_bus import ModbusBus
 from fieldbus.modbus_discovery import ModelDiscovery
-from fieldbus.modbus_read import READ_FUNCTION, ModbusReader
+from fieldbus.modbus_read import ModbusReader
 from fieldbus.modbus_unit import ModbusUnit
 from fieldbus.modbus_write import ModbusWriter
 from fieldbus.polling import PollingSubscription

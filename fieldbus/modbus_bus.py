@@ -15,7 +15,7 @@ from fieldbus.budget import Budget
 from fieldbus.bus_turns import BusTurns, Ticket
 from fieldbus.device import Limits
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer, Postponed
-from fieldbus.modbus_link import ModbusLink
+from fieldbus.modbus_link import Answer, ModbusLink
 from fieldbus.profile import ModbusLimits
 from fieldbus.values import Counters
 
@@ -46,13 +46,13 @@ class ModbusBus:
         self._new_link = new_link
         self._limits = limits
         self._monotonic = monotonic
-        self._link = new_link()
+        self.link = new_link()
         self._connecting = asyncio.Lock()
         self._turns = BusTurns()
-        self._only_unit: int | None = None
+        self._only_unit: int | None = None  # the one that has been asked so far, until there is another
         self._shared = False  # more than one unit was seen: only then turns matter
         self._running = 0
-        self._in_flight = _MANY if self._link.has_transactions else 1  # the most careful product decides
+        self._in_flight = _MANY if self.link.has_transactions else 1  # the most careful product decides
         self._timer: asyncio.TimerHandle | None = None
         self._not_before = float("-inf")
         self._silent = 0
@@ -65,7 +65,7 @@ class ModbusBus:
     @property
     def connected(self) -> bool:
         """Whether the connection stands."""
-        return self._link.connected
+        return self.link.connected
 
     async def exchange(
         self,
@@ -96,7 +96,7 @@ class ModbusBus:
             if self.budget is not None:
                 # Before connecting: what may not be read is no reason to pay for a connection.
                 self.budget.before(function_code, payload)
-            if not self._link.connected:
+            if not self.link.connected:
                 await self._ensure_connected(product)
             if generation is not None and generation != self.generation:
                 raise LinkRenewed
@@ -110,9 +110,59 @@ class ModbusBus:
             if turns.waiting:
                 self._pump()
 
+    def begin(
+        self,
+        unit: int,
+        function_code: int,
+        payload: bytes,
+        timeout_s: float,
+        product: ModbusLimits,
+        counters: Counters,
+        now: float,
+    ) -> Answer | None:
+        """Send a request at once where nothing stands in its way: a connection that stands, has nothing to keep to and
+        serves this unit alone. None otherwise: then `exchange` is to be used. `now` by the bus's own clock.
+
+        Whoever awaits the answer says what became of it: `succeeded`, or `failed` with the link that it went over.
+        """
+        if (
+            self._running >= self._in_flight
+            or product.max_in_flight < self._in_flight
+            or unit != self._only_unit
+            or now < self._not_before
+            or self._turns.waiting
+            or self.budget is not None
+        ):
+            return None
+        link = self.link
+        try:
+            answer = link.request(unit, function_code, payload, timeout_s)
+        except LinkDown:
+            return None
+        self._running += 1
+        counters.requests += 1
+        counters.bytes_sent += link.frame_overhead + 1 + len(payload)
+        return answer
+
+    def succeeded(self, size: int, product: ModbusLimits, counters: Counters) -> None:
+        """What was begun has been answered with `size` bytes."""
+        self._came(self.link, size, counters)
+        self._passed(self.link, product, counters)
+        self._running -= 1
+        if self._turns.waiting:
+            self._pump()
+
+    def failed(self, error: BaseException, link: ModbusLink, product: ModbusLimits, counters: Counters) -> None:
+        """What was begun has not been answered as it should, or nobody waits for it any more."""
+        self._went_wrong(error, link, counters)
+        self._passed(link, product, counters)
+        self._running -= 1
+        if self._turns.waiting:
+            self._pump()
+
     async def ensure_connected(self, product: ModbusLimits) -> int:
         """The generation of a standing connection. Raises LinkDown."""
-        if not self._link.connected:
+        if not self.link.connected:
             await self._ensure_connected(product)
         return self.generation
 
@@ -122,18 +172,18 @@ class ModbusBus:
 
     def reset(self) -> None:
         """Drop the connection: what comes next over it could not be trusted."""
-        self._link.close()
+        self.link.close()
 
     def doubt(self) -> None:
         """An answer was one to another request: where nothing tells them apart, the right one may still come, and must
         not be taken for the next."""
-        if not self._link.has_transactions:
-            self._link.distrust()
+        if not self.link.has_transactions:
+            self.link.distrust()
 
     def close(self) -> None:
         """Drop the connection for good."""
         self._closed = True
-        self._link.close()
+        self.link.close()
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -150,7 +200,7 @@ class ModbusBus:
         counters: Counters,
         began: float,
     ) -> bytes:
-        link = self._link
+        link = self.link
         answer = link.request(unit, function_code, payload, timeout_s)
         sent = link.frame_overhead + 1 + len(payload)
         counters.requests += 1
@@ -159,48 +209,56 @@ class ModbusBus:
         silent = False
         try:
             data = await answer
-            received = link.frame_overhead + 1 + len(data)
-            counters.answers += 1
-            counters.bytes_received += received
-            self._silent = 0
+            received = self._came(link, len(data), counters)
             return data
-        except DeviceException as error:
-            received = link.frame_overhead + 2
-            silent = error.is_absence
-            counters.answers += 1
-            counters.exceptions += 1
-            counters.bytes_received += received
-            self._silent = 0
-            raise
-        except NoAnswer:
-            silent = True
-            counters.timeouts += 1
-            self._after_silence(link)
-            raise
-        except AnswerLost:
-            silent = True
-            counters.connection_losses += 1
-            link.distrust()
-            raise
-        except Malformed:
-            counters.discarded += 1
-            raise
-        except asyncio.CancelledError:
-            link.forgotten()
+        except BaseException as error:
+            received, silent = self._went_wrong(error, link, counters)
             raise
         finally:
-            if link.discarded != self._discarded_counted and link is self._link:
-                counters.discarded += link.discarded - self._discarded_counted
-                self._discarded_counted = link.discarded
+            self._passed(link, product, counters)
             if self.budget is not None:
                 self.budget.after(sent, received)
-            if product.pause_s:
-                self._not_before = self._monotonic() + product.pause_s
             if self._shared:
                 self._turns.ended(unit, began, self._monotonic(), sent + received, silent)
             elif unit != self._only_unit:
                 self._shared = self._only_unit is not None
-                self._only_unit = unit
+                self._only_unit = None if self._shared else unit
+
+    def _came(self, link: ModbusLink, size: int, counters: Counters) -> int:
+        """An answer came. The bytes that it took."""
+        received = link.frame_overhead + 1 + size
+        counters.answers += 1
+        counters.bytes_received += received
+        self._silent = 0
+        return received
+
+    def _went_wrong(self, error: BaseException, link: ModbusLink, counters: Counters) -> tuple[int, bool]:
+        """No answer came, or one that refuses. The bytes that it took, and whether the unit was silent."""
+        match error:
+            case DeviceException():
+                counters.exceptions += 1
+                return self._came(link, 1, counters), error.is_absence
+            case NoAnswer():
+                counters.timeouts += 1
+                self._after_silence(link)
+                return 0, True
+            case AnswerLost():
+                counters.connection_losses += 1
+                link.distrust()
+                return 0, True
+            case Malformed():
+                counters.discarded += 1
+            case asyncio.CancelledError():
+                link.forgotten()
+        return 0, False
+
+    def _passed(self, link: ModbusLink, product: ModbusLimits, counters: Counters) -> None:
+        """A request is over, whatever became of it."""
+        if link.discarded != self._discarded_counted and link is self.link:
+            counters.discarded += link.discarded - self._discarded_counted
+            self._discarded_counted = link.discarded
+        if product.pause_s:
+            self._not_before = self._monotonic() + product.pause_s
 
     def _after_silence(self, link: ModbusLink) -> None:
         self._silent += 1
@@ -213,7 +271,7 @@ class ModbusBus:
     async def _ensure_connected(self, product: ModbusLimits) -> None:
         async with self._connecting:
             self._check_open()
-            if self._link.connected:
+            if self.link.connected:
                 return
             if not self.backoff.ready:
                 raise LinkDown(f"no connection, next attempt in {self.backoff.remaining_s:.1f} s")
@@ -225,7 +283,7 @@ class ModbusBus:
             except LinkDown:
                 self.backoff.failed()
                 raise
-            self._link = link
+            self.link = link
             self._discarded_counted = 0
             self.backoff.succeeded()
             self.generation += 1
@@ -236,7 +294,7 @@ class ModbusBus:
     def _check_open(self) -> None:
         """Also after waiting for the connection, which may have been given up meanwhile."""
         if self._closed:
-            self._link.close()
+            self.link.close()
             raise LinkDown("the bus was closed")
 
     # --- turns ---------------------------------------------------------------------------------------------------

@@ -6,11 +6,11 @@ modbus_unit.py's.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
+from fieldbus.direct_read import READ_FUNCTION, READ_REQUEST
 from fieldbus.faults import (
     ACKNOWLEDGE,
     BUSY,
@@ -24,13 +24,13 @@ from fieldbus.faults import (
 )
 from fieldbus.modbus_unit import ModbusUnit
 from fieldbus.planner import Block, Span, plan_scale_factors, split_block
-from fieldbus.plans import PlanBook
+from fieldbus.plans import PlanBook, Prepared
 from fieldbus.profile import Profile, Table
 from fieldbus.reading import Planned, Reading
 from fieldbus.values import PointAddress, Quality, ValueBatch, unix_ms
 
-READ_FUNCTION: Final = {Table.COIL: 1, Table.DISCRETE: 2, Table.HOLDING: 3, Table.INPUT: 4}
-_REQUEST: Final = struct.Struct(">HH")
+_FAILURES: Final = (DeviceException, LinkDown, NoAnswer, AnswerLost, Malformed)
+_Failure = DeviceException | LinkDown | NoAnswer | AnswerLost | Malformed
 
 
 class ModbusReader:
@@ -44,14 +44,47 @@ class ModbusReader:
         self._probing = False
 
     async def read(self, points: tuple[PointAddress, ...]) -> ValueBatch:
-        """See `Device.read`."""
+        """See `Device.read`. The shortest way where it is free (direct_read.py), else by plan, which also deals with
+        whatever went wrong on the shortest one."""
         unit = self._unit
         began = unit.monotonic()
-        _, planned, freshness = self.book.of(points, began)
+        prepared = self.book.of(points, began)
+        direct = prepared.direct
+        failure: _Failure | None = None
+        if direct is not None:
+            bus = unit.bus
+            link = bus.link
+            answer = unit.begin(direct.function_code, direct.request, began)
+            if answer is not None:
+                self._probing = True
+                try:
+                    data = await answer
+                except BaseException as error:
+                    bus.failed(error, link, unit.product, unit.counters)
+                    if not isinstance(error, _FAILURES):
+                        raise
+                    failure = error
+                else:
+                    block = direct.block
+                    bus.succeeded(len(data), unit.product, unit.counters)
+                    if direct.fits(data):
+                        self._gave(block, block.spans, block.count)
+                        return direct.batch(data, unix_ms(self._now()))
+                    failure = self._unfit(data, block.table, block.start, block.count)
+                finally:
+                    self._probing = False
+                if isinstance(failure, AnswerLost):
+                    unit.lost()
+                    failure = None  # a connection that was dead already: ask once more
+        return await self._by_plan(prepared, began, failure)
+
+    async def _by_plan(self, prepared: Prepared, began: float, failure: _Failure | None) -> ValueBatch:
+        """Read, when the device may be asked. With `failure` its only block has been asked for, in vain."""
+        unit, (points, planned, freshness, _) = self._unit, prepared
         # Not while backing off, and only one probe at a time.
-        if unit.backoff.failures and (self._probing or not unit.backoff.ready):
+        if failure is None and unit.backoff.failures and (self._probing or not unit.backoff.ready):
             return ValueBatch.missing(points, self._now())
-        batch = await self._carry_out(planned, began)
+        batch = await self._carry_out(planned, began, failure)
         if freshness is not None:
             freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
             freshness.check_frozen(batch)
@@ -62,14 +95,19 @@ class ModbusReader:
         plan = plan_scale_factors(self.book.profile, points, self.book.memory)
         return await self._carry_out(Planned(plan, None), self._unit.monotonic())
 
-    async def _carry_out(self, planned: Planned, began: float) -> ValueBatch:
-        """Ask for all blocks of a plan."""
+    async def _carry_out(self, planned: Planned, began: float, failure: _Failure | None = None) -> ValueBatch:
+        """Ask for all blocks of a plan; `failure` is what has become of the first one, where it was asked for."""
         reading = Reading(planned, began + self._unit.limits.read_deadline_s)
         blocks = planned.plan.blocks
         self._probing = True
         try:
             for number, block in enumerate(blocks):
-                if not await self._read_spans(block, block.spans, reading):
+                if failure is None:
+                    went_on = await self._read_spans(block, block.spans, reading)
+                else:
+                    went_on = await self._in_vain(failure, block, block.spans, reading)
+                    failure = None
+                if not went_on:
                     for rest in blocks[number + 1 :]:
                         reading.lost(rest, rest.spans, Quality.MISSING)
                     break
@@ -80,31 +118,41 @@ class ModbusReader:
     async def _read_spans(self, block: Block, spans: Sequence[Span], reading: Reading) -> bool:
         """Ask for a block or a part of it. False when asking on is of no use."""
         start, count = _extent(block, spans)
-        unit = self._unit
         try:
             data = await self._registers(block.table, start, count, reading.deadline)
-        except DeviceException as error:
-            unit.last_error = f"{block.table.value} {start}..{start + count - 1}: {error}"
-            if error.is_absence:
-                if not reading.answered:
-                    unit.failed(error)
-                reading.lost(block, spans, Quality.MISSING)
-                return reading.answered
-            unit.answered()
-            reading.answered = True
-            return await self._refused(error, block, spans, reading)
-        except (LinkDown, NoAnswer, AnswerLost, Malformed) as error:
-            unit.failed(error)
-            reading.lost(block, spans, Quality.MISSING)
-            return False
-        unit.answered()
+        except _FAILURES as failure:
+            return await self._in_vain(failure, block, spans, reading)
         reading.answered = True
-        if self.book.memory.refusals:
-            self.book.memory.grant(spans)
-        if count > self.book.lengths.granted[block.table]:
-            self.book.lengths.granted[block.table] = count
+        self._gave(block, spans, count)
         reading.arrived(block, start, count, data, unix_ms(self._now()))
         return True
+
+    def _gave(self, block: Block, spans: Sequence[Span], count: int) -> None:
+        """The unit gave `count` addresses that were asked for at once: it lives, and lets these be read."""
+        self._unit.answered()
+        book = self.book
+        if book.memory.refusals:
+            book.memory.grant(spans)
+        if count > book.lengths.granted[block.table]:
+            book.lengths.granted[block.table] = count
+
+    async def _in_vain(self, failure: _Failure, block: Block, spans: Sequence[Span], reading: Reading) -> bool:
+        """A block or a part of it did not come. False when asking on is of no use."""
+        unit = self._unit
+        if not isinstance(failure, DeviceException):
+            unit.failed(failure)
+            reading.lost(block, spans, Quality.MISSING)
+            return False
+        start, count = _extent(block, spans)
+        unit.last_error = f"{block.table.value} {start}..{start + count - 1}: {failure}"
+        if failure.is_absence:
+            if not reading.answered:
+                unit.failed(failure)
+            reading.lost(block, spans, Quality.MISSING)
+            return reading.answered
+        unit.answered()
+        reading.answered = True
+        return await self._refused(failure, block, spans, reading)
 
     async def _registers(self, table: Table, start: int, count: int, deadline: float) -> memoryview:
         """The bytes of `count` addresses. Raises Malformed when their number does not fit, Postponed when the time of
@@ -112,13 +160,17 @@ class ModbusReader:
         unit = self._unit
         if unit.monotonic() >= deadline:
             raise Postponed(f"reading took longer than {unit.limits.read_deadline_s:g} s")
-        request = _REQUEST.pack(start, count)
+        request = READ_REQUEST.pack(start, count)
         answer = await unit.request(READ_FUNCTION[table], request, is_read=True, turn_by=deadline)
         size = (count + 7) // 8 if table.is_bits else 2 * count
         if len(answer) != 1 + size or answer[0] != size:
-            unit.counters.discarded += 1
-            raise Malformed(f"{len(answer)} bytes came for {count} addresses from {start} ({table.value})")
+            raise self._unfit(answer, table, start, count)
         return memoryview(answer)[1:]
+
+    def _unfit(self, answer: bytes, table: Table, start: int, count: int) -> Malformed:
+        """An answer that is not as long as it has to be is not used."""
+        self._unit.counters.discarded += 1
+        return Malformed(f"{len(answer)} bytes came for {count} addresses from {start} ({table.value})")
 
     async def _refused(self, error: DeviceException, block: Block, spans: Sequence[Span], reading: Reading) -> bool:
         """The device refused: find out which part of the block it means, and remember it."""
@@ -160,7 +212,7 @@ class ModbusReader:
         start, count = _extent(block, (max(left, key=lambda span: span.end), right[0]))
         try:
             await self._registers(block.table, start, count, deadline)
-        except (DeviceException, LinkDown, NoAnswer, AnswerLost, Malformed):
+        except _FAILURES:
             return False
         return True
 

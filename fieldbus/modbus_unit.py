@@ -13,6 +13,7 @@ from fieldbus.backoff import Backoff
 from fieldbus.device import SIMULATOR_PRODUCT, SIMULATOR_VENDOR, Limits
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
 from fieldbus.modbus_bus import LinkRenewed, ModbusBus
+from fieldbus.modbus_link import Answer
 from fieldbus.profile import ModbusLimits
 from fieldbus.url import Endpoint
 from fieldbus.values import Counters, Identity
@@ -106,6 +107,24 @@ class ModbusUnit:
                     raise
                 repeat = False
         raise LinkDown("the connection is renewed again and again")
+
+    def begin(self, function_code: int, payload: bytes, now: float) -> Answer | None:
+        """Send a request at once, where the unit is healthy and the bus has nothing else to do; see `ModbusBus.begin`.
+        None otherwise: then `request` is to be used."""
+        bus = self.bus
+        generation = bus.generation
+        if (
+            self.backoff.failures
+            or self._answered_generation != generation
+            or (self._require_simulator and self._verified_generation != generation)
+        ):
+            return None
+        timeout_s = self.limits.request_timeout_s
+        return bus.begin(self.endpoint.unit, function_code, payload, timeout_s, self.product, self.counters, now)
+
+    def lost(self) -> None:
+        """The connection over which the unit has answered is gone: asking once more may do, but not twice."""
+        self._answered_generation = 0
 
     async def connected(self) -> int:
         """The generation of a standing connection. Raises LinkDown."""

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Final, NamedTuple
 
 from fieldbus.block_length import BlockLengths
+from fieldbus.direct_read import DirectRead
 from fieldbus.freshness import Freshness
 from fieldbus.planner import Memory, plan_reads
 from fieldbus.profile import Profile
@@ -30,6 +31,7 @@ class Prepared(NamedTuple):
     points: tuple[PointAddress, ...]
     planned: Planned
     freshness: Freshness | None
+    direct: DirectRead | None  # the shortest way, where the plan is fit for it and nobody judges the age of values
 
 
 class PlanBook:
@@ -84,7 +86,9 @@ class PlanBook:
         judged = rule.max_age_s is not None or rule.frozen_after
         if len(self._recent) >= _KEPT:
             self._recent.clear()
-        prepared = Prepared(points, planned, Freshness.of(self.profile, len(points)) if judged else None)
+        freshness = Freshness.of(self.profile, len(points)) if judged else None
+        direct = None if judged else DirectRead.of(planned.plan, planned.quick)
+        prepared = Prepared(points, planned, freshness, direct)
         self._recent[id(points)] = prepared
         return prepared
 
