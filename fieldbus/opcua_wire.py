@@ -37,9 +37,10 @@ _PROBE: Final = 6
 _NOT_A_NUMBER: Final = float("nan")
 
 _HAS_VALUE, _HAS_STATUS, _HAS_SOURCE, _HAS_SERVER = 1, 2, 4, 8
+_BOOLEAN: Final = 1
 _DATETIME: Final = 13
 _SCALARS: Final = {
-    1: ("?", "u1"),
+    _BOOLEAN: ("?", "u1"),
     2: ("b", "i1"),
     3: ("B", "u1"),
     4: ("h", "<i2"),
@@ -82,6 +83,7 @@ class _Layout:
     status: int
     source: int
     is_time: bool
+    is_boolean: bool
 
 
 def node_bytes(nodes: Sequence[ua.NodeId]) -> tuple[bytes, ...]:
@@ -218,7 +220,10 @@ def _run(data: bytes, position: int, most: int, layout: _Layout, key: bytes) -> 
     records = records[:length]
     names = layout.record.names or ()
     values = records["value"].astype(np.float64) if "value" in names else np.full(length, np.nan)
-    if layout.is_time:
+    if layout.is_boolean:
+        # Whatever is not 0 is true (OPC 10000-6, 5.2.2.1), and some servers write it as 255.
+        values = np.not_equal(records["value"], 0).astype(np.float64)
+    elif layout.is_time:
         values = ((records["value"] - EPOCH_TICKS) // TICKS_PER_MS).astype(np.float64)
     return DataColumns(
         values,
@@ -251,7 +256,13 @@ def _layouts(*, handles: bool) -> dict[bytes, _Layout]:
                 codes += "q"
                 columns.append(("server", "<i8"))
             layout = _Layout(
-                struct.Struct("<" + codes), np.dtype(columns), value, status, source, is_time=kind == _DATETIME
+                struct.Struct("<" + codes),
+                np.dtype(columns),
+                value,
+                status,
+                source,
+                is_time=kind == _DATETIME,
+                is_boolean=kind == _BOOLEAN,
             )
             assert layout.record.itemsize == layout.unpack.size
             result[bytes((mask, kind))] = layout

@@ -179,6 +179,16 @@ def test_random_bytes_are_no_answer(data: bytes) -> None:
         assert not isinstance(result, DataColumns) or len(result) == 3
 
 
+@pytest.mark.parametrize("count", [1, 40])
+@pytest.mark.parametrize("true", [1, 2, 0xFF])
+def test_whatever_is_not_zero_is_true_in_long_answers_too(count: int, true: int) -> None:
+    data = response([ua.DataValue(ua.Variant(True))] * count)
+    encoded = struct_to_binary(ua.DataValue(ua.Variant(True)))
+    forged = encoded[:2] + bytes((true,)) + encoded[3:]
+    columns = read_answer(Buffer(data.replace(encoded, forged)), count)
+    assert columns.values.tolist() == [1.0] * count
+
+
 def test_the_encoder_of_null_arrays_is_as_it_was() -> None:
     variant = ua.Variant([None, None], ua.VariantType.Null, is_array=True)
     assert struct_to_binary(ua.DataValue(variant))[:6] == b"\x03\x80\x02\0\0\0"
