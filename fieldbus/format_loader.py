@@ -6,11 +6,12 @@ Where it lies is place_loader.py's business.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from domain.level import DALI, DALI_LINEAR, PERCENT, PERMILLE
 from fieldbus.profile import ONE_BIT, Conversion, RawFormat, Table
-from fieldbus.toml_entry import Entry, is_number, is_whole
+from fieldbus.toml_entry import Entry, did_you_mean, is_number, is_whole
 from fieldbus.vocabulary import Point, PointType
 
 FORMAT_KEYS: Final = {"type", "length", "bit", "bits", "of", "byte_order", "word_order"}
@@ -70,9 +71,17 @@ def read_format(entry: Entry, table: Table, byte_order: str, word_order: str, de
             return None
         return RawFormat("s", 2 * length, byte_order)
     if not isinstance(name, str) or name not in _REGISTER_TYPES:
-        entry.wrong(f"{name!r} is none of {', '.join(TYPE_NAMES)}", "type")
+        wrong_type(entry, name, TYPE_NAMES)
         return None
     return RawFormat(*_REGISTER_TYPES[name], byte_order, word_order)
+
+
+def wrong_type(entry: Entry, name: Any, known: Sequence[str]) -> None:
+    """Note that a type is missing, or that there is none of that name."""
+    if name is None:
+        entry.wrong(f"is missing: one of {', '.join(known)}", "type")
+    else:
+        entry.wrong(f"{name!r} is none of {', '.join(known)}{did_you_mean(name, known)}", "type")
 
 
 def _check_companions(entry: Entry, name: Any) -> None:
@@ -124,8 +133,9 @@ def read_conversion(entry: Entry, point: Point, kind: str, size: int) -> Convers
         level = None
     scale = entry.number("scale", 1.0) or 0.0
     if scale == 0.0:
-        entry.wrong("is a number other than 0", "scale")
+        entry.wrong("must not be 0", "scale")
         scale = 1.0
+    _check_steps(entry, point, kind, scale)
     curve = entry.pairs("curve")
     if [raw for raw, _ in curve] != sorted({raw for raw, _ in curve}):
         entry.wrong("raw values must rise", "curve")
@@ -144,6 +154,18 @@ def read_conversion(entry: Entry, point: Point, kind: str, size: int) -> Convers
         raw_minimum=minimum,
         raw_maximum=maximum,
     )
+
+
+def _check_steps(entry: Entry, point: Point, kind: str, scale: float) -> None:
+    """A counter holds whole units: what one step of its register is worth must be some of them."""
+    if point.type is not PointType.COUNTER:
+        return
+    if abs(scale) < 1:
+        reason = f"{point.name} counts whole {point.unit}: digits below 1 {point.unit} would be lost with {scale:g}"
+        entry.wrong(reason, "scale")
+    elif kind != "f" and scale != int(scale):
+        reason = f"{point.name} counts whole {point.unit}, which steps of {scale:g} {point.unit} are not"
+        entry.wrong(reason, "scale")
 
 
 def _special(entry: Entry, kind: str, size: int) -> tuple[tuple[int, float], ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fieldbus.format_loader import NUMBER_TYPES
-from fieldbus.formula import VARIABLES
+from fieldbus.format_loader import NUMBER_TYPES, wrong_type
+from fieldbus.formula import VARIABLES, index_variables
 from fieldbus.profile import Deadband, MethodCall, NodePlace
 from fieldbus.toml_entry import Entry
 from fieldbus.vocabulary import Direction, Point, PointType
@@ -41,16 +41,16 @@ def read_node(
     if not isinstance(namespace, str) or not namespace:
         entry.wrong("an OPC UA point needs a namespace URI, here or in [opcua]", "namespace")
     if not isinstance(variant, str) or variant not in VARIANT_TYPES:
-        entry.wrong(f"{variant!r} is none of {', '.join(VARIANT_TYPES)}", "type")
+        wrong_type(entry, variant, tuple(VARIANT_TYPES))
     elif (variant == "string") != (point.type is PointType.TEXT):
         entry.wrong(f"{point.name} is {'a' if point.type is PointType.TEXT else 'no'} text", "type")
     method = _read_method(entry, point, direction)
-    many = index_range is not None and index_range[1] > index_range[0]
+    many = index_range if index_range is not None and index_range[1] > index_range[0] else None
     write_node = _read_node_id(entry, "write_node", point, many=many) if "write_node" in entry else ""
     written_elsewhere = direction is Direction.WRITE and (method is not None or bool(write_node))
     node = "" if written_elsewhere and "node" not in entry else _read_node_id(entry, "node", point, many=many)
     # One time may stand for all lamps of a server, so it need not differ from index to index.
-    timestamp_node = _read_node_id(entry, "timestamp_node", point, many=False) if "timestamp_node" in entry else ""
+    timestamp_node = _read_node_id(entry, "timestamp_node", point) if "timestamp_node" in entry else ""
     if write_node and not direction.writable:
         entry.wrong("is for points that can be written", "write_node")
     if write_node and method is not None:
@@ -67,7 +67,9 @@ def read_node(
     return place if len(entry.violations) == before else None
 
 
-def _read_node_id(entry: Entry, key: str, point: Point, *, many: bool) -> str:
+def _read_node_id(entry: Entry, key: str, point: Point, *, many: tuple[int, int] | None = None) -> str:
+    """A node id. `many` is the range of indexes that need a node each."""
+    before = len(entry.violations)
     node = entry.data.get(key)
     if not isinstance(node, str) or not _NODE_ID.match(node):
         entry.wrong('is not "s=<text>" or "i=<number>"', key)
@@ -77,8 +79,15 @@ def _read_node_id(entry: Entry, key: str, point: Point, *, many: bool) -> str:
         entry.wrong(f"{{{name}}} is no variable of a {point.scope.value} point", key)
     if re.sub(_PLACEHOLDER, "", node).strip("{}") != re.sub(_PLACEHOLDER, "", node):
         entry.wrong("has a brace without its partner", key)
-    if many and not placeholders:
+    if many is not None and not placeholders:
         entry.wrong("is the same for every index: use {index}", key)
+    if many is not None and len(entry.violations) == before:
+        seen: dict[str, int] = {}
+        for index in range(many[0], many[1] + 1):
+            name = node.format(**index_variables(point.scope, index))
+            if seen.setdefault(name, index) != index:
+                entry.wrong(f"{name!r} is the node of index {seen[name]} and of {index}: each needs its own", key)
+                break
     return node
 
 
@@ -117,8 +126,8 @@ def _read_method(entry: Entry, point: Point, direction: Direction) -> MethodCall
     if len(types) != len(arguments):
         method.wrong(f"{len(types)} types for {len(arguments)} arguments", "types")
     return MethodCall(
-        object=_read_node_id(method, "object", point, many=False),
-        node=_read_node_id(method, "node", point, many=False),
+        object=_read_node_id(method, "object", point),
+        node=_read_node_id(method, "node", point),
         arguments=tuple(map(str, arguments)),
         types=tuple(map(str, types)),
     )

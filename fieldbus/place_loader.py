@@ -5,12 +5,14 @@ The format of the raw value is format_loader.py's, OPC UA nodes are node_loader.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from fieldbus.format_loader import FORMAT_KEYS, read_format, read_order
-from fieldbus.formula import Formula
+from fieldbus.formula import VARIABLES, Formula
 from fieldbus.profile import (
     CommandSequence,
     DeviceTime,
@@ -22,7 +24,7 @@ from fieldbus.profile import (
     Table,
     WriteMode,
 )
-from fieldbus.toml_entry import Entry, is_whole
+from fieldbus.toml_entry import Entry, did_you_mean, is_whole
 from fieldbus.vocabulary import Direction, Point, PointType
 
 PLACE_KEYS: Final = FORMAT_KEYS | {
@@ -43,6 +45,7 @@ TIMESTAMP_KEYS: Final = _REGISTER_KEYS - {"bit", "bits", "of"} | {"epoch"}
 REQUIRE_KEYS: Final = _REGISTER_KEYS | {"equals"}
 SEQUENCE_KEYS: Final = {"register", "counter_bits", "index_bits", "fixed"}
 _HIGHEST_ADDRESS: Final = 65535
+_NAME: Final = re.compile(r"[a-z_]{2,}")
 
 Orders = tuple[str, str]  # of bytes and words
 
@@ -276,7 +279,9 @@ class PlaceReader:
         try:
             return Formula.parse(entry.data[key], self._point.scope)
         except ValueError as error:
-            entry.wrong(str(error), key)
+            known = VARIABLES[self._point.scope]
+            names = [name for name in _NAME.findall(str(entry.data[key])) if name not in known]
+            entry.wrong(f"{error}{did_you_mean(names[0], known) if names else ''}", key)
             return None
 
     def _indices(self) -> Sequence[int | None]:
@@ -294,10 +299,30 @@ class PlaceReader:
         indices = self._indices() if formula.factors else self._indices()[:1]
         addresses = [(formula.at(self._point.scope, index), index or 0) for index in indices]
         for address, index in {min(addresses), max(addresses)}:
-            if not 0 <= address <= _HIGHEST_ADDRESS - length + 1:
-                entry.wrong(f"address {address} at index {index} is not within 0..{_HIGHEST_ADDRESS}", key)
-        if len(self._indices()) > 1 and not formula.factors and not one_for_all:
+            where = f"address {address} at index {index}" if self._index_range is not None else f"address {address}"
+            if not 0 <= address <= _HIGHEST_ADDRESS:
+                entry.wrong(f"{where} is not within 0..{_HIGHEST_ADDRESS}", key)
+            elif (last := address + length - 1) > _HIGHEST_ADDRESS:
+                needed = f"{address} {'and' if length == 2 else 'to'} {last}"
+                entry.wrong(f"{where} needs {needed}, and the last register is {_HIGHEST_ADDRESS}", key)
+        if len(self._indices()) > 1 and not one_for_all:
+            self._check_each_has_its_own(entry, key, formula, sorted(addresses), length)
+
+    def _check_each_has_its_own(
+        self, entry: Entry, key: str, formula: Formula, addresses: list[tuple[int, int]], length: int
+    ) -> None:
+        """What is read or written for one index must not be another's. `addresses` are sorted, with their index."""
+        if not formula.factors:
             entry.wrong("is the same for every index: use a formula, or narrow index to one", key)
+            return
+        for (address, index), (following, other) in pairwise(addresses):
+            if address == following:
+                entry.wrong(f"address {address} is that of index {index} and of {other}: each needs its own", key)
+                return
+            if following < address + length:
+                reason = f"{length} addresses from {address} on, of index {index}, reach into those of index {other}"
+                entry.wrong(reason, key)
+                return
 
 
 def _table(entry: Entry, key: str, default: Table) -> Table:

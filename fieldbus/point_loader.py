@@ -6,6 +6,7 @@ file profile_loader.py's; what a point means is the vocabulary's.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 from domain.errors import InvalidInput, Violation
@@ -13,18 +14,19 @@ from fieldbus.format_loader import CONVERSION_KEYS, read_conversion
 from fieldbus.node_loader import NODE_KEYS, VARIANT_TYPES, read_node
 from fieldbus.place_loader import PLACE_KEYS, Defaults, PlaceReader
 from fieldbus.profile import Conversion, Discovery, ModbusPlace, ModelPlace, NodePlace, PointBinding, Protocol
-from fieldbus.toml_entry import Entry
+from fieldbus.toml_entry import Entry, did_you_mean
 from fieldbus.toml_source import TomlSource
-from fieldbus.vocabulary import Direction, Point, PointType, Scope, point_named
+from fieldbus.vocabulary import VOCABULARY, Direction, Point, PointType, Scope, point_named
 
 __all__ = ["MODBUS_KEYS", "MODEL_KEYS", "OPCUA_KEYS", "VARIANT_TYPES", "Defaults", "PointReader"]
 
 _COMMAND_KEYS: Final = {"write_on_change", "confirm", "confirm_tolerance", "confirm_timeout_ms"}
-_COMMON_KEYS: Final = CONVERSION_KEYS | _COMMAND_KEYS | {"access", "index", "minimum", "maximum", "note"}
+_COMMON_KEYS: Final = CONVERSION_KEYS | _COMMAND_KEYS | {"access", "index", "minimum", "maximum", "note", "shares"}
 MODBUS_KEYS: Final = _COMMON_KEYS | PLACE_KEYS | {"models"}
 MODEL_KEYS: Final = CONVERSION_KEYS | PLACE_KEYS | {"note"}
 OPCUA_KEYS: Final = _COMMON_KEYS | NODE_KEYS
 _HIGHEST_MODEL: Final = 65534
+_INDEXED_NAME: Final = re.compile(r"(\w+)\s*[\[(/.:]\s*\d+")
 
 
 class PointReader:
@@ -53,7 +55,12 @@ class PointReader:
         try:
             point = point_named(self._name)
         except InvalidInput as error:
-            entry.wrong(error.violations[0].reason)
+            plain = _INDEXED_NAME.match(self._name)
+            if plain and plain[1] in VOCABULARY:
+                entry.wrong(f"the point is {plain[1]}: indexes are given by [index], not in the name")
+            else:
+                meant = did_you_mean(self._name, VOCABULARY)
+                entry.wrong(f"{error.violations[0].reason}{meant or ':'} docs/points.md lists all points")
             return None
         if self.violations:
             return None

@@ -1,6 +1,7 @@
 """What only shows when a profile is seen as a whole: places that overlap, points that name others, rules.
 
-Single keys are checked where they are read (profile_loader.py, point_loader.py).
+Places that two points have in common are shared_places.py's. Single keys are checked where they are read
+(profile_loader.py, point_loader.py).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from itertools import pairwise
 
 from fieldbus.places import ModbusPlace, Table
 from fieldbus.profile import PointBinding, Profile, Protocol, WatchdogMode
+from fieldbus.shared_places import check_shared_places
 from fieldbus.toml_entry import Entry
 from fieldbus.vocabulary import Scope
 
@@ -20,6 +22,7 @@ def check_profile(file: Entry, profile: Profile) -> None:
     _check_confirmations(file, profile)
     _check_watchdog(file, profile)
     _check_freshness(file, profile)
+    check_shared_places(file, profile)
     if profile.protocol is Protocol.MODBUS:
         _check_blocks(file, profile)
         _check_overlaps(file, profile)

@@ -25,7 +25,7 @@ from fieldbus.profile import (
     WriteMode,
 )
 from fieldbus.profile_checks import check_profile
-from fieldbus.toml_entry import Entry, is_whole
+from fieldbus.toml_entry import Entry, did_you_mean, is_whole
 from fieldbus.toml_source import TomlSource
 from fieldbus.vocabulary import GEAR_PER_LINE, GROUPS_PER_LINE, Scope
 
@@ -97,11 +97,14 @@ class _Loader:
     def load(self) -> Profile:
         for key in self._file:
             if key not in _TABLES:
-                self._file.wrong(f"unknown table, known are {', '.join(_TABLES)}", key)
+                meant = did_you_mean(key, _TABLES)
+                self._file.wrong(
+                    f"unknown table{meant or ','} {'K' if meant else 'k'}nown are {', '.join(_TABLES)}", key
+                )
         head = self._table("profile", PROFILE_KEYS, required=True)
         texts = {key: head.text(key) for key in ("name", "kind", "vendor", "product", "source")}
         if texts["kind"] and texts["kind"] not in _KINDS:
-            head.wrong(f"'{texts['kind']}' is none of {', '.join(_KINDS)}", "kind")
+            head.wrong(f"'{texts['kind']}' is none of {', '.join(_KINDS)}{did_you_mean(texts['kind'], _KINDS)}", "kind")
         notes = head.text("notes", required=False)
         if "protocol" not in head:
             head.wrong("is missing or empty", "protocol")
@@ -109,7 +112,7 @@ class _Loader:
         other = "opcua" if protocol is Protocol.MODBUS else "modbus"
         if "protocol" in head and other in self._file:
             self._file.wrong(f"the profile is for {protocol.value}", other)
-        modbus, defaults = self._modbus(protocol)
+        modbus, defaults = self._modbus()
         freshness, opcua = self._freshness()
         profile = Profile(
             **texts,
@@ -127,8 +130,8 @@ class _Loader:
             raise InvalidInput(f"wrong device profile:\n{listing}", self._violations)
         return profile
 
-    def _modbus(self, protocol: Protocol) -> tuple[ModbusLimits, Defaults]:
-        entry = self._table("modbus", MODBUS_KEYS, required=protocol is Protocol.MODBUS)
+    def _modbus(self) -> tuple[ModbusLimits, Defaults]:
+        entry = self._table("modbus", MODBUS_KEYS)
         table = entry.choice("table", Table, Table.HOLDING)
         byte_order, word_order = read_order(entry, "byte_order", "big"), read_order(entry, "word_order", "big")
         write_mode = entry.choice("write_mode", WriteMode, WriteMode.AUTO)

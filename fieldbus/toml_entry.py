@@ -6,6 +6,7 @@ Knows nothing of devices; the loaders of profiles are made of it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from difflib import get_close_matches
 from enum import StrEnum
 from typing import Any, TypeGuard, TypeVar
 
@@ -23,6 +24,12 @@ def is_whole(value: Any) -> TypeGuard[int]:
 def is_number(value: Any) -> TypeGuard[int | float]:
     """Whether a TOML value is a finite number."""
     return is_whole(value) or (isinstance(value, float) and abs(value) < float("inf"))
+
+
+def did_you_mean(word: Any, known: Iterable[str]) -> str:
+    """`, did you mean 'scale'?` for a word that is nearly one of the known ones, else nothing."""
+    close = get_close_matches(str(word), list(known), n=1)
+    return f", did you mean '{close[0]}'?" if close else ""
 
 
 class Entry:
@@ -48,11 +55,14 @@ class Entry:
         known = sorted(known)
         for key in self.data:
             if key not in known:
-                self.wrong(f"unknown key, known are {', '.join(known)}", key)
+                meant = did_you_mean(key, known)
+                self.wrong(f"unknown key{meant or ','} {'K' if meant else 'k'}nown are {', '.join(known)}", key)
 
     def wrong(self, reason: str, *key: str) -> None:
-        """Note what is wrong with the table or with a key of it."""
-        self.violations.append(self._source.violation(reason, *self.path, *key))
+        """Note what is wrong with the table or with a key of it; what is found twice is noted once."""
+        violation = self._source.violation(reason, *self.path, *key)
+        if violation not in self.violations:
+            self.violations.append(violation)
 
     def number(self, key: str, default: float | None = None) -> float | None:
         """A finite number."""
@@ -111,7 +121,8 @@ class Entry:
         value = self.data.get(key, default.value)
         if isinstance(value, str) and value in {choice.value for choice in choices}:
             return choices(value)
-        self.wrong(f"{value!r} is none of {', '.join(choice.value for choice in choices)}", key)
+        words = [choice.value for choice in choices]
+        self.wrong(f"{value!r} is none of {', '.join(words)}{did_you_mean(value, words)}", key)
         return default
 
     def range(self, key: str) -> tuple[int, int] | None:

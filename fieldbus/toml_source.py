@@ -13,9 +13,10 @@ from typing import Any
 
 from domain.errors import InvalidInput, Violation
 
-_HEADER = re.compile(r"\s*\[\s*(?P<path>[^\[\]]+?)\s*\]\s*(?:#.*)?$")
+_HEADER = re.compile(r"\s*\[\s*(?P<path>(?:\"[^\"]+\"|'[^']+'|[^\[\]\"'])+?)\s*\]\s*(?:#.*)?$")
 _ARRAY_HEADER = re.compile(r"\s*\[\[\s*(?P<path>[^\[\]]+?)\s*\]\]\s*(?:#.*)?$")
 _KEY = re.compile(r"\s*(?P<key>\"[^\"]+\"|'[^']+'|[A-Za-z0-9_\-.]+)\s*=")
+_INDEXED_HEADER = re.compile(r"\s*\[[^\[\]\"']+\[\d+\]")
 _SYNTAX_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 
 
@@ -30,6 +31,8 @@ class TomlSource:
             match = _SYNTAX_LINE.search(str(error))
             line = int(match[1]) if match else text.count("\n") + 1
             reason = _SYNTAX_LINE.sub("", str(error)).strip()
+            if _INDEXED_HEADER.match("".join(text.splitlines()[line - 1 : line])):
+                reason += ": a table's name has no brackets; indexes are given by [index], not in the name"
             raise InvalidInput(f"{name}:{line}: {reason}", [Violation(f"{name}:{line}", reason)]) from None
         self._lines = _scan(text)
 

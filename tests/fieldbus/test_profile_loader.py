@@ -87,9 +87,9 @@ def test_points_of_one_lamp_and_of_the_device_can_be_listed() -> None:
         ("[modbus]", "[modbuss]", 9, "unknown table"),
         ("[points.voltage_l1]", "[points.volts]", 12, "'volts' is not in the vocabulary"),
         ("address = 0", "", 12, "points.voltage_l1.address: is missing"),
-        ("address = 0", "address = 65535", 13, "address 65535 at index 0 is not within"),
+        ("address = 0", "address = 65535", 13, "needs 65535 and 65536, and the last register is 65535"),
         ("address = 0", 'address = "10*gear"', 13, "no variable of a device point"),
-        ("address = 0", "address = 0\nscale = 0", 14, "number other than 0"),
+        ("address = 0", "address = 0\nscale = 0", 14, "must not be 0"),
         ("address = 0", 'address = 0\nscale = "ten"', 14, "'ten' is not a number"),
         ("address = 0", "address = 0\nscal = 10", 14, "unknown key"),
         ("address = 0", 'address = 0\naccess = "read_write"', 14, "read only in the vocabulary"),
@@ -102,6 +102,17 @@ def test_points_of_one_lamp_and_of_the_device_can_be_listed() -> None:
         ("address = 0", 'address = 0\nlevel = "percent"', 14, "for levels held as integers"),
         ('type = "float32"', 'type = "float31"', 14, "'float31' is none of"),
         ('type = "float32"', 'type = "bit"', 12, "needs bit = 0..15"),
+        ('type = "float32"', "", 12, "type: is missing: one of bit, bits, uint16"),
+        ('type = "float32"', 'type = "flaot32"', 14, "did you mean 'float32'?"),
+        ("address = 0", "address = 0\nscal = 10", 14, "did you mean 'scale'?"),
+        ("[points.voltage_l1]", "[points.voltage_ll1]", 12, "did you mean 'voltage_l1'? docs/points.md lists all"),
+        ("[points.voltage_l1]", "[points.volts_of_the_second_moon]", 12, "docs/points.md lists all"),
+        ("[points.voltage_l1]", '[points."level_actual[3]"]', 12, "indexes are given by [index], not in the name"),
+        ("[points.voltage_l1]", '[points."level_actual/3"]', 12, "indexes are given by [index], not in the name"),
+        ("[points.voltage_l1]", "[points.level_actual[3]]", 12, "indexes are given by [index], not in the name"),
+        ("[modbus]", "[modbuss]", 9, "did you mean 'modbus'?"),
+        ('table = "input"', 'table = "inputs"', 10, "did you mean 'input'?"),
+        ('kind = "meter"', 'kind = "metre"', 3, "did you mean 'meter'?"),
     ],
 )
 def test_a_mistake_is_reported_with_its_line_and_reason(old: str, new: str, line: int, reason: str) -> None:
@@ -110,6 +121,16 @@ def test_a_mistake_is_reported_with_its_line_and_reason(old: str, new: str, line
         load(text)
     found = [(violation.field, violation.reason) for violation in error.value.violations]
     assert any(field == f"meter.toml:{line}" and reason in why for field, why in found), found
+
+
+def test_a_wrong_order_of_words_is_reported_once() -> None:
+    with pytest.raises(InvalidInput) as error:
+        load(GOOD + 'word_order = "low"\n')
+    assert len(error.value.violations) == 1
+
+
+def test_a_profile_whose_product_takes_everything_needs_no_section_on_modbus() -> None:
+    assert load(GOOD.replace('[modbus]\ntable = "input"\n', "")).modbus.max_read_registers == 125
 
 
 def test_all_mistakes_of_a_file_are_reported_at_once() -> None:
@@ -146,6 +167,12 @@ level = "percent"
     ("old", "new", "line", "reason"),
     [
         ('address = "gear"', "address = 5", 16, "same for every index"),
+        ('address = "gear"', 'address = "2000 + line"', 16, "address 2000 is that of index 0 and of 1"),
+        ('address = "gear"', 'address = "2000 + 0*gear"', 16, "address 2000 is that of index 0 and of 1"),
+        ('address = "gear"', 'address = "gear"\nwrite_address = "1000 + line"', 17, "address 1000 is that of index 0"),
+        ("gear = [0, 63]", "gear = [0, 127]", 16, "address 0 is that of index 0 and of 64"),
+        ('type = "uint16"', 'type = "uint32"', 16, "2 addresses from 0 on, of index 0, reach into those of index 1"),
+        ('address = "gear"', 'address = "gaer"', 16, "did you mean 'gear'?"),
         ('address = "gear"', 'address = "2000*gear"', 16, "address 126000 at index 63"),
         ('level = "percent"', 'level = "percent"\nscale = 10', 18, "exclude each other"),
         ('level = "percent"', 'level = "percent"\nconfirm = "level_actual"', 19, "no readable point of the same scope"),
@@ -185,6 +212,9 @@ type = "double"
     [
         ('node = "s=Lamp{index}"', 'node = "Lamp{index}"', 11, "s=<text>"),
         ('node = "s=Lamp{index}"', 'node = "s=Lamp"', 11, "same for every index"),
+        ('node = "s=Lamp{index}"', 'node = "s=Lamp{line}"', 11, "'s=Lamp0' is the node of index 0 and of 1"),
+        ('type = "double"', 'type = "duoble"', 12, "did you mean 'double'?"),
+        ('type = "double"', "", 10, "type: is missing"),
         ('node = "s=Lamp{index}"', 'node = "s=Lamp{group}"', 11, "no variable of a gear point"),
         ('namespace = "urn:acme"', "", 10, "needs a namespace URI"),
         ('type = "double"', 'type = "string"', 12, "level_command is no text"),
