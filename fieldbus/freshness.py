@@ -35,10 +35,13 @@ class Freshness:
         )
 
     def check_age(self, quality: ByteColumn, observed_at: InstantColumn, source: ByteColumn, now_ms: int) -> None:
-        """Make GOOD values UNCERTAIN that are older than allowed, in place."""
+        """Make GOOD values UNCERTAIN that are older than allowed, in place.
+
+        So far ahead of us they are no better: by a clock that is wrong nobody can tell how old they are.
+        """
         if self.max_age_ms is None:
             return
-        stale = (source == TimeSource.DEVICE) & (now_ms - observed_at > self.max_age_ms)
+        stale = (source == TimeSource.DEVICE) & (np.abs(now_ms - observed_at) > self.max_age_ms)
         _doubt(quality, stale)
 
     def check_frozen(self, batch: ValueBatch) -> None:

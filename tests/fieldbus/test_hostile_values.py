@@ -16,12 +16,13 @@ from hypothesis import strategies as st
 
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
+from fieldbus.freshness import Freshness
 from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_wire import publish_answer, read_answer
 from fieldbus.ownership import owned_by_another
 from fieldbus.profile import Protocol
 from fieldbus.profile_loader import load_profile, profile_names
-from fieldbus.values import PointAddress, Quality, from_unix_ms
+from fieldbus.values import PointAddress, Quality, TimeSource, from_unix_ms, unix_ms
 from fieldbus.watchdog import Watchdog
 from tests.fieldbus.conftest import ServeRaw
 from tests.fieldbus.servers import NOON, RawServer, answer_frame
@@ -95,6 +96,25 @@ async def test_whatever_registers_hold_no_nonsense_is_a_good_value(name: str, no
             assert np.isnan(batch.values[row])
     await bus.close()
     await server.stop()
+
+
+@pytest.mark.parametrize(
+    ("ahead_s", "quality"),
+    [
+        (-61, Quality.UNCERTAIN),
+        (-59, Quality.GOOD),
+        (59, Quality.GOOD),
+        (61, Quality.UNCERTAIN),
+        (10**9, Quality.UNCERTAIN),
+    ],
+)
+def test_a_time_ahead_of_ours_is_doubted_like_one_behind(ahead_s: int, quality: Quality) -> None:
+    rules = Freshness(60_000.0, 0, np.full(1, -1, dtype=np.int64), np.zeros(1, dtype=np.int64))
+    now_ms = unix_ms(NOON)
+    judged = np.array([Quality.GOOD], dtype=np.uint8)
+    source = np.array([TimeSource.DEVICE], dtype=np.uint8)
+    rules.check_age(judged, np.array([now_ms + 1000 * ahead_s]), source, now_ms)
+    assert judged.tolist() == [quality]
 
 
 # --- OPC UA bytes ----------------------------------------------------------------------------------------------------
