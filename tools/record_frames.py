@@ -9,12 +9,13 @@ are those that our own code made of the bytes: check them against the device's d
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from domain.errors import LichtbuchError
+from domain.errors import InvalidInput, LichtbuchError, Unavailable
 from fieldbus.client import Fieldbus
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import load_profile, load_profile_file
@@ -31,6 +32,9 @@ class Recorder:
 
     def __init__(self, host: str, port: int) -> None:
         self.exchanges: list[Exchange] = []
+        self.asked = 0
+        self.failure = ""  # why the device could not be reached
+        self._tasks: set[asyncio.Task[None]] = set()
         self._target = (host, port)
         self._server: asyncio.Server | None = None
 
@@ -40,23 +44,46 @@ class Recorder:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
-        """Listens no longer."""
+        """Listens no longer, and hangs up."""
         if self._server is not None:
             self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def check_complete(self) -> None:
+        """Raises Unavailable, with what to look at, unless every request has its answer."""
+        host, port = self._target
+        if self.failure:
+            raise Unavailable(f"{host}:{port} cannot be reached: {self.failure}; is the device on, and the port right?")
+        if not self.exchanges:
+            raise Unavailable(f"nothing answered at {host}:{port}: is unit=... the device's own, and is it connected?")
+        if len(self.exchanges) < self.asked:
+            missing = self.asked - len(self.exchanges)
+            raise Unavailable(f"{missing} of {self.asked} requests had no answer: try again, or name fewer points")
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        device_reader, device_writer = await asyncio.open_connection(*self._target)
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        device_writer: asyncio.StreamWriter | None = None
         try:
+            device_reader, device_writer = await asyncio.open_connection(*self._target)
             while True:
                 request = await _frame(reader)
+                self.asked += 1
                 device_writer.write(request)
                 answer = await _frame(device_reader)
                 self.exchanges.append((request, answer))
                 writer.write(answer)
-        except (asyncio.IncompleteReadError, ConnectionError):
+        except (asyncio.IncompleteReadError, ConnectionResetError, BrokenPipeError, asyncio.CancelledError):
             pass
+        except OSError as error:
+            self.failure = error.strerror or str(error)
         finally:
-            device_writer.close()
+            self._tasks.discard(task)
+            if device_writer is not None:
+                device_writer.close()
             writer.close()
 
 
@@ -66,7 +93,7 @@ async def _frame(reader: asyncio.StreamReader) -> bytes:
 
 
 async def record(url: str, profile: Profile, points: list[PointAddress]) -> str:
-    """The file's text. Raises LichtbuchError for a wrong URL or point."""
+    """The file's text. Raises LichtbuchError for a wrong URL or point, Unavailable when answers are missing."""
     parts = urlsplit(url)
     recorder = Recorder(parts.hostname or "", parts.port or 502)
     port = await recorder.start()
@@ -77,8 +104,8 @@ async def record(url: str, profile: Profile, points: list[PointAddress]) -> str:
     finally:
         await bus.close()
         await recorder.stop()
-    unit = recorder.exchanges[0][0][6] if recorder.exchanges else 1
-    return text(profile, unit, recorder.exchanges, batch)
+    recorder.check_complete()
+    return text(profile, recorder.exchanges[0][0][6], recorder.exchanges, batch)
 
 
 def all_points(profile: Profile) -> list[PointAddress]:
@@ -105,7 +132,7 @@ def _value(profile: Profile, batch: ValueBatch, row: int) -> str:
     if batch.quality[row] in (Quality.BAD, Quality.MISSING):
         return '"bad"'
     if profile.points[batch.points[row].point].point.type is PointType.TEXT:
-        return f'"{batch.texts[row]}"'
+        return json.dumps(batch.texts[row])
     value = float(batch.values[row])
     return str(int(value)) if value.is_integer() else f"{value:.9g}"
 
@@ -120,6 +147,8 @@ def _hex(key: str, frame: bytes) -> str:
 def address_of(name: str) -> PointAddress:
     """`level_command/3` is the command of gear 3."""
     point, _, index = name.partition("/")
+    if index and not index.isdecimal():
+        raise InvalidInput.of("point", f"'{name}' has an index that is no number: level_command/3 is gear 3's")
     return PointAddress(point, int(index) if index else None)
 
 

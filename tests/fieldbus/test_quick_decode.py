@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from fieldbus.planner import plan_reads
 from fieldbus.profile import Profile, Protocol
-from fieldbus.profile_loader import load_profile, profile_from_toml, profile_names
+from fieldbus.profile_loader import load_profile, profile_from_toml
 from fieldbus.quick_decode import ROWS_MAX, QuickDecoder
 from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress
+from tests.fieldbus.recorded import shipped
 
-MODBUS = [name for name in profile_names() if load_profile(name).protocol is Protocol.MODBUS]
+MODBUS = shipped(Protocol.MODBUS)
 
 
 def some_points(profile: Profile) -> list[PointAddress]:

@@ -18,26 +18,44 @@ from fieldbus.profile import Protocol
 from fieldbus.profile_loader import load_profile, profile_names
 from fieldbus.vocabulary import PointType
 from tests.fieldbus.conftest import ServeRaw
-from tests.fieldbus.recorded import FRAMES, Record, address, check, record, records, writes
-from tests.fieldbus.servers import Manual, RawServer
+from tests.fieldbus.recorded import (
+    FRAMES,
+    Record,
+    address,
+    check,
+    check_requests,
+    commands_in,
+    differences,
+    files,
+    record,
+    writes,
+    wrong_length,
+)
+from tests.fieldbus.servers import Manual, RawServer, answer_frame, registers_pdu
 
-MODBUS = records(Protocol.MODBUS)
-COMMANDS = [(path, number) for path in MODBUS for number in range(len(record(path).commands))]
+MODBUS = files(Protocol.MODBUS)
+COMMANDS = [(path, number) for path in MODBUS for number in range(commands_in(path))]
 
 
 async def replay(serve_raw: ServeRaw, exchanges: list[dict[str, str]]) -> RawServer:
-    """A server that expects these requests, in this order, and answers as recorded."""
-    pending = [(bytes.fromhex(entry["request"]), bytes.fromhex(entry["answer"])) for entry in exchanges]
+    """A server that answers these requests as recorded, and others with noughts: so all that are made can be seen."""
+    answers = {bytes.fromhex(entry["request"]): bytes.fromhex(entry["answer"]) for entry in exchanges}
 
     async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
-        if pending and request == pending[0][0]:
-            writer.write(pending.pop(0)[1])
+        writer.write(answers.get(request) or noughts(request))
 
     return await serve_raw(behave)
 
 
-def requests_of(exchanges: list[dict[str, str]]) -> list[str]:
-    return [bytes.fromhex(entry["request"]).hex(" ") for entry in exchanges]
+def noughts(request: bytes) -> bytes:
+    """A valid answer to any request: registers and bits of 0, and a command's own address and value or number."""
+    match request[7]:
+        case 1 | 2:
+            length = (int.from_bytes(request[10:12], "big") + 7) // 8
+            return answer_frame(request, bytes((request[7], length)) + bytes(length))
+        case 3 | 4:
+            return answer_frame(request, registers_pdu(request, 0))
+    return answer_frame(request, request[7:12])
 
 
 @pytest.mark.parametrize("path", MODBUS, ids=lambda path: path.stem)
@@ -50,7 +68,7 @@ async def test_recorded_answers_become_these_values(
     server = await replay(serve_raw, exchanges)
     device = fieldbus.open(f"{server.url}?unit={recorded.content.get('unit', 1)}", recorded.content["profile"])
     batch = await device.read([address(text) for text in recorded.values])
-    assert [frame.hex(" ") for frame in server.requests] == requests_of(exchanges)
+    check_requests(server.requests, exchanges)
     check(batch, recorded)
 
 
@@ -62,8 +80,8 @@ async def test_commands_become_these_bytes(fieldbus: Fieldbus, serve_raw: ServeR
     server = await replay(serve_raw, exchanges)
     device = fieldbus.open(f"{server.url}?unit={recorded.content.get('unit', 1)}", recorded.content["profile"])
     results = await device.write(writes(command), verify=command.get("verify", False))
-    assert [frame.hex(" ") for frame in server.requests] == requests_of(exchanges)
-    assert {result.outcome.name.lower() for result in results} == {command["outcome"]}
+    check_requests(server.requests, exchanges)
+    assert {result.outcome.name.lower() for result in results} == {command["outcome"]}, [str(one) for one in results]
 
 
 def of(name: str) -> list[Record]:
@@ -99,3 +117,76 @@ def test_texts_are_recorded_as_words() -> None:
         for text, value in recorded.values.items():
             kind = load_profile(recorded.content["profile"]).points[address(text).point].point.type
             assert (kind is PointType.TEXT) == (isinstance(value, str) and value != "bad") or value == "bad", text
+
+
+class Changed(Record):
+    """A shipped record with another content."""
+
+
+def changed(name: str, **content: Any) -> Record:
+    path = next(path for path in MODBUS if path.stem == name)
+    return Changed(path, record(path).content | content)
+
+
+async def test_a_wrong_value_is_shown_beside_the_right_one(fieldbus: Fieldbus, serve_raw: ServeRaw) -> None:
+    name = "eastron-sdm630"
+    exchanges = changed(name).content["exchange"]
+    values = changed(name).values
+    wrong = changed(name, values=values | {"voltage_l1": 400.5, "voltage_l2": "bad"})
+    server = await replay(serve_raw, exchanges)
+    batch = await fieldbus.open(f"{server.url}?unit={wrong.content.get('unit', 1)}", name).read(
+        [address(text) for text in wrong.values]
+    )
+    first, second = differences(batch, wrong)
+    assert (
+        first == f"voltage_l1: {float(batch.values[list(wrong.values).index('voltage_l1')]):.12g} read, 400.5 expected"
+    )
+    assert second.startswith("voltage_l2: ")
+    assert second.endswith("read, quality GOOD; 'bad' expected, quality BAD")
+
+
+async def test_all_requests_of_a_first_run_are_shown_in_full(fieldbus: Fieldbus, serve_raw: ServeRaw) -> None:
+    """With none of them in the file yet, noughts are answered, so that the next one is made."""
+    several = next(record(path) for path in MODBUS if len(record(path).content["exchange"]) > 2)
+    exchanges: list[dict[str, str]] = several.content["exchange"]
+    server = await replay(serve_raw, [])
+    device = fieldbus.open(f"{server.url}?unit={several.content.get('unit', 1)}", several.content["profile"])
+    await device.read([address(text) for text in several.values])
+    with pytest.raises(pytest.fail.Exception) as shown:
+        check_requests(server.requests, [])
+    for exchange in exchanges:
+        assert f'request = "{bytes.fromhex(exchange["request"]).hex(" ")}"' in str(shown.value)
+
+
+@pytest.mark.parametrize(
+    ("request_frame", "answer", "reason"),
+    [
+        ("00 01 00 00 00 06 01 03 01 00 00 02", "00 01 00 00 00 07 01 03 04 00 00 00 01", ""),
+        ("00 01 00 00 00 06 01 03 01 00 00 02", "00 01 00 00 00 03 01 83 02", ""),
+        ("00 01 00 00 00 06 01 01 01 00 00 09", "00 01 00 00 00 05 01 01 02 00 00", ""),
+        ("00 01 00 00 00 06 01 03 01 00 00 02", "00 01 00 00 00 07 01 03 04 00 00 00", "says that 7 bytes follow"),
+        (
+            "00 01 00 00 00 06 01 03 01 00 00 02",
+            "00 01 00 00 00 05 01 03 02 00 00",
+            "2 were asked for, which are 4 bytes",
+        ),
+        (
+            "00 01 00 00 00 06 01 03 01 00 00",
+            "00 01 00 00 00 05 01 03 02 00 00",
+            "the request says that 6 bytes follow",
+        ),
+        ("00 01", "00 01", "no frame"),
+        ("0x", "00 01", "hex"),
+    ],
+)
+def test_a_frame_of_a_wrong_length_is_refused_when_it_is_loaded(request_frame: str, answer: str, reason: str) -> None:
+    found = wrong_length(request_frame, answer)
+    assert reason in found
+    assert bool(reason) == bool(found)
+
+
+def test_a_record_with_such_a_frame_says_which(tmp_path: Path) -> None:
+    path = tmp_path / "meter.toml"
+    path.write_text('[[exchange]]\nrequest = "00 01"\nanswer = "00 01"\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"meter\.toml: exchange 1: the request has 2 bytes"):
+        record(path)

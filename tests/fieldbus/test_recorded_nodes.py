@@ -18,7 +18,7 @@ from asyncua.ua.status_codes import StatusCodes
 
 from fieldbus.client import Fieldbus
 from fieldbus.profile import Protocol
-from tests.fieldbus.recorded import address, check, record, records, writes
+from tests.fieldbus.recorded import address, check, files, record, writes
 from tests.fieldbus.servers import NOON, free_port
 
 Types = {kind.name.lower(): kind for kind in ua.VariantType}
@@ -86,7 +86,7 @@ class NodeServer:
         await parent.add_method(await self._id(entry), entry["id"], called, kinds, [])
 
 
-@pytest.mark.parametrize("path", records(Protocol.OPCUA), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", files(Protocol.OPCUA), ids=lambda path: path.stem)
 async def test_recorded_nodes_become_values_and_commands_become_nodes(fieldbus: Fieldbus, path: Path) -> None:
     recorded = record(path)
     server = NodeServer(recorded.content)
