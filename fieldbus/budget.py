@@ -6,7 +6,8 @@ connection carried and holds readings back when it has had its share. Commands a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -97,6 +98,7 @@ class Budget:
         self._filled_at = monotonic()
         self.bytes_used = 0  # since the endpoint was opened
         self.readings_refused = 0
+        self._commands_prepared = 0
         self.reported_bytes = 0  # that subscriptions bring when everything they report changes
 
     @property
@@ -121,9 +123,19 @@ class Budget:
 
     def before(self, function_code: int, payload: bytes) -> None:
         """Whether a request may go. Raises OverBudget for a reading that may not."""
-        if self._link.monthly_bytes is None or function_code not in _READS:
+        if self._link.monthly_bytes is None or function_code not in _READS or self._commands_prepared:
             return
         self.reading(request_overhead(self._tls) + _answer_bytes(function_code, payload))
+
+    @contextmanager
+    def for_command(self) -> Iterator[None]:
+        """While a command is prepared readings pass, and are counted: light before bytes. So do those of the endpoint's
+        other devices meanwhile, which is seldom and little."""
+        self._commands_prepared += 1
+        try:
+            yield
+        finally:
+            self._commands_prepared -= 1
 
     def reading(self, cost: int) -> None:
         """Whether a reading of about this many bytes may go. Raises OverBudget where not."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Final
 
 from fieldbus.backoff import Backoff
@@ -169,6 +170,10 @@ class ModbusBus:
     def least_interval_s(self, requests: Iterable[tuple[int, int]]) -> float:
         """See `Budget.least_interval_s`; 0 where the link sets no bounds."""
         return 0.0 if self.budget is None else self.budget.least_interval_s(requests)
+
+    def for_command(self) -> AbstractContextManager[None]:
+        """See `Budget.for_command`."""
+        return nullcontext() if self.budget is None else self.budget.for_command()
 
     def reset(self) -> None:
         """Drop the connection: what comes next over it could not be trusted."""

@@ -62,14 +62,15 @@ class ModbusWriter:
         unit = self._unit
         results: dict[int, WriteResult] = {}
         waiting = unit.waiting_reason
-        factors = {} if waiting else await self._factors(profile, writes, results)
-        commands = _prepare(profile, writes, factors, results)
-        if waiting:
-            results.update({command.row: command.not_sent(waiting) for command in commands})
-            commands = []
-        commands = await drop_unchanged(commands, results, self._read)
         failures: set[int] = set()
-        sent = await self._send(sorted(commands, key=lambda command: command.order), results, failures)
+        with unit.bus.for_command():  # what has to be read before a command may be read whatever bytes are left
+            factors = {} if waiting else await self._factors(profile, writes, results)
+            commands = _prepare(profile, writes, factors, results)
+            if waiting:
+                results.update({command.row: command.not_sent(waiting) for command in commands})
+                commands = []
+            commands = await drop_unchanged(commands, results, self._read)
+            sent = await self._send(sorted(commands, key=lambda command: command.order), results, failures)
         doubtful = {command.row: results[command.row] for command in sent if not results[command.row].succeeded}
         if verify:
             await confirm(sent, results, self._read, unit.limits, unit.monotonic, profile)

@@ -159,6 +159,10 @@ async def test_all_devices_of_an_endpoint_share_its_bytes(fieldbus: Fieldbus, se
     assert others.health().consecutive_failures == 0
     (result,) = await lamps.write([(LEVELS[0], 300)], verify=False)
     assert result.outcome is WriteOutcome.ACCEPTED
+    # A register that wears is read before it is written, and that reading belongs to the command.
+    (result,) = await lamps.write([(PointAddress("level_power_on", 1), 1000)], verify=False)
+    assert result.outcome is WriteOutcome.ACCEPTED
+    assert int((await lamps.read(LEVELS)).quality[0]) == Quality.MISSING
 
 
 async def test_a_device_says_how_often_its_points_can_be_read(fieldbus: Fieldbus) -> None:
