@@ -21,14 +21,15 @@ from fieldbus.opcua_data import DataColumns
 from fieldbus.opcua_wire import publish_answer, read_answer
 from fieldbus.ownership import owned_by_another
 from fieldbus.profile import Protocol
-from fieldbus.profile_loader import load_profile, profile_names
+from fieldbus.profile_loader import load_profile
 from fieldbus.values import PointAddress, Quality, TimeSource, from_unix_ms, unix_ms
 from fieldbus.watchdog import Watchdog
 from tests.fieldbus.conftest import ServeRaw
+from tests.fieldbus.recorded import shipped
 from tests.fieldbus.servers import NOON, RawServer, answer_frame
 from tests.fieldbus.test_opcua_wire import ANSWERS, changes, published, response
 
-MODBUS_PROFILES = [name for name in profile_names() if load_profile(name).protocol is Protocol.MODBUS]
+MODBUS_PROFILES = shipped(Protocol.MODBUS)
 BOUNDED = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
 FREELY = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 # Words that mean something special somewhere: sentinels, signs, exponents, infinities, nibbles that are no digits.

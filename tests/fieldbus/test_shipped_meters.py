@@ -79,5 +79,5 @@ async def check_empty_bus(fieldbus: Fieldbus, serve_raw: ServeRaw, profile: Prof
 def pattern(binding: PointBinding, word: int) -> str:
     """What a point's registers are when each holds `word`, as `not_available` gives it."""
     place = next(place for place, _, _ in places(binding))
-    order = "big" if place.format.byte_order == "big" else "little"
-    return f"0x{word.to_bytes(2, order).hex().upper() * place.format.registers}"
+    octets = word.to_bytes(2, "big")
+    return f"0x{(octets if place.format.byte_order == 'big' else octets[::-1]).hex().upper() * place.format.registers}"
