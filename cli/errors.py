@@ -10,6 +10,7 @@ error, so that standard output holds results and nothing else. What helps is a n
  4 unreachable: a service or a device does not answer
  5 refused: not permitted, not logged in, owned by a running installation, or a state that forbids it
 70 an error of Lichtbuch itself
+130 stopped by Ctrl-C
 """
 
 from __future__ import annotations
@@ -68,7 +69,8 @@ def hint_of(error: LichtbuchError) -> str:
 def explain(error: LichtbuchError) -> str:
     """An error as lines for standard error: what is wrong, each field with its reason, and what helps."""
     violations = getattr(error, "violations", ())
-    lines = [f"lichtbuch: {error}" if not violations else "lichtbuch: refused"]
+    heading = "wrong input" if isinstance(error, InvalidInput) else "refused"
+    lines = [f"lichtbuch: {heading if violations else error}"]
     lines += [f"  {violation.field}: {violation.reason}" for violation in violations]
     if hint := hint_of(error):
         lines.append(f"  {hint}")

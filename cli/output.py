@@ -128,7 +128,8 @@ def note(message: str) -> None:
     if json_wanted():
         print(json_text({"note": message}), file=sys.stderr)
     else:
-        notes.print(harmless(message), markup=False)
+        # Not wrapped: a command in it is copied and pasted.
+        notes.print(harmless(message), markup=False, soft_wrap=True)
 
 
 def note_lines(messages: Iterable[str]) -> None:

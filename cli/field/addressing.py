@@ -108,8 +108,24 @@ def readable_points(profile: Profile, chosen: Sequence[int] | None) -> list[Poin
     return found
 
 
+def refuse_slash(text: str) -> None:
+    """Raises InvalidInput for `point/2`, as other tools have it."""
+    name, slash, number = text.partition("/")
+    if slash and number.strip().isdecimal():
+        raise InvalidInput.of("point", f"{text!r}: the number goes in brackets, {name}[{number.strip()}]")
+
+
 def chosen_points(profile: Profile, index: str, points: Sequence[str] | None) -> list[PointAddress]:
-    """What --index and --point leave of a profile. Raises InvalidInput where that is nothing."""
+    """What --index and --point leave of a profile; a point may have its own numbers, as point[2]. Raises InvalidInput
+    where that is nothing."""
+    for text in points or ():
+        refuse_slash(text)
+    numbered = [text for text in points or () if text.endswith("]")]
+    if numbered:
+        found = [address for text in numbered for address in _numbered(profile, text)]
+        plain = [text for text in points or () if text not in numbered]
+        found += chosen_points(profile, index, plain) if plain else []
+        return list(dict.fromkeys(found))
     chosen = numbers(index, "index")
     addresses = readable_points(profile, chosen)
     if points:
@@ -127,6 +143,18 @@ def chosen_points(profile: Profile, index: str, points: Sequence[str] | None) ->
         raise InvalidInput.of("index", f"profile {profile.name} has no point with such a number")
     if len(addresses) > _MOST_POINTS:
         raise InvalidInput.of("index", f"{len(addresses)} points are too many at once: choose with --index, like 0-31")
+    return addresses
+
+
+def _numbered(profile: Profile, text: str) -> list[PointAddress]:
+    name, _, wanted = text[:-1].partition("[")
+    if not profile.readable(name):
+        return chosen_points(profile, "", [name])  # which says so
+    addresses = [PointAddress(name, number) for number in numbers(wanted, "point") or ()]
+    if not addresses:
+        raise InvalidInput.of("point", f"{text!r} has no number in its brackets")
+    for address in addresses:
+        profile.binding(address)
     return addresses
 
 

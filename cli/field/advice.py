@@ -11,6 +11,7 @@ import os
 import re
 import socket
 import ssl
+import struct
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
@@ -214,7 +215,7 @@ _KNOWN: Final = (
         "The host does not answer at all: ping it; check address, power, cable, SIM or VPN, and firewalls between.",
     ),
     _Known(
-        r"unit \d+ did not answer|did not answer within|no answer in time|does not answer",
+        r"unit \d+ did not answer|did not answer within|no answer in time|does not answer|none of the units",
         "NO_ANSWER",
         "The line stands, but nobody answers: check the unit number, whether the device wants modbus+rtutcp:// "
         "instead of modbus+tcp:// (or the other way round), baud rate and parity, and raise --timeout on a radio link.",
@@ -231,6 +232,11 @@ _KNOWN: Final = (
         "no second master talks on it.",
     ),
 )
+_SAYS_NOTHING_OF_OPCUA: Final = ("NO_CONNECTION", "NO_ANSWER", "CONNECTION_LOST", "GARBLED")
+_NOT_OPCUA_HINT: Final = (
+    "Check the port: OPC UA is on 4840 unless the server is set up otherwise, Modbus (modbus+tcp://) on 502. If it is "
+    "the right one, the server hangs: restart it."
+)
 _UNKNOWN_HINT: Final = "Check address, port, cable and power; `lichtbuch field scan` shows what answers."
 
 
@@ -246,6 +252,10 @@ def recognise(sentence: str) -> Advice | None:
 async def diagnose(url: str, sentence: str) -> Advice:
     """The advice for a failed device. Looks at the endpoint itself where the driver could not say why."""
     known = recognise(sentence)
+    if url.strip().lower().startswith("opc.tcp:") and (known is None or known.code in _SAYS_NOTHING_OF_OPCUA):
+        foreign = await _look_for_opcua(url)
+        if foreign is not None:
+            return foreign
     if known is not None and known.code not in ("NO_CONNECTION", "NO_ANSWER"):
         return known
     seen = await _look(url)
@@ -272,6 +282,31 @@ def _look_at_serial(path: str) -> str:
     if not os.access(path, os.R_OK | os.W_OK):
         return f"{path}: permission denied"
     return ""
+
+
+async def _look_for_opcua(url: str) -> Advice | None:
+    """Whether something listens there that does not know OPC UA's greeting; None if it does, or nothing listens."""
+    parts = urlsplit(url.strip())
+    address = url.strip().encode()
+    # OPC 10000-6, 7.1.2.3: version, sizes of buffers, messages and chunks, the URL.
+    body = struct.pack("<5Ii", 0, 1 << 16, 1 << 16, 0, 0, len(address)) + address
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            reader, writer = await asyncio.open_connection(parts.hostname or "", parts.port or 4840)
+    except (OSError, ValueError, TimeoutError):
+        return None
+    answer = b""
+    try:
+        writer.write(b"HELF" + struct.pack("<I", 8 + len(body)) + body)
+        async with asyncio.timeout(_LOOK_S):
+            answer = await reader.read(3)
+    except (OSError, TimeoutError):
+        pass
+    finally:
+        writer.close()
+    if answer[:3] in (b"ACK", b"ERR"):
+        return None
+    return Advice("NOT_OPCUA", "something listens there, but it does not speak OPC UA", _NOT_OPCUA_HINT)
 
 
 async def _look_at_port(host: str, port: int, *, tls: bool) -> str:

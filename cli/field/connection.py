@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from domain.errors import InvalidInput
 from fieldbus.device import Device, Limits
 from fieldbus.profile import Profile
 
@@ -96,4 +97,8 @@ def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
     except asyncio.CancelledError:
         if stopped:
             raise KeyboardInterrupt from None
+        raise
+    except InvalidInput as error:
+        if any(violation.field == "security" for violation in error.violations):
+            error.add_note("Give the file that has it with --security FILE; docs/field-tool.md shows one.")
         raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 from fieldbus.profile import Profile, Protocol
@@ -21,47 +22,64 @@ _PLAUSIBLE: Final = {
 }
 _ENOUGH: Final = 2
 _WORD: Final = re.compile(r"[a-z]+[0-9]*[a-z]*|[0-9]+[a-z]+")
+# Words that say what kind of thing it is, not which: a device and a profile that share them need not be akin.
 _NO_NAMES: Final = frozenset(
-    {
-        "dali",
-        "gateway",
-        "generic",
-        "lamp",
-        "lamps",
-        "line",
-        "meter",
-        "meters",
-        "modbus",
-        "opc",
-        "ua",
-        "server",
-        "and",
-        "series",
-    }
-)
+    (
+        "address", "alliance", "and", "board", "bus", "by", "cabinet", "commanded", "controller", "dali",
+        "datagram", "default", "demo", "demonstration", "din", "electric", "energy", "gateway", "generic", "heat",
+        "illuminance", "lamp", "lamps", "level", "lichtbuch", "lighting", "line", "lite", "logic", "map", "meter",
+        "meters", "method", "methods", "minimal", "modbus", "models", "module", "node", "object", "opc", "opcua",
+        "plc", "power", "program", "ps", "reference", "room", "rs", "rtu", "sensor", "sentron", "series", "server",
+        "simulator", "space", "status", "style", "tcp", "to", "transmitter", "ua", "umg", "unit", "v1", "v2",
+        "water", "wb", "with", "x1",
+    )
+)  # fmt: skip
+_METERS_FIRST: Final = ("meter", "sensor", "lamps", "cabinet")  # order of kinds where only the maker is known
 
 
-def by_name(identity: Identity) -> list[str]:
-    """Profiles whose product the device names, or at least whose maker. The better matches only."""
+def by_product(identity: Identity) -> list[str]:
+    """Profiles whose product the device names; where several makers sell it, those of the maker that it names."""
     said = _words(f"{identity.vendor} {identity.product}")
-    if not said:
-        return []
     scores: dict[str, int] = {}
     for name in profile_names():
         profile = load_profile(name)
-        models = _words(f"{profile.product} {name.partition('-')[2]}")
+        makers = _words(profile.vendor)
+        models = _words(f"{profile.product} {name.partition('-')[2]}") - makers
         score = 2 * sum(any(_same(word, model) for word in said) for model in models)
-        score += any(_same(word, maker) for word in said for maker in _words(profile.vendor))
         if score:
-            scores[name] = score
+            scores[name] = score + bool(said & makers)
     best = max(scores.values(), default=0)
     return [name for name, score in scores.items() if score == best]
 
 
-async def by_values(fieldbus: Fieldbus, url: str) -> list[str]:
-    """Meter profiles under which the device gives a mains frequency and voltages that can be; the most telling ones."""
+def by_maker(identity: Identity) -> list[str]:
+    """Profiles of the maker that the device names; meters first, as others rather name their product."""
+    said = _words(f"{identity.vendor} {identity.product}")
+    found = [load_profile(name) for name in profile_names()]
+    found = [profile for profile in found if said & _words(profile.vendor)]
+    return [profile.name for profile in sorted(found, key=lambda profile: (_rank(profile.kind), profile.name))]
+
+
+async def by_maker_or_values(fieldbus: Fieldbus, url: str, identity: Identity) -> tuple[list[str], str]:
+    """For a device that does not name its product: profiles, the likeliest first, and why. Of its maker's profiles
+    those count whose values make sense; if none do, those of any maker; if none do either, all of its maker's."""
+    of_maker = by_maker(identity)
+    if of_maker and (fitting := await by_values(fieldbus, url, of_maker)):
+        return fitting, "by its maker and its values"
+    if fitting := await by_values(fieldbus, url, [name for name in profile_names() if name not in of_maker]):
+        return fitting, "its values make sense"
+    return of_maker, "by its maker" if of_maker else ""
+
+
+def _rank(kind: str) -> int:
+    return _METERS_FIRST.index(kind) if kind in _METERS_FIRST else len(_METERS_FIRST)
+
+
+async def by_values(fieldbus: Fieldbus, url: str, among: Sequence[str]) -> list[str]:
+    """Those meter profiles under which the device gives a mains frequency and voltages that can be, the most telling
+    ones."""
     found: dict[str, int] = {}
-    for name in profile_names():
+    for name in among:
         profile = load_profile(name)
         points = telling_points(profile)
         if len(points) < _ENOUGH:

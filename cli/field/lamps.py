@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 import csv
 import math
-import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,11 +19,12 @@ import typer
 from cli.errors import PARTIAL
 from cli.field.addressing import numbers, profile_of, readable_points, with_unit
 from cli.field.advice import Advice
+from cli.field.asking import END, Answers
 from cli.field.connection import PATIENCE_S, on_device
 from cli.field.display import Row, result_rows, runs
 from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
 from cli.field.telling import fail, fail_at
-from cli.field.writing import end_writing, permit
+from cli.field.writing import end_writing, permit, unseen
 from cli.options import Json
 from cli.output import console, note, plain_cell, print_json
 from domain.errors import InvalidInput
@@ -38,8 +37,7 @@ _HALF: Final = 500.0
 _SEEN_BESIDE: Final = ("lamp_failure", "gear_failure", "lamp_on", "lamp_power", "fade_running")
 _FOLLOWS_PERMILLE: Final = 50.0  # a level that moved by so much was moved by us
 _AGAIN: Final = "r"
-_END: Final = "q"
-_QUESTION: Final = f"which pole? (its name; Enter = none, {_AGAIN} = again, {_END} = end)"
+_QUESTION: Final = f"which pole? (its name; Enter = none, {_AGAIN} = again, {END} = end)"
 
 
 @dataclass
@@ -76,7 +74,7 @@ def identify(
 ) -> None:
     """Blink lamps one after the other to match address and pole; each gets its level back, also after Ctrl-C.
 
-    Exit code 0: blinked and restored, 3: not all of them, 4: no answer, 5: refused.
+    Exit code 0: all were seen to follow and have their levels back, 3: not all of them, 4: no answer, 5: refused.
     """
     profile = profile_of(profile_name)
     command = "group_level_command" if group else "level_command"
@@ -88,11 +86,11 @@ def identify(
     for target in targets:
         profile.binding(target).check_index(target.index)
     blinked: list[Blinked] = []
-    answers = _Answers()
+    answers = Answers()
     address = with_unit(url, unit)
 
     async def work(device: Device) -> None:
-        await permit(device, profile, yes)
+        await permit(device, profile, yes, answers)
         position = 0
         while position < len(targets):
             done = Blinked(targets[position])
@@ -105,7 +103,7 @@ def identify(
             if answer == _AGAIN:
                 blinked.remove(done)
                 continue
-            if answer == _END:
+            if answer == END:
                 return
             done.pole = answer
             position += 1
@@ -123,9 +121,11 @@ def identify(
 async def _blink(device: Device, profile: Profile, done: Blinked, times: int, pause: float) -> None:
     number = done.target.index
     levels = _levels_of(profile, done.target)
-    beside = [PointAddress(point, number) for point in _SEEN_BESIDE if profile.readable(point)]
+    beside = [PointAddress(point, number) for point in _SEEN_BESIDE if _has(profile, point, number)]
     commanded = [
-        PointAddress("level_command", address.index) for address in levels if profile.readable("level_command")
+        PointAddress("level_command", address.index)
+        for address in levels
+        if _has(profile, "level_command", address.index)
     ]
     if done.target.point == "group_level_command":
         beside, commanded = [], []
@@ -181,6 +181,14 @@ async def _show(
                 done.followed.add(address.index or 0)
 
 
+def _has(profile: Profile, point: str, number: int | None) -> bool:
+    """Whether the point can be read of this lamp: some are there for the lamps of the first line only."""
+    if number is None or not profile.readable(point):
+        return False
+    numbers_of_it = profile.points[point].index_range
+    return numbers_of_it is not None and numbers_of_it[0] <= number <= numbers_of_it[1]
+
+
 def _levels_of(profile: Profile, target: PointAddress) -> list[PointAddress]:
     """The levels to look at: the lamp's own, or those of all lamps that may be in the group."""
     if target.point == "level_command":
@@ -201,39 +209,6 @@ def _levels_before(batch: ValueBatch, levels: Sequence[PointAddress]) -> dict[in
         if not math.isnan(level):
             found[gear] = level
     return found
-
-
-class _Answers:
-    """Lines of standard input, read without a thread: a thread could not be stopped by Ctrl-C."""
-
-    def __init__(self) -> None:
-        self._pending = b""
-
-    async def ask(self, question: str) -> str:
-        """The next line; `q` at the end of the input."""
-        note(question)
-        while b"\n" not in self._pending:
-            data = await self._data()
-            if not data:
-                return self._pending.decode("utf-8", "replace").strip() or _END
-            self._pending += data
-        line, _, self._pending = self._pending.partition(b"\n")
-        return line.decode("utf-8", "replace").strip()
-
-    @staticmethod
-    async def _data() -> bytes:
-        descriptor = sys.stdin.fileno()
-        loop = asyncio.get_running_loop()
-        ready = asyncio.Event()
-        try:
-            loop.add_reader(descriptor, ready.set)
-        except OSError:
-            return os.read(descriptor, 4096)  # a file is always ready
-        try:
-            await ready.wait()
-        finally:
-            loop.remove_reader(descriptor)
-        return os.read(descriptor, 4096)
 
 
 def _name(done: Blinked) -> str:
@@ -296,6 +271,8 @@ def _lines(done: Blinked) -> list[str]:
                 f"{name}: NOT RESTORED: gear {runs([result.address.index or 0 for result in failed])}: "
                 f"{failed[0].reason}"
             )
+        elif late := [result.address.index or 0 for result in done.restored if unseen(result)]:
+            lines.append(f"{name}: NOT SEEN TO BE BACK at its level: gear {runs(late)}; read it again in a moment")
         elif single:
             lines.append(f"{name}: its level is back at {done.restored[0].written / 10:g} %")
         else:
@@ -333,3 +310,5 @@ def _end(url: str, blinked: Sequence[Blinked]) -> None:
                 )
             )
         fail_at(url, problems[0].problem)
+    if any(not done.followed for done in blinked) or any(map(unseen, restored)):
+        raise typer.Exit(PARTIAL)

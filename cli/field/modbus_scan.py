@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from cli.field.addressing import with_query, with_unit
 from cli.field.display import Row
-from cli.field.guess import by_name, by_values
+from cli.field.guess import by_maker_or_values, by_product
 from cli.field.registers import parse_registers, read_registers, reading_profile, register_rows
 from domain.errors import LichtbuchError
 from fieldbus.device import Device
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 _PROBE: Final = parse_registers("holding:0")
 _SUNSPEC_BASES: Final = (40000, 50000, 0)
 _SUNSPEC_MARKER: Final = "SunS"
+_SUNSPEC_PROFILE: Final = "sunspec-meter"
 _SUNSPEC_END: Final = 0xFFFF
 _SUNSPEC_COMMON: Final = 1
 _MOST_MODELS: Final = 32
@@ -135,8 +136,7 @@ def _answered(health: DeviceHealth) -> bool:
 
 
 async def _guess(fieldbus: Fieldbus, url: str, found: Found) -> None:
-    named = by_name(found.identity)
-    if named:
+    if named := by_product(found.identity):
         found.profiles, found.why = named, "by its name"
         return
     base = await _sunspec_base(fieldbus, url)
@@ -144,11 +144,10 @@ async def _guess(fieldbus: Fieldbus, url: str, found: Found) -> None:
         found.models, texts = await _sunspec_models(fieldbus, url, base)
         if found.identity == Identity():
             found.identity, found.note = texts, ""
-        found.profiles = by_name(Identity(product="SunSpec"))
+        found.profiles = [_SUNSPEC_PROFILE]
         found.why = f"SunSpec at {base}, models {', '.join(map(str, found.models))}"
         return
-    found.profiles = await by_values(fieldbus, url)
-    found.why = "its values make sense" if found.profiles else ""
+    found.profiles, found.why = await by_maker_or_values(fieldbus, url, found.identity)
 
 
 async def _sunspec_base(fieldbus: Fieldbus, url: str) -> int | None:

@@ -49,7 +49,7 @@ def read(
         nodes.read_and_end(address, node, timeout, security, as_json)
     else:
         profile = profile_of(profile_name)
-        if is_open_ended(profile) and not index:
+        if is_open_ended(profile) and not index and not any("[" in name for name in point or ()):
             _read_points(address, profile, None, point, timeout, security, as_json)
         else:
             _read_points(address, profile, chosen_points(profile, index, point), point, timeout, security, as_json)
@@ -94,7 +94,9 @@ def _read_points(
             print_rows(shown, False, title=f"{profile.vendor} {profile.product} at {url}".strip())
         for line in lines:
             console.print(line)
-    end_reading(url, good=int(batch.good.sum()), asked=len(batch), answered=answered(batch), health=health)
+    end_reading(
+        url, good=int(batch.good.sum()), asked=len(batch), answered=answered(batch), health=health, profile=profile.name
+    )
 
 
 async def _read_as_many_as_there_are(device: Device, profile: Profile, points: Sequence[str] | None) -> ValueBatch:
@@ -141,7 +143,7 @@ def _read_registers(
     elif answered(batch):
         print_rows([{key: row[key] for key in ("register", "type", "raw", "value", "quality")} for row in rows], False)
     good = sum(row["quality"] == "good" for row in rows)
-    end_reading(url, good=good, asked=len(rows), answered=answered(batch), health=health)
+    end_reading(url, good=good, asked=len(rows), answered=answered(batch), health=health, field="register")
 
 
 def answered(batch: ValueBatch) -> bool:

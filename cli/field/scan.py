@@ -49,7 +49,8 @@ def scan(
 
     Modbus: every unit, with its identity (function 0x2B) and the profiles that may fit. OPC UA: security policies,
     certificate fingerprint, build information and the top of the address space.
-    Exit code 0: somebody answers, 3: stopped before the end or not let in, 4: nobody answers.
+    Exit code 0: somebody answers, 3: the line broke before the end or we are not let in, 4: nobody answers, 130:
+    stopped by Ctrl-C, after showing what was found.
     """
     if is_opcua(url):
         _scan_opcua(url, timeout, depth, below, save_certificate, security, as_json)
@@ -129,13 +130,12 @@ def _scan_modbus(
         print_rows(rows, False)
     if stopped:
         note(f"stopped after {asked} of {total} units")
-        raise typer.Exit(PARTIAL)
+        raise KeyboardInterrupt
     if down is not None and not found:
         fail_at(url, down)
     if not found:
-        fail_at(
-            with_unit(url, units[0] if len(units) == 1 else None), f"none of the units {runs(units)} does not answer"
-        )
+        nobody = f"unit {units[0]} does not answer" if len(units) == 1 else f"none of the units {runs(units)} answers"
+        fail_at(with_unit(url, units[0] if len(units) == 1 else None), nobody)
     if not as_json:
         _suggest(url, found)
     if down is not None:

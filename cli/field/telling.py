@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from dataclasses import replace
 from typing import NoReturn
 
 import typer
@@ -35,8 +36,11 @@ def fail_because(url: str, error: LichtbuchError) -> NoReturn:
     fail_at(url, str(error))
 
 
-def end_reading(url: str, *, good: int, asked: int, answered: bool, health: DeviceHealth) -> NoReturn:
-    """End a reading: 0 all read, 3 a part, 4 nobody answered, 5 refused."""
+def end_reading(
+    url: str, *, good: int, asked: int, answered: bool, health: DeviceHealth, profile: str = "", field: str = "url"
+) -> NoReturn:
+    """End a reading: 0 all read, 3 a part, 4 nobody answered, 5 refused. `profile` is the one it was read with, `field`
+    what is to blame where the device refuses all of it."""
     if good == asked:
         raise typer.Exit(0)
     if good:
@@ -48,10 +52,18 @@ def end_reading(url: str, *, good: int, asked: int, answered: bool, health: Devi
         # It talks to us, yet says of every value that there is none.
         note("the device answers, but has no usable value for any of these points: is this the right profile or index?")
         _say_why(health)
+        if profile:
+            note(_other_profile(url))
         raise typer.Exit(PARTIAL)
     if advice is not None and advice.refused:
-        fail(advice)
+        if profile and answered:
+            advice = replace(advice, hint=f"{advice.hint} {_other_profile(url)}")
+        fail(advice, field=field)
     fail_at(url, health.last_error)
+
+
+def _other_profile(url: str) -> str:
+    return f"Wrong profile? lichtbuch field scan '{url}'"
 
 
 def _say_why(health: DeviceHealth) -> None:

@@ -66,7 +66,10 @@ def watch(
     security: Security = None,
     as_json: Json = False,
 ) -> None:
-    """Print values as they change, until Ctrl-C. Exit code 0: all were read, 3: a part, 4: nothing answered."""
+    """Print values as they change, for --seconds or until Ctrl-C.
+
+    Exit code 0: all were read, 3: a part, 4: nothing answered, 130: stopped by Ctrl-C.
+    """
     check_selection(url, profile_name, register, node)
     work: Callable[[Device], Awaitable[None]]
     if register:
@@ -95,6 +98,8 @@ def watch(
         on_device(with_unit(url, unit), seen.profile, work, timeout_s=timeout, security=security)
     except KeyboardInterrupt:
         note("stopped")
+        if seen.seen_good:
+            raise
     if not seen.seen_good:
         fail_at(with_unit(url, unit), seen.last_error)
     raise typer.Exit(0 if len(seen.seen_good) == seen.asked else PARTIAL)

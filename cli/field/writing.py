@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, cast
 
@@ -16,8 +17,9 @@ import typer
 from cli import parsing
 from cli.errors import PARTIAL, REFUSED, UNREACHABLE
 from cli.field import nodes
-from cli.field.addressing import ON_OFF, numbers, profile_of, with_unit
+from cli.field.addressing import ON_OFF, numbers, profile_of, refuse_slash, with_unit
 from cli.field.advice import Advice, recognise
+from cli.field.asking import Answers
 from cli.field.connection import PATIENCE_S, on_device
 from cli.field.display import result_rows, shown_results
 from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
@@ -28,7 +30,7 @@ from cli.options import Json
 from cli.output import note, print_json, print_rows
 from domain.errors import InvalidInput
 from fieldbus.device import Device
-from fieldbus.ownership import owned_by_another
+from fieldbus.ownership import heartbeat_rule, owned_by_another
 from fieldbus.profile import Profile
 from fieldbus.values import PointAddress, WriteOutcome, WriteResult
 from fieldbus.vocabulary import PointType
@@ -42,6 +44,8 @@ _UNKNOWN_OWNER: Final = (
     "does."
 )
 _ASSIGNED_NODE: Final = re.compile(r"(?P<node>.*?(?:^|;)[sigb]=.+?)=(?P<value>[^=]*)\Z")
+
+_KEEP: Final = ("keep", "as before", "-1")
 
 Assignments = Sequence[tuple[PointAddress, float]]
 
@@ -72,7 +76,8 @@ def write(
 ) -> None:
     """Write points, raw registers or raw nodes, and read them back.
 
-    Exit code 0: all taken, 3: a part, 4: no answer, 5: refused by the device, by its owner or by you.
+    Exit code 0: all taken, 3: a part, or acknowledged and not seen in effect, 4: no answer, 5: refused by the device,
+    by its owner or by you.
     """
     check_selection(url, profile_name, register, node)
     if assignments and not profile_name:
@@ -82,8 +87,9 @@ def write(
     address = with_unit(url, unit)
     if node:
         nodes.write_and_end(
-            address, [assigned_node(text) for text in node], yes, timeout, security, as_json, permit, end_writing
-        )
+            address, [assigned_node(text) for text in node], yes, timeout, security, as_json, permit,
+            partial(end_writing, field="node"),
+        )  # fmt: skip
         return
     if register:
         profile, writes = register_writes(register, multiple=multiple)
@@ -92,7 +98,7 @@ def write(
         writes = point_writes(profile, assignments or [])
     results = _write(address, profile, writes, yes, timeout, security)
     print_json(result_rows(results)) if as_json else print_rows(shown_results(profile, results), False)
-    end_writing(address, results)
+    end_writing(address, results, field="register" if register else "url")
 
 
 def point_writes(profile: Profile, assignments: Sequence[str]) -> list[tuple[PointAddress, float]]:
@@ -100,6 +106,7 @@ def point_writes(profile: Profile, assignments: Sequence[str]) -> list[tuple[Poi
     writes: list[tuple[PointAddress, float]] = []
     for assignment in assignments:
         target, equals, value = assignment.partition("=")
+        refuse_slash(target.strip())
         name, bracket, number = target.strip().partition("[")
         if not equals or (bracket and not number.endswith("]")):
             raise InvalidInput.of("assignment", f"{assignment!r} is no POINT=VALUE or POINT[INDEX]=VALUE")
@@ -119,7 +126,9 @@ def point_value(profile: Profile, point: str, text: str) -> float:
         raise InvalidInput.of("point", f"{point!r} cannot be written with {profile.name}; there are {writable}")
     known = binding.point
     if known.unit == "permille":
-        if known.minimum < 0 and text.lower() in ("keep", "as before", "-1"):
+        if known.minimum < 0 and text.lower() in _KEEP:
+            if binding.minimum >= 0:
+                raise InvalidInput.of("value", f"this device has no 'keep' for {point}: give a level, like 100%")
             return -1.0
         return float(parsing.level(text, "value"))
     if known.type is PointType.BOOLEAN:
@@ -158,34 +167,31 @@ def assigned_node(text: str) -> tuple[str, str]:
     return match["node"], match["value"].strip()
 
 
-def agree(yes: bool) -> None:
+async def agree(yes: bool, answers: Answers | None = None) -> None:
     """Warn, and ask unless told not to. Ends with 5 without an agreement."""
     note(WARNING)
-    try:
-        agreed = yes or typer.confirm("Write?", err=True)
-    except typer.Abort:
-        agreed = False
-    if not agreed:
+    if not yes and not await (answers or Answers()).agreed("Write?"):
         fail(Advice("NOT_AGREED", "nothing was written", "Answer y, or give --yes in a script.", True), field="yes")
 
 
 async def refuse_if_owned(device: Device, profile: Profile) -> None:
     """Ends with 5 where somebody else keeps the device's heartbeat going."""
-    if profile.watchdog is None or not profile.readable(profile.watchdog.point):
+    rule = heartbeat_rule(profile)
+    if rule is None:
         note(_UNKNOWN_OWNER)
         return
     note("looking whether somebody else runs this device ...")
-    if reason := await owned_by_another(cast(GuardedDevice, device)):
+    if reason := await owned_by_another(cast(GuardedDevice, device), rule):
         hint = (
             "Set it through the installation that owns it (lichtbuch level, lichtbuch lockout), or take it out there."
         )
         fail(Advice("OWNED", reason, hint, True), field="url")
 
 
-async def permit(device: Device, profile: Profile, yes: bool) -> None:
+async def permit(device: Device, profile: Profile, yes: bool, answers: Answers | None = None) -> None:
     """Everything that comes before a write: ends with 5 where it must not be."""
     await refuse_if_owned(device, profile)
-    agree(yes)
+    await agree(yes, answers)
 
 
 def _write(
@@ -198,28 +204,39 @@ def _write(
     return on_device(url, profile, work, timeout_s=timeout, security=security)
 
 
+def unseen(result: WriteResult) -> bool:
+    """Whether the device acknowledged it, but holds something else or could not be read back. What cannot be read
+    back at all gives no reason, and has to be taken as it is."""
+    return result.outcome is WriteOutcome.ACCEPTED and bool(result.reason)
+
+
 def exit_for_writes(results: Sequence[WriteResult]) -> int:
-    """0 when everything was taken, 3 for a part, 5 when the device refused, 4 when it did not answer."""
+    """0 when everything was taken, 3 for a part or where it was not seen in effect, 5 when the device refused, 4 when
+    it did not answer."""
     good = sum(result.succeeded for result in results)
     if good == len(results):
-        return 0
+        return PARTIAL if any(map(unseen, results)) else 0
     if good:
         return PARTIAL
     return REFUSED if any(result.outcome is WriteOutcome.REFUSED for result in results) else UNREACHABLE
 
 
-def end_writing(url: str, results: Sequence[WriteResult]) -> None:
-    """Say what helps, and end with the exit code of the outcomes."""
+def end_writing(url: str, results: Sequence[WriteResult], *, field: str = "url") -> None:
+    """Say what helps, and end with the exit code of the outcomes. `field` is to blame for what the device refuses."""
     code = exit_for_writes(results)
     failed = next((f"{result.address}: {result.reason}" for result in results if not result.succeeded), "")
     if code == UNREACHABLE:
         fail_at(url, failed)
-    unconfirmed = [result for result in results if result.outcome is WriteOutcome.ACCEPTED]
-    if unconfirmed:
-        note("accepted: the device took it, but it was not seen in effect; read it again in a moment")
+    if any(map(unseen, results)):
+        note("accepted: the device acknowledged it, but it was not seen in effect; read it again in a moment")
+    elif any(result.outcome is WriteOutcome.ACCEPTED for result in results):
+        note("accepted: the device acknowledged it; it cannot be read back")
     advice = recognise(failed) if failed else None
     if code == REFUSED:
-        fail(advice or Advice("REFUSED", failed, "The value lies outside what the device or its profile allows.", True))
+        fail(
+            advice or Advice("REFUSED", failed, "The value lies outside what the device or its profile allows.", True),
+            field=field,
+        )
     if advice is not None:
         note(advice.hint)
     raise typer.Exit(code)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from tests.cli.field_command import field
@@ -100,3 +102,21 @@ async def test_watching_raw_nodes_shows_them_once_until_they_change(lamps: LampS
     )
     assert done.code == 0, done.err
     assert len(done.out.splitlines()) == 1
+
+
+@pytest.mark.parametrize("command", ["read", "scan"])
+async def test_what_does_not_speak_opc_ua_is_told_so(command: str) -> None:
+    async def web(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(web, "127.0.0.1", 0)
+    url = f"opc.tcp://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        done = await field(command, url, *(("--node", "i=2258") if command == "read" else ()), "--json")
+    finally:
+        server.close()
+    assert done.code == 4
+    assert done.error["code"] == "NOT_OPCUA"
+    assert "something listens there, but it does not speak OPC UA" in done.error["message"]

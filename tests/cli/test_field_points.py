@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from fieldbus.ownership import heartbeat_rule
+from fieldbus.profile_loader import load_profile, profile_names
 from tests.cli.conftest import floats
-from tests.cli.field_command import field
-from tests.fieldbus.servers import PymodbusServer, RawServer, answer_frame
+from tests.cli.field_command import field, field_process
+from tests.fieldbus.servers import PymodbusServer, RawServer, answer_frame, eventually
 
 # A controller that watches a heartbeat, as small as one can be.
 CONTROLLER = """
@@ -175,6 +178,109 @@ async def test_a_device_that_somebody_runs_is_not_written_to(line: PymodbusServe
     assert not line.bit(1, "coil", 1)
 
 
+@pytest.mark.usefixtures("another_master")
+async def test_a_heartbeat_that_moves_shows_an_owner_also_where_the_profile_says_nothing_of_a_watchdog(
+    line: PymodbusServer, tmp_path: Path
+) -> None:
+    file = tmp_path / "controller.toml"
+    file.write_text(CONTROLLER.partition("[watchdog]")[0], encoding="utf-8")
+    done = await field("write", line.url, "contactor_command[1]=on", "-P", file, "--yes", "--json")
+    assert (done.code, done.error["code"]) == (5, "OWNED")
+    assert not line.bit(1, "coil", 1)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("watch", "--register", "holding:40"),
+        ("scan", "--units", "1,30-90", "--timeout", "1"),
+        ("write", "--register", "holding:40=3"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+async def test_ctrl_c_ends_with_130_after_what_was_found(line: PymodbusServer, arguments: tuple[str, ...]) -> None:
+    command, *options = arguments
+    process = await field_process(command, line.url, *options)
+    said = b""
+    try:
+        async with asyncio.timeout(30):
+            # The first value, the first unit, the question.
+            stream = process.stdout if command == "watch" else process.stderr
+            assert stream is not None
+            while {"watch": b"holding:40", "scan": b"asking", "write": b"Write?"}[command] not in said:
+                said += await stream.read(1000)
+            if command == "scan":
+                await eventually(lambda: len(line.requests) > 1)
+        process.send_signal(signal.SIGINT)
+        _, err = await asyncio.wait_for(process.communicate(), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 130, err
+    assert line.registers(1, "holding", 40) == [17]
+
+
+@pytest.mark.parametrize("name", [name for name in profile_names() if load_profile(name).readable("heartbeat")])
+def test_the_owner_of_every_shipped_controller_can_be_seen(name: str) -> None:
+    profile = load_profile(name)
+    assert heartbeat_rule(profile) == profile.watchdog is not None
+
+
+async def test_a_point_that_the_device_takes_but_does_not_hold_ends_with_3(controller: Path) -> None:
+    async def stubborn(request: bytes, writer: asyncio.StreamWriter) -> None:
+        # Acknowledges what is written, and goes on to hold 0.
+        reads = request[7] < 5
+        writer.write(answer_frame(request, bytes((request[7], 2, 0, 0)) if reads else request[7:]))
+
+    device = RawServer(stubborn)
+    await device.start()
+    try:
+        done = await field("write", device.url, "heartbeat=3", "-P", controller, "--yes", "--timeout", "0.3", "--json")
+        shown = await field("write", device.url, "--register", "holding:9=3", "--yes", "--timeout", "0.3")
+    finally:
+        await device.stop()
+    assert done.code == shown.code == 3
+    assert (done.document[0]["outcome"], done.document[0]["read_back"]) == ("accepted", 0)
+    assert "not seen in effect" in done.err
+    assert "reads back 0, commanded 3" in " ".join(shown.out.split())
+
+
+async def test_keep_is_refused_where_the_device_has_none() -> None:
+    done = await field("write", "modbus+tcp://127.0.0.1:1", "level_power_on[2]=keep", "-P", "intesis-dali", "--yes")
+    assert done.code == 2
+    assert "this device has no 'keep'" in done.err
+    assert "bypasses" not in done.err
+
+
+async def test_a_wrong_command_line_is_headed_as_such(line: PymodbusServer) -> None:
+    done = await field("write", line.url, "heartbeat=soon", "-P", "cabinet-plc")
+    assert done.err.splitlines()[0] == "lichtbuch: wrong input"
+
+
+async def test_a_number_after_a_slash_is_told_to_go_into_brackets() -> None:
+    url = "modbus+tcp://127.0.0.1:1"
+    read = await field("read", url, "-P", "intesis-dali", "--point", "level_actual/2")
+    written = await field("write", url, "level_command/2=50%", "-P", "intesis-dali")
+    assert (read.code, written.code) == (2, 2)
+    assert "level_actual[2]" in read.err
+    assert "level_command[2]" in written.err
+
+
+async def test_a_point_is_read_with_its_number_in_brackets(line: PymodbusServer, controller: Path) -> None:
+    done = await field(
+        "read", line.url, "-P", controller, "--point", "contactor_command[1]", "--point", "heartbeat", "--json"
+    )
+    assert done.code == 0, done.err
+    assert [(row["point"], row["index"]) for row in done.document] == [("contactor_command", 1), ("heartbeat", None)]
+    outside = await field("read", line.url, "-P", controller, "--point", "contactor_command[7]")
+    assert outside.code == 2
+
+
+async def test_a_device_that_refuses_every_point_asks_for_the_profile(line: PymodbusServer) -> None:
+    done = await field("read", line.url, "-P", "janitza-umg96", "--json")
+    assert f"Wrong profile? lichtbuch field scan '{line.url}'" in done.error["hint"]
+
+
 @pytest.mark.parametrize(
     ("assignment", "words"),
     [
@@ -224,7 +330,8 @@ async def test_a_scan_writes_nothing(line: PymodbusServer) -> None:
 async def test_a_scan_tells_a_person_how_to_go_on(line: PymodbusServer) -> None:
     done = await field("scan", line.url, "--unit", "2")
     assert "read it: lichtbuch field read --profile eastron-" in done.err
-    assert f"{line.url}?unit=2" in done.err
+    suggested = next(row for row in done.err.splitlines() if row.startswith("read it:"))
+    assert suggested.endswith(f"'{line.url}?unit=2'"), "on one line, so that it can be pasted"
 
 
 async def test_a_scan_of_a_line_where_nobody_is_ends_with_4() -> None:
@@ -239,7 +346,7 @@ async def test_a_scan_of_a_line_where_nobody_is_ends_with_4() -> None:
         await gateway.stop()
     assert done.code == 4
     assert done.document == []
-    assert "units 1-9" in done.error["message"]
+    assert done.error["message"].startswith("none of the units 1-9 answers")
 
 
 async def test_a_scan_does_not_ask_on_where_there_is_no_connection() -> None:

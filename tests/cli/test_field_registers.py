@@ -159,3 +159,16 @@ async def test_watching_shows_a_register_once_until_it_changes(line: PymodbusSer
     done = await field("watch", line.url, "--register", "holding:40", "--interval", "0.1", "--seconds", "0.5", "--json")
     assert done.code == 0, done.err
     assert done.out.count("holding:40") == 1
+
+
+async def test_without_a_terminal_the_answer_that_is_missing_ends_the_line_of_the_question(
+    line: PymodbusServer,
+) -> None:
+    done = await field("write", line.url, "--register", "holding:40=18")
+    assert done.err.splitlines()[-3:-1] == ["Write? [y/N]: ", "lichtbuch: nothing was written"]
+
+
+async def test_an_illegal_register_is_what_is_to_blame(line: PymodbusServer) -> None:
+    read = await field("read", line.url, "--register", "holding:500", "--json")
+    written = await field("write", line.url, "--register", "holding:700=1", "--yes", "--json")
+    assert (read.error["field"], written.error["field"]) == ("register", "register")

@@ -184,3 +184,9 @@ async def test_a_scan_of_a_locked_server_shows_its_ways_in_and_keeps_its_certifi
     assert len(seen["certificate_sha256"].split(":")) == 32
     assert kept.exists()
     assert seen["problem"]
+
+
+async def test_tls_without_an_entry_names_the_option_for_it() -> None:
+    done = await field("read", "modbus+tls://127.0.0.1:1", "--register", "holding:0", "--json")
+    assert done.code == 2
+    assert "--security FILE" in done.error["hint"]
