@@ -11,7 +11,7 @@ from typing import Final
 from fieldbus.format_loader import NUMBER_TYPES, wrong_type
 from fieldbus.formula import VARIABLES, index_variables
 from fieldbus.profile import Deadband, MethodCall, NodePlace
-from fieldbus.toml_entry import Entry
+from fieldbus.toml_entry import Entry, did_you_mean
 from fieldbus.vocabulary import Direction, Point, PointType
 
 NODE_KEYS: Final = {"type", "node", "namespace", "write_node", "timestamp_node", "deadband", "method"}
@@ -76,7 +76,8 @@ def _read_node_id(entry: Entry, key: str, point: Point, *, many: tuple[int, int]
         return ""
     placeholders = set(_PLACEHOLDER.findall(node))
     for name in sorted(placeholders - VARIABLES[point.scope]):
-        entry.wrong(f"{{{name}}} is no variable of a {point.scope.value} point", key)
+        meant = did_you_mean(name, VARIABLES[point.scope])
+        entry.wrong(f"{{{name}}} is no variable of a {point.scope.value} point{meant}", key)
     if re.sub(_PLACEHOLDER, "", node).strip("{}") != re.sub(_PLACEHOLDER, "", node):
         entry.wrong("has a brace without its partner", key)
     if many is not None and not placeholders:

@@ -213,6 +213,7 @@ type = "double"
         ('node = "s=Lamp{index}"', 'node = "Lamp{index}"', 11, "s=<text>"),
         ('node = "s=Lamp{index}"', 'node = "s=Lamp"', 11, "same for every index"),
         ('node = "s=Lamp{index}"', 'node = "s=Lamp{line}"', 11, "'s=Lamp0' is the node of index 0 and of 1"),
+        ('node = "s=Lamp{index}"', 'node = "s=Lamp{indx}"', 11, "did you mean 'index'?"),
         ('type = "double"', 'type = "duoble"', 12, "did you mean 'double'?"),
         ('type = "double"', "", 10, "type: is missing"),
         ('node = "s=Lamp{index}"', 'node = "s=Lamp{group}"', 11, "no variable of a gear point"),
