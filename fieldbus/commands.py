@@ -114,7 +114,7 @@ async def confirm(
                 reason = "acknowledged, but could not be read back"
             else:
                 unit = command.binding.point.unit
-                reason = f"reads back {held:g} {unit}, commanded {command.value:g} {unit}"
+                reason = f"reads back {_with_unit(held, unit)}, commanded {_with_unit(command.value, unit)}"
             results[command.row] = command.result(WriteOutcome.ACCEPTED, reason, held)
             timeout_s = command.binding.confirm_timeout_s
             patience_s = limits.confirm_timeout_s if timeout_s is None else timeout_s
@@ -174,3 +174,7 @@ def count_outcomes(counters: Counters, results: dict[int, WriteResult]) -> None:
     """Add refused and unknown writes to the counters."""
     counters.writes_refused += sum(result.outcome is WriteOutcome.REFUSED for result in results.values())
     counters.writes_unknown += sum(result.outcome is WriteOutcome.UNKNOWN for result in results.values())
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{value:g} {unit}".rstrip()

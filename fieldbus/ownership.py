@@ -44,7 +44,7 @@ async def owned_by_another(
     the one of `rule`, which must be readable.
 
     Empty, too, where it cannot be told: no heartbeat in the profile, one that any request restarts, one that cannot be
-    read, no answer.
+    read, no answer. A device that falls silent while it is watched is left alone.
     """
     if rule is None:
         rule = heartbeat_rule(device.profile) if device.profile.watchdog is not None else None
@@ -56,14 +56,16 @@ async def owned_by_another(
         return ""
     began = monotonic()
     watched_s = 0.0
+    seen = True
     look_s = max(rule.interval_s / _LOOKS_PER_INTERVAL, _SHORTEST_LOOK_S)
     while max(watched_s, monotonic() - began) < _INTERVALS_WATCHED * rule.interval_s:
         await sleep(look_s)
         watched_s += look_s
         batch = await device.read(heartbeat)
-        if batch.quality[0] <= Quality.UNCERTAIN and batch.values[0] != first.values[0]:
+        seen = batch.quality[0] <= Quality.UNCERTAIN
+        if seen and batch.values[0] != first.values[0]:
             return (
                 f"its heartbeat moved from {first.values[0]:g} to {batch.values[0]:g} without us: "
                 "another master commands this device"
             )
-    return ""
+    return "" if seen else "it fell silent while its heartbeat was watched: who commands it cannot be told"

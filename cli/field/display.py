@@ -139,7 +139,7 @@ def result_rows(results: Sequence[WriteResult]) -> list[Row]:
             "outcome": enum_word(result.outcome.value, ""),
             "written": None if math.isnan(result.written) else result.written,
             "read_back": None if math.isnan(result.read_back) else result.read_back,
-            "reason": _tidy(result.reason),
+            "reason": result.reason,
         }
         for result in results
     ]
@@ -158,15 +158,10 @@ def shown_results(profile: Profile, results: Sequence[WriteResult]) -> list[Row]
                 "outcome": result.outcome.value,
                 "written": written.strip(),
                 "read_back": read_back.strip(),
-                "reason": _tidy(result.reason) or "-",
+                "reason": result.reason or "-",
             }
         )
     return shown
-
-
-def _tidy(reason: str) -> str:
-    """A reason without the gaps that raw registers leave in it, as they have no unit."""
-    return reason.replace(" ,", ",").strip()
 
 
 def local_time(iso: str) -> str:

@@ -142,3 +142,13 @@ async def test_a_heartbeat_that_stands_still_is_nobodys(fieldbus: Fieldbus, plc:
     assert await owned_by_another(device) == ""
     assert (await device.read([PointAddress("heartbeat")])).values.tolist() == [7]
     assert heartbeats(plc) == 0
+
+
+async def test_a_device_that_falls_silent_while_it_is_watched_is_left_alone(
+    fieldbus: Fieldbus, plc: PymodbusServer
+) -> None:
+    async def stop(_: float) -> None:
+        await plc.stop()
+
+    reason = await owned_by_another(cabinet(fieldbus, plc.url), sleep=stop)
+    assert "fell silent" in reason
