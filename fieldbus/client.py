@@ -19,11 +19,11 @@ from typing import Final
 from domain.errors import FailedPrecondition, InvalidInput
 from fieldbus.budget import Budget, MobileLink
 from fieldbus.device import Device, Limits
-from fieldbus.links import link_maker
-from fieldbus.modbus import ModbusDevice
-from fieldbus.modbus_bus import ModbusBus
-from fieldbus.opcua import OpcUaDevice
-from fieldbus.opcua_link import OpcUaLink
+from fieldbus.modbus.device import ModbusDevice
+from fieldbus.modbus.line.bus import ModbusBus
+from fieldbus.modbus.line.links import link_maker
+from fieldbus.opcua.device import OpcUaDevice
+from fieldbus.opcua.link import OpcUaLink
 from fieldbus.profile import Profile, Protocol
 from fieldbus.profile_loader import load_profile
 from fieldbus.security import FieldSecurity

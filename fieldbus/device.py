@@ -1,7 +1,7 @@
 """The one interface of a field device, whatever protocol it speaks, what some can do beyond it, and the limits that
 every driver keeps.
 
-No protocol lives here. The drivers are modbus.py and opcua.py; fieldbus/client.py opens them by URL.
+No protocol lives here. The drivers are modbus/device.py and opcua/device.py; fieldbus/client.py opens them by URL.
 
 Another kind of gateway, say the central management system of a vendor behind TALQ, is one more class with the methods
 of `Device`: it maps the vocabulary's names to its own (TALQ's names stand beside many points of the vocabulary),

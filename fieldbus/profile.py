@@ -13,7 +13,7 @@ from functools import cached_property
 
 from domain.errors import InvalidInput
 from domain.level import LevelScale
-from fieldbus.places import (
+from fieldbus.format.places import (
     ONE_BIT,
     CommandSequence,
     Deadband,
@@ -70,7 +70,7 @@ class Discovery(StrEnum):
     """How a device tells where its registers are."""
 
     NONE = "none"  # it need not: the addresses are fixed
-    SUNSPEC = "sunspec"  # a chain of models, see sunspec.py
+    SUNSPEC = "sunspec"  # a chain of models, see modbus/sunspec.py
 
 
 @dataclass(frozen=True, slots=True)

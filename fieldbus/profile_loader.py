@@ -1,6 +1,6 @@
 """Reads device profiles and refuses wrong ones with file, line and reason, all errors of a file at once.
 
-One point is point_loader.py's. docs/device-profiles.md describes every key, docs/adding-a-device.md how to begin.
+One point is format/points.py's. docs/device-profiles.md describes every key, docs/adding-a-device.md how to begin.
 """
 
 from __future__ import annotations
@@ -9,8 +9,11 @@ from functools import cache
 from pathlib import Path
 
 from domain.errors import InvalidInput, NotFound, Violation
-from fieldbus.format_loader import read_order
-from fieldbus.point_loader import Defaults, PointReader
+from fieldbus.format.checks import check_profile
+from fieldbus.format.points import Defaults, PointReader
+from fieldbus.format.tables import read_order
+from fieldbus.format.toml_entry import Entry, did_you_mean, is_whole
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import (
     Discovery,
     FreshnessRule,
@@ -24,9 +27,6 @@ from fieldbus.profile import (
     WatchdogRule,
     WriteMode,
 )
-from fieldbus.profile_checks import check_profile
-from fieldbus.toml_entry import Entry, did_you_mean, is_whole
-from fieldbus.toml_source import TomlSource
 from fieldbus.vocabulary import GEAR_PER_LINE, GROUPS_PER_LINE, Scope
 
 PROFILES_DIRECTORY = Path(__file__).parent / "profiles"

@@ -6,7 +6,7 @@ certificate = "lichtbuch.pem"    # who we are; servers with mutual TLS demand it
 key = "lichtbuch.key"
 server_name = "cabinet-17"       # name in the server's certificate, unless it is the host of the URL
 
-[opcua."plc-3:4840"]             # see opcua_security.py
+[opcua."plc-3:4840"]             # see opcua/security.py
 policy = "Basic256Sha256"
 mode = "sign_and_encrypt"
 certificate = "lichtbuch.der"
@@ -26,11 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from domain.errors import InvalidInput, Violation
-from fieldbus.toml_source import TomlSource
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.url import Endpoint
 
 if TYPE_CHECKING:
-    from fieldbus.opcua_security import OpcUaSecurity
+    from fieldbus.opcua.security import OpcUaSecurity
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +117,7 @@ def load_security(path: Path) -> FieldSecurity:
 
 def _opcua_security(**values: Any) -> OpcUaSecurity:
     # Imported here: whoever has no OPC UA server needs neither asyncua nor cryptography for it.
-    from fieldbus.opcua_security import OpcUaSecurity, SecurityMode, SecurityPolicy
+    from fieldbus.opcua.security import OpcUaSecurity, SecurityMode, SecurityPolicy
 
     for key, kind in (("policy", SecurityPolicy), ("mode", SecurityMode)):
         if key in values:

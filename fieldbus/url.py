@@ -1,7 +1,7 @@
 """Addresses of field endpoints. Only parsing and checking; client.py opens what they name.
 
 modbus+tcp://host:port?unit=1              Modbus TCP, port 502 unless given
-modbus+tcp://host:port?unit=1&base=40      one of several equal devices in one address space: all 40 registers further on
+modbus+tcp://host:port?unit=1&base=40      one of several equal devices in one address space: 40 registers further on
 modbus+rtutcp://host:port?unit=1           RTU frames through a transparent serial server
 modbus+tls://host:port?unit=1              Modbus/TCP Security, port 802 unless given; certificates: security.py
 modbus+rtu:///dev/ttyUSB0?baud=9600&parity=N&stopbits=1&unit=1

@@ -6,9 +6,9 @@ from functools import cache
 from typing import Final
 
 from bench.field.tags import checksum
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress
 
 NAMESPACE: Final = "urn:lichtbuch:bench"

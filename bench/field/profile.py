@@ -6,9 +6,9 @@ from collections import defaultdict
 from functools import cache
 
 from bench.field.tags import LISTS, Tag, TagList
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress
 from fieldbus.vocabulary import point_named
 

@@ -25,7 +25,7 @@ from fieldbus.values import PointAddress, Quality, WriteResult
 from fieldbus.vocabulary import Direction, Point, PointType, Scope
 
 if TYPE_CHECKING:
-    from fieldbus.opcua_browse import NodeValue
+    from fieldbus.opcua.browse import NodeValue
 
 # Built-in types of OPC UA by the names of profiles, with what they hold and we can carry exactly.
 _WRITABLE: Final = {
@@ -54,7 +54,7 @@ class NodeReader(Protocol):
 
 def parse_nodes(texts: Sequence[str]) -> list[str]:
     """Node ids as the command line has them, checked. Raises InvalidInput."""
-    from fieldbus.opcua_nodes import NodeName
+    from fieldbus.opcua.nodes import NodeName
 
     return list(dict.fromkeys(str(NodeName.parse(text.strip())) for text in texts))
 
@@ -228,7 +228,7 @@ def value_for(name: str, kind: str, text: str) -> float:
 
 def writing_profile(types: dict[str, str]) -> Profile:
     """A profile in memory to write nodes of known types and read them back."""
-    from fieldbus.opcua_nodes import NodeName
+    from fieldbus.opcua.nodes import NodeName
 
     points: dict[str, PointBinding] = {}
     for name, kind in types.items():

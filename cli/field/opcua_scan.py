@@ -14,7 +14,7 @@ from fieldbus.values import Identity
 
 if TYPE_CHECKING:
     from fieldbus.client import Fieldbus
-    from fieldbus.opcua_security import OfferedEndpoint
+    from fieldbus.opcua.security import OfferedEndpoint
 
 _FOLDED_AT: Final = 40  # nodes shown; the rest is counted
 _LONGEST_VALUE: Final = 40
@@ -65,7 +65,7 @@ async def scan_server(fieldbus: Fieldbus, url: str, *, timeout_s: float, depth: 
 
     Raises what the transport raises where nothing answers at all.
     """
-    from fieldbus.opcua_security import offered_endpoints
+    from fieldbus.opcua.security import offered_endpoints
 
     seen = ServerSeen(await offered_endpoints(url, timeout_s))
     device = fieldbus.open(url, raw_profile())

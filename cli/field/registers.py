@@ -16,7 +16,7 @@ from cli.field.addressing import number_word
 from cli.field.display import seen
 from domain.errors import InvalidInput
 from fieldbus.device import Device
-from fieldbus.formula import Formula
+from fieldbus.format.formula import Formula
 from fieldbus.profile import (
     ONE_BIT,
     Conversion,

@@ -17,7 +17,7 @@ from bench.field.modbus_parts import Bench
 from bench.field.profile import points_of, profile_of
 from bench.field.report import Report, Verdict
 from bench.field.tags import LISTS, Tag, TagList, checksum, register
-from fieldbus.planner import plan_reads
+from fieldbus.modbus.planner import plan_reads
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
-from fieldbus.modbus_frames import rtu_frame
+from fieldbus.modbus.line.frames import rtu_frame
 
 _READS: Final = {3: "holding", 4: "input"}
 _LIE: Final = 777  # what a wrong answer says; nothing true is ever 777

@@ -28,6 +28,10 @@ from tests.fieldbus.servers import LAMP_NAMESPACE, NOON
 
 _NAMESPACES = ["http://opcfoundation.org/UA/", "urn:somebody:else", LAMP_NAMESPACE]
 _HEADER = 8
+# asyncua says less of these types than it gives.
+_KIND: Any = ua.MessageType
+_NAMES: Any = ObjectIdNames
+_NOON: Any = NOON
 
 
 def level_of(lamp: int) -> float:
@@ -114,11 +118,11 @@ class FaultyOpcUa:
                 data = Buffer(head + await reader.readexactly(size - _HEADER))
                 header = header_from_binary(data)
                 message = connection.receive_from_header_and_body(header, data)
-                if header.MessageType == ua.MessageType.Hello:
-                    writer.write(uatcp_to_binary(ua.MessageType.Acknowledge, self.acknowledge))
-                elif header.MessageType == ua.MessageType.SecureOpen:
+                if header.MessageType == _KIND.Hello:
+                    writer.write(uatcp_to_binary(_KIND.Acknowledge, self.acknowledge))
+                elif header.MessageType == _KIND.SecureOpen:
                     self._open(message, connection, writer)
-                elif header.MessageType == ua.MessageType.SecureClose:
+                elif header.MessageType == _KIND.SecureClose:
                     return
                 elif message is not None:
                     self._answer(message, connection, writer)
@@ -141,13 +145,13 @@ class FaultyOpcUa:
         answer.Parameters = connection.open(request.Parameters, self)
         writer.write(
             connection.message_to_binary(
-                struct_to_binary(answer), message_type=ua.MessageType.SecureOpen, request_id=message.request_id()
+                struct_to_binary(answer), message_type=_KIND.SecureOpen, request_id=message.request_id()
             )
         )
 
     def _answer(self, message: Any, connection: SecureConnection, writer: asyncio.StreamWriter) -> None:
         body = message.body()
-        kind = ObjectIdNames[nodeid_from_binary(body.copy()).Identifier].removesuffix("Request_Encoding_DefaultBinary")
+        kind = _NAMES[nodeid_from_binary(body.copy()).Identifier].removesuffix("Request_Encoding_DefaultBinary")
         self.requests.append(kind)
         request = struct_from_binary(getattr(ua, f"{kind}Request"), body)
         answer = getattr(ua, f"{kind}Response")()
@@ -220,4 +224,4 @@ class FaultyOpcUa:
             value = 0
         elif name == ObjectIds.Server_ServerStatus_BuildInfo_ProductUri:
             value = "urn:acme:lamps"
-        return ua.DataValue(ua.Variant(value), SourceTimestamp=NOON)
+        return ua.DataValue(ua.Variant(value), SourceTimestamp=_NOON)

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 
 from fieldbus.client import Fieldbus
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.vocabulary import Scope
 from tests.fieldbus.conftest import Serve, ServeRaw
 from tests.fieldbus.recorded import Record, address, check, check_requests, wrong_length

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldbus.bus_turns import SHARE, BusTurns, Ticket
+from fieldbus.modbus.line.turns import SHARE, BusTurns, Ticket
 
 _LOOP = asyncio.new_event_loop()
 _SIZE = 30

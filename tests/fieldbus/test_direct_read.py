@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from fieldbus.client import Fieldbus
-from fieldbus.modbus import ModbusDevice
-from fieldbus.modbus_unit import ModbusUnit
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.device import ModbusDevice
+from fieldbus.modbus.unit import ModbusUnit
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch
 from tests.fieldbus.conftest import Serve, ServeRaw
 from tests.fieldbus.servers import Manual, answer_frame, eventually, registers_pdu

@@ -8,9 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fieldbus import format_loader, node_loader, place_loader, point_loader, profile_loader
+from fieldbus import profile_loader
+from fieldbus.format import nodes as node_loader
+from fieldbus.format import points as point_loader
+from fieldbus.format import registers as place_loader
+from fieldbus.format import tables as format_loader
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 
 DOCS = Path(__file__).parents[2] / "docs"
 GUIDE = (DOCS / "adding-a-device.md").read_text(encoding="utf-8")

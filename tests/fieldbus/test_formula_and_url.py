@@ -8,7 +8,7 @@ import pytest
 
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
-from fieldbus.formula import Formula
+from fieldbus.format.formula import Formula
 from fieldbus.url import Parity, Scheme, parse_url
 from fieldbus.values import PointAddress
 from fieldbus.vocabulary import Scope

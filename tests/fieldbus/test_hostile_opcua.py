@@ -11,14 +11,15 @@ from typing import Any
 
 import pytest
 from asyncua import ua
+from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 from asyncua.ua.ua_binary import struct_to_binary
 
 from domain.errors import LichtbuchError
 from fieldbus.client import Fieldbus
-from fieldbus.opcua import OpcUaDevice
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.opcua.device import OpcUaDevice
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome, from_unix_ms
 from tests.fieldbus.conftest import FAST
 from tests.fieldbus.faulty_opcua import Exchange, FaultyOpcUa, Twist, level_of, truthfully
@@ -74,7 +75,7 @@ def _raw_results(exchange: Exchange, count: int, values: bytes) -> bytes:
     return exchange.frame(body=head + struct.pack("<i", count) + values + struct.pack("<i", -1))
 
 
-def _each(exchange: Exchange, value: Any, kind: ua.VariantType | None = None) -> bytes:
+def _each(exchange: Exchange, value: Any, kind: Any = None) -> bytes:
     return _results(exchange, [ua.DataValue(ua.Variant(value, kind)) for _ in LEVELS])
 
 
@@ -88,7 +89,7 @@ def _fault(exchange: Exchange, status: int) -> bytes:
 def _other_answer(exchange: Exchange) -> bytes:
     """An answer to something else whose body could be read as one to this."""
     body = bytearray(struct_to_binary(_wrong(exchange)))
-    body[2:4] = struct.pack("<H", ua.ObjectIds.HistoryReadResponse_Encoding_DefaultBinary)
+    body[2:4] = struct.pack("<H", ObjectIds.HistoryReadResponse_Encoding_DefaultBinary)
     return exchange.frame(body=bytes(body))
 
 
@@ -326,7 +327,7 @@ async def test_items_that_the_server_did_not_make_are_missing(
     assert f"{results} results" in device.health().last_error
 
 
-def _publish(exchange: Exchange, handle: int, value: Any, kind: ua.VariantType | None = None) -> bytes:
+def _publish(exchange: Exchange, handle: int, value: Any, kind: Any = None) -> bytes:
     exchange.answer.Parameters.SubscriptionId = ua.UInt32(9)
     item = ua.MonitoredItemNotification(ua.UInt32(handle), ua.DataValue(ua.Variant(value, kind)))
     message = exchange.answer.Parameters.NotificationMessage
@@ -527,7 +528,8 @@ async def test_a_text_that_cannot_be_shown_is_none(
 ) -> None:
     def twist(exchange: Exchange) -> bool:
         if lamps_of(exchange):
-            exchange.answer.Results = [ua.DataValue(ua.Variant(said), SourceTimestamp=NOON)]
+            noon: Any = NOON
+            exchange.answer.Results = [ua.DataValue(ua.Variant(said), SourceTimestamp=noon)]
         return False
 
     server = await serve_opcua(twist)

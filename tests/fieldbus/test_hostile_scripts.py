@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device, Limits
 from fieldbus.faults import NoAnswer
-from fieldbus.modbus_link import TcpLink
+from fieldbus.modbus.line.link import TcpLink
+from fieldbus.modbus.line.serial_link import SerialLink
 from fieldbus.profile_loader import load_profile
 from fieldbus.security import FieldSecurity, TlsSecurity
-from fieldbus.serial_link import SerialLink
 from fieldbus.url import parse_url
 from fieldbus.values import PointAddress, Quality, ValueBatch, WriteOutcome
 from tests.fieldbus.faulty import RTU_KINDS, TCP_KINDS, Fault, Faulty, FaultyLine, FaultyTcp

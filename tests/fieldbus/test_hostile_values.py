@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.freshness import Freshness
-from fieldbus.opcua_data import DataColumns
-from fieldbus.opcua_wire import publish_answer, read_answer
+from fieldbus.opcua.data import DataColumns
+from fieldbus.opcua.wire import publish_answer, read_answer
 from fieldbus.ownership import owned_by_another
 from fieldbus.profile import Protocol
 from fieldbus.profile_loader import load_profile

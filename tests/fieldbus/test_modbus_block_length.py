@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from fieldbus.block_length import BlockLengths
 from fieldbus.client import Fieldbus
-from fieldbus.plans import shared_plans
+from fieldbus.modbus.block_length import BlockLengths
+from fieldbus.modbus.plans import shared_plans
 from fieldbus.profile import ModbusLimits, Table
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import PointAddress, Quality

@@ -9,10 +9,10 @@ import pytest
 
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.sunspec import MARKER, MODELS_MAX
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.sunspec import MARKER, MODELS_MAX
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import ServeRaw
 from tests.fieldbus.servers import Behaviour, Manual, RawServer, answer_frame, free_port

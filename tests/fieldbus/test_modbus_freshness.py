@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from fieldbus.client import Fieldbus
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, Quality, TimeSource, unix_ms
 from tests.fieldbus.conftest import Serve
 from tests.fieldbus.servers import NOON, Manual

@@ -23,11 +23,11 @@ from hypothesis import strategies as st
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, NoAnswer
-from fieldbus.modbus_frames import crc16, rtu_answer_length, rtu_frame
-from fieldbus.modbus_link import TcpLink
-from fieldbus.rtu_link import RtuTcpLink
+from fieldbus.modbus.line.frames import crc16, rtu_answer_length, rtu_frame
+from fieldbus.modbus.line.link import TcpLink
+from fieldbus.modbus.line.rtu_link import RtuTcpLink
+from fieldbus.modbus.line.serial_link import SerialLink, character_s, silence_s
 from fieldbus.security import FieldSecurity, TlsSecurity
-from fieldbus.serial_link import SerialLink, character_s, silence_s
 from fieldbus.url import Parity, SerialLine, parse_url
 from fieldbus.values import PointAddress, Quality
 from tests.fieldbus.conftest import FAST, ServeRaw

@@ -9,11 +9,11 @@ import pytest
 
 from domain.errors import InvalidInput, OutOfLimits
 from fieldbus.client import Fieldbus
-from fieldbus.command_sequences import SequenceCounters
-from fieldbus.formula import Formula
+from fieldbus.format.formula import Formula
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.sequences import SequenceCounters
 from fieldbus.profile import CommandSequence, Profile, WriteMode
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, WriteOutcome
 from tests.fieldbus.conftest import Serve, ServeRaw
 from tests.fieldbus.servers import answer_frame

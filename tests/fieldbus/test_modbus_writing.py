@@ -8,8 +8,8 @@ import pytest
 
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import load_profile, profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, WriteOutcome, WriteRequest
 from tests.fieldbus.conftest import Serve, ServeRaw
 from tests.fieldbus.servers import answer_frame, free_port

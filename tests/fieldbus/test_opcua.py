@@ -14,8 +14,8 @@ from asyncua.ua.status_codes import StatusCodes
 from domain.errors import FailedPrecondition
 from fieldbus.client import Fieldbus
 from fieldbus.device import SIMULATOR_PRODUCT_URI, Limits
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, ValueBatch, WriteOutcome, unix_ms
 from tests.fieldbus.servers import NOON, LampServer, eventually, free_port
 

@@ -16,8 +16,8 @@ from fieldbus.budget import Budget, MobileLink
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.faults import OverBudget
-from fieldbus.opcua import OpcUaDevice
-from fieldbus.opcua_costs import publishing_interval_s, reported_cost, upkeep_s
+from fieldbus.opcua.costs import publishing_interval_s, reported_cost, upkeep_s
+from fieldbus.opcua.device import OpcUaDevice
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, Manual, eventually
@@ -153,8 +153,8 @@ async def test_sessions_of_one_endpoint_share_one_budget(plant: Plant, bus: Fiel
 async def test_publishing_stops_when_the_bytes_are_used_up_and_goes_on_afterwards(
     plant: Plant, bus: Fieldbus, clock: Manual, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fieldbus.opcua_publisher._HELD_MAX_S", 0.02)
-    monkeypatch.setattr("fieldbus.opcua_costs._PUBLISHING_SHARE", 1e6)  # as if nothing were stretched
+    monkeypatch.setattr("fieldbus.opcua.publisher._HELD_MAX_S", 0.02)
+    monkeypatch.setattr("fieldbus.opcua.costs._PUBLISHING_SHARE", 1e6)  # as if nothing were stretched
     device = opened(bus, plant)
     heard: list[ValueBatch] = []
     await device.subscribe([POWER], heard.append)

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
-from fieldbus.opcua_alarms import PointFinder
-from fieldbus.opcua_nodes import OPC_UA_NAMESPACE, NodeName, node_name
+from fieldbus.opcua.alarms import PointFinder
+from fieldbus.opcua.nodes import OPC_UA_NAMESPACE, NodeName, node_name
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import PointAddress
 

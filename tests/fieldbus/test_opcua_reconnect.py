@@ -12,11 +12,12 @@ import pytest_asyncio
 from asyncua import ua
 from asyncua.ua.object_ids import ObjectIds
 
-from fieldbus import opcua_pulse, opcua_shards
 from fieldbus.client import Fieldbus
 from fieldbus.device import Alarm, Limits
-from fieldbus.opcua import OpcUaDevice
-from fieldbus.opcua_subscription import OpcUaSubscription
+from fieldbus.opcua import pulse as opcua_pulse
+from fieldbus.opcua import shards as opcua_shards
+from fieldbus.opcua.device import OpcUaDevice
+from fieldbus.opcua.subscription import OpcUaSubscription
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, eventually

@@ -21,8 +21,8 @@ from asyncua.ua.uaerrors import UaStatusCodeError
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device, Limits
-from fieldbus.opcua_security import OpcUaSecurity, SecurityMode, SecurityPolicy, offered_endpoints
-from fieldbus.opcua_trust import SecurityRefused
+from fieldbus.opcua.security import OpcUaSecurity, SecurityMode, SecurityPolicy, offered_endpoints
+from fieldbus.opcua.trust import SecurityRefused
 from fieldbus.security import FieldSecurity
 from fieldbus.values import DeviceState, PointAddress, Quality
 from tests.fieldbus.opcua_servers import CLIENT_URI, SERVER_URI, Pair, Plant, Users, make_pair

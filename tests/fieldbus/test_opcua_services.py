@@ -13,13 +13,13 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.status_codes import StatusCodes
 
 from domain.errors import FailedPrecondition, InvalidInput, Unavailable
-from fieldbus import opcua_history
 from fieldbus.client import Fieldbus
 from fieldbus.device import Alarm, AlarmSource, Browser, HistoryReader, Limits
-from fieldbus.opcua import OpcUaDevice
-from fieldbus.opcua_browse import RAW_PROFILE
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.opcua import history as opcua_history
+from fieldbus.opcua.browse import RAW_PROFILE
+from fieldbus.opcua.device import OpcUaDevice
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, WriteOutcome, unix_ms
 from tests.fieldbus.opcua_servers import SERVER_URI, Plant
 from tests.fieldbus.servers import LAMP_NAMESPACE, NOON, eventually, free_port

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fieldbus.opcua_shards import Shards
+from fieldbus.opcua.shards import Shards
 
 
 def test_sessions_are_filled_one_after_the_other_and_room_is_given_back() -> None:

@@ -14,12 +14,13 @@ from asyncua.common.utils import ServiceError
 from asyncua.server.internal_session import InternalSession
 from asyncua.ua.status_codes import StatusCodes
 
-from fieldbus import opcua_items, opcua_shards
 from fieldbus.client import Fieldbus
 from fieldbus.device import AlarmSource, Limits
-from fieldbus.opcua_subscription import OpcUaSubscription
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.opcua import items as opcua_items
+from fieldbus.opcua import shards as opcua_shards
+from fieldbus.opcua.subscription import OpcUaSubscription
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, eventually

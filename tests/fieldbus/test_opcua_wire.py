@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fieldbus.faults import Malformed
-from fieldbus.opcua_data import DataColumns
-from fieldbus.opcua_wire import node_bytes, publish_answer, read_answer, read_request
+from fieldbus.opcua.data import DataColumns
+from fieldbus.opcua.wire import node_bytes, publish_answer, read_answer, read_request
 
 KINDS = {
     ua.VariantType.Boolean: st.booleans(),

@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
-from fieldbus.planner import Memory, Span, plan_reads, split_block
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.planner import Memory, Span, plan_reads, split_block
 from fieldbus.profile import ModbusLimits, Profile, Table
 from fieldbus.profile_loader import load_profile, profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, Quality
 
 LEVELS = load_profile("generic-level-status")

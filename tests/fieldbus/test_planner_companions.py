@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
-from fieldbus.planner import Memory, ReadPlan, Span, plan_reads, plan_scale_factors
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.planner import Memory, ReadPlan, Span, plan_reads, plan_scale_factors
 from fieldbus.profile import Profile, Table
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch
 
 HEAD = (

@@ -10,7 +10,7 @@ from itertools import product
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fieldbus.blocks import Memory, Span, gather
+from fieldbus.modbus.blocks import Memory, Span, gather
 from fieldbus.profile import ModbusLimits, Table
 
 HOLDING = Table.HOLDING

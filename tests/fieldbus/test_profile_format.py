@@ -7,6 +7,7 @@ import re
 import pytest
 
 from domain.errors import InvalidInput
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import (
     CommandSequence,
     Deadband,
@@ -22,7 +23,6 @@ from fieldbus.profile import (
     WriteMode,
 )
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 
 HEAD = """\
 [profile]

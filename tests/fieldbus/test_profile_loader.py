@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from domain.errors import InvalidInput, NotFound
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile, Protocol
 from fieldbus.profile_loader import load_profile, load_profile_file, profile_from_toml, profile_names
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress
 from fieldbus.vocabulary import Scope
 

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fieldbus.planner import plan_reads
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.planner import plan_reads
+from fieldbus.modbus.quick_decode import ROWS_MAX, QuickDecoder
 from fieldbus.profile import Profile, Protocol
 from fieldbus.profile_loader import load_profile, profile_from_toml
-from fieldbus.quick_decode import ROWS_MAX, QuickDecoder
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress
 from tests.fieldbus.recorded import shipped
 

@@ -11,8 +11,8 @@ import pytest
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device, Limits
 from fieldbus.faults import AnswerLost, LinkDown, Postponed
-from fieldbus.links import link_maker
-from fieldbus.modbus_bus import ModbusBus
+from fieldbus.modbus.line.bus import ModbusBus
+from fieldbus.modbus.line.links import link_maker
 from fieldbus.profile import ModbusLimits
 from fieldbus.security import FieldSecurity
 from fieldbus.url import parse_url

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from domain.errors import InvalidInput
+from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.toml_source import TomlSource
 
 HEAD = """\
 [profile]

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
-from fieldbus.planner import plan_reads
+from fieldbus.format.toml_source import TomlSource
+from fieldbus.modbus.planner import plan_reads
+from fieldbus.modbus.sunspec import MARKER, MODELS_MAX, ChainReader, Models
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
-from fieldbus.sunspec import MARKER, MODELS_MAX, ChainReader, Models
-from fieldbus.toml_source import TomlSource
 from fieldbus.values import PointAddress, Quality
 
 INVERTER = """\

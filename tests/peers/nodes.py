@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from fieldbus.opcua_security import OpcUaSecurity, SecurityMode, SecurityPolicy
+from fieldbus.opcua.security import OpcUaSecurity, SecurityMode, SecurityPolicy
 from fieldbus.security import FieldSecurity
 from fieldbus.values import Identity
 from tests.fieldbus.contract import LAMPS

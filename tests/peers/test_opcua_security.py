@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 
 from fieldbus.client import Fieldbus
-from fieldbus.opcua_security import OpcUaSecurity, SecurityMode, SecurityPolicy
+from fieldbus.opcua.security import OpcUaSecurity, SecurityMode, SecurityPolicy
 from fieldbus.profile_loader import load_profile
 from fieldbus.security import FieldSecurity
 from fieldbus.values import DeviceState, PointAddress, WriteOutcome

@@ -1,0 +1,1 @@
+"""Devices on Modbus: what is asked, how answers become values, how commands go out. Connections: line/."""
