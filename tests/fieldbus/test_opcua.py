@@ -119,7 +119,9 @@ async def test_a_node_that_the_server_keeps_for_itself_refuses_with_the_servers_
     server: LampServer, fieldbus: Fieldbus
 ) -> None:
     profile = profile_from_toml(
-        variant_of_the_profile("bold", ('s=Lamp.{index}.Level"', 's=Lamp.{index}.ActualLevel"'))
+        variant_of_the_profile(
+            "bold", ('s=Lamp.{index}.Level"', 's=Lamp.{index}.ActualLevel"\nshares = "level_actual"')
+        )
     )
     (result,) = await fieldbus.open(server.url, profile).write([(LEVEL, 500)])
     assert result.outcome is WriteOutcome.REFUSED

@@ -111,9 +111,8 @@ async def test_a_method_that_is_not_there_is_a_refusal(plant: Plant, bus: Fieldb
 
 
 async def test_a_command_may_go_to_another_node_than_the_one_that_is_read(plant: Plant, bus: Fieldbus) -> None:
-    device = opened(
-        bus, plant, (LEVEL_NODE, 'node = "s=Lamp.{index}.ActualLevel"\nwrite_node = "s=Lamp.{index}.Level"')
-    )
+    nodes = 'node = "s=Lamp.{index}.ActualLevel"\nwrite_node = "s=Lamp.{index}.Level"\nshares = "level_actual"'
+    device = opened(bus, plant, (LEVEL_NODE, nodes))
     await plant.set("Lamp.1.ActualLevel", 50.0)
     (result,) = await device.write([(LEVEL, 700)])
     assert result.outcome is WriteOutcome.ACCEPTED
