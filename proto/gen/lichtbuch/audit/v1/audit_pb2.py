@@ -4,15 +4,18 @@
 # source: lichtbuch/audit/v1/audit.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/audit/v1/audit.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/audit/v1/audit.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -23,33 +26,25 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1elichtbuch/audit/v1/audit.proto\x12\x12lichtbuch.audit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto"\x94\x01\n\x17ListAuditRecordsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x10\n\x08resource\x18\x02 \x01(\t\x12)\n\tpage_size\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x04 \x01(\t"e\n\x18ListAuditRecordsResponse\x12\x30\n\x07records\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.audit.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\xa2\x02\n\x0b\x41uditRecord\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tdomain_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x12\n\nactor_kind\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x14\n\x0cresource_uid\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x0b \x01(\t\x12\x12\n\nafter_json\x18\x0c \x01(\t2\x9a\x01\n\x0c\x41uditService\x12\x89\x01\n\x10ListAuditRecords\x12+.lichtbuch.audit.v1.ListAuditRecordsRequest\x1a,.lichtbuch.audit.v1.ListAuditRecordsResponse"\x1a\x8a\xb5\x18\x16\n\x12\x61udit.records.read\x10\x01\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1elichtbuch/audit/v1/audit.proto\x12\x12lichtbuch.audit.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\"\x94\x01\n\x17ListAuditRecordsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x10\n\x08resource\x18\x02 \x01(\t\x12)\n\tpage_size\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x04 \x01(\t\"e\n\x18ListAuditRecordsResponse\x12\x30\n\x07records\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.audit.v1.AuditRecord\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x02\n\x0b\x41uditRecord\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12/\n\x0brecorded_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tdomain_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x61\x63tor\x18\x04 \x01(\t\x12\x12\n\nactor_kind\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x10\n\x08resource\x18\x07 \x01(\t\x12\x14\n\x0cresource_uid\x18\x08 \x01(\t\x12\x0e\n\x06reason\x18\t \x01(\t\x12\x12\n\nrequest_id\x18\n \x01(\t\x12\x13\n\x0b\x62\x65\x66ore_json\x18\x0b \x01(\t\x12\x12\n\nafter_json\x18\x0c \x01(\t2\x9a\x01\n\x0c\x41uditService\x12\x89\x01\n\x10ListAuditRecords\x12+.lichtbuch.audit.v1.ListAuditRecordsRequest\x1a,.lichtbuch.audit.v1.ListAuditRecordsResponse\"\x1a\x8a\xb5\x18\x16\n\x12\x61udit.records.read\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.audit.v1.audit_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.audit.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_LISTAUDITRECORDSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTAUDITRECORDSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTAUDITRECORDSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTAUDITRECORDSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_AUDITSERVICE"].methods_by_name["ListAuditRecords"]._loaded_options = None
-    _globals["_AUDITSERVICE"].methods_by_name[
-        "ListAuditRecords"
-    ]._serialized_options = b"\212\265\030\026\n\022audit.records.read\020\001"
-    _globals["_LISTAUDITRECORDSREQUEST"]._serialized_start = 121
-    _globals["_LISTAUDITRECORDSREQUEST"]._serialized_end = 269
-    _globals["_LISTAUDITRECORDSRESPONSE"]._serialized_start = 271
-    _globals["_LISTAUDITRECORDSRESPONSE"]._serialized_end = 372
-    _globals["_AUDITRECORD"]._serialized_start = 375
-    _globals["_AUDITRECORD"]._serialized_end = 665
-    _globals["_AUDITSERVICE"]._serialized_start = 668
-    _globals["_AUDITSERVICE"]._serialized_end = 822
+  DESCRIPTOR._loaded_options = None
+  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTAUDITRECORDSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditRecords']._loaded_options = None
+  _globals['_AUDITSERVICE'].methods_by_name['ListAuditRecords']._serialized_options = b'\212\265\030\026\n\022audit.records.read\020\001'
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_start=121
+  _globals['_LISTAUDITRECORDSREQUEST']._serialized_end=269
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_start=271
+  _globals['_LISTAUDITRECORDSRESPONSE']._serialized_end=372
+  _globals['_AUDITRECORD']._serialized_start=375
+  _globals['_AUDITRECORD']._serialized_end=665
+  _globals['_AUDITSERVICE']._serialized_start=668
+  _globals['_AUDITSERVICE']._serialized_end=822
 # @@protoc_insertion_point(module_scope)

@@ -47,9 +47,7 @@ class ListAuditRecordsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "resource", b"resource"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "resource", b"resource"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -147,32 +145,7 @@ class AuditRecord(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["domain_at", b"domain_at", "recorded_at", b"recorded_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "action",
-        b"action",
-        "actor",
-        b"actor",
-        "actor_kind",
-        b"actor_kind",
-        "after_json",
-        b"after_json",
-        "before_json",
-        b"before_json",
-        "domain_at",
-        b"domain_at",
-        "reason",
-        b"reason",
-        "recorded_at",
-        b"recorded_at",
-        "request_id",
-        b"request_id",
-        "resource",
-        b"resource",
-        "resource_uid",
-        b"resource_uid",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "actor_kind", b"actor_kind", "after_json", b"after_json", "before_json", b"before_json", "domain_at", b"domain_at", "reason", b"reason", "recorded_at", b"recorded_at", "request_id", b"request_id", "resource", b"resource", "resource_uid", b"resource_uid", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

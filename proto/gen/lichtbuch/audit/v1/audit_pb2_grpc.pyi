@@ -19,6 +19,7 @@ else:
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -32,9 +33,7 @@ class AuditServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AuditServiceAsyncStub: ...
-    ListAuditRecords: _grpc.UnaryUnaryMultiCallable[
-        _audit_pb2.ListAuditRecordsRequest, _audit_pb2.ListAuditRecordsResponse
-    ]
+    ListAuditRecords: _grpc.UnaryUnaryMultiCallable[_audit_pb2.ListAuditRecordsRequest, _audit_pb2.ListAuditRecordsResponse]
     """Lists audit records, newest first."""
 
 @_typing.type_check_only
@@ -42,9 +41,7 @@ class AuditServiceAsyncStub(AuditServiceStub):
     """Reads the audit trail of one service."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    ListAuditRecords: _aio.UnaryUnaryMultiCallable[
-        _audit_pb2.ListAuditRecordsRequest, _audit_pb2.ListAuditRecordsResponse
-    ]  # type: ignore[assignment]
+    ListAuditRecords: _aio.UnaryUnaryMultiCallable[_audit_pb2.ListAuditRecordsRequest, _audit_pb2.ListAuditRecordsResponse]  # type: ignore[assignment]
     """Lists audit records, newest first."""
 
 class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -58,6 +55,4 @@ class AuditServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_audit_pb2.ListAuditRecordsResponse, _abc.Awaitable[_audit_pb2.ListAuditRecordsResponse]]:
         """Lists audit records, newest first."""
 
-def add_AuditServiceServicer_to_server(
-    servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]
-) -> None: ...
+def add_AuditServiceServicer_to_server(servicer: AuditServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

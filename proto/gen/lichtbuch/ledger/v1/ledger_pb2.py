@@ -4,15 +4,18 @@
 # source: lichtbuch/ledger/v1/ledger.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/ledger/v1/ledger.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/ledger/v1/ledger.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -23,305 +26,213 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n lichtbuch/ledger/v1/ledger.proto\x12\x13lichtbuch.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto"\x92\x02\n\x10LightingBaseline\x12%\n\x08\x63\x61\x62inets\x18\x01 \x03(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x08\x63\x61\x62inets0\x90N\x12;\n\x0ehalf_night_off\x18\x02 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\x12:\n\rhalf_night_on\x18\x03 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\x12\x34\n\x14uncertainty_permille\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x17\n\x0fluminaire_count\x18\x05 \x01(\x05\x12\x0f\n\x07power_w\x18\x06 \x01(\x03"\xaf\x01\n\x0eStatedBaseline\x12%\n\nweekday_wh\x18\x01 \x03(\x03\x42\x11\x8a\xb5\x18\r\x08\x01\x19\x00\x00\x00\x00\x00\x00\x00\x00\x30\x0c\x12%\n\nweekend_wh\x18\x02 \x03(\x03\x42\x11\x8a\xb5\x18\r\x08\x01\x19\x00\x00\x00\x00\x00\x00\x00\x00\x30\x0c\x12\x34\n\x14uncertainty_permille\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x19\n\x06source\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03"\xb7\x01\n\x07\x46\x61\x63tors\x12=\n\x11price_eur_per_kwh\x18\x01 \x01(\tB"\x8a\xb5\x18\x1e\x08\x01:\x1a[0-9]{1,3}([.][0-9]{1,6})?\x12\x1f\n\x0cprice_source\x18\x02 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12-\n\rco2_g_per_kwh\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x9f@\x12\x1d\n\nco2_source\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01"Q\n\x05Share\x12\x18\n\x05party\x18\x01 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12.\n\x0eshare_permille\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@"0\n\x0bPartyAmount\x12\r\n\x05party\x18\x01 \x01(\t\x12\x12\n\namount_eur\x18\x02 \x01(\t"\xce\x04\n\x07Measure\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08measures\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x0c\x64isplay_name\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x1c\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x07\x8a\xb5\x18\x03(\xd0\x0f\x12\x33\n\x06method\x18\x05 \x01(\x0e\x32\x1b.lichtbuch.ledger.v1.MethodB\x06\x8a\xb5\x18\x02\x08\x01\x12:\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1f\n\x06meters\x18\x07 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x39\n\x08lighting\x18\x08 \x01(\x0b\x32%.lichtbuch.ledger.v1.LightingBaselineH\x00\x12\x35\n\x06stated\x18\t \x01(\x0b\x32#.lichtbuch.ledger.v1.StatedBaselineH\x00\x12\x35\n\x07\x66\x61\x63tors\x18\n \x01(\x0b\x32\x1c.lichtbuch.ledger.v1.FactorsB\x06\x8a\xb5\x18\x02\x08\x01\x12\x32\n\x06shares\x18\x0b \x03(\x0b\x32\x1a.lichtbuch.ledger.v1.ShareB\x06\x8a\xb5\x18\x02\x30\x14\x12\x1a\n\x12post_automatically\x18\x0c \x01(\x08\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nterms_hash\x18\x0e \x01(\tB\n\n\x08\x62\x61seline"\xa8\x05\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.lichtbuch.ledger.v1.EntryKind\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tactual_wh\x18\x06 \x01(\x03\x12\x13\n\x0b\x62\x61seline_wh\x18\x07 \x01(\x03\x12\x10\n\x08saved_wh\x18\x08 \x01(\x03\x12\x1f\n\x17\x66ull_level_reference_wh\x18\t \x01(\x03\x12\x11\n\tsaved_eur\x18\n \x01(\t\x12\x15\n\ravoided_co2_g\x18\x0b \x01(\x03\x12\x16\n\x0euncertainty_wh\x18\x0c \x01(\x03\x12\x19\n\x11\x63overage_permille\x18\r \x01(\x05\x12\x1a\n\x12\x65stimated_permille\x18\x0e \x01(\x05\x12\x13\n\x0bprovisional\x18\x0f \x01(\x08\x12\x30\n\x06shares\x18\x10 \x03(\x0b\x32 .lichtbuch.ledger.v1.PartyAmount\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12\x10\n\x08reverses\x18\x12 \x01(\t\x12\x13\n\x0breversed_by\x18\x13 \x01(\t\x12\x10\n\x08\x65vidence\x18\x14 \x03(\t\x12\x11\n\tposted_by\x18\x15 \x01(\t\x12-\n\tposted_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nleaf_index\x18\x17 \x01(\x03\x12\x11\n\tleaf_hash\x18\x18 \x01(\t\x12\x16\n\x0eschema_version\x18\x19 \x01(\x05\x12\x13\n\x0b\x63omputation\x18\x1a \x01(\t"1\n\x04Leaf\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04hash\x18\x03 \x01(\x0c"&\n\x08\x45vidence\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c"\xa6\x01\n\nCheckpoint\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x11\n\troot_hash\x18\x03 \x01(\x0c\x12-\n\tsigned_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x12\n\npublic_key\x18\x07 \x01(\x0c"m\n\x0eInclusionProof\x12\x12\n\nleaf_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x11\n\tleaf_hash\x18\x04 \x01(\x0c\x12\x11\n\troot_hash\x18\x05 \x01(\x0c"\x88\x01\n\x10\x43onsistencyProof\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x17\n\x0f\x66irst_root_hash\x18\x04 \x01(\x0c\x12\x18\n\x10second_root_hash\x18\x05 \x01(\x0c"\xcd\x01\n\x14\x43reateMeasureRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\nmeasure_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x35\n\x07measure\x18\x03 \x01(\x0b\x32\x1c.lichtbuch.ledger.v1.MeasureB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"3\n\x11GetMeasureRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08measures"~\n\x13ListMeasuresRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"_\n\x14ListMeasuresResponse\x12.\n\x08measures\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.ledger.v1.Measure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\xbe\x01\n\x10PostEntryRequest\x12 \n\x06parent\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08measures\x12\x36\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"t\n\x13ReverseEntryRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries\x12\x19\n\x06reason\x18\x02 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@"9\n\x0fGetEntryRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries"w\n\x12ListEntriesRequest\x12"\n\x06parent\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\x08measures@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"[\n\x13ListEntriesResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.lichtbuch.ledger.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"?\n\x15RecomputeEntryRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries"b\n\x16RecomputeEntryResponse\x12\x33\n\x07outcome\x18\x01 \x01(\x0e\x32".lichtbuch.ledger.v1.Recomputation\x12\x13\n\x0b\x64ifferences\x18\x02 \x03(\t"\x97\x01\n\x13GetStatementRequest\x12"\n\x06parent\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\x08measures@\x01\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xc3\x01\n\rStatementLine\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x05\x12\x11\n\tactual_wh\x18\x04 \x01(\x03\x12\x13\n\x0b\x62\x61seline_wh\x18\x05 \x01(\x03\x12\x10\n\x08saved_wh\x18\x06 \x01(\x03\x12\x11\n\tsaved_eur\x18\x07 \x01(\t\x12\x15\n\ravoided_co2_g\x18\x08 \x01(\x03\x12\x16\n\x0euncertainty_wh\x18\t \x01(\x03"\xd8\x01\n\tStatement\x12\x31\n\x05lines\x18\x01 \x03(\x0b\x32".lichtbuch.ledger.v1.StatementLine\x12\x31\n\x05total\x18\x02 \x01(\x0b\x32".lichtbuch.ledger.v1.StatementLine\x12\x30\n\x06shares\x18\x03 \x03(\x0b\x32 .lichtbuch.ledger.v1.PartyAmount\x12\x33\n\ncheckpoint\x18\x04 \x01(\x0b\x32\x1f.lichtbuch.ledger.v1.Checkpoint">\n\x14GetCheckpointRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities"d\n\x18GetInclusionProofRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries\x12 \n\ttree_size\x18\x02 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00"\x97\x01\n\x1aGetConsistencyProofRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12(\n\x0f\x66irst_tree_size\x18\x02 \x01(\x03\x42\x0f\x8a\xb5\x18\x0b\x08\x01\x19\x00\x00\x00\x00\x00\x00\xf0?\x12\'\n\x10second_tree_size\x18\x03 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00"t\n\x10\x45xportLogRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12!\n\nfirst_leaf\x18\x02 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x15\n\rwith_evidence\x18\x03 \x01(\x08"\xb0\x01\n\x11\x45xportLogResponse\x12)\n\x04leaf\x18\x01 \x01(\x0b\x32\x19.lichtbuch.ledger.v1.LeafH\x00\x12\x31\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1d.lichtbuch.ledger.v1.EvidenceH\x00\x12\x35\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.ledger.v1.CheckpointH\x00\x42\x06\n\x04part":\n\x10VerifyLogRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities"W\n\x11VerifyLogResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12\x0e\n\x06leaves\x18\x02 \x01(\x03\x12\x11\n\troot_hash\x18\x03 \x01(\t\x12\x10\n\x08problems\x18\x04 \x03(\t*_\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x13\n\x0fMETHOD_OPTION_A\x10\x01\x12\x13\n\x0fMETHOD_OPTION_B\x10\x02\x12\x13\n\x0fMETHOD_OPTION_C\x10\x03*W\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NTRY_KIND_SAVING\x10\x01\x12\x17\n\x13\x45NTRY_KIND_REVERSAL\x10\x02*\x84\x01\n\rRecomputation\x12\x1d\n\x19RECOMPUTATION_UNSPECIFIED\x10\x00\x12\x17\n\x13RECOMPUTATION_EQUAL\x10\x01\x12\x19\n\x15RECOMPUTATION_DIFFERS\x10\x02\x12 \n\x1cRECOMPUTATION_INPUTS_MISSING\x10\x03\x32\xc1\r\n\rLedgerService\x12x\n\rCreateMeasure\x12).lichtbuch.ledger.v1.CreateMeasureRequest\x1a\x1c.lichtbuch.ledger.v1.Measure"\x1e\x8a\xb5\x18\x1a\n\x16ledger.measures.create\x10\x01\x12p\n\nGetMeasure\x12&.lichtbuch.ledger.v1.GetMeasureRequest\x1a\x1c.lichtbuch.ledger.v1.Measure"\x1c\x8a\xb5\x18\x18\n\x14ledger.measures.read\x10\x01\x12\x81\x01\n\x0cListMeasures\x12(.lichtbuch.ledger.v1.ListMeasuresRequest\x1a).lichtbuch.ledger.v1.ListMeasuresResponse"\x1c\x8a\xb5\x18\x18\n\x14ledger.measures.read\x10\x01\x12m\n\tPostEntry\x12%.lichtbuch.ledger.v1.PostEntryRequest\x1a\x1a.lichtbuch.ledger.v1.Entry"\x1d\x8a\xb5\x18\x19\n\x15ledger.entries.create\x10\x01\x12t\n\x0cReverseEntry\x12(.lichtbuch.ledger.v1.ReverseEntryRequest\x1a\x1a.lichtbuch.ledger.v1.Entry"\x1e\x8a\xb5\x18\x1a\n\x16ledger.entries.reverse\x10\x01\x12i\n\x08GetEntry\x12$.lichtbuch.ledger.v1.GetEntryRequest\x1a\x1a.lichtbuch.ledger.v1.Entry"\x1b\x8a\xb5\x18\x17\n\x13ledger.entries.read\x10\x01\x12}\n\x0bListEntries\x12\'.lichtbuch.ledger.v1.ListEntriesRequest\x1a(.lichtbuch.ledger.v1.ListEntriesResponse"\x1b\x8a\xb5\x18\x17\n\x13ledger.entries.read\x10\x01\x12\x8b\x01\n\x0eRecomputeEntry\x12*.lichtbuch.ledger.v1.RecomputeEntryRequest\x1a+.lichtbuch.ledger.v1.RecomputeEntryResponse" \x8a\xb5\x18\x1c\n\x18ledger.entries.recompute\x10\x01\x12u\n\x0cGetStatement\x12(.lichtbuch.ledger.v1.GetStatementRequest\x1a\x1e.lichtbuch.ledger.v1.Statement"\x1b\x8a\xb5\x18\x17\n\x13ledger.entries.read\x10\x01\x12t\n\rGetCheckpoint\x12).lichtbuch.ledger.v1.GetCheckpointRequest\x1a\x1f.lichtbuch.ledger.v1.Checkpoint"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x12\x80\x01\n\x11GetInclusionProof\x12-.lichtbuch.ledger.v1.GetInclusionProofRequest\x1a#.lichtbuch.ledger.v1.InclusionProof"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x12\x86\x01\n\x13GetConsistencyProof\x12/.lichtbuch.ledger.v1.GetConsistencyProofRequest\x1a%.lichtbuch.ledger.v1.ConsistencyProof"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x12u\n\tExportLog\x12%.lichtbuch.ledger.v1.ExportLogRequest\x1a&.lichtbuch.ledger.v1.ExportLogResponse"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x30\x01\x12s\n\tVerifyLog\x12%.lichtbuch.ledger.v1.VerifyLogRequest\x1a&.lichtbuch.ledger.v1.VerifyLogResponse"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n lichtbuch/ledger/v1/ledger.proto\x12\x13lichtbuch.ledger.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\"\x92\x02\n\x10LightingBaseline\x12%\n\x08\x63\x61\x62inets\x18\x01 \x03(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x08\x63\x61\x62inets0\x90N\x12;\n\x0ehalf_night_off\x18\x02 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\x12:\n\rhalf_night_on\x18\x03 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\x12\x34\n\x14uncertainty_permille\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x17\n\x0fluminaire_count\x18\x05 \x01(\x05\x12\x0f\n\x07power_w\x18\x06 \x01(\x03\"\xaf\x01\n\x0eStatedBaseline\x12%\n\nweekday_wh\x18\x01 \x03(\x03\x42\x11\x8a\xb5\x18\r\x08\x01\x19\x00\x00\x00\x00\x00\x00\x00\x00\x30\x0c\x12%\n\nweekend_wh\x18\x02 \x03(\x03\x42\x11\x8a\xb5\x18\r\x08\x01\x19\x00\x00\x00\x00\x00\x00\x00\x00\x30\x0c\x12\x34\n\x14uncertainty_permille\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x19\n\x06source\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\"\xb7\x01\n\x07\x46\x61\x63tors\x12=\n\x11price_eur_per_kwh\x18\x01 \x01(\tB\"\x8a\xb5\x18\x1e\x08\x01:\x1a[0-9]{1,3}([.][0-9]{1,6})?\x12\x1f\n\x0cprice_source\x18\x02 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12-\n\rco2_g_per_kwh\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x9f@\x12\x1d\n\nco2_source\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\"Q\n\x05Share\x12\x18\n\x05party\x18\x01 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12.\n\x0eshare_permille\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\"0\n\x0bPartyAmount\x12\r\n\x05party\x18\x01 \x01(\t\x12\x12\n\namount_eur\x18\x02 \x01(\t\"\xce\x04\n\x07Measure\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08measures\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x0c\x64isplay_name\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x1c\n\x0b\x64\x65scription\x18\x04 \x01(\tB\x07\x8a\xb5\x18\x03(\xd0\x0f\x12\x33\n\x06method\x18\x05 \x01(\x0e\x32\x1b.lichtbuch.ledger.v1.MethodB\x06\x8a\xb5\x18\x02\x08\x01\x12:\n\x0e\x65\x66\x66\x65\x63tive_from\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1f\n\x06meters\x18\x07 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x39\n\x08lighting\x18\x08 \x01(\x0b\x32%.lichtbuch.ledger.v1.LightingBaselineH\x00\x12\x35\n\x06stated\x18\t \x01(\x0b\x32#.lichtbuch.ledger.v1.StatedBaselineH\x00\x12\x35\n\x07\x66\x61\x63tors\x18\n \x01(\x0b\x32\x1c.lichtbuch.ledger.v1.FactorsB\x06\x8a\xb5\x18\x02\x08\x01\x12\x32\n\x06shares\x18\x0b \x03(\x0b\x32\x1a.lichtbuch.ledger.v1.ShareB\x06\x8a\xb5\x18\x02\x30\x14\x12\x1a\n\x12post_automatically\x18\x0c \x01(\x08\x12.\n\ncreated_at\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nterms_hash\x18\x0e \x01(\tB\n\n\x08\x62\x61seline\"\xa8\x05\n\x05\x45ntry\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.lichtbuch.ledger.v1.EntryKind\x12.\n\nstart_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tactual_wh\x18\x06 \x01(\x03\x12\x13\n\x0b\x62\x61seline_wh\x18\x07 \x01(\x03\x12\x10\n\x08saved_wh\x18\x08 \x01(\x03\x12\x1f\n\x17\x66ull_level_reference_wh\x18\t \x01(\x03\x12\x11\n\tsaved_eur\x18\n \x01(\t\x12\x15\n\ravoided_co2_g\x18\x0b \x01(\x03\x12\x16\n\x0euncertainty_wh\x18\x0c \x01(\x03\x12\x19\n\x11\x63overage_permille\x18\r \x01(\x05\x12\x1a\n\x12\x65stimated_permille\x18\x0e \x01(\x05\x12\x13\n\x0bprovisional\x18\x0f \x01(\x08\x12\x30\n\x06shares\x18\x10 \x03(\x0b\x32 .lichtbuch.ledger.v1.PartyAmount\x12\x0e\n\x06reason\x18\x11 \x01(\t\x12\x10\n\x08reverses\x18\x12 \x01(\t\x12\x13\n\x0breversed_by\x18\x13 \x01(\t\x12\x10\n\x08\x65vidence\x18\x14 \x03(\t\x12\x11\n\tposted_by\x18\x15 \x01(\t\x12-\n\tposted_at\x18\x16 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nleaf_index\x18\x17 \x01(\x03\x12\x11\n\tleaf_hash\x18\x18 \x01(\t\x12\x16\n\x0eschema_version\x18\x19 \x01(\x05\x12\x13\n\x0b\x63omputation\x18\x1a \x01(\t\"1\n\x04Leaf\x12\r\n\x05index\x18\x01 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x12\x0c\n\x04hash\x18\x03 \x01(\x0c\"&\n\x08\x45vidence\x12\x0c\n\x04hash\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"\xa6\x01\n\nCheckpoint\x12\x0e\n\x06origin\x18\x01 \x01(\t\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x11\n\troot_hash\x18\x03 \x01(\x0c\x12-\n\tsigned_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04note\x18\x05 \x01(\t\x12\x11\n\tsignature\x18\x06 \x01(\x0c\x12\x12\n\npublic_key\x18\x07 \x01(\x0c\"m\n\x0eInclusionProof\x12\x12\n\nleaf_index\x18\x01 \x01(\x03\x12\x11\n\ttree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x11\n\tleaf_hash\x18\x04 \x01(\x0c\x12\x11\n\troot_hash\x18\x05 \x01(\x0c\"\x88\x01\n\x10\x43onsistencyProof\x12\x17\n\x0f\x66irst_tree_size\x18\x01 \x01(\x03\x12\x18\n\x10second_tree_size\x18\x02 \x01(\x03\x12\x0e\n\x06hashes\x18\x03 \x03(\x0c\x12\x17\n\x0f\x66irst_root_hash\x18\x04 \x01(\x0c\x12\x18\n\x10second_root_hash\x18\x05 \x01(\x0c\"\xcd\x01\n\x14\x43reateMeasureRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\nmeasure_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x35\n\x07measure\x18\x03 \x01(\x0b\x32\x1c.lichtbuch.ledger.v1.MeasureB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"3\n\x11GetMeasureRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08measures\"~\n\x13ListMeasuresRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"_\n\x14ListMeasuresResponse\x12.\n\x08measures\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.ledger.v1.Measure\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xbe\x01\n\x10PostEntryRequest\x12 \n\x06parent\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08measures\x12\x36\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"t\n\x13ReverseEntryRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries\x12\x19\n\x06reason\x18\x02 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@\"9\n\x0fGetEntryRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries\"w\n\x12ListEntriesRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\x08measures@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x13ListEntriesResponse\x12+\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x1a.lichtbuch.ledger.v1.Entry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"?\n\x15RecomputeEntryRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries\"b\n\x16RecomputeEntryResponse\x12\x33\n\x07outcome\x18\x01 \x01(\x0e\x32\".lichtbuch.ledger.v1.Recomputation\x12\x13\n\x0b\x64ifferences\x18\x02 \x03(\t\"\x97\x01\n\x13GetStatementRequest\x12\"\n\x06parent\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\x08measures@\x01\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc3\x01\n\rStatementLine\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0f\n\x07\x65ntries\x18\x03 \x01(\x05\x12\x11\n\tactual_wh\x18\x04 \x01(\x03\x12\x13\n\x0b\x62\x61seline_wh\x18\x05 \x01(\x03\x12\x10\n\x08saved_wh\x18\x06 \x01(\x03\x12\x11\n\tsaved_eur\x18\x07 \x01(\t\x12\x15\n\ravoided_co2_g\x18\x08 \x01(\x03\x12\x16\n\x0euncertainty_wh\x18\t \x01(\x03\"\xd8\x01\n\tStatement\x12\x31\n\x05lines\x18\x01 \x03(\x0b\x32\".lichtbuch.ledger.v1.StatementLine\x12\x31\n\x05total\x18\x02 \x01(\x0b\x32\".lichtbuch.ledger.v1.StatementLine\x12\x30\n\x06shares\x18\x03 \x03(\x0b\x32 .lichtbuch.ledger.v1.PartyAmount\x12\x33\n\ncheckpoint\x18\x04 \x01(\x0b\x32\x1f.lichtbuch.ledger.v1.Checkpoint\">\n\x14GetCheckpointRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\"d\n\x18GetInclusionProofRequest\x12&\n\x04name\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x10measures/entries\x12 \n\ttree_size\x18\x02 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\"\x97\x01\n\x1aGetConsistencyProofRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12(\n\x0f\x66irst_tree_size\x18\x02 \x01(\x03\x42\x0f\x8a\xb5\x18\x0b\x08\x01\x19\x00\x00\x00\x00\x00\x00\xf0?\x12\'\n\x10second_tree_size\x18\x03 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\"t\n\x10\x45xportLogRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12!\n\nfirst_leaf\x18\x02 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x15\n\rwith_evidence\x18\x03 \x01(\x08\"\xb0\x01\n\x11\x45xportLogResponse\x12)\n\x04leaf\x18\x01 \x01(\x0b\x32\x19.lichtbuch.ledger.v1.LeafH\x00\x12\x31\n\x08\x65vidence\x18\x02 \x01(\x0b\x32\x1d.lichtbuch.ledger.v1.EvidenceH\x00\x12\x35\n\ncheckpoint\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.ledger.v1.CheckpointH\x00\x42\x06\n\x04part\":\n\x10VerifyLogRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\"W\n\x11VerifyLogResponse\x12\r\n\x05valid\x18\x01 \x01(\x08\x12\x0e\n\x06leaves\x18\x02 \x01(\x03\x12\x11\n\troot_hash\x18\x03 \x01(\t\x12\x10\n\x08problems\x18\x04 \x03(\t*_\n\x06Method\x12\x16\n\x12METHOD_UNSPECIFIED\x10\x00\x12\x13\n\x0fMETHOD_OPTION_A\x10\x01\x12\x13\n\x0fMETHOD_OPTION_B\x10\x02\x12\x13\n\x0fMETHOD_OPTION_C\x10\x03*W\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x15\n\x11\x45NTRY_KIND_SAVING\x10\x01\x12\x17\n\x13\x45NTRY_KIND_REVERSAL\x10\x02*\x84\x01\n\rRecomputation\x12\x1d\n\x19RECOMPUTATION_UNSPECIFIED\x10\x00\x12\x17\n\x13RECOMPUTATION_EQUAL\x10\x01\x12\x19\n\x15RECOMPUTATION_DIFFERS\x10\x02\x12 \n\x1cRECOMPUTATION_INPUTS_MISSING\x10\x03\x32\xc1\r\n\rLedgerService\x12x\n\rCreateMeasure\x12).lichtbuch.ledger.v1.CreateMeasureRequest\x1a\x1c.lichtbuch.ledger.v1.Measure\"\x1e\x8a\xb5\x18\x1a\n\x16ledger.measures.create\x10\x01\x12p\n\nGetMeasure\x12&.lichtbuch.ledger.v1.GetMeasureRequest\x1a\x1c.lichtbuch.ledger.v1.Measure\"\x1c\x8a\xb5\x18\x18\n\x14ledger.measures.read\x10\x01\x12\x81\x01\n\x0cListMeasures\x12(.lichtbuch.ledger.v1.ListMeasuresRequest\x1a).lichtbuch.ledger.v1.ListMeasuresResponse\"\x1c\x8a\xb5\x18\x18\n\x14ledger.measures.read\x10\x01\x12m\n\tPostEntry\x12%.lichtbuch.ledger.v1.PostEntryRequest\x1a\x1a.lichtbuch.ledger.v1.Entry\"\x1d\x8a\xb5\x18\x19\n\x15ledger.entries.create\x10\x01\x12t\n\x0cReverseEntry\x12(.lichtbuch.ledger.v1.ReverseEntryRequest\x1a\x1a.lichtbuch.ledger.v1.Entry\"\x1e\x8a\xb5\x18\x1a\n\x16ledger.entries.reverse\x10\x01\x12i\n\x08GetEntry\x12$.lichtbuch.ledger.v1.GetEntryRequest\x1a\x1a.lichtbuch.ledger.v1.Entry\"\x1b\x8a\xb5\x18\x17\n\x13ledger.entries.read\x10\x01\x12}\n\x0bListEntries\x12\'.lichtbuch.ledger.v1.ListEntriesRequest\x1a(.lichtbuch.ledger.v1.ListEntriesResponse\"\x1b\x8a\xb5\x18\x17\n\x13ledger.entries.read\x10\x01\x12\x8b\x01\n\x0eRecomputeEntry\x12*.lichtbuch.ledger.v1.RecomputeEntryRequest\x1a+.lichtbuch.ledger.v1.RecomputeEntryResponse\" \x8a\xb5\x18\x1c\n\x18ledger.entries.recompute\x10\x01\x12u\n\x0cGetStatement\x12(.lichtbuch.ledger.v1.GetStatementRequest\x1a\x1e.lichtbuch.ledger.v1.Statement\"\x1b\x8a\xb5\x18\x17\n\x13ledger.entries.read\x10\x01\x12t\n\rGetCheckpoint\x12).lichtbuch.ledger.v1.GetCheckpointRequest\x1a\x1f.lichtbuch.ledger.v1.Checkpoint\"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x12\x80\x01\n\x11GetInclusionProof\x12-.lichtbuch.ledger.v1.GetInclusionProofRequest\x1a#.lichtbuch.ledger.v1.InclusionProof\"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x12\x86\x01\n\x13GetConsistencyProof\x12/.lichtbuch.ledger.v1.GetConsistencyProofRequest\x1a%.lichtbuch.ledger.v1.ConsistencyProof\"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x12u\n\tExportLog\x12%.lichtbuch.ledger.v1.ExportLogRequest\x1a&.lichtbuch.ledger.v1.ExportLogResponse\"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x30\x01\x12s\n\tVerifyLog\x12%.lichtbuch.ledger.v1.VerifyLogRequest\x1a&.lichtbuch.ledger.v1.VerifyLogResponse\"\x17\x8a\xb5\x18\x13\n\x0fledger.log.read\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.ledger.v1.ledger_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.ledger.v1.ledger_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_LIGHTINGBASELINE"].fields_by_name["cabinets"]._loaded_options = None
-    _globals["_LIGHTINGBASELINE"].fields_by_name[
-        "cabinets"
-    ]._serialized_options = b"\212\265\030\017\010\001\022\010cabinets0\220N"
-    _globals["_LIGHTINGBASELINE"].fields_by_name["half_night_off"]._loaded_options = None
-    _globals["_LIGHTINGBASELINE"].fields_by_name[
-        "half_night_off"
-    ]._serialized_options = b"\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]"
-    _globals["_LIGHTINGBASELINE"].fields_by_name["half_night_on"]._loaded_options = None
-    _globals["_LIGHTINGBASELINE"].fields_by_name[
-        "half_night_on"
-    ]._serialized_options = b"\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]"
-    _globals["_LIGHTINGBASELINE"].fields_by_name["uncertainty_permille"]._loaded_options = None
-    _globals["_LIGHTINGBASELINE"].fields_by_name[
-        "uncertainty_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_STATEDBASELINE"].fields_by_name["weekday_wh"]._loaded_options = None
-    _globals["_STATEDBASELINE"].fields_by_name[
-        "weekday_wh"
-    ]._serialized_options = b"\212\265\030\r\010\001\031\000\000\000\000\000\000\000\0000\014"
-    _globals["_STATEDBASELINE"].fields_by_name["weekend_wh"]._loaded_options = None
-    _globals["_STATEDBASELINE"].fields_by_name[
-        "weekend_wh"
-    ]._serialized_options = b"\212\265\030\r\010\001\031\000\000\000\000\000\000\000\0000\014"
-    _globals["_STATEDBASELINE"].fields_by_name["uncertainty_permille"]._loaded_options = None
-    _globals["_STATEDBASELINE"].fields_by_name[
-        "uncertainty_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_STATEDBASELINE"].fields_by_name["source"]._loaded_options = None
-    _globals["_STATEDBASELINE"].fields_by_name["source"]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_FACTORS"].fields_by_name["price_eur_per_kwh"]._loaded_options = None
-    _globals["_FACTORS"].fields_by_name[
-        "price_eur_per_kwh"
-    ]._serialized_options = b"\212\265\030\036\010\001:\032[0-9]{1,3}([.][0-9]{1,6})?"
-    _globals["_FACTORS"].fields_by_name["price_source"]._loaded_options = None
-    _globals["_FACTORS"].fields_by_name["price_source"]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_FACTORS"].fields_by_name["co2_g_per_kwh"]._loaded_options = None
-    _globals["_FACTORS"].fields_by_name[
-        "co2_g_per_kwh"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\237@"
-    _globals["_FACTORS"].fields_by_name["co2_source"]._loaded_options = None
-    _globals["_FACTORS"].fields_by_name["co2_source"]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_SHARE"].fields_by_name["party"]._loaded_options = None
-    _globals["_SHARE"].fields_by_name["party"]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_SHARE"].fields_by_name["share_permille"]._loaded_options = None
-    _globals["_SHARE"].fields_by_name[
-        "share_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_MEASURE"].fields_by_name["name"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\022\010measures"
-    _globals["_MEASURE"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_MEASURE"].fields_by_name["description"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["description"]._serialized_options = b"\212\265\030\003(\320\017"
-    _globals["_MEASURE"].fields_by_name["method"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["method"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_MEASURE"].fields_by_name["effective_from"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["effective_from"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_MEASURE"].fields_by_name["meters"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["meters"]._serialized_options = b"\212\265\030\013\022\006meters0\220N"
-    _globals["_MEASURE"].fields_by_name["factors"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["factors"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_MEASURE"].fields_by_name["shares"]._loaded_options = None
-    _globals["_MEASURE"].fields_by_name["shares"]._serialized_options = b"\212\265\030\0020\024"
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name["measure_id"]._loaded_options = None
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name[
-        "measure_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name["measure"]._loaded_options = None
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name["measure"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEMEASUREREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETMEASUREREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETMEASUREREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010measures"
-    _globals["_LISTMEASURESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTMEASURESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTMEASURESREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTMEASURESREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_POSTENTRYREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_POSTENTRYREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010measures"
-    _globals["_POSTENTRYREQUEST"].fields_by_name["start_time"]._loaded_options = None
-    _globals["_POSTENTRYREQUEST"].fields_by_name["start_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_POSTENTRYREQUEST"].fields_by_name["end_time"]._loaded_options = None
-    _globals["_POSTENTRYREQUEST"].fields_by_name["end_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_POSTENTRYREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_POSTENTRYREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_REVERSEENTRYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_REVERSEENTRYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\020measures/entries"
-    _globals["_REVERSEENTRYREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_REVERSEENTRYREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_REVERSEENTRYREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_REVERSEENTRYREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETENTRYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETENTRYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\020measures/entries"
-    _globals["_LISTENTRIESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTENTRIESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\016\010\001\022\010measures@\001"
-    _globals["_LISTENTRIESREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTENTRIESREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_RECOMPUTEENTRYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_RECOMPUTEENTRYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\020measures/entries"
-    _globals["_GETSTATEMENTREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_GETSTATEMENTREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\016\010\001\022\010measures@\001"
-    _globals["_GETCHECKPOINTREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_GETCHECKPOINTREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_GETINCLUSIONPROOFREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETINCLUSIONPROOFREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\020measures/entries"
-    _globals["_GETINCLUSIONPROOFREQUEST"].fields_by_name["tree_size"]._loaded_options = None
-    _globals["_GETINCLUSIONPROOFREQUEST"].fields_by_name[
-        "tree_size"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_GETCONSISTENCYPROOFREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_GETCONSISTENCYPROOFREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_GETCONSISTENCYPROOFREQUEST"].fields_by_name["first_tree_size"]._loaded_options = None
-    _globals["_GETCONSISTENCYPROOFREQUEST"].fields_by_name[
-        "first_tree_size"
-    ]._serialized_options = b"\212\265\030\013\010\001\031\000\000\000\000\000\000\360?"
-    _globals["_GETCONSISTENCYPROOFREQUEST"].fields_by_name["second_tree_size"]._loaded_options = None
-    _globals["_GETCONSISTENCYPROOFREQUEST"].fields_by_name[
-        "second_tree_size"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_EXPORTLOGREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_EXPORTLOGREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_EXPORTLOGREQUEST"].fields_by_name["first_leaf"]._loaded_options = None
-    _globals["_EXPORTLOGREQUEST"].fields_by_name[
-        "first_leaf"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_VERIFYLOGREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_VERIFYLOGREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_LEDGERSERVICE"].methods_by_name["CreateMeasure"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "CreateMeasure"
-    ]._serialized_options = b"\212\265\030\032\n\026ledger.measures.create\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["GetMeasure"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "GetMeasure"
-    ]._serialized_options = b"\212\265\030\030\n\024ledger.measures.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["ListMeasures"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "ListMeasures"
-    ]._serialized_options = b"\212\265\030\030\n\024ledger.measures.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["PostEntry"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "PostEntry"
-    ]._serialized_options = b"\212\265\030\031\n\025ledger.entries.create\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["ReverseEntry"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "ReverseEntry"
-    ]._serialized_options = b"\212\265\030\032\n\026ledger.entries.reverse\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["GetEntry"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "GetEntry"
-    ]._serialized_options = b"\212\265\030\027\n\023ledger.entries.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["ListEntries"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "ListEntries"
-    ]._serialized_options = b"\212\265\030\027\n\023ledger.entries.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["RecomputeEntry"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "RecomputeEntry"
-    ]._serialized_options = b"\212\265\030\034\n\030ledger.entries.recompute\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["GetStatement"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "GetStatement"
-    ]._serialized_options = b"\212\265\030\027\n\023ledger.entries.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["GetCheckpoint"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "GetCheckpoint"
-    ]._serialized_options = b"\212\265\030\023\n\017ledger.log.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["GetInclusionProof"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "GetInclusionProof"
-    ]._serialized_options = b"\212\265\030\023\n\017ledger.log.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["GetConsistencyProof"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "GetConsistencyProof"
-    ]._serialized_options = b"\212\265\030\023\n\017ledger.log.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["ExportLog"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "ExportLog"
-    ]._serialized_options = b"\212\265\030\023\n\017ledger.log.read\020\001"
-    _globals["_LEDGERSERVICE"].methods_by_name["VerifyLog"]._loaded_options = None
-    _globals["_LEDGERSERVICE"].methods_by_name[
-        "VerifyLog"
-    ]._serialized_options = b"\212\265\030\023\n\017ledger.log.read\020\001"
-    _globals["_METHOD"]._serialized_start = 5255
-    _globals["_METHOD"]._serialized_end = 5350
-    _globals["_ENTRYKIND"]._serialized_start = 5352
-    _globals["_ENTRYKIND"]._serialized_end = 5439
-    _globals["_RECOMPUTATION"]._serialized_start = 5442
-    _globals["_RECOMPUTATION"]._serialized_end = 5574
-    _globals["_LIGHTINGBASELINE"]._serialized_start = 124
-    _globals["_LIGHTINGBASELINE"]._serialized_end = 398
-    _globals["_STATEDBASELINE"]._serialized_start = 401
-    _globals["_STATEDBASELINE"]._serialized_end = 576
-    _globals["_FACTORS"]._serialized_start = 579
-    _globals["_FACTORS"]._serialized_end = 762
-    _globals["_SHARE"]._serialized_start = 764
-    _globals["_SHARE"]._serialized_end = 845
-    _globals["_PARTYAMOUNT"]._serialized_start = 847
-    _globals["_PARTYAMOUNT"]._serialized_end = 895
-    _globals["_MEASURE"]._serialized_start = 898
-    _globals["_MEASURE"]._serialized_end = 1488
-    _globals["_ENTRY"]._serialized_start = 1491
-    _globals["_ENTRY"]._serialized_end = 2171
-    _globals["_LEAF"]._serialized_start = 2173
-    _globals["_LEAF"]._serialized_end = 2222
-    _globals["_EVIDENCE"]._serialized_start = 2224
-    _globals["_EVIDENCE"]._serialized_end = 2262
-    _globals["_CHECKPOINT"]._serialized_start = 2265
-    _globals["_CHECKPOINT"]._serialized_end = 2431
-    _globals["_INCLUSIONPROOF"]._serialized_start = 2433
-    _globals["_INCLUSIONPROOF"]._serialized_end = 2542
-    _globals["_CONSISTENCYPROOF"]._serialized_start = 2545
-    _globals["_CONSISTENCYPROOF"]._serialized_end = 2681
-    _globals["_CREATEMEASUREREQUEST"]._serialized_start = 2684
-    _globals["_CREATEMEASUREREQUEST"]._serialized_end = 2889
-    _globals["_GETMEASUREREQUEST"]._serialized_start = 2891
-    _globals["_GETMEASUREREQUEST"]._serialized_end = 2942
-    _globals["_LISTMEASURESREQUEST"]._serialized_start = 2944
-    _globals["_LISTMEASURESREQUEST"]._serialized_end = 3070
-    _globals["_LISTMEASURESRESPONSE"]._serialized_start = 3072
-    _globals["_LISTMEASURESRESPONSE"]._serialized_end = 3167
-    _globals["_POSTENTRYREQUEST"]._serialized_start = 3170
-    _globals["_POSTENTRYREQUEST"]._serialized_end = 3360
-    _globals["_REVERSEENTRYREQUEST"]._serialized_start = 3362
-    _globals["_REVERSEENTRYREQUEST"]._serialized_end = 3478
-    _globals["_GETENTRYREQUEST"]._serialized_start = 3480
-    _globals["_GETENTRYREQUEST"]._serialized_end = 3537
-    _globals["_LISTENTRIESREQUEST"]._serialized_start = 3539
-    _globals["_LISTENTRIESREQUEST"]._serialized_end = 3658
-    _globals["_LISTENTRIESRESPONSE"]._serialized_start = 3660
-    _globals["_LISTENTRIESRESPONSE"]._serialized_end = 3751
-    _globals["_RECOMPUTEENTRYREQUEST"]._serialized_start = 3753
-    _globals["_RECOMPUTEENTRYREQUEST"]._serialized_end = 3816
-    _globals["_RECOMPUTEENTRYRESPONSE"]._serialized_start = 3818
-    _globals["_RECOMPUTEENTRYRESPONSE"]._serialized_end = 3916
-    _globals["_GETSTATEMENTREQUEST"]._serialized_start = 3919
-    _globals["_GETSTATEMENTREQUEST"]._serialized_end = 4070
-    _globals["_STATEMENTLINE"]._serialized_start = 4073
-    _globals["_STATEMENTLINE"]._serialized_end = 4268
-    _globals["_STATEMENT"]._serialized_start = 4271
-    _globals["_STATEMENT"]._serialized_end = 4487
-    _globals["_GETCHECKPOINTREQUEST"]._serialized_start = 4489
-    _globals["_GETCHECKPOINTREQUEST"]._serialized_end = 4551
-    _globals["_GETINCLUSIONPROOFREQUEST"]._serialized_start = 4553
-    _globals["_GETINCLUSIONPROOFREQUEST"]._serialized_end = 4653
-    _globals["_GETCONSISTENCYPROOFREQUEST"]._serialized_start = 4656
-    _globals["_GETCONSISTENCYPROOFREQUEST"]._serialized_end = 4807
-    _globals["_EXPORTLOGREQUEST"]._serialized_start = 4809
-    _globals["_EXPORTLOGREQUEST"]._serialized_end = 4925
-    _globals["_EXPORTLOGRESPONSE"]._serialized_start = 4928
-    _globals["_EXPORTLOGRESPONSE"]._serialized_end = 5104
-    _globals["_VERIFYLOGREQUEST"]._serialized_start = 5106
-    _globals["_VERIFYLOGREQUEST"]._serialized_end = 5164
-    _globals["_VERIFYLOGRESPONSE"]._serialized_start = 5166
-    _globals["_VERIFYLOGRESPONSE"]._serialized_end = 5253
-    _globals["_LEDGERSERVICE"]._serialized_start = 5577
-    _globals["_LEDGERSERVICE"]._serialized_end = 7306
+  DESCRIPTOR._loaded_options = None
+  _globals['_LIGHTINGBASELINE'].fields_by_name['cabinets']._loaded_options = None
+  _globals['_LIGHTINGBASELINE'].fields_by_name['cabinets']._serialized_options = b'\212\265\030\017\010\001\022\010cabinets0\220N'
+  _globals['_LIGHTINGBASELINE'].fields_by_name['half_night_off']._loaded_options = None
+  _globals['_LIGHTINGBASELINE'].fields_by_name['half_night_off']._serialized_options = b'\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]'
+  _globals['_LIGHTINGBASELINE'].fields_by_name['half_night_on']._loaded_options = None
+  _globals['_LIGHTINGBASELINE'].fields_by_name['half_night_on']._serialized_options = b'\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]'
+  _globals['_LIGHTINGBASELINE'].fields_by_name['uncertainty_permille']._loaded_options = None
+  _globals['_LIGHTINGBASELINE'].fields_by_name['uncertainty_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_STATEDBASELINE'].fields_by_name['weekday_wh']._loaded_options = None
+  _globals['_STATEDBASELINE'].fields_by_name['weekday_wh']._serialized_options = b'\212\265\030\r\010\001\031\000\000\000\000\000\000\000\0000\014'
+  _globals['_STATEDBASELINE'].fields_by_name['weekend_wh']._loaded_options = None
+  _globals['_STATEDBASELINE'].fields_by_name['weekend_wh']._serialized_options = b'\212\265\030\r\010\001\031\000\000\000\000\000\000\000\0000\014'
+  _globals['_STATEDBASELINE'].fields_by_name['uncertainty_permille']._loaded_options = None
+  _globals['_STATEDBASELINE'].fields_by_name['uncertainty_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_STATEDBASELINE'].fields_by_name['source']._loaded_options = None
+  _globals['_STATEDBASELINE'].fields_by_name['source']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_FACTORS'].fields_by_name['price_eur_per_kwh']._loaded_options = None
+  _globals['_FACTORS'].fields_by_name['price_eur_per_kwh']._serialized_options = b'\212\265\030\036\010\001:\032[0-9]{1,3}([.][0-9]{1,6})?'
+  _globals['_FACTORS'].fields_by_name['price_source']._loaded_options = None
+  _globals['_FACTORS'].fields_by_name['price_source']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_FACTORS'].fields_by_name['co2_g_per_kwh']._loaded_options = None
+  _globals['_FACTORS'].fields_by_name['co2_g_per_kwh']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\237@'
+  _globals['_FACTORS'].fields_by_name['co2_source']._loaded_options = None
+  _globals['_FACTORS'].fields_by_name['co2_source']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_SHARE'].fields_by_name['party']._loaded_options = None
+  _globals['_SHARE'].fields_by_name['party']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_SHARE'].fields_by_name['share_permille']._loaded_options = None
+  _globals['_SHARE'].fields_by_name['share_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_MEASURE'].fields_by_name['name']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['name']._serialized_options = b'\212\265\030\n\022\010measures'
+  _globals['_MEASURE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['display_name']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_MEASURE'].fields_by_name['description']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['description']._serialized_options = b'\212\265\030\003(\320\017'
+  _globals['_MEASURE'].fields_by_name['method']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['method']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_MEASURE'].fields_by_name['effective_from']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['effective_from']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_MEASURE'].fields_by_name['meters']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['meters']._serialized_options = b'\212\265\030\013\022\006meters0\220N'
+  _globals['_MEASURE'].fields_by_name['factors']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['factors']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_MEASURE'].fields_by_name['shares']._loaded_options = None
+  _globals['_MEASURE'].fields_by_name['shares']._serialized_options = b'\212\265\030\0020\024'
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['measure_id']._loaded_options = None
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['measure_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['measure']._loaded_options = None
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['measure']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEMEASUREREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETMEASUREREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETMEASUREREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010measures'
+  _globals['_LISTMEASURESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTMEASURESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTMEASURESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMEASURESREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_POSTENTRYREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_POSTENTRYREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\014\010\001\022\010measures'
+  _globals['_POSTENTRYREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_POSTENTRYREQUEST'].fields_by_name['start_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_POSTENTRYREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_POSTENTRYREQUEST'].fields_by_name['end_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_POSTENTRYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_POSTENTRYREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_REVERSEENTRYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_REVERSEENTRYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\024\010\001\022\020measures/entries'
+  _globals['_REVERSEENTRYREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_REVERSEENTRYREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_REVERSEENTRYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_REVERSEENTRYREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETENTRYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETENTRYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\024\010\001\022\020measures/entries'
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\016\010\001\022\010measures@\001'
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTENTRIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_RECOMPUTEENTRYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RECOMPUTEENTRYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\024\010\001\022\020measures/entries'
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETSTATEMENTREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\016\010\001\022\010measures@\001'
+  _globals['_GETCHECKPOINTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETCHECKPOINTREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_GETINCLUSIONPROOFREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETINCLUSIONPROOFREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\024\010\001\022\020measures/entries'
+  _globals['_GETINCLUSIONPROOFREQUEST'].fields_by_name['tree_size']._loaded_options = None
+  _globals['_GETINCLUSIONPROOFREQUEST'].fields_by_name['tree_size']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_GETCONSISTENCYPROOFREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_GETCONSISTENCYPROOFREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_GETCONSISTENCYPROOFREQUEST'].fields_by_name['first_tree_size']._loaded_options = None
+  _globals['_GETCONSISTENCYPROOFREQUEST'].fields_by_name['first_tree_size']._serialized_options = b'\212\265\030\013\010\001\031\000\000\000\000\000\000\360?'
+  _globals['_GETCONSISTENCYPROOFREQUEST'].fields_by_name['second_tree_size']._loaded_options = None
+  _globals['_GETCONSISTENCYPROOFREQUEST'].fields_by_name['second_tree_size']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_EXPORTLOGREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_EXPORTLOGREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_EXPORTLOGREQUEST'].fields_by_name['first_leaf']._loaded_options = None
+  _globals['_EXPORTLOGREQUEST'].fields_by_name['first_leaf']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_VERIFYLOGREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_VERIFYLOGREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_LEDGERSERVICE'].methods_by_name['CreateMeasure']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['CreateMeasure']._serialized_options = b'\212\265\030\032\n\026ledger.measures.create\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['GetMeasure']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetMeasure']._serialized_options = b'\212\265\030\030\n\024ledger.measures.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['ListMeasures']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['ListMeasures']._serialized_options = b'\212\265\030\030\n\024ledger.measures.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['PostEntry']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['PostEntry']._serialized_options = b'\212\265\030\031\n\025ledger.entries.create\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['ReverseEntry']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['ReverseEntry']._serialized_options = b'\212\265\030\032\n\026ledger.entries.reverse\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['GetEntry']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetEntry']._serialized_options = b'\212\265\030\027\n\023ledger.entries.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['ListEntries']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['ListEntries']._serialized_options = b'\212\265\030\027\n\023ledger.entries.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['RecomputeEntry']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['RecomputeEntry']._serialized_options = b'\212\265\030\034\n\030ledger.entries.recompute\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['GetStatement']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetStatement']._serialized_options = b'\212\265\030\027\n\023ledger.entries.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['GetCheckpoint']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetCheckpoint']._serialized_options = b'\212\265\030\023\n\017ledger.log.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['GetInclusionProof']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetInclusionProof']._serialized_options = b'\212\265\030\023\n\017ledger.log.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['GetConsistencyProof']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['GetConsistencyProof']._serialized_options = b'\212\265\030\023\n\017ledger.log.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['ExportLog']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['ExportLog']._serialized_options = b'\212\265\030\023\n\017ledger.log.read\020\001'
+  _globals['_LEDGERSERVICE'].methods_by_name['VerifyLog']._loaded_options = None
+  _globals['_LEDGERSERVICE'].methods_by_name['VerifyLog']._serialized_options = b'\212\265\030\023\n\017ledger.log.read\020\001'
+  _globals['_METHOD']._serialized_start=5255
+  _globals['_METHOD']._serialized_end=5350
+  _globals['_ENTRYKIND']._serialized_start=5352
+  _globals['_ENTRYKIND']._serialized_end=5439
+  _globals['_RECOMPUTATION']._serialized_start=5442
+  _globals['_RECOMPUTATION']._serialized_end=5574
+  _globals['_LIGHTINGBASELINE']._serialized_start=124
+  _globals['_LIGHTINGBASELINE']._serialized_end=398
+  _globals['_STATEDBASELINE']._serialized_start=401
+  _globals['_STATEDBASELINE']._serialized_end=576
+  _globals['_FACTORS']._serialized_start=579
+  _globals['_FACTORS']._serialized_end=762
+  _globals['_SHARE']._serialized_start=764
+  _globals['_SHARE']._serialized_end=845
+  _globals['_PARTYAMOUNT']._serialized_start=847
+  _globals['_PARTYAMOUNT']._serialized_end=895
+  _globals['_MEASURE']._serialized_start=898
+  _globals['_MEASURE']._serialized_end=1488
+  _globals['_ENTRY']._serialized_start=1491
+  _globals['_ENTRY']._serialized_end=2171
+  _globals['_LEAF']._serialized_start=2173
+  _globals['_LEAF']._serialized_end=2222
+  _globals['_EVIDENCE']._serialized_start=2224
+  _globals['_EVIDENCE']._serialized_end=2262
+  _globals['_CHECKPOINT']._serialized_start=2265
+  _globals['_CHECKPOINT']._serialized_end=2431
+  _globals['_INCLUSIONPROOF']._serialized_start=2433
+  _globals['_INCLUSIONPROOF']._serialized_end=2542
+  _globals['_CONSISTENCYPROOF']._serialized_start=2545
+  _globals['_CONSISTENCYPROOF']._serialized_end=2681
+  _globals['_CREATEMEASUREREQUEST']._serialized_start=2684
+  _globals['_CREATEMEASUREREQUEST']._serialized_end=2889
+  _globals['_GETMEASUREREQUEST']._serialized_start=2891
+  _globals['_GETMEASUREREQUEST']._serialized_end=2942
+  _globals['_LISTMEASURESREQUEST']._serialized_start=2944
+  _globals['_LISTMEASURESREQUEST']._serialized_end=3070
+  _globals['_LISTMEASURESRESPONSE']._serialized_start=3072
+  _globals['_LISTMEASURESRESPONSE']._serialized_end=3167
+  _globals['_POSTENTRYREQUEST']._serialized_start=3170
+  _globals['_POSTENTRYREQUEST']._serialized_end=3360
+  _globals['_REVERSEENTRYREQUEST']._serialized_start=3362
+  _globals['_REVERSEENTRYREQUEST']._serialized_end=3478
+  _globals['_GETENTRYREQUEST']._serialized_start=3480
+  _globals['_GETENTRYREQUEST']._serialized_end=3537
+  _globals['_LISTENTRIESREQUEST']._serialized_start=3539
+  _globals['_LISTENTRIESREQUEST']._serialized_end=3658
+  _globals['_LISTENTRIESRESPONSE']._serialized_start=3660
+  _globals['_LISTENTRIESRESPONSE']._serialized_end=3751
+  _globals['_RECOMPUTEENTRYREQUEST']._serialized_start=3753
+  _globals['_RECOMPUTEENTRYREQUEST']._serialized_end=3816
+  _globals['_RECOMPUTEENTRYRESPONSE']._serialized_start=3818
+  _globals['_RECOMPUTEENTRYRESPONSE']._serialized_end=3916
+  _globals['_GETSTATEMENTREQUEST']._serialized_start=3919
+  _globals['_GETSTATEMENTREQUEST']._serialized_end=4070
+  _globals['_STATEMENTLINE']._serialized_start=4073
+  _globals['_STATEMENTLINE']._serialized_end=4268
+  _globals['_STATEMENT']._serialized_start=4271
+  _globals['_STATEMENT']._serialized_end=4487
+  _globals['_GETCHECKPOINTREQUEST']._serialized_start=4489
+  _globals['_GETCHECKPOINTREQUEST']._serialized_end=4551
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_start=4553
+  _globals['_GETINCLUSIONPROOFREQUEST']._serialized_end=4653
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_start=4656
+  _globals['_GETCONSISTENCYPROOFREQUEST']._serialized_end=4807
+  _globals['_EXPORTLOGREQUEST']._serialized_start=4809
+  _globals['_EXPORTLOGREQUEST']._serialized_end=4925
+  _globals['_EXPORTLOGRESPONSE']._serialized_start=4928
+  _globals['_EXPORTLOGRESPONSE']._serialized_end=5104
+  _globals['_VERIFYLOGREQUEST']._serialized_start=5106
+  _globals['_VERIFYLOGREQUEST']._serialized_end=5164
+  _globals['_VERIFYLOGRESPONSE']._serialized_start=5166
+  _globals['_VERIFYLOGRESPONSE']._serialized_end=5253
+  _globals['_LEDGERSERVICE']._serialized_start=5577
+  _globals['_LEDGERSERVICE']._serialized_end=7306
 # @@protoc_insertion_point(module_scope)

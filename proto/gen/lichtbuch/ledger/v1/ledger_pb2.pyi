@@ -138,20 +138,7 @@ class LightingBaseline(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cabinets",
-        b"cabinets",
-        "half_night_off",
-        b"half_night_off",
-        "half_night_on",
-        b"half_night_on",
-        "luminaire_count",
-        b"luminaire_count",
-        "power_w",
-        b"power_w",
-        "uncertainty_permille",
-        b"uncertainty_permille",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "half_night_off", b"half_night_off", "half_night_on", b"half_night_on", "luminaire_count", b"luminaire_count", "power_w", b"power_w", "uncertainty_permille", b"uncertainty_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -189,16 +176,7 @@ class StatedBaseline(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "source",
-        b"source",
-        "uncertainty_permille",
-        b"uncertainty_permille",
-        "weekday_wh",
-        b"weekday_wh",
-        "weekend_wh",
-        b"weekend_wh",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["source", b"source", "uncertainty_permille", b"uncertainty_permille", "weekday_wh", b"weekday_wh", "weekend_wh", b"weekend_wh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -232,16 +210,7 @@ class Factors(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "co2_g_per_kwh",
-        b"co2_g_per_kwh",
-        "co2_source",
-        b"co2_source",
-        "price_eur_per_kwh",
-        b"price_eur_per_kwh",
-        "price_source",
-        b"price_source",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["co2_g_per_kwh", b"co2_g_per_kwh", "co2_source", b"co2_source", "price_eur_per_kwh", b"price_eur_per_kwh", "price_source", b"price_source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -379,53 +348,9 @@ class Measure(_message.Message):
         created_at: _timestamp_pb2.Timestamp | None = ...,
         terms_hash: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "baseline",
-        b"baseline",
-        "created_at",
-        b"created_at",
-        "effective_from",
-        b"effective_from",
-        "factors",
-        b"factors",
-        "lighting",
-        b"lighting",
-        "stated",
-        b"stated",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "created_at", b"created_at", "effective_from", b"effective_from", "factors", b"factors", "lighting", b"lighting", "stated", b"stated"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "baseline",
-        b"baseline",
-        "created_at",
-        b"created_at",
-        "description",
-        b"description",
-        "display_name",
-        b"display_name",
-        "effective_from",
-        b"effective_from",
-        "factors",
-        b"factors",
-        "lighting",
-        b"lighting",
-        "meters",
-        b"meters",
-        "method",
-        b"method",
-        "name",
-        b"name",
-        "post_automatically",
-        b"post_automatically",
-        "shares",
-        b"shares",
-        "stated",
-        b"stated",
-        "terms_hash",
-        b"terms_hash",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["baseline", b"baseline", "created_at", b"created_at", "description", b"description", "display_name", b"display_name", "effective_from", b"effective_from", "factors", b"factors", "lighting", b"lighting", "meters", b"meters", "method", b"method", "name", b"name", "post_automatically", b"post_automatically", "shares", b"shares", "stated", b"stated", "terms_hash", b"terms_hash", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_baseline: _TypeAlias = _typing.Literal["lighting", "stated"]  # noqa: Y015
     _WhichOneofArgType_baseline: _TypeAlias = _typing.Literal["baseline", b"baseline"]  # noqa: Y015
@@ -557,64 +482,9 @@ class Entry(_message.Message):
         schema_version: _builtins.int = ...,
         computation: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "end_time", b"end_time", "posted_at", b"posted_at", "start_time", b"start_time"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "posted_at", b"posted_at", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "actual_wh",
-        b"actual_wh",
-        "avoided_co2_g",
-        b"avoided_co2_g",
-        "baseline_wh",
-        b"baseline_wh",
-        "computation",
-        b"computation",
-        "coverage_permille",
-        b"coverage_permille",
-        "end_time",
-        b"end_time",
-        "estimated_permille",
-        b"estimated_permille",
-        "evidence",
-        b"evidence",
-        "full_level_reference_wh",
-        b"full_level_reference_wh",
-        "kind",
-        b"kind",
-        "leaf_hash",
-        b"leaf_hash",
-        "leaf_index",
-        b"leaf_index",
-        "name",
-        b"name",
-        "posted_at",
-        b"posted_at",
-        "posted_by",
-        b"posted_by",
-        "provisional",
-        b"provisional",
-        "reason",
-        b"reason",
-        "reversed_by",
-        b"reversed_by",
-        "reverses",
-        b"reverses",
-        "saved_eur",
-        b"saved_eur",
-        "saved_wh",
-        b"saved_wh",
-        "schema_version",
-        b"schema_version",
-        "shares",
-        b"shares",
-        "start_time",
-        b"start_time",
-        "uid",
-        b"uid",
-        "uncertainty_wh",
-        b"uncertainty_wh",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_wh", b"actual_wh", "avoided_co2_g", b"avoided_co2_g", "baseline_wh", b"baseline_wh", "computation", b"computation", "coverage_permille", b"coverage_permille", "end_time", b"end_time", "estimated_permille", b"estimated_permille", "evidence", b"evidence", "full_level_reference_wh", b"full_level_reference_wh", "kind", b"kind", "leaf_hash", b"leaf_hash", "leaf_index", b"leaf_index", "name", b"name", "posted_at", b"posted_at", "posted_by", b"posted_by", "provisional", b"provisional", "reason", b"reason", "reversed_by", b"reversed_by", "reverses", b"reverses", "saved_eur", b"saved_eur", "saved_wh", b"saved_wh", "schema_version", b"schema_version", "shares", b"shares", "start_time", b"start_time", "uid", b"uid", "uncertainty_wh", b"uncertainty_wh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -718,22 +588,7 @@ class Checkpoint(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["signed_at", b"signed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "note",
-        b"note",
-        "origin",
-        b"origin",
-        "public_key",
-        b"public_key",
-        "root_hash",
-        b"root_hash",
-        "signature",
-        b"signature",
-        "signed_at",
-        b"signed_at",
-        "tree_size",
-        b"tree_size",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["note", b"note", "origin", b"origin", "public_key", b"public_key", "root_hash", b"root_hash", "signature", b"signature", "signed_at", b"signed_at", "tree_size", b"tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -773,18 +628,7 @@ class InclusionProof(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "hashes",
-        b"hashes",
-        "leaf_hash",
-        b"leaf_hash",
-        "leaf_index",
-        b"leaf_index",
-        "root_hash",
-        b"root_hash",
-        "tree_size",
-        b"tree_size",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hashes", b"hashes", "leaf_hash", b"leaf_hash", "leaf_index", b"leaf_index", "root_hash", b"root_hash", "tree_size", b"tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -824,18 +668,7 @@ class ConsistencyProof(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "first_root_hash",
-        b"first_root_hash",
-        "first_tree_size",
-        b"first_tree_size",
-        "hashes",
-        b"hashes",
-        "second_root_hash",
-        b"second_root_hash",
-        "second_tree_size",
-        b"second_tree_size",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_root_hash", b"first_root_hash", "first_tree_size", b"first_tree_size", "hashes", b"hashes", "second_root_hash", b"second_root_hash", "second_tree_size", b"second_tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -871,9 +704,7 @@ class CreateMeasureRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["measure", b"measure"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "measure", b"measure", "measure_id", b"measure_id", "parent", b"parent", "request_id", b"request_id"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["measure", b"measure", "measure_id", b"measure_id", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -925,9 +756,7 @@ class ListMeasuresRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -993,9 +822,7 @@ class PostEntryRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "end_time", b"end_time", "parent", b"parent", "request_id", b"request_id", "start_time", b"start_time"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "parent", b"parent", "request_id", b"request_id", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1077,9 +904,7 @@ class ListEntriesRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1191,9 +1016,7 @@ class GetStatementRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "end_time", b"end_time", "parent", b"parent", "start_time", b"start_time"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1247,26 +1070,7 @@ class StatementLine(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "actual_wh",
-        b"actual_wh",
-        "avoided_co2_g",
-        b"avoided_co2_g",
-        "baseline_wh",
-        b"baseline_wh",
-        "display_name",
-        b"display_name",
-        "entries",
-        b"entries",
-        "measure",
-        b"measure",
-        "saved_eur",
-        b"saved_eur",
-        "saved_wh",
-        b"saved_wh",
-        "uncertainty_wh",
-        b"uncertainty_wh",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_wh", b"actual_wh", "avoided_co2_g", b"avoided_co2_g", "baseline_wh", b"baseline_wh", "display_name", b"display_name", "entries", b"entries", "measure", b"measure", "saved_eur", b"saved_eur", "saved_wh", b"saved_wh", "uncertainty_wh", b"uncertainty_wh"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1308,9 +1112,7 @@ class Statement(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "total", b"total"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "checkpoint", b"checkpoint", "lines", b"lines", "shares", b"shares", "total", b"total"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "lines", b"lines", "shares", b"shares", "total", b"total"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1388,9 +1190,7 @@ class GetConsistencyProofRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "first_tree_size", b"first_tree_size", "parent", b"parent", "second_tree_size", b"second_tree_size"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_tree_size", b"first_tree_size", "parent", b"parent", "second_tree_size", b"second_tree_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1420,9 +1220,7 @@ class ExportLogRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "first_leaf", b"first_leaf", "parent", b"parent", "with_evidence", b"with_evidence"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_leaf", b"first_leaf", "parent", b"parent", "with_evidence", b"with_evidence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1456,13 +1254,9 @@ class ExportLogResponse(_message.Message):
         evidence: Global___Evidence | None = ...,
         checkpoint: Global___Checkpoint | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "checkpoint", b"checkpoint", "evidence", b"evidence", "leaf", b"leaf", "part", b"part"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "evidence", b"evidence", "leaf", b"leaf", "part", b"part"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "checkpoint", b"checkpoint", "evidence", b"evidence", "leaf", b"leaf", "part", b"part"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "evidence", b"evidence", "leaf", b"leaf", "part", b"part"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["leaf", "evidence", "checkpoint"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
@@ -1522,9 +1316,7 @@ class VerifyLogResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "leaves", b"leaves", "problems", b"problems", "root_hash", b"root_hash", "valid", b"valid"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["leaves", b"leaves", "problems", b"problems", "root_hash", b"root_hash", "valid", b"valid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,6 +19,7 @@ else:
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -54,9 +55,7 @@ class LedgerServiceStub:
     """Gets the newest signed tree head of a municipality's log."""
     GetInclusionProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetInclusionProofRequest, _ledger_pb2.InclusionProof]
     """Proves that an entry is in the log of a checkpoint (RFC 9162, section 2.1.3)."""
-    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[
-        _ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.ConsistencyProof
-    ]
+    GetConsistencyProof: _grpc.UnaryUnaryMultiCallable[_ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.ConsistencyProof]
     """Proves that a smaller log is the beginning of a larger one (RFC 9162, section 2.1.4)."""
     ExportLog: _grpc.UnaryStreamMultiCallable[_ledger_pb2.ExportLogRequest, _ledger_pb2.ExportLogResponse]
     """Sends the leaves of the log and, where asked, the evidence they rest on: all that the offline verifier needs."""
@@ -90,9 +89,7 @@ class LedgerServiceAsyncStub(LedgerServiceStub):
     """Gets the newest signed tree head of a municipality's log."""
     GetInclusionProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetInclusionProofRequest, _ledger_pb2.InclusionProof]  # type: ignore[assignment]
     """Proves that an entry is in the log of a checkpoint (RFC 9162, section 2.1.3)."""
-    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[
-        _ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.ConsistencyProof
-    ]  # type: ignore[assignment]
+    GetConsistencyProof: _aio.UnaryUnaryMultiCallable[_ledger_pb2.GetConsistencyProofRequest, _ledger_pb2.ConsistencyProof]  # type: ignore[assignment]
     """Proves that a smaller log is the beginning of a larger one (RFC 9162, section 2.1.4)."""
     ExportLog: _aio.UnaryStreamMultiCallable[_ledger_pb2.ExportLogRequest, _ledger_pb2.ExportLogResponse]  # type: ignore[assignment]
     """Sends the leaves of the log and, where asked, the evidence they rest on: all that the offline verifier needs."""
@@ -214,6 +211,4 @@ class LedgerServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ledger_pb2.VerifyLogResponse, _abc.Awaitable[_ledger_pb2.VerifyLogResponse]]:
         """Verifies the stored log on the server: every leaf, every evidence, the root against every checkpoint."""
 
-def add_LedgerServiceServicer_to_server(
-    servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]
-) -> None: ...
+def add_LedgerServiceServicer_to_server(servicer: LedgerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

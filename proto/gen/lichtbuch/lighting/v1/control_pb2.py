@@ -4,15 +4,18 @@
 # source: lichtbuch/lighting/v1/control.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/lighting/v1/control.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/lighting/v1/control.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -24,69 +27,59 @@ from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_optio
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n#lichtbuch/lighting/v1/control.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto"\xb4\x03\n\x08Override\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\toverrides\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x07targets\x18\x03 \x03(\tB\x0c\x8a\xb5\x18\x08\x08\x01\x12\x01*0\x90N\x12.\n\x0elevel_permille\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x39\n\x08priority\x18\x05 \x01(\x0e\x32\'.lichtbuch.lighting.v1.OverridePriority\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x19\n\x06reason\x18\x08 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\x0e\n\x06\x61uthor\x18\t \x01(\t\x12-\n\tissued_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breleased_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xe0\x01\n\x07Lockout\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08lockouts\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\tB\x0f\x8a\xb5\x18\x0b\x08\x01\x12\x07\x66\x65\x65\x64\x65rs\x12\x19\n\x06reason\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\r\n\x05owner\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breleased_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xc7\x02\n\x04Plan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\nvalid_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x37\n\x0bvalid_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12#\n\x10instants_unix_ms\x18\x04 \x03(\x03\x42\t\x8a\xb5\x18\x05\x08\x01\x30\x88\'\x12\x34\n\x0flevels_permille\x18\x05 \x03(\x05\x42\x1b\x8a\xb5\x18\x17\x08\x01\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@0\x88\'\x12*\n\x07ramps_s\x18\x06 \x03(\x05\x42\x19\x8a\xb5\x18\x15\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00 \xac@0\x88\'\x12 \n\x04hash\x18\x07 \x01(\tB\x12\x8a\xb5\x18\x0e:\x0c[0-9a-f]{64}\x12\x17\n\x06origin\x18\x08 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\x8d\x02\n\x15LuminaireStateColumns\x12\r\n\x05names\x18\x01 \x03(\t\x12\x14\n\x0c\x64ue_permille\x18\x02 \x03(\x05\x12\x35\n\x0b\x64ue_sources\x18\x03 \x03(\x0e\x32 .lichtbuch.lighting.v1.DueSource\x12\x17\n\x0f\x61\x63tual_permille\x18\x04 \x03(\x05\x12-\n\tqualities\x18\x05 \x03(\x0e\x32\x1a.lichtbuch.type.v1.Quality\x12\x1b\n\x13observed_at_unix_ms\x18\x06 \x03(\x03\x12\x0f\n\x07powered\x18\x07 \x03(\x08\x12\x0e\n\x06\x66\x61ults\x18\x08 \x03(\x05\x12\x12\n\nin_control\x18\t \x03(\x08"\xf1\x01\n\x0c\x43\x61\x62inetState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12>\n\x0fswitch_position\x18\x02 \x01(\x0e\x32%.lichtbuch.lighting.v1.SwitchPosition\x12\x11\n\tdoor_open\x18\x03 \x01(\x08\x12\x0f\n\x07\x66\x65\x65\x64\x65rs\x18\x04 \x03(\t\x12\x11\n\tenergised\x18\x05 \x03(\x08\x12+\n\x07quality\x18\x06 \x01(\x0e\x32\x1a.lichtbuch.type.v1.Quality\x12/\n\x0bobserved_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\x8a\x01\n\x16LuminaireEnergyColumns\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0c\n\x04uids\x18\x02 \x03(\t\x12\x14\n\x0c\x65nergies_mwh\x18\x03 \x03(\x03\x12\x13\n\x0blit_seconds\x18\x04 \x03(\x03\x12\x15\n\rknown_seconds\x18\x05 \x03(\x03\x12\x11\n\testimated\x18\x06 \x03(\x08*\xd2\x01\n\tDueSource\x12\x1a\n\x16\x44UE_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44UE_SOURCE_LOCKOUT\x10\x01\x12\x18\n\x14\x44UE_SOURCE_EMERGENCY\x10\x02\x12\x1a\n\x16\x44UE_SOURCE_MAINTENANCE\x10\x03\x12\x17\n\x13\x44UE_SOURCE_OPERATOR\x10\x04\x12\x15\n\x11\x44UE_SOURCE_SENSOR\x10\x05\x12\x13\n\x0f\x44UE_SOURCE_PLAN\x10\x06\x12\x16\n\x12\x44UE_SOURCE_DEFAULT\x10\x07*\x99\x01\n\x10OverridePriority\x12!\n\x1dOVERRIDE_PRIORITY_UNSPECIFIED\x10\x00\x12\x1f\n\x1bOVERRIDE_PRIORITY_EMERGENCY\x10\x01\x12!\n\x1dOVERRIDE_PRIORITY_MAINTENANCE\x10\x02\x12\x1e\n\x1aOVERRIDE_PRIORITY_OPERATOR\x10\x03*~\n\x0eSwitchPosition\x12\x1f\n\x1bSWITCH_POSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14SWITCH_POSITION_HAND\x10\x01\x12\x17\n\x13SWITCH_POSITION_OFF\x10\x02\x12\x18\n\x14SWITCH_POSITION_AUTO\x10\x03\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#lichtbuch/lighting/v1/control.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xb4\x03\n\x08Override\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\toverrides\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x07targets\x18\x03 \x03(\tB\x0c\x8a\xb5\x18\x08\x08\x01\x12\x01*0\x90N\x12.\n\x0elevel_permille\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x39\n\x08priority\x18\x05 \x01(\x0e\x32\'.lichtbuch.lighting.v1.OverridePriority\x12.\n\nstart_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x37\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x19\n\x06reason\x18\x08 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\x0e\n\x06\x61uthor\x18\t \x01(\t\x12-\n\tissued_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breleased_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe0\x01\n\x07Lockout\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08lockouts\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\tB\x0f\x8a\xb5\x18\x0b\x08\x01\x12\x07\x66\x65\x65\x64\x65rs\x12\x19\n\x06reason\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\r\n\x05owner\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0breleased_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc7\x02\n\x04Plan\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x36\n\nvalid_from\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x37\n\x0bvalid_until\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12#\n\x10instants_unix_ms\x18\x04 \x03(\x03\x42\t\x8a\xb5\x18\x05\x08\x01\x30\x88\'\x12\x34\n\x0flevels_permille\x18\x05 \x03(\x05\x42\x1b\x8a\xb5\x18\x17\x08\x01\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@0\x88\'\x12*\n\x07ramps_s\x18\x06 \x03(\x05\x42\x19\x8a\xb5\x18\x15\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00 \xac@0\x88\'\x12 \n\x04hash\x18\x07 \x01(\tB\x12\x8a\xb5\x18\x0e:\x0c[0-9a-f]{64}\x12\x17\n\x06origin\x18\x08 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\x8d\x02\n\x15LuminaireStateColumns\x12\r\n\x05names\x18\x01 \x03(\t\x12\x14\n\x0c\x64ue_permille\x18\x02 \x03(\x05\x12\x35\n\x0b\x64ue_sources\x18\x03 \x03(\x0e\x32 .lichtbuch.lighting.v1.DueSource\x12\x17\n\x0f\x61\x63tual_permille\x18\x04 \x03(\x05\x12-\n\tqualities\x18\x05 \x03(\x0e\x32\x1a.lichtbuch.type.v1.Quality\x12\x1b\n\x13observed_at_unix_ms\x18\x06 \x03(\x03\x12\x0f\n\x07powered\x18\x07 \x03(\x08\x12\x0e\n\x06\x66\x61ults\x18\x08 \x03(\x05\x12\x12\n\nin_control\x18\t \x03(\x08\"\xf1\x01\n\x0c\x43\x61\x62inetState\x12\x0c\n\x04name\x18\x01 \x01(\t\x12>\n\x0fswitch_position\x18\x02 \x01(\x0e\x32%.lichtbuch.lighting.v1.SwitchPosition\x12\x11\n\tdoor_open\x18\x03 \x01(\x08\x12\x0f\n\x07\x66\x65\x65\x64\x65rs\x18\x04 \x03(\t\x12\x11\n\tenergised\x18\x05 \x03(\x08\x12+\n\x07quality\x18\x06 \x01(\x0e\x32\x1a.lichtbuch.type.v1.Quality\x12/\n\x0bobserved_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x8a\x01\n\x16LuminaireEnergyColumns\x12\r\n\x05names\x18\x01 \x03(\t\x12\x0c\n\x04uids\x18\x02 \x03(\t\x12\x14\n\x0c\x65nergies_mwh\x18\x03 \x03(\x03\x12\x13\n\x0blit_seconds\x18\x04 \x03(\x03\x12\x15\n\rknown_seconds\x18\x05 \x03(\x03\x12\x11\n\testimated\x18\x06 \x03(\x08*\xd2\x01\n\tDueSource\x12\x1a\n\x16\x44UE_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x44UE_SOURCE_LOCKOUT\x10\x01\x12\x18\n\x14\x44UE_SOURCE_EMERGENCY\x10\x02\x12\x1a\n\x16\x44UE_SOURCE_MAINTENANCE\x10\x03\x12\x17\n\x13\x44UE_SOURCE_OPERATOR\x10\x04\x12\x15\n\x11\x44UE_SOURCE_SENSOR\x10\x05\x12\x13\n\x0f\x44UE_SOURCE_PLAN\x10\x06\x12\x16\n\x12\x44UE_SOURCE_DEFAULT\x10\x07*\x99\x01\n\x10OverridePriority\x12!\n\x1dOVERRIDE_PRIORITY_UNSPECIFIED\x10\x00\x12\x1f\n\x1bOVERRIDE_PRIORITY_EMERGENCY\x10\x01\x12!\n\x1dOVERRIDE_PRIORITY_MAINTENANCE\x10\x02\x12\x1e\n\x1aOVERRIDE_PRIORITY_OPERATOR\x10\x03*~\n\x0eSwitchPosition\x12\x1f\n\x1bSWITCH_POSITION_UNSPECIFIED\x10\x00\x12\x18\n\x14SWITCH_POSITION_HAND\x10\x01\x12\x17\n\x13SWITCH_POSITION_OFF\x10\x02\x12\x18\n\x14SWITCH_POSITION_AUTO\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.lighting.v1.control_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.lighting.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_OVERRIDE"].fields_by_name["name"]._loaded_options = None
-    _globals["_OVERRIDE"].fields_by_name["name"]._serialized_options = b"\212\265\030\013\022\toverrides"
-    _globals["_OVERRIDE"].fields_by_name["targets"]._loaded_options = None
-    _globals["_OVERRIDE"].fields_by_name["targets"]._serialized_options = b"\212\265\030\010\010\001\022\001*0\220N"
-    _globals["_OVERRIDE"].fields_by_name["level_permille"]._loaded_options = None
-    _globals["_OVERRIDE"].fields_by_name[
-        "level_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_OVERRIDE"].fields_by_name["expire_time"]._loaded_options = None
-    _globals["_OVERRIDE"].fields_by_name["expire_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_OVERRIDE"].fields_by_name["reason"]._loaded_options = None
-    _globals["_OVERRIDE"].fields_by_name["reason"]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_LOCKOUT"].fields_by_name["name"]._loaded_options = None
-    _globals["_LOCKOUT"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\022\010lockouts"
-    _globals["_LOCKOUT"].fields_by_name["feeder"]._loaded_options = None
-    _globals["_LOCKOUT"].fields_by_name["feeder"]._serialized_options = b"\212\265\030\013\010\001\022\007feeders"
-    _globals["_LOCKOUT"].fields_by_name["reason"]._loaded_options = None
-    _globals["_LOCKOUT"].fields_by_name["reason"]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_PLAN"].fields_by_name["valid_from"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name["valid_from"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_PLAN"].fields_by_name["valid_until"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name["valid_until"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_PLAN"].fields_by_name["instants_unix_ms"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name["instants_unix_ms"]._serialized_options = b"\212\265\030\005\010\0010\210'"
-    _globals["_PLAN"].fields_by_name["levels_permille"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name[
-        "levels_permille"
-    ]._serialized_options = (
-        b"\212\265\030\027\010\001\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@0\210'"
-    )
-    _globals["_PLAN"].fields_by_name["ramps_s"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name[
-        "ramps_s"
-    ]._serialized_options = b"\212\265\030\025\031\000\000\000\000\000\000\000\000!\000\000\000\000\000 \254@0\210'"
-    _globals["_PLAN"].fields_by_name["hash"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name["hash"]._serialized_options = b"\212\265\030\016:\014[0-9a-f]{64}"
-    _globals["_PLAN"].fields_by_name["origin"]._loaded_options = None
-    _globals["_PLAN"].fields_by_name["origin"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_DUESOURCE"]._serialized_start = 1813
-    _globals["_DUESOURCE"]._serialized_end = 2023
-    _globals["_OVERRIDEPRIORITY"]._serialized_start = 2026
-    _globals["_OVERRIDEPRIORITY"]._serialized_end = 2179
-    _globals["_SWITCHPOSITION"]._serialized_start = 2181
-    _globals["_SWITCHPOSITION"]._serialized_end = 2307
-    _globals["_OVERRIDE"]._serialized_start = 160
-    _globals["_OVERRIDE"]._serialized_end = 596
-    _globals["_LOCKOUT"]._serialized_start = 599
-    _globals["_LOCKOUT"]._serialized_end = 823
-    _globals["_PLAN"]._serialized_start = 826
-    _globals["_PLAN"]._serialized_end = 1153
-    _globals["_LUMINAIRESTATECOLUMNS"]._serialized_start = 1156
-    _globals["_LUMINAIRESTATECOLUMNS"]._serialized_end = 1425
-    _globals["_CABINETSTATE"]._serialized_start = 1428
-    _globals["_CABINETSTATE"]._serialized_end = 1669
-    _globals["_LUMINAIREENERGYCOLUMNS"]._serialized_start = 1672
-    _globals["_LUMINAIREENERGYCOLUMNS"]._serialized_end = 1810
+  DESCRIPTOR._loaded_options = None
+  _globals['_OVERRIDE'].fields_by_name['name']._loaded_options = None
+  _globals['_OVERRIDE'].fields_by_name['name']._serialized_options = b'\212\265\030\013\022\toverrides'
+  _globals['_OVERRIDE'].fields_by_name['targets']._loaded_options = None
+  _globals['_OVERRIDE'].fields_by_name['targets']._serialized_options = b'\212\265\030\010\010\001\022\001*0\220N'
+  _globals['_OVERRIDE'].fields_by_name['level_permille']._loaded_options = None
+  _globals['_OVERRIDE'].fields_by_name['level_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_OVERRIDE'].fields_by_name['expire_time']._loaded_options = None
+  _globals['_OVERRIDE'].fields_by_name['expire_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_OVERRIDE'].fields_by_name['reason']._loaded_options = None
+  _globals['_OVERRIDE'].fields_by_name['reason']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_LOCKOUT'].fields_by_name['name']._loaded_options = None
+  _globals['_LOCKOUT'].fields_by_name['name']._serialized_options = b'\212\265\030\n\022\010lockouts'
+  _globals['_LOCKOUT'].fields_by_name['feeder']._loaded_options = None
+  _globals['_LOCKOUT'].fields_by_name['feeder']._serialized_options = b'\212\265\030\013\010\001\022\007feeders'
+  _globals['_LOCKOUT'].fields_by_name['reason']._loaded_options = None
+  _globals['_LOCKOUT'].fields_by_name['reason']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_PLAN'].fields_by_name['valid_from']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['valid_from']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_PLAN'].fields_by_name['valid_until']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['valid_until']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_PLAN'].fields_by_name['instants_unix_ms']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['instants_unix_ms']._serialized_options = b'\212\265\030\005\010\0010\210\''
+  _globals['_PLAN'].fields_by_name['levels_permille']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['levels_permille']._serialized_options = b'\212\265\030\027\010\001\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@0\210\''
+  _globals['_PLAN'].fields_by_name['ramps_s']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['ramps_s']._serialized_options = b'\212\265\030\025\031\000\000\000\000\000\000\000\000!\000\000\000\000\000 \254@0\210\''
+  _globals['_PLAN'].fields_by_name['hash']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['hash']._serialized_options = b'\212\265\030\016:\014[0-9a-f]{64}'
+  _globals['_PLAN'].fields_by_name['origin']._loaded_options = None
+  _globals['_PLAN'].fields_by_name['origin']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_DUESOURCE']._serialized_start=1813
+  _globals['_DUESOURCE']._serialized_end=2023
+  _globals['_OVERRIDEPRIORITY']._serialized_start=2026
+  _globals['_OVERRIDEPRIORITY']._serialized_end=2179
+  _globals['_SWITCHPOSITION']._serialized_start=2181
+  _globals['_SWITCHPOSITION']._serialized_end=2307
+  _globals['_OVERRIDE']._serialized_start=160
+  _globals['_OVERRIDE']._serialized_end=596
+  _globals['_LOCKOUT']._serialized_start=599
+  _globals['_LOCKOUT']._serialized_end=823
+  _globals['_PLAN']._serialized_start=826
+  _globals['_PLAN']._serialized_end=1153
+  _globals['_LUMINAIRESTATECOLUMNS']._serialized_start=1156
+  _globals['_LUMINAIRESTATECOLUMNS']._serialized_end=1425
+  _globals['_CABINETSTATE']._serialized_start=1428
+  _globals['_CABINETSTATE']._serialized_end=1669
+  _globals['_LUMINAIREENERGYCOLUMNS']._serialized_start=1672
+  _globals['_LUMINAIREENERGYCOLUMNS']._serialized_end=1810
 # @@protoc_insertion_point(module_scope)

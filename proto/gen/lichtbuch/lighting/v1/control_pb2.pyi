@@ -69,9 +69,7 @@ class _OverridePriority:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
 
-class _OverridePriorityEnumTypeWrapper(
-    _enum_type_wrapper._EnumTypeWrapper[_OverridePriority.ValueType], _builtins.type
-):
+class _OverridePriorityEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OverridePriority.ValueType], _builtins.type):
     DESCRIPTOR: _descriptor.EnumDescriptor
     OVERRIDE_PRIORITY_UNSPECIFIED: _OverridePriority.ValueType  # 0
     """Not stated."""
@@ -187,41 +185,9 @@ class Override(_message.Message):
         issued_at: _timestamp_pb2.Timestamp | None = ...,
         released_at: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "expire_time",
-        b"expire_time",
-        "issued_at",
-        b"issued_at",
-        "released_at",
-        b"released_at",
-        "start_time",
-        b"start_time",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "issued_at", b"issued_at", "released_at", b"released_at", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "author",
-        b"author",
-        "expire_time",
-        b"expire_time",
-        "issued_at",
-        b"issued_at",
-        "level_permille",
-        b"level_permille",
-        "name",
-        b"name",
-        "priority",
-        b"priority",
-        "reason",
-        b"reason",
-        "released_at",
-        b"released_at",
-        "start_time",
-        b"start_time",
-        "targets",
-        b"targets",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "expire_time", b"expire_time", "issued_at", b"issued_at", "level_permille", b"level_permille", "name", b"name", "priority", b"priority", "reason", b"reason", "released_at", b"released_at", "start_time", b"start_time", "targets", b"targets", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -271,22 +237,7 @@ class Lockout(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "released_at", b"released_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "created_at",
-        b"created_at",
-        "feeder",
-        b"feeder",
-        "name",
-        b"name",
-        "owner",
-        b"owner",
-        "reason",
-        b"reason",
-        "released_at",
-        b"released_at",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "feeder", b"feeder", "name", b"name", "owner", b"owner", "reason", b"reason", "released_at", b"released_at", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -346,24 +297,7 @@ class Plan(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "hash",
-        b"hash",
-        "instants_unix_ms",
-        b"instants_unix_ms",
-        "levels_permille",
-        b"levels_permille",
-        "name",
-        b"name",
-        "origin",
-        b"origin",
-        "ramps_s",
-        b"ramps_s",
-        "valid_from",
-        b"valid_from",
-        "valid_until",
-        b"valid_until",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "name", b"name", "origin", b"origin", "ramps_s", b"ramps_s", "valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -435,26 +369,7 @@ class LuminaireStateColumns(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "actual_permille",
-        b"actual_permille",
-        "due_permille",
-        b"due_permille",
-        "due_sources",
-        b"due_sources",
-        "faults",
-        b"faults",
-        "in_control",
-        b"in_control",
-        "names",
-        b"names",
-        "observed_at_unix_ms",
-        b"observed_at_unix_ms",
-        "powered",
-        b"powered",
-        "qualities",
-        b"qualities",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_permille", b"actual_permille", "due_permille", b"due_permille", "due_sources", b"due_sources", "faults", b"faults", "in_control", b"in_control", "names", b"names", "observed_at_unix_ms", b"observed_at_unix_ms", "powered", b"powered", "qualities", b"qualities"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -506,22 +421,7 @@ class CabinetState(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["observed_at", b"observed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "door_open",
-        b"door_open",
-        "energised",
-        b"energised",
-        "feeders",
-        b"feeders",
-        "name",
-        b"name",
-        "observed_at",
-        b"observed_at",
-        "quality",
-        b"quality",
-        "switch_position",
-        b"switch_position",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["door_open", b"door_open", "energised", b"energised", "feeders", b"feeders", "name", b"name", "observed_at", b"observed_at", "quality", b"quality", "switch_position", b"switch_position"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -575,20 +475,7 @@ class LuminaireEnergyColumns(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "energies_mwh",
-        b"energies_mwh",
-        "estimated",
-        b"estimated",
-        "known_seconds",
-        b"known_seconds",
-        "lit_seconds",
-        b"lit_seconds",
-        "names",
-        b"names",
-        "uids",
-        b"uids",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["energies_mwh", b"energies_mwh", "estimated", b"estimated", "known_seconds", b"known_seconds", "lit_seconds", b"lit_seconds", "names", b"names", "uids", b"uids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

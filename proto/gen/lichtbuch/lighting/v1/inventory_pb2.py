@@ -4,15 +4,18 @@
 # source: lichtbuch/lighting/v1/inventory.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/lighting/v1/inventory.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/lighting/v1/inventory.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -24,141 +27,111 @@ from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_optio
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n%lichtbuch/lighting/v1/inventory.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto"\x8e\x02\n\x07\x43\x61\x62inet\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x17\n\x06street\x18\x04 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12#\n\ncontroller\x18\x06 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tendpoints\x12>\n\x0fswitching_owner\x18\x07 \x01(\x0e\x32%.lichtbuch.lighting.v1.SwitchingOwner\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t"\xf0\x01\n\x06\x46\x65\x65\x64\x65r\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\x8a\xb5\x18\t\x12\x07\x66\x65\x65\x64\x65rs\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12!\n\x07\x63\x61\x62inet\x18\x03 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\x12\'\n\x07\x63hannel\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x80O@\x12%\n\x05phase\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00\x08@\x12;\n\x06supply\x18\x06 \x01(\x0e\x32#.lichtbuch.lighting.v1.FeederSupplyB\x06\x8a\xb5\x18\x02\x08\x01\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t"\x8a\x01\n\x07Gateway\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gateways\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12!\n\x07\x63\x61\x62inet\x18\x03 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\x12#\n\x08\x65ndpoint\x18\x04 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tendpoints\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t"l\n\nCurvePoint\x12.\n\x0elevel_permille\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12.\n\x0epower_permille\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\xc0\x92@"\xf3\x02\n\x0eLuminaireModel\x12#\n\x04name\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x0fluminaireModels\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12/\n\rrated_power_w\x18\x04 \x01(\x01\x42\x18\x8a\xb5\x18\x14\x08\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x88\xb3@\x12/\n\x0fstandby_power_w\x18\x05 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00I@\x12\x30\n\x10luminous_flux_lm\x18\x06 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x80\x84.A\x12\x34\n\x14\x63olour_temperature_k\x18\x07 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xd3@\x12\x38\n\x05\x63urve\x18\x08 \x03(\x0b\x32!.lichtbuch.lighting.v1.CurvePointB\x06\x8a\xb5\x18\x02\x30\x65\x12\x0c\n\x04\x65tag\x18\t \x01(\t"\x86\x01\n\x11PreviousOperation\x12,\n\x0clamp_power_w\x18\x01 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xb3@\x12/\n\x0f\x62\x61llast_power_w\x18\x02 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\nhalf_night\x18\x03 \x01(\x08"\xa6\x05\n\tLuminaire\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x12\nluminaires\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x14\n\x04pole\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12\x17\n\x06street\x18\x04 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12$\n\x05model\x18\x06 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x0fluminaireModels\x12\x1d\n\x06\x66\x65\x65\x64\x65r\x18\x07 \x01(\tB\r\x8a\xb5\x18\t\x12\x07\x66\x65\x65\x64\x65rs\x12\x1f\n\x07gateway\x18\x08 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gateways\x12/\n\x0fgateway_address\x18\t \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\xfe\xaf@\x12\x1b\n\x05group\x18\n \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06groups\x12\x35\n\x0elighting_class\x18\x0b \x01(\tB\x1d\x8a\xb5\x18\x19:\x17(M[1-6]|C[0-5]|P[1-7])?\x12.\n\x0e\x66loor_permille\x18\x0c \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x15\n\rconflict_area\x18\r \x01(\x08\x12-\n\x0cinstalled_on\x18\x0e \x01(\x0b\x32\x17.lichtbuch.type.v1.Date\x12\x31\n\x11installed_power_w\x18\x0f \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xb3@\x12:\n\x08previous\x18\x10 \x01(\x0b\x32(.lichtbuch.lighting.v1.PreviousOperation\x12\x1f\n\x0flamp_technology\x18\x11 \x01(\tB\x06\x8a\xb5\x18\x02(d\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\x12\x0f\n\x07\x63\x61\x62inet\x18\x13 \x01(\t"\xd8\x01\n\x05Group\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06groups\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x17\n\x0fluminaire_count\x18\x04 \x01(\x05\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x16\n\x0e\x66loor_permille\x18\x06 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x19\n\x11has_conflict_area\x18\x08 \x01(\x08"\xf7\x03\n\x10LuminaireColumns\x12\x15\n\rluminaire_ids\x18\x01 \x03(\t\x12\x14\n\x0csource_lines\x18\x02 \x03(\x05\x12\x15\n\rlatitudes_deg\x18\x03 \x03(\x01\x12\x16\n\x0elongitudes_deg\x18\x04 \x03(\x01\x12\r\n\x05poles\x18\x05 \x03(\t\x12\x0f\n\x07streets\x18\x06 \x03(\t\x12\x11\n\tmodel_ids\x18\x07 \x03(\t\x12\x12\n\nfeeder_ids\x18\x08 \x03(\t\x12\x13\n\x0bgateway_ids\x18\t \x03(\t\x12\x19\n\x11gateway_addresses\x18\n \x03(\x05\x12\x11\n\tgroup_ids\x18\x0b \x03(\t\x12\x18\n\x10lighting_classes\x18\x0c \x03(\t\x12\x17\n\x0f\x66loors_permille\x18\r \x03(\x05\x12\x16\n\x0e\x63onflict_areas\x18\x0e \x03(\x08\x12\x1a\n\x12installed_powers_w\x18\x0f \x03(\x01\x12\x1e\n\x16previous_lamp_powers_w\x18\x10 \x03(\x01\x12!\n\x19previous_ballast_powers_w\x18\x11 \x03(\x01\x12\x1c\n\x14previous_half_nights\x18\x12 \x03(\x08\x12\x19\n\x11lamp_technologies\x18\x13 \x03(\t\x12\x1a\n\x12installed_on_dates\x18\x14 \x03(\t"Q\n\x0bRefusedLine\x12\x13\n\x0bsource_line\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t"\xd3\x01\n\x0cImportReport\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x11\n\tunchanged\x18\x03 \x01(\x05\x12\x0f\n\x07refused\x18\x04 \x01(\x05\x12\x39\n\rrefused_lines\x18\x05 \x03(\x0b\x32".lichtbuch.lighting.v1.RefusedLine\x12\x11\n\tcommitted\x18\x06 \x01(\x08\x12/\n\x0bimported_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb4\x01\n\x0eSwitchingOwner\x12\x1f\n\x1bSWITCHING_OWNER_UNSPECIFIED\x10\x00\x12\x1d\n\x19SWITCHING_OWNER_LICHTBUCH\x10\x01\x12\x1f\n\x1bSWITCHING_OWNER_ASTRO_CLOCK\x10\x02\x12\x1d\n\x19SWITCHING_OWNER_PHOTOCELL\x10\x03\x12"\n\x1eSWITCHING_OWNER_RIPPLE_CONTROL\x10\x04*f\n\x0c\x46\x65\x65\x64\x65rSupply\x12\x1d\n\x19\x46\x45\x45\x44\x45R_SUPPLY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x45\x44\x45R_SUPPLY_SWITCHED\x10\x01\x12\x1b\n\x17\x46\x45\x45\x44\x45R_SUPPLY_PERMANENT\x10\x02\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%lichtbuch/lighting/v1/inventory.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\x8e\x02\n\x07\x43\x61\x62inet\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x17\n\x06street\x18\x04 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12#\n\ncontroller\x18\x06 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tendpoints\x12>\n\x0fswitching_owner\x18\x07 \x01(\x0e\x32%.lichtbuch.lighting.v1.SwitchingOwner\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"\xf0\x01\n\x06\x46\x65\x65\x64\x65r\x12\x1b\n\x04name\x18\x01 \x01(\tB\r\x8a\xb5\x18\t\x12\x07\x66\x65\x65\x64\x65rs\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12!\n\x07\x63\x61\x62inet\x18\x03 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\x12\'\n\x07\x63hannel\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x80O@\x12%\n\x05phase\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00\x08@\x12;\n\x06supply\x18\x06 \x01(\x0e\x32#.lichtbuch.lighting.v1.FeederSupplyB\x06\x8a\xb5\x18\x02\x08\x01\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"\x8a\x01\n\x07Gateway\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gateways\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12!\n\x07\x63\x61\x62inet\x18\x03 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\x12#\n\x08\x65ndpoint\x18\x04 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tendpoints\x12\x0c\n\x04\x65tag\x18\x05 \x01(\t\"l\n\nCurvePoint\x12.\n\x0elevel_permille\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12.\n\x0epower_permille\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\xc0\x92@\"\xf3\x02\n\x0eLuminaireModel\x12#\n\x04name\x18\x01 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x0fluminaireModels\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12/\n\rrated_power_w\x18\x04 \x01(\x01\x42\x18\x8a\xb5\x18\x14\x08\x01\x19\x9a\x99\x99\x99\x99\x99\xb9?!\x00\x00\x00\x00\x00\x88\xb3@\x12/\n\x0fstandby_power_w\x18\x05 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x00I@\x12\x30\n\x10luminous_flux_lm\x18\x06 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x80\x84.A\x12\x34\n\x14\x63olour_temperature_k\x18\x07 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xd3@\x12\x38\n\x05\x63urve\x18\x08 \x03(\x0b\x32!.lichtbuch.lighting.v1.CurvePointB\x06\x8a\xb5\x18\x02\x30\x65\x12\x0c\n\x04\x65tag\x18\t \x01(\t\"\x86\x01\n\x11PreviousOperation\x12,\n\x0clamp_power_w\x18\x01 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xb3@\x12/\n\x0f\x62\x61llast_power_w\x18\x02 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\nhalf_night\x18\x03 \x01(\x08\"\xa6\x05\n\tLuminaire\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x12\nluminaires\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x14\n\x04pole\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12\x17\n\x06street\x18\x04 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12$\n\x05model\x18\x06 \x01(\tB\x15\x8a\xb5\x18\x11\x12\x0fluminaireModels\x12\x1d\n\x06\x66\x65\x65\x64\x65r\x18\x07 \x01(\tB\r\x8a\xb5\x18\t\x12\x07\x66\x65\x65\x64\x65rs\x12\x1f\n\x07gateway\x18\x08 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gateways\x12/\n\x0fgateway_address\x18\t \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\xfe\xaf@\x12\x1b\n\x05group\x18\n \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06groups\x12\x35\n\x0elighting_class\x18\x0b \x01(\tB\x1d\x8a\xb5\x18\x19:\x17(M[1-6]|C[0-5]|P[1-7])?\x12.\n\x0e\x66loor_permille\x18\x0c \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x15\n\rconflict_area\x18\r \x01(\x08\x12-\n\x0cinstalled_on\x18\x0e \x01(\x0b\x32\x17.lichtbuch.type.v1.Date\x12\x31\n\x11installed_power_w\x18\x0f \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xb3@\x12:\n\x08previous\x18\x10 \x01(\x0b\x32(.lichtbuch.lighting.v1.PreviousOperation\x12\x1f\n\x0flamp_technology\x18\x11 \x01(\tB\x06\x8a\xb5\x18\x02(d\x12\x0c\n\x04\x65tag\x18\x12 \x01(\t\x12\x0f\n\x07\x63\x61\x62inet\x18\x13 \x01(\t\"\xd8\x01\n\x05Group\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06groups\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x17\n\x0fluminaire_count\x18\x04 \x01(\x05\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x16\n\x0e\x66loor_permille\x18\x06 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x19\n\x11has_conflict_area\x18\x08 \x01(\x08\"\xf7\x03\n\x10LuminaireColumns\x12\x15\n\rluminaire_ids\x18\x01 \x03(\t\x12\x14\n\x0csource_lines\x18\x02 \x03(\x05\x12\x15\n\rlatitudes_deg\x18\x03 \x03(\x01\x12\x16\n\x0elongitudes_deg\x18\x04 \x03(\x01\x12\r\n\x05poles\x18\x05 \x03(\t\x12\x0f\n\x07streets\x18\x06 \x03(\t\x12\x11\n\tmodel_ids\x18\x07 \x03(\t\x12\x12\n\nfeeder_ids\x18\x08 \x03(\t\x12\x13\n\x0bgateway_ids\x18\t \x03(\t\x12\x19\n\x11gateway_addresses\x18\n \x03(\x05\x12\x11\n\tgroup_ids\x18\x0b \x03(\t\x12\x18\n\x10lighting_classes\x18\x0c \x03(\t\x12\x17\n\x0f\x66loors_permille\x18\r \x03(\x05\x12\x16\n\x0e\x63onflict_areas\x18\x0e \x03(\x08\x12\x1a\n\x12installed_powers_w\x18\x0f \x03(\x01\x12\x1e\n\x16previous_lamp_powers_w\x18\x10 \x03(\x01\x12!\n\x19previous_ballast_powers_w\x18\x11 \x03(\x01\x12\x1c\n\x14previous_half_nights\x18\x12 \x03(\x08\x12\x19\n\x11lamp_technologies\x18\x13 \x03(\t\x12\x1a\n\x12installed_on_dates\x18\x14 \x03(\t\"Q\n\x0bRefusedLine\x12\x13\n\x0bsource_line\x18\x01 \x01(\x05\x12\x0e\n\x06\x63olumn\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05value\x18\x04 \x01(\t\"\xd3\x01\n\x0cImportReport\x12\x0f\n\x07\x63reated\x18\x01 \x01(\x05\x12\x0f\n\x07updated\x18\x02 \x01(\x05\x12\x11\n\tunchanged\x18\x03 \x01(\x05\x12\x0f\n\x07refused\x18\x04 \x01(\x05\x12\x39\n\rrefused_lines\x18\x05 \x03(\x0b\x32\".lichtbuch.lighting.v1.RefusedLine\x12\x11\n\tcommitted\x18\x06 \x01(\x08\x12/\n\x0bimported_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp*\xb4\x01\n\x0eSwitchingOwner\x12\x1f\n\x1bSWITCHING_OWNER_UNSPECIFIED\x10\x00\x12\x1d\n\x19SWITCHING_OWNER_LICHTBUCH\x10\x01\x12\x1f\n\x1bSWITCHING_OWNER_ASTRO_CLOCK\x10\x02\x12\x1d\n\x19SWITCHING_OWNER_PHOTOCELL\x10\x03\x12\"\n\x1eSWITCHING_OWNER_RIPPLE_CONTROL\x10\x04*f\n\x0c\x46\x65\x65\x64\x65rSupply\x12\x1d\n\x19\x46\x45\x45\x44\x45R_SUPPLY_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x46\x45\x45\x44\x45R_SUPPLY_SWITCHED\x10\x01\x12\x1b\n\x17\x46\x45\x45\x44\x45R_SUPPLY_PERMANENT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.lighting.v1.inventory_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.lighting.v1.inventory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_CABINET"].fields_by_name["name"]._loaded_options = None
-    _globals["_CABINET"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\022\010cabinets"
-    _globals["_CABINET"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_CABINET"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_CABINET"].fields_by_name["street"]._loaded_options = None
-    _globals["_CABINET"].fields_by_name["street"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_CABINET"].fields_by_name["controller"]._loaded_options = None
-    _globals["_CABINET"].fields_by_name["controller"]._serialized_options = b"\212\265\030\013\022\tendpoints"
-    _globals["_FEEDER"].fields_by_name["name"]._loaded_options = None
-    _globals["_FEEDER"].fields_by_name["name"]._serialized_options = b"\212\265\030\t\022\007feeders"
-    _globals["_FEEDER"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_FEEDER"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\014\010\001\022\010cabinets"
-    _globals["_FEEDER"].fields_by_name["channel"]._loaded_options = None
-    _globals["_FEEDER"].fields_by_name[
-        "channel"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\200O@"
-    _globals["_FEEDER"].fields_by_name["phase"]._loaded_options = None
-    _globals["_FEEDER"].fields_by_name[
-        "phase"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\000\010@"
-    _globals["_FEEDER"].fields_by_name["supply"]._loaded_options = None
-    _globals["_FEEDER"].fields_by_name["supply"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_GATEWAY"].fields_by_name["name"]._loaded_options = None
-    _globals["_GATEWAY"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\022\010gateways"
-    _globals["_GATEWAY"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_GATEWAY"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\014\010\001\022\010cabinets"
-    _globals["_GATEWAY"].fields_by_name["endpoint"]._loaded_options = None
-    _globals["_GATEWAY"].fields_by_name["endpoint"]._serialized_options = b"\212\265\030\r\010\001\022\tendpoints"
-    _globals["_CURVEPOINT"].fields_by_name["level_permille"]._loaded_options = None
-    _globals["_CURVEPOINT"].fields_by_name[
-        "level_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_CURVEPOINT"].fields_by_name["power_permille"]._loaded_options = None
-    _globals["_CURVEPOINT"].fields_by_name[
-        "power_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\300\222@"
-    _globals["_LUMINAIREMODEL"].fields_by_name["name"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name["name"]._serialized_options = b"\212\265\030\021\022\017luminaireModels"
-    _globals["_LUMINAIREMODEL"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_LUMINAIREMODEL"].fields_by_name["rated_power_w"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name[
-        "rated_power_w"
-    ]._serialized_options = b"\212\265\030\024\010\001\031\232\231\231\231\231\231\271?!\000\000\000\000\000\210\263@"
-    _globals["_LUMINAIREMODEL"].fields_by_name["standby_power_w"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name[
-        "standby_power_w"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\000I@"
-    _globals["_LUMINAIREMODEL"].fields_by_name["luminous_flux_lm"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name[
-        "luminous_flux_lm"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\200\204.A"
-    _globals["_LUMINAIREMODEL"].fields_by_name["colour_temperature_k"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name[
-        "colour_temperature_k"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\323@"
-    _globals["_LUMINAIREMODEL"].fields_by_name["curve"]._loaded_options = None
-    _globals["_LUMINAIREMODEL"].fields_by_name["curve"]._serialized_options = b"\212\265\030\0020e"
-    _globals["_PREVIOUSOPERATION"].fields_by_name["lamp_power_w"]._loaded_options = None
-    _globals["_PREVIOUSOPERATION"].fields_by_name[
-        "lamp_power_w"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\263@"
-    _globals["_PREVIOUSOPERATION"].fields_by_name["ballast_power_w"]._loaded_options = None
-    _globals["_PREVIOUSOPERATION"].fields_by_name[
-        "ballast_power_w"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_LUMINAIRE"].fields_by_name["name"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["name"]._serialized_options = b"\212\265\030\014\022\nluminaires"
-    _globals["_LUMINAIRE"].fields_by_name["pole"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["pole"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_LUMINAIRE"].fields_by_name["street"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["street"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_LUMINAIRE"].fields_by_name["model"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["model"]._serialized_options = b"\212\265\030\021\022\017luminaireModels"
-    _globals["_LUMINAIRE"].fields_by_name["feeder"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["feeder"]._serialized_options = b"\212\265\030\t\022\007feeders"
-    _globals["_LUMINAIRE"].fields_by_name["gateway"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["gateway"]._serialized_options = b"\212\265\030\n\022\010gateways"
-    _globals["_LUMINAIRE"].fields_by_name["gateway_address"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name[
-        "gateway_address"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\376\257@"
-    _globals["_LUMINAIRE"].fields_by_name["group"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["group"]._serialized_options = b"\212\265\030\010\022\006groups"
-    _globals["_LUMINAIRE"].fields_by_name["lighting_class"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name[
-        "lighting_class"
-    ]._serialized_options = b"\212\265\030\031:\027(M[1-6]|C[0-5]|P[1-7])?"
-    _globals["_LUMINAIRE"].fields_by_name["floor_permille"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name[
-        "floor_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_LUMINAIRE"].fields_by_name["installed_power_w"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name[
-        "installed_power_w"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\263@"
-    _globals["_LUMINAIRE"].fields_by_name["lamp_technology"]._loaded_options = None
-    _globals["_LUMINAIRE"].fields_by_name["lamp_technology"]._serialized_options = b"\212\265\030\002(d"
-    _globals["_GROUP"].fields_by_name["name"]._loaded_options = None
-    _globals["_GROUP"].fields_by_name["name"]._serialized_options = b"\212\265\030\010\022\006groups"
-    _globals["_GROUP"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_GROUP"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_SWITCHINGOWNER"]._serialized_start = 3143
-    _globals["_SWITCHINGOWNER"]._serialized_end = 3323
-    _globals["_FEEDERSUPPLY"]._serialized_start = 3325
-    _globals["_FEEDERSUPPLY"]._serialized_end = 3427
-    _globals["_CABINET"]._serialized_start = 162
-    _globals["_CABINET"]._serialized_end = 432
-    _globals["_FEEDER"]._serialized_start = 435
-    _globals["_FEEDER"]._serialized_end = 675
-    _globals["_GATEWAY"]._serialized_start = 678
-    _globals["_GATEWAY"]._serialized_end = 816
-    _globals["_CURVEPOINT"]._serialized_start = 818
-    _globals["_CURVEPOINT"]._serialized_end = 926
-    _globals["_LUMINAIREMODEL"]._serialized_start = 929
-    _globals["_LUMINAIREMODEL"]._serialized_end = 1300
-    _globals["_PREVIOUSOPERATION"]._serialized_start = 1303
-    _globals["_PREVIOUSOPERATION"]._serialized_end = 1437
-    _globals["_LUMINAIRE"]._serialized_start = 1440
-    _globals["_LUMINAIRE"]._serialized_end = 2118
-    _globals["_GROUP"]._serialized_start = 2121
-    _globals["_GROUP"]._serialized_end = 2337
-    _globals["_LUMINAIRECOLUMNS"]._serialized_start = 2340
-    _globals["_LUMINAIRECOLUMNS"]._serialized_end = 2843
-    _globals["_REFUSEDLINE"]._serialized_start = 2845
-    _globals["_REFUSEDLINE"]._serialized_end = 2926
-    _globals["_IMPORTREPORT"]._serialized_start = 2929
-    _globals["_IMPORTREPORT"]._serialized_end = 3140
+  DESCRIPTOR._loaded_options = None
+  _globals['_CABINET'].fields_by_name['name']._loaded_options = None
+  _globals['_CABINET'].fields_by_name['name']._serialized_options = b'\212\265\030\n\022\010cabinets'
+  _globals['_CABINET'].fields_by_name['display_name']._loaded_options = None
+  _globals['_CABINET'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_CABINET'].fields_by_name['street']._loaded_options = None
+  _globals['_CABINET'].fields_by_name['street']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_CABINET'].fields_by_name['controller']._loaded_options = None
+  _globals['_CABINET'].fields_by_name['controller']._serialized_options = b'\212\265\030\013\022\tendpoints'
+  _globals['_FEEDER'].fields_by_name['name']._loaded_options = None
+  _globals['_FEEDER'].fields_by_name['name']._serialized_options = b'\212\265\030\t\022\007feeders'
+  _globals['_FEEDER'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_FEEDER'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\014\010\001\022\010cabinets'
+  _globals['_FEEDER'].fields_by_name['channel']._loaded_options = None
+  _globals['_FEEDER'].fields_by_name['channel']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\200O@'
+  _globals['_FEEDER'].fields_by_name['phase']._loaded_options = None
+  _globals['_FEEDER'].fields_by_name['phase']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\000\010@'
+  _globals['_FEEDER'].fields_by_name['supply']._loaded_options = None
+  _globals['_FEEDER'].fields_by_name['supply']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_GATEWAY'].fields_by_name['name']._loaded_options = None
+  _globals['_GATEWAY'].fields_by_name['name']._serialized_options = b'\212\265\030\n\022\010gateways'
+  _globals['_GATEWAY'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_GATEWAY'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\014\010\001\022\010cabinets'
+  _globals['_GATEWAY'].fields_by_name['endpoint']._loaded_options = None
+  _globals['_GATEWAY'].fields_by_name['endpoint']._serialized_options = b'\212\265\030\r\010\001\022\tendpoints'
+  _globals['_CURVEPOINT'].fields_by_name['level_permille']._loaded_options = None
+  _globals['_CURVEPOINT'].fields_by_name['level_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_CURVEPOINT'].fields_by_name['power_permille']._loaded_options = None
+  _globals['_CURVEPOINT'].fields_by_name['power_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\300\222@'
+  _globals['_LUMINAIREMODEL'].fields_by_name['name']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['name']._serialized_options = b'\212\265\030\021\022\017luminaireModels'
+  _globals['_LUMINAIREMODEL'].fields_by_name['display_name']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_LUMINAIREMODEL'].fields_by_name['rated_power_w']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['rated_power_w']._serialized_options = b'\212\265\030\024\010\001\031\232\231\231\231\231\231\271?!\000\000\000\000\000\210\263@'
+  _globals['_LUMINAIREMODEL'].fields_by_name['standby_power_w']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['standby_power_w']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\000I@'
+  _globals['_LUMINAIREMODEL'].fields_by_name['luminous_flux_lm']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['luminous_flux_lm']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\200\204.A'
+  _globals['_LUMINAIREMODEL'].fields_by_name['colour_temperature_k']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['colour_temperature_k']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\323@'
+  _globals['_LUMINAIREMODEL'].fields_by_name['curve']._loaded_options = None
+  _globals['_LUMINAIREMODEL'].fields_by_name['curve']._serialized_options = b'\212\265\030\0020e'
+  _globals['_PREVIOUSOPERATION'].fields_by_name['lamp_power_w']._loaded_options = None
+  _globals['_PREVIOUSOPERATION'].fields_by_name['lamp_power_w']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\263@'
+  _globals['_PREVIOUSOPERATION'].fields_by_name['ballast_power_w']._loaded_options = None
+  _globals['_PREVIOUSOPERATION'].fields_by_name['ballast_power_w']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_LUMINAIRE'].fields_by_name['name']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['name']._serialized_options = b'\212\265\030\014\022\nluminaires'
+  _globals['_LUMINAIRE'].fields_by_name['pole']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['pole']._serialized_options = b'\212\265\030\002(@'
+  _globals['_LUMINAIRE'].fields_by_name['street']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['street']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_LUMINAIRE'].fields_by_name['model']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['model']._serialized_options = b'\212\265\030\021\022\017luminaireModels'
+  _globals['_LUMINAIRE'].fields_by_name['feeder']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['feeder']._serialized_options = b'\212\265\030\t\022\007feeders'
+  _globals['_LUMINAIRE'].fields_by_name['gateway']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['gateway']._serialized_options = b'\212\265\030\n\022\010gateways'
+  _globals['_LUMINAIRE'].fields_by_name['gateway_address']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['gateway_address']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\376\257@'
+  _globals['_LUMINAIRE'].fields_by_name['group']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['group']._serialized_options = b'\212\265\030\010\022\006groups'
+  _globals['_LUMINAIRE'].fields_by_name['lighting_class']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['lighting_class']._serialized_options = b'\212\265\030\031:\027(M[1-6]|C[0-5]|P[1-7])?'
+  _globals['_LUMINAIRE'].fields_by_name['floor_permille']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['floor_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_LUMINAIRE'].fields_by_name['installed_power_w']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['installed_power_w']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\263@'
+  _globals['_LUMINAIRE'].fields_by_name['lamp_technology']._loaded_options = None
+  _globals['_LUMINAIRE'].fields_by_name['lamp_technology']._serialized_options = b'\212\265\030\002(d'
+  _globals['_GROUP'].fields_by_name['name']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['name']._serialized_options = b'\212\265\030\010\022\006groups'
+  _globals['_GROUP'].fields_by_name['display_name']._loaded_options = None
+  _globals['_GROUP'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_SWITCHINGOWNER']._serialized_start=3143
+  _globals['_SWITCHINGOWNER']._serialized_end=3323
+  _globals['_FEEDERSUPPLY']._serialized_start=3325
+  _globals['_FEEDERSUPPLY']._serialized_end=3427
+  _globals['_CABINET']._serialized_start=162
+  _globals['_CABINET']._serialized_end=432
+  _globals['_FEEDER']._serialized_start=435
+  _globals['_FEEDER']._serialized_end=675
+  _globals['_GATEWAY']._serialized_start=678
+  _globals['_GATEWAY']._serialized_end=816
+  _globals['_CURVEPOINT']._serialized_start=818
+  _globals['_CURVEPOINT']._serialized_end=926
+  _globals['_LUMINAIREMODEL']._serialized_start=929
+  _globals['_LUMINAIREMODEL']._serialized_end=1300
+  _globals['_PREVIOUSOPERATION']._serialized_start=1303
+  _globals['_PREVIOUSOPERATION']._serialized_end=1437
+  _globals['_LUMINAIRE']._serialized_start=1440
+  _globals['_LUMINAIRE']._serialized_end=2118
+  _globals['_GROUP']._serialized_start=2121
+  _globals['_GROUP']._serialized_end=2337
+  _globals['_LUMINAIRECOLUMNS']._serialized_start=2340
+  _globals['_LUMINAIRECOLUMNS']._serialized_end=2843
+  _globals['_REFUSEDLINE']._serialized_start=2845
+  _globals['_REFUSEDLINE']._serialized_end=2926
+  _globals['_IMPORTREPORT']._serialized_start=2929
+  _globals['_IMPORTREPORT']._serialized_end=3140
 # @@protoc_insertion_point(module_scope)

@@ -123,24 +123,7 @@ class Cabinet(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "controller",
-        b"controller",
-        "display_name",
-        b"display_name",
-        "etag",
-        b"etag",
-        "name",
-        b"name",
-        "position",
-        b"position",
-        "street",
-        b"street",
-        "switching_owner",
-        b"switching_owner",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "display_name", b"display_name", "etag", b"etag", "name", b"name", "position", b"position", "street", b"street", "switching_owner", b"switching_owner", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -186,22 +169,7 @@ class Feeder(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cabinet",
-        b"cabinet",
-        "channel",
-        b"channel",
-        "etag",
-        b"etag",
-        "name",
-        b"name",
-        "phase",
-        b"phase",
-        "supply",
-        b"supply",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "name", b"name", "phase", b"phase", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -239,9 +207,7 @@ class Gateway(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cabinet", b"cabinet", "endpoint", b"endpoint", "etag", b"etag", "name", b"name", "uid", b"uid"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "endpoint", b"endpoint", "etag", b"etag", "name", b"name", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -267,9 +233,7 @@ class CurvePoint(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "level_permille", b"level_permille", "power_permille", b"power_permille"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["level_permille", b"level_permille", "power_permille", b"power_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -327,26 +291,7 @@ class LuminaireModel(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "colour_temperature_k",
-        b"colour_temperature_k",
-        "curve",
-        b"curve",
-        "display_name",
-        b"display_name",
-        "etag",
-        b"etag",
-        "luminous_flux_lm",
-        b"luminous_flux_lm",
-        "name",
-        b"name",
-        "rated_power_w",
-        b"rated_power_w",
-        "standby_power_w",
-        b"standby_power_w",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -376,9 +321,7 @@ class PreviousOperation(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "ballast_power_w", b"ballast_power_w", "half_night", b"half_night", "lamp_power_w", b"lamp_power_w"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ballast_power_w", b"ballast_power_w", "half_night", b"half_night", "lamp_power_w", b"lamp_power_w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -476,50 +419,9 @@ class Luminaire(_message.Message):
         etag: _builtins.str = ...,
         cabinet: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "installed_on", b"installed_on", "position", b"position", "previous", b"previous"
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["installed_on", b"installed_on", "position", b"position", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cabinet",
-        b"cabinet",
-        "conflict_area",
-        b"conflict_area",
-        "etag",
-        b"etag",
-        "feeder",
-        b"feeder",
-        "floor_permille",
-        b"floor_permille",
-        "gateway",
-        b"gateway",
-        "gateway_address",
-        b"gateway_address",
-        "group",
-        b"group",
-        "installed_on",
-        b"installed_on",
-        "installed_power_w",
-        b"installed_power_w",
-        "lamp_technology",
-        b"lamp_technology",
-        "lighting_class",
-        b"lighting_class",
-        "model",
-        b"model",
-        "name",
-        b"name",
-        "pole",
-        b"pole",
-        "position",
-        b"position",
-        "previous",
-        b"previous",
-        "street",
-        b"street",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "street", b"street", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -571,24 +473,7 @@ class Group(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "display_name",
-        b"display_name",
-        "etag",
-        b"etag",
-        "floor_permille",
-        b"floor_permille",
-        "has_conflict_area",
-        b"has_conflict_area",
-        "luminaire_count",
-        b"luminaire_count",
-        "name",
-        b"name",
-        "position",
-        b"position",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "floor_permille", b"floor_permille", "has_conflict_area", b"has_conflict_area", "luminaire_count", b"luminaire_count", "name", b"name", "position", b"position", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -728,48 +613,7 @@ class LuminaireColumns(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "conflict_areas",
-        b"conflict_areas",
-        "feeder_ids",
-        b"feeder_ids",
-        "floors_permille",
-        b"floors_permille",
-        "gateway_addresses",
-        b"gateway_addresses",
-        "gateway_ids",
-        b"gateway_ids",
-        "group_ids",
-        b"group_ids",
-        "installed_on_dates",
-        b"installed_on_dates",
-        "installed_powers_w",
-        b"installed_powers_w",
-        "lamp_technologies",
-        b"lamp_technologies",
-        "latitudes_deg",
-        b"latitudes_deg",
-        "lighting_classes",
-        b"lighting_classes",
-        "longitudes_deg",
-        b"longitudes_deg",
-        "luminaire_ids",
-        b"luminaire_ids",
-        "model_ids",
-        b"model_ids",
-        "poles",
-        b"poles",
-        "previous_ballast_powers_w",
-        b"previous_ballast_powers_w",
-        "previous_half_nights",
-        b"previous_half_nights",
-        "previous_lamp_powers_w",
-        b"previous_lamp_powers_w",
-        "source_lines",
-        b"source_lines",
-        "streets",
-        b"streets",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_areas", b"conflict_areas", "feeder_ids", b"feeder_ids", "floors_permille", b"floors_permille", "gateway_addresses", b"gateway_addresses", "gateway_ids", b"gateway_ids", "group_ids", b"group_ids", "installed_on_dates", b"installed_on_dates", "installed_powers_w", b"installed_powers_w", "lamp_technologies", b"lamp_technologies", "latitudes_deg", b"latitudes_deg", "lighting_classes", b"lighting_classes", "longitudes_deg", b"longitudes_deg", "luminaire_ids", b"luminaire_ids", "model_ids", b"model_ids", "poles", b"poles", "previous_ballast_powers_w", b"previous_ballast_powers_w", "previous_half_nights", b"previous_half_nights", "previous_lamp_powers_w", b"previous_lamp_powers_w", "source_lines", b"source_lines", "streets", b"streets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -803,9 +647,7 @@ class RefusedLine(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "column", b"column", "reason", b"reason", "source_line", b"source_line", "value", b"value"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["column", b"column", "reason", b"reason", "source_line", b"source_line", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -855,22 +697,7 @@ class ImportReport(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["imported_at", b"imported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "committed",
-        b"committed",
-        "created",
-        b"created",
-        "imported_at",
-        b"imported_at",
-        "refused",
-        b"refused",
-        "refused_lines",
-        b"refused_lines",
-        "unchanged",
-        b"unchanged",
-        "updated",
-        b"updated",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "created", b"created", "imported_at", b"imported_at", "refused", b"refused", "refused_lines", b"refused_lines", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

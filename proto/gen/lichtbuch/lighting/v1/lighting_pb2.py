@@ -4,15 +4,18 @@
 # source: lichtbuch/lighting/v1/lighting.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/lighting/v1/lighting.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/lighting/v1/lighting.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -26,651 +29,431 @@ from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1
 from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n$lichtbuch/lighting/v1/lighting.proto\x12\x15lichtbuch.lighting.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#lichtbuch/lighting/v1/control.proto\x1a%lichtbuch/lighting/v1/inventory.proto\x1a\x1flichtbuch/type/v1/options.proto"\xcf\x01\n\x14\x43reateCabinetRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\ncabinet_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x37\n\x07\x63\x61\x62inet\x18\x03 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.CabinetB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"3\n\x11GetCabinetRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets"~\n\x13ListCabinetsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"a\n\x14ListCabinetsResponse\x12\x30\n\x08\x63\x61\x62inets\x18\x01 \x03(\x0b\x32\x1e.lichtbuch.lighting.v1.Cabinet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x80\x01\n\x14UpdateCabinetRequest\x12\x37\n\x07\x63\x61\x62inet\x18\x01 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.CabinetB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"O\n\x14\x44\x65leteCabinetRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xcb\x01\n\x13\x43reateFeederRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x39\n\tfeeder_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x35\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\x0b\x32\x1d.lichtbuch.lighting.v1.FeederB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"1\n\x10GetFeederRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x08\x01\x12\x07\x66\x65\x65\x64\x65rs"}\n\x12ListFeedersRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"^\n\x13ListFeedersResponse\x12.\n\x07\x66\x65\x65\x64\x65rs\x18\x01 \x03(\x0b\x32\x1d.lichtbuch.lighting.v1.Feeder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"}\n\x13UpdateFeederRequest\x12\x35\n\x06\x66\x65\x65\x64\x65r\x18\x01 \x01(\x0b\x32\x1d.lichtbuch.lighting.v1.FeederB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"M\n\x13\x44\x65leteFeederRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x08\x01\x12\x07\x66\x65\x65\x64\x65rs\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xcf\x01\n\x14\x43reateGatewayRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\ngateway_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x37\n\x07gateway\x18\x03 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.GatewayB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"3\n\x11GetGatewayRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08gateways"~\n\x13ListGatewaysRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"a\n\x14ListGatewaysResponse\x12\x30\n\x08gateways\x18\x01 \x03(\x0b\x32\x1e.lichtbuch.lighting.v1.Gateway\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x80\x01\n\x14UpdateGatewayRequest\x12\x37\n\x07gateway\x18\x01 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.GatewayB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"O\n\x14\x44\x65leteGatewayRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08gateways\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xed\x01\n\x1b\x43reateLuminaireModelRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x42\n\x12luminaire_model_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x46\n\x0fluminaire_model\x18\x03 \x01(\x0b\x32%.lichtbuch.lighting.v1.LuminaireModelB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"A\n\x18GetLuminaireModelRequest\x12%\n\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\x08\x01\x12\x0fluminaireModels"\x85\x01\n\x1aListLuminaireModelsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"w\n\x1bListLuminaireModelsResponse\x12?\n\x10luminaire_models\x18\x01 \x03(\x0b\x32%.lichtbuch.lighting.v1.LuminaireModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x96\x01\n\x1bUpdateLuminaireModelRequest\x12\x46\n\x0fluminaire_model\x18\x01 \x01(\x0b\x32%.lichtbuch.lighting.v1.LuminaireModelB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"]\n\x1b\x44\x65leteLuminaireModelRequest\x12%\n\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\x08\x01\x12\x0fluminaireModels\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xd7\x01\n\x16\x43reateLuminaireRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12<\n\x0cluminaire_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12;\n\tluminaire\x18\x03 \x01(\x0b\x32 .lichtbuch.lighting.v1.LuminaireB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"7\n\x13GetLuminaireRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires"\xbe\x01\n\x15ListLuminairesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1b\n\x05group\x18\x04 \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06groups\x12\x1f\n\x07\x63\x61\x62inet\x18\x05 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets"g\n\x16ListLuminairesResponse\x12\x34\n\nluminaires\x18\x01 \x03(\x0b\x32 .lichtbuch.lighting.v1.Luminaire\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x86\x01\n\x16UpdateLuminaireRequest\x12;\n\tluminaire\x18\x01 \x01(\x0b\x32 .lichtbuch.lighting.v1.LuminaireB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"S\n\x16\x44\x65leteLuminaireRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xc7\x01\n\x12\x43reateGroupRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x38\n\x08group_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x33\n\x05group\x18\x03 \x01(\x0b\x32\x1c.lichtbuch.lighting.v1.GroupB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"/\n\x0fGetGroupRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups"|\n\x11ListGroupsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"[\n\x12ListGroupsResponse\x12,\n\x06groups\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.lighting.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"z\n\x12UpdateGroupRequest\x12\x33\n\x05group\x18\x01 \x01(\x0b\x32\x1c.lichtbuch.lighting.v1.GroupB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"K\n\x12\x44\x65leteGroupRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xd3\x01\n\x15\x43reateOverrideRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12;\n\x0boverride_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x39\n\x08override\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.lighting.v1.OverrideB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"5\n\x12GetOverrideRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\toverrides"\x94\x01\n\x14ListOverridesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tive_only\x18\x04 \x01(\x08"d\n\x15ListOverridesResponse\x12\x32\n\toverrides\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.lighting.v1.Override\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\xcf\x01\n\x14\x43reateLockoutRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\nlockout_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x37\n\x07lockout\x18\x03 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.LockoutB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"3\n\x11GetLockoutRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08lockouts"\x93\x01\n\x13ListLockoutsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tive_only\x18\x04 \x01(\x08"a\n\x14ListLockoutsResponse\x12\x30\n\x08lockouts\x18\x01 \x03(\x0b\x32\x1e.lichtbuch.lighting.v1.Lockout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x9b\x01\n\x17ImportLuminairesRequest\x12\x39\n\x08settings\x18\x01 \x01(\x0b\x32%.lichtbuch.lighting.v1.ImportSettingsH\x00\x12:\n\x07\x63olumns\x18\x02 \x01(\x0b\x32\'.lichtbuch.lighting.v1.LuminaireColumnsH\x00\x42\t\n\x07\x63ontent"\xa5\x01\n\x0eImportSettings\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x14\n\x0cskip_invalid\x18\x02 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12(\n\x11refused_by_reader\x18\x05 \x01(\x05\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00"R\n\x16ReleaseOverrideRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\toverrides\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"R\n\x15ReleaseLockoutRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08lockouts\x12\x19\n\x06reason\x18\x02 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03"c\n\x0ePutPlanRequest\x12\x1e\n\x06parent\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\x12\x31\n\x04plan\x18\x02 \x01(\x0b\x32\x1b.lichtbuch.lighting.v1.PlanB\x06\x8a\xb5\x18\x02\x08\x01"3\n\x0eGetPlanRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x0bgroups/plan"A\n\x15ListPlanHashesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01"8\n\x16ListPlanHashesResponse\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\x0e\n\x06hashes\x18\x02 \x03(\t"\x91\x01\n\x1bQueryLuminaireStatesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\'\n\nluminaires\x18\x02 \x03(\tB\x13\x8a\xb5\x18\x0f\x12\nluminaires0\x90N\x12\x1f\n\x06groups\x18\x03 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\xe8\x07"\x84\x01\n\x1cQueryLuminaireStatesResponse\x12<\n\x06states\x18\x01 \x01(\x0b\x32,.lichtbuch.lighting.v1.LuminaireStateColumns\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"y\n\x16WatchLuminairesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06groups\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\xe8\x07\x12\x14\n\x0cresume_token\x18\x03 \x01(\t"\xa7\x01\n\x17WatchLuminairesResponse\x12<\n\x06states\x18\x01 \x01(\x0b\x32,.lichtbuch.lighting.v1.LuminaireStateColumns\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"D\n\x18ListCabinetStatesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01"P\n\x19ListCabinetStatesResponse\x12\x33\n\x06states\x18\x01 \x03(\x0b\x32#.lichtbuch.lighting.v1.CabinetState"\xaa\x01\n\x18QueryLevelHistoryRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\x12\x36\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01"_\n\x19QueryLevelHistoryResponse\x12\x18\n\x10instants_unix_ms\x18\x01 \x03(\x03\x12\x17\n\x0flevels_permille\x18\x02 \x03(\x05\x12\x0f\n\x07powered\x18\x03 \x03(\x08"\xd1\x01\n\x14\x43omputeEnergyRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12#\n\x08\x63\x61\x62inets\x18\x02 \x03(\tB\x11\x8a\xb5\x18\r\x12\x08\x63\x61\x62inets0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01"o\n\x15\x43omputeEnergyResponse\x12?\n\x08\x65nergies\x18\x01 \x01(\x0b\x32-.lichtbuch.lighting.v1.LuminaireEnergyColumns\x12\x15\n\revidence_hash\x18\x02 \x01(\t2\x8c\x31\n\x0fLightingService\x12~\n\rCreateCabinet\x12+.lichtbuch.lighting.v1.CreateCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet" \x8a\xb5\x18\x1c\n\x18lighting.cabinets.create\x10\x01\x12v\n\nGetCabinet\x12(.lichtbuch.lighting.v1.GetCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet"\x1e\x8a\xb5\x18\x1a\n\x16lighting.cabinets.read\x10\x01\x12\x87\x01\n\x0cListCabinets\x12*.lichtbuch.lighting.v1.ListCabinetsRequest\x1a+.lichtbuch.lighting.v1.ListCabinetsResponse"\x1e\x8a\xb5\x18\x1a\n\x16lighting.cabinets.read\x10\x01\x12|\n\rUpdateCabinet\x12+.lichtbuch.lighting.v1.UpdateCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet"\x1e\x8a\xb5\x18\x1a\n\x18lighting.cabinets.update\x12|\n\rDeleteCabinet\x12+.lichtbuch.lighting.v1.DeleteCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet"\x1e\x8a\xb5\x18\x1a\n\x18lighting.cabinets.delete\x12z\n\x0c\x43reateFeeder\x12*.lichtbuch.lighting.v1.CreateFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder"\x1f\x8a\xb5\x18\x1b\n\x17lighting.feeders.create\x10\x01\x12r\n\tGetFeeder\x12\'.lichtbuch.lighting.v1.GetFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder"\x1d\x8a\xb5\x18\x19\n\x15lighting.feeders.read\x10\x01\x12\x83\x01\n\x0bListFeeders\x12).lichtbuch.lighting.v1.ListFeedersRequest\x1a*.lichtbuch.lighting.v1.ListFeedersResponse"\x1d\x8a\xb5\x18\x19\n\x15lighting.feeders.read\x10\x01\x12x\n\x0cUpdateFeeder\x12*.lichtbuch.lighting.v1.UpdateFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder"\x1d\x8a\xb5\x18\x19\n\x17lighting.feeders.update\x12x\n\x0c\x44\x65leteFeeder\x12*.lichtbuch.lighting.v1.DeleteFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder"\x1d\x8a\xb5\x18\x19\n\x17lighting.feeders.delete\x12~\n\rCreateGateway\x12+.lichtbuch.lighting.v1.CreateGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway" \x8a\xb5\x18\x1c\n\x18lighting.gateways.create\x10\x01\x12v\n\nGetGateway\x12(.lichtbuch.lighting.v1.GetGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway"\x1e\x8a\xb5\x18\x1a\n\x16lighting.gateways.read\x10\x01\x12\x87\x01\n\x0cListGateways\x12*.lichtbuch.lighting.v1.ListGatewaysRequest\x1a+.lichtbuch.lighting.v1.ListGatewaysResponse"\x1e\x8a\xb5\x18\x1a\n\x16lighting.gateways.read\x10\x01\x12|\n\rUpdateGateway\x12+.lichtbuch.lighting.v1.UpdateGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway"\x1e\x8a\xb5\x18\x1a\n\x18lighting.gateways.update\x12|\n\rDeleteGateway\x12+.lichtbuch.lighting.v1.DeleteGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway"\x1e\x8a\xb5\x18\x1a\n\x18lighting.gateways.delete\x12\x9a\x01\n\x14\x43reateLuminaireModel\x12\x32.lichtbuch.lighting.v1.CreateLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel"\'\x8a\xb5\x18#\n\x1flighting.luminaireModels.create\x10\x01\x12\x92\x01\n\x11GetLuminaireModel\x12/.lichtbuch.lighting.v1.GetLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel"%\x8a\xb5\x18!\n\x1dlighting.luminaireModels.read\x10\x01\x12\xa3\x01\n\x13ListLuminaireModels\x12\x31.lichtbuch.lighting.v1.ListLuminaireModelsRequest\x1a\x32.lichtbuch.lighting.v1.ListLuminaireModelsResponse"%\x8a\xb5\x18!\n\x1dlighting.luminaireModels.read\x10\x01\x12\x98\x01\n\x14UpdateLuminaireModel\x12\x32.lichtbuch.lighting.v1.UpdateLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel"%\x8a\xb5\x18!\n\x1flighting.luminaireModels.update\x12\x98\x01\n\x14\x44\x65leteLuminaireModel\x12\x32.lichtbuch.lighting.v1.DeleteLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel"%\x8a\xb5\x18!\n\x1flighting.luminaireModels.delete\x12\x86\x01\n\x0f\x43reateLuminaire\x12-.lichtbuch.lighting.v1.CreateLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire""\x8a\xb5\x18\x1e\n\x1alighting.luminaires.create\x10\x01\x12~\n\x0cGetLuminaire\x12*.lichtbuch.lighting.v1.GetLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x8f\x01\n\x0eListLuminaires\x12,.lichtbuch.lighting.v1.ListLuminairesRequest\x1a-.lichtbuch.lighting.v1.ListLuminairesResponse" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x84\x01\n\x0fUpdateLuminaire\x12-.lichtbuch.lighting.v1.UpdateLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire" \x8a\xb5\x18\x1c\n\x1alighting.luminaires.update\x12\x84\x01\n\x0f\x44\x65leteLuminaire\x12-.lichtbuch.lighting.v1.DeleteLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire" \x8a\xb5\x18\x1c\n\x1alighting.luminaires.delete\x12v\n\x0b\x43reateGroup\x12).lichtbuch.lighting.v1.CreateGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group"\x1e\x8a\xb5\x18\x1a\n\x16lighting.groups.create\x10\x01\x12n\n\x08GetGroup\x12&.lichtbuch.lighting.v1.GetGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group"\x1c\x8a\xb5\x18\x18\n\x14lighting.groups.read\x10\x01\x12\x7f\n\nListGroups\x12(.lichtbuch.lighting.v1.ListGroupsRequest\x1a).lichtbuch.lighting.v1.ListGroupsResponse"\x1c\x8a\xb5\x18\x18\n\x14lighting.groups.read\x10\x01\x12t\n\x0bUpdateGroup\x12).lichtbuch.lighting.v1.UpdateGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group"\x1c\x8a\xb5\x18\x18\n\x16lighting.groups.update\x12t\n\x0b\x44\x65leteGroup\x12).lichtbuch.lighting.v1.DeleteGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group"\x1c\x8a\xb5\x18\x18\n\x16lighting.groups.delete\x12\x8b\x01\n\x10ImportLuminaires\x12..lichtbuch.lighting.v1.ImportLuminairesRequest\x1a#.lichtbuch.lighting.v1.ImportReport" \x8a\xb5\x18\x1c\n\x1alighting.luminaires.create(\x01\x12\x82\x01\n\x0e\x43reateOverride\x12,.lichtbuch.lighting.v1.CreateOverrideRequest\x1a\x1f.lichtbuch.lighting.v1.Override"!\x8a\xb5\x18\x1d\n\x19lighting.overrides.create\x10\x01\x12z\n\x0bGetOverride\x12).lichtbuch.lighting.v1.GetOverrideRequest\x1a\x1f.lichtbuch.lighting.v1.Override"\x1f\x8a\xb5\x18\x1b\n\x17lighting.overrides.read\x10\x01\x12\x8b\x01\n\rListOverrides\x12+.lichtbuch.lighting.v1.ListOverridesRequest\x1a,.lichtbuch.lighting.v1.ListOverridesResponse"\x1f\x8a\xb5\x18\x1b\n\x17lighting.overrides.read\x10\x01\x12\x85\x01\n\x0fReleaseOverride\x12-.lichtbuch.lighting.v1.ReleaseOverrideRequest\x1a\x1f.lichtbuch.lighting.v1.Override""\x8a\xb5\x18\x1e\n\x1alighting.overrides.release\x10\x01\x12~\n\rCreateLockout\x12+.lichtbuch.lighting.v1.CreateLockoutRequest\x1a\x1e.lichtbuch.lighting.v1.Lockout" \x8a\xb5\x18\x1c\n\x18lighting.lockouts.create\x10\x01\x12v\n\nGetLockout\x12(.lichtbuch.lighting.v1.GetLockoutRequest\x1a\x1e.lichtbuch.lighting.v1.Lockout"\x1e\x8a\xb5\x18\x1a\n\x16lighting.lockouts.read\x10\x01\x12\x87\x01\n\x0cListLockouts\x12*.lichtbuch.lighting.v1.ListLockoutsRequest\x1a+.lichtbuch.lighting.v1.ListLockoutsResponse"\x1e\x8a\xb5\x18\x1a\n\x16lighting.lockouts.read\x10\x01\x12\x81\x01\n\x0eReleaseLockout\x12,.lichtbuch.lighting.v1.ReleaseLockoutRequest\x1a\x1e.lichtbuch.lighting.v1.Lockout"!\x8a\xb5\x18\x1d\n\x19lighting.lockouts.release\x10\x01\x12i\n\x07PutPlan\x12%.lichtbuch.lighting.v1.PutPlanRequest\x1a\x1b.lichtbuch.lighting.v1.Plan"\x1a\x8a\xb5\x18\x16\n\x12lighting.plans.put\x10\x01\x12j\n\x07GetPlan\x12%.lichtbuch.lighting.v1.GetPlanRequest\x1a\x1b.lichtbuch.lighting.v1.Plan"\x1b\x8a\xb5\x18\x17\n\x13lighting.plans.read\x10\x01\x12\x8a\x01\n\x0eListPlanHashes\x12,.lichtbuch.lighting.v1.ListPlanHashesRequest\x1a-.lichtbuch.lighting.v1.ListPlanHashesResponse"\x1b\x8a\xb5\x18\x17\n\x13lighting.plans.read\x10\x01\x12\xa1\x01\n\x14QueryLuminaireStates\x12\x32.lichtbuch.lighting.v1.QueryLuminaireStatesRequest\x1a\x33.lichtbuch.lighting.v1.QueryLuminaireStatesResponse" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x94\x01\n\x0fWatchLuminaires\x12-.lichtbuch.lighting.v1.WatchLuminairesRequest\x1a..lichtbuch.lighting.v1.WatchLuminairesResponse" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x30\x01\x12\x96\x01\n\x11ListCabinetStates\x12/.lichtbuch.lighting.v1.ListCabinetStatesRequest\x1a\x30.lichtbuch.lighting.v1.ListCabinetStatesResponse"\x1e\x8a\xb5\x18\x1a\n\x16lighting.cabinets.read\x10\x01\x12\x98\x01\n\x11QueryLevelHistory\x12/.lichtbuch.lighting.v1.QueryLevelHistoryRequest\x1a\x30.lichtbuch.lighting.v1.QueryLevelHistoryResponse" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x88\x01\n\rComputeEnergy\x12+.lichtbuch.lighting.v1.ComputeEnergyRequest\x1a,.lichtbuch.lighting.v1.ComputeEnergyResponse"\x1c\x8a\xb5\x18\x18\n\x14lighting.energy.read\x10\x01\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lichtbuch/lighting/v1/lighting.proto\x12\x15lichtbuch.lighting.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a#lichtbuch/lighting/v1/control.proto\x1a%lichtbuch/lighting/v1/inventory.proto\x1a\x1flichtbuch/type/v1/options.proto\"\xcf\x01\n\x14\x43reateCabinetRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\ncabinet_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x37\n\x07\x63\x61\x62inet\x18\x03 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.CabinetB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"3\n\x11GetCabinetRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\"~\n\x13ListCabinetsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListCabinetsResponse\x12\x30\n\x08\x63\x61\x62inets\x18\x01 \x03(\x0b\x32\x1e.lichtbuch.lighting.v1.Cabinet\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x80\x01\n\x14UpdateCabinetRequest\x12\x37\n\x07\x63\x61\x62inet\x18\x01 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.CabinetB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"O\n\x14\x44\x65leteCabinetRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08\x63\x61\x62inets\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xcb\x01\n\x13\x43reateFeederRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x39\n\tfeeder_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x35\n\x06\x66\x65\x65\x64\x65r\x18\x03 \x01(\x0b\x32\x1d.lichtbuch.lighting.v1.FeederB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"1\n\x10GetFeederRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x08\x01\x12\x07\x66\x65\x65\x64\x65rs\"}\n\x12ListFeedersRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"^\n\x13ListFeedersResponse\x12.\n\x07\x66\x65\x65\x64\x65rs\x18\x01 \x03(\x0b\x32\x1d.lichtbuch.lighting.v1.Feeder\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"}\n\x13UpdateFeederRequest\x12\x35\n\x06\x66\x65\x65\x64\x65r\x18\x01 \x01(\x0b\x32\x1d.lichtbuch.lighting.v1.FeederB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"M\n\x13\x44\x65leteFeederRequest\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x08\x01\x12\x07\x66\x65\x65\x64\x65rs\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xcf\x01\n\x14\x43reateGatewayRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\ngateway_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x37\n\x07gateway\x18\x03 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.GatewayB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"3\n\x11GetGatewayRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08gateways\"~\n\x13ListGatewaysRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"a\n\x14ListGatewaysResponse\x12\x30\n\x08gateways\x18\x01 \x03(\x0b\x32\x1e.lichtbuch.lighting.v1.Gateway\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x80\x01\n\x14UpdateGatewayRequest\x12\x37\n\x07gateway\x18\x01 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.GatewayB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"O\n\x14\x44\x65leteGatewayRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08gateways\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xed\x01\n\x1b\x43reateLuminaireModelRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x42\n\x12luminaire_model_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x46\n\x0fluminaire_model\x18\x03 \x01(\x0b\x32%.lichtbuch.lighting.v1.LuminaireModelB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"A\n\x18GetLuminaireModelRequest\x12%\n\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\x08\x01\x12\x0fluminaireModels\"\x85\x01\n\x1aListLuminaireModelsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"w\n\x1bListLuminaireModelsResponse\x12?\n\x10luminaire_models\x18\x01 \x03(\x0b\x32%.lichtbuch.lighting.v1.LuminaireModel\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x96\x01\n\x1bUpdateLuminaireModelRequest\x12\x46\n\x0fluminaire_model\x18\x01 \x01(\x0b\x32%.lichtbuch.lighting.v1.LuminaireModelB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"]\n\x1b\x44\x65leteLuminaireModelRequest\x12%\n\x04name\x18\x01 \x01(\tB\x17\x8a\xb5\x18\x13\x08\x01\x12\x0fluminaireModels\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xd7\x01\n\x16\x43reateLuminaireRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12<\n\x0cluminaire_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12;\n\tluminaire\x18\x03 \x01(\x0b\x32 .lichtbuch.lighting.v1.LuminaireB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"7\n\x13GetLuminaireRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\"\xbe\x01\n\x15ListLuminairesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1b\n\x05group\x18\x04 \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06groups\x12\x1f\n\x07\x63\x61\x62inet\x18\x05 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\"g\n\x16ListLuminairesResponse\x12\x34\n\nluminaires\x18\x01 \x03(\x0b\x32 .lichtbuch.lighting.v1.Luminaire\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x86\x01\n\x16UpdateLuminaireRequest\x12;\n\tluminaire\x18\x01 \x01(\x0b\x32 .lichtbuch.lighting.v1.LuminaireB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"S\n\x16\x44\x65leteLuminaireRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xc7\x01\n\x12\x43reateGroupRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x38\n\x08group_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x33\n\x05group\x18\x03 \x01(\x0b\x32\x1c.lichtbuch.lighting.v1.GroupB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"/\n\x0fGetGroupRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\"|\n\x11ListGroupsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"[\n\x12ListGroupsResponse\x12,\n\x06groups\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.lighting.v1.Group\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x12UpdateGroupRequest\x12\x33\n\x05group\x18\x01 \x01(\x0b\x32\x1c.lichtbuch.lighting.v1.GroupB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"K\n\x12\x44\x65leteGroupRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xd3\x01\n\x15\x43reateOverrideRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12;\n\x0boverride_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x39\n\x08override\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.lighting.v1.OverrideB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"5\n\x12GetOverrideRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\toverrides\"\x94\x01\n\x14ListOverridesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tive_only\x18\x04 \x01(\x08\"d\n\x15ListOverridesResponse\x12\x32\n\toverrides\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.lighting.v1.Override\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xcf\x01\n\x14\x43reateLockoutRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\nlockout_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x37\n\x07lockout\x18\x03 \x01(\x0b\x32\x1e.lichtbuch.lighting.v1.LockoutB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"3\n\x11GetLockoutRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08lockouts\"\x93\x01\n\x13ListLockoutsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x13\n\x0b\x61\x63tive_only\x18\x04 \x01(\x08\"a\n\x14ListLockoutsResponse\x12\x30\n\x08lockouts\x18\x01 \x03(\x0b\x32\x1e.lichtbuch.lighting.v1.Lockout\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x9b\x01\n\x17ImportLuminairesRequest\x12\x39\n\x08settings\x18\x01 \x01(\x0b\x32%.lichtbuch.lighting.v1.ImportSettingsH\x00\x12:\n\x07\x63olumns\x18\x02 \x01(\x0b\x32\'.lichtbuch.lighting.v1.LuminaireColumnsH\x00\x42\t\n\x07\x63ontent\"\xa5\x01\n\x0eImportSettings\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x14\n\x0cskip_invalid\x18\x02 \x01(\x08\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12(\n\x11refused_by_reader\x18\x05 \x01(\x05\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\"R\n\x16ReleaseOverrideRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\toverrides\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"R\n\x15ReleaseLockoutRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08lockouts\x12\x19\n\x06reason\x18\x02 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\"c\n\x0ePutPlanRequest\x12\x1e\n\x06parent\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\x12\x31\n\x04plan\x18\x02 \x01(\x0b\x32\x1b.lichtbuch.lighting.v1.PlanB\x06\x8a\xb5\x18\x02\x08\x01\"3\n\x0eGetPlanRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x0bgroups/plan\"A\n\x15ListPlanHashesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\"8\n\x16ListPlanHashesResponse\x12\x0e\n\x06groups\x18\x01 \x03(\t\x12\x0e\n\x06hashes\x18\x02 \x03(\t\"\x91\x01\n\x1bQueryLuminaireStatesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\'\n\nluminaires\x18\x02 \x03(\tB\x13\x8a\xb5\x18\x0f\x12\nluminaires0\x90N\x12\x1f\n\x06groups\x18\x03 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\xe8\x07\"\x84\x01\n\x1cQueryLuminaireStatesResponse\x12<\n\x06states\x18\x01 \x01(\x0b\x32,.lichtbuch.lighting.v1.LuminaireStateColumns\x12&\n\x02\x61t\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"y\n\x16WatchLuminairesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06groups\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\xe8\x07\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"\xa7\x01\n\x17WatchLuminairesResponse\x12<\n\x06states\x18\x01 \x01(\x0b\x32,.lichtbuch.lighting.v1.LuminaireStateColumns\x12\x14\n\x0cresume_token\x18\x02 \x01(\t\x12\x10\n\x08snapshot\x18\x03 \x01(\x08\x12&\n\x02\x61t\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"D\n\x18ListCabinetStatesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\"P\n\x19ListCabinetStatesResponse\x12\x33\n\x06states\x18\x01 \x03(\x0b\x32#.lichtbuch.lighting.v1.CabinetState\"\xaa\x01\n\x18QueryLevelHistoryRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\x12\x36\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\"_\n\x19QueryLevelHistoryResponse\x12\x18\n\x10instants_unix_ms\x18\x01 \x03(\x03\x12\x17\n\x0flevels_permille\x18\x02 \x03(\x05\x12\x0f\n\x07powered\x18\x03 \x03(\x08\"\xd1\x01\n\x14\x43omputeEnergyRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12#\n\x08\x63\x61\x62inets\x18\x02 \x03(\tB\x11\x8a\xb5\x18\r\x12\x08\x63\x61\x62inets0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\"o\n\x15\x43omputeEnergyResponse\x12?\n\x08\x65nergies\x18\x01 \x01(\x0b\x32-.lichtbuch.lighting.v1.LuminaireEnergyColumns\x12\x15\n\revidence_hash\x18\x02 \x01(\t2\x8c\x31\n\x0fLightingService\x12~\n\rCreateCabinet\x12+.lichtbuch.lighting.v1.CreateCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet\" \x8a\xb5\x18\x1c\n\x18lighting.cabinets.create\x10\x01\x12v\n\nGetCabinet\x12(.lichtbuch.lighting.v1.GetCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.cabinets.read\x10\x01\x12\x87\x01\n\x0cListCabinets\x12*.lichtbuch.lighting.v1.ListCabinetsRequest\x1a+.lichtbuch.lighting.v1.ListCabinetsResponse\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.cabinets.read\x10\x01\x12|\n\rUpdateCabinet\x12+.lichtbuch.lighting.v1.UpdateCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet\"\x1e\x8a\xb5\x18\x1a\n\x18lighting.cabinets.update\x12|\n\rDeleteCabinet\x12+.lichtbuch.lighting.v1.DeleteCabinetRequest\x1a\x1e.lichtbuch.lighting.v1.Cabinet\"\x1e\x8a\xb5\x18\x1a\n\x18lighting.cabinets.delete\x12z\n\x0c\x43reateFeeder\x12*.lichtbuch.lighting.v1.CreateFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder\"\x1f\x8a\xb5\x18\x1b\n\x17lighting.feeders.create\x10\x01\x12r\n\tGetFeeder\x12\'.lichtbuch.lighting.v1.GetFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder\"\x1d\x8a\xb5\x18\x19\n\x15lighting.feeders.read\x10\x01\x12\x83\x01\n\x0bListFeeders\x12).lichtbuch.lighting.v1.ListFeedersRequest\x1a*.lichtbuch.lighting.v1.ListFeedersResponse\"\x1d\x8a\xb5\x18\x19\n\x15lighting.feeders.read\x10\x01\x12x\n\x0cUpdateFeeder\x12*.lichtbuch.lighting.v1.UpdateFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder\"\x1d\x8a\xb5\x18\x19\n\x17lighting.feeders.update\x12x\n\x0c\x44\x65leteFeeder\x12*.lichtbuch.lighting.v1.DeleteFeederRequest\x1a\x1d.lichtbuch.lighting.v1.Feeder\"\x1d\x8a\xb5\x18\x19\n\x17lighting.feeders.delete\x12~\n\rCreateGateway\x12+.lichtbuch.lighting.v1.CreateGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway\" \x8a\xb5\x18\x1c\n\x18lighting.gateways.create\x10\x01\x12v\n\nGetGateway\x12(.lichtbuch.lighting.v1.GetGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.gateways.read\x10\x01\x12\x87\x01\n\x0cListGateways\x12*.lichtbuch.lighting.v1.ListGatewaysRequest\x1a+.lichtbuch.lighting.v1.ListGatewaysResponse\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.gateways.read\x10\x01\x12|\n\rUpdateGateway\x12+.lichtbuch.lighting.v1.UpdateGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway\"\x1e\x8a\xb5\x18\x1a\n\x18lighting.gateways.update\x12|\n\rDeleteGateway\x12+.lichtbuch.lighting.v1.DeleteGatewayRequest\x1a\x1e.lichtbuch.lighting.v1.Gateway\"\x1e\x8a\xb5\x18\x1a\n\x18lighting.gateways.delete\x12\x9a\x01\n\x14\x43reateLuminaireModel\x12\x32.lichtbuch.lighting.v1.CreateLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel\"\'\x8a\xb5\x18#\n\x1flighting.luminaireModels.create\x10\x01\x12\x92\x01\n\x11GetLuminaireModel\x12/.lichtbuch.lighting.v1.GetLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel\"%\x8a\xb5\x18!\n\x1dlighting.luminaireModels.read\x10\x01\x12\xa3\x01\n\x13ListLuminaireModels\x12\x31.lichtbuch.lighting.v1.ListLuminaireModelsRequest\x1a\x32.lichtbuch.lighting.v1.ListLuminaireModelsResponse\"%\x8a\xb5\x18!\n\x1dlighting.luminaireModels.read\x10\x01\x12\x98\x01\n\x14UpdateLuminaireModel\x12\x32.lichtbuch.lighting.v1.UpdateLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel\"%\x8a\xb5\x18!\n\x1flighting.luminaireModels.update\x12\x98\x01\n\x14\x44\x65leteLuminaireModel\x12\x32.lichtbuch.lighting.v1.DeleteLuminaireModelRequest\x1a%.lichtbuch.lighting.v1.LuminaireModel\"%\x8a\xb5\x18!\n\x1flighting.luminaireModels.delete\x12\x86\x01\n\x0f\x43reateLuminaire\x12-.lichtbuch.lighting.v1.CreateLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire\"\"\x8a\xb5\x18\x1e\n\x1alighting.luminaires.create\x10\x01\x12~\n\x0cGetLuminaire\x12*.lichtbuch.lighting.v1.GetLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire\" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x8f\x01\n\x0eListLuminaires\x12,.lichtbuch.lighting.v1.ListLuminairesRequest\x1a-.lichtbuch.lighting.v1.ListLuminairesResponse\" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x84\x01\n\x0fUpdateLuminaire\x12-.lichtbuch.lighting.v1.UpdateLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire\" \x8a\xb5\x18\x1c\n\x1alighting.luminaires.update\x12\x84\x01\n\x0f\x44\x65leteLuminaire\x12-.lichtbuch.lighting.v1.DeleteLuminaireRequest\x1a .lichtbuch.lighting.v1.Luminaire\" \x8a\xb5\x18\x1c\n\x1alighting.luminaires.delete\x12v\n\x0b\x43reateGroup\x12).lichtbuch.lighting.v1.CreateGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.groups.create\x10\x01\x12n\n\x08GetGroup\x12&.lichtbuch.lighting.v1.GetGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group\"\x1c\x8a\xb5\x18\x18\n\x14lighting.groups.read\x10\x01\x12\x7f\n\nListGroups\x12(.lichtbuch.lighting.v1.ListGroupsRequest\x1a).lichtbuch.lighting.v1.ListGroupsResponse\"\x1c\x8a\xb5\x18\x18\n\x14lighting.groups.read\x10\x01\x12t\n\x0bUpdateGroup\x12).lichtbuch.lighting.v1.UpdateGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group\"\x1c\x8a\xb5\x18\x18\n\x16lighting.groups.update\x12t\n\x0b\x44\x65leteGroup\x12).lichtbuch.lighting.v1.DeleteGroupRequest\x1a\x1c.lichtbuch.lighting.v1.Group\"\x1c\x8a\xb5\x18\x18\n\x16lighting.groups.delete\x12\x8b\x01\n\x10ImportLuminaires\x12..lichtbuch.lighting.v1.ImportLuminairesRequest\x1a#.lichtbuch.lighting.v1.ImportReport\" \x8a\xb5\x18\x1c\n\x1alighting.luminaires.create(\x01\x12\x82\x01\n\x0e\x43reateOverride\x12,.lichtbuch.lighting.v1.CreateOverrideRequest\x1a\x1f.lichtbuch.lighting.v1.Override\"!\x8a\xb5\x18\x1d\n\x19lighting.overrides.create\x10\x01\x12z\n\x0bGetOverride\x12).lichtbuch.lighting.v1.GetOverrideRequest\x1a\x1f.lichtbuch.lighting.v1.Override\"\x1f\x8a\xb5\x18\x1b\n\x17lighting.overrides.read\x10\x01\x12\x8b\x01\n\rListOverrides\x12+.lichtbuch.lighting.v1.ListOverridesRequest\x1a,.lichtbuch.lighting.v1.ListOverridesResponse\"\x1f\x8a\xb5\x18\x1b\n\x17lighting.overrides.read\x10\x01\x12\x85\x01\n\x0fReleaseOverride\x12-.lichtbuch.lighting.v1.ReleaseOverrideRequest\x1a\x1f.lichtbuch.lighting.v1.Override\"\"\x8a\xb5\x18\x1e\n\x1alighting.overrides.release\x10\x01\x12~\n\rCreateLockout\x12+.lichtbuch.lighting.v1.CreateLockoutRequest\x1a\x1e.lichtbuch.lighting.v1.Lockout\" \x8a\xb5\x18\x1c\n\x18lighting.lockouts.create\x10\x01\x12v\n\nGetLockout\x12(.lichtbuch.lighting.v1.GetLockoutRequest\x1a\x1e.lichtbuch.lighting.v1.Lockout\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.lockouts.read\x10\x01\x12\x87\x01\n\x0cListLockouts\x12*.lichtbuch.lighting.v1.ListLockoutsRequest\x1a+.lichtbuch.lighting.v1.ListLockoutsResponse\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.lockouts.read\x10\x01\x12\x81\x01\n\x0eReleaseLockout\x12,.lichtbuch.lighting.v1.ReleaseLockoutRequest\x1a\x1e.lichtbuch.lighting.v1.Lockout\"!\x8a\xb5\x18\x1d\n\x19lighting.lockouts.release\x10\x01\x12i\n\x07PutPlan\x12%.lichtbuch.lighting.v1.PutPlanRequest\x1a\x1b.lichtbuch.lighting.v1.Plan\"\x1a\x8a\xb5\x18\x16\n\x12lighting.plans.put\x10\x01\x12j\n\x07GetPlan\x12%.lichtbuch.lighting.v1.GetPlanRequest\x1a\x1b.lichtbuch.lighting.v1.Plan\"\x1b\x8a\xb5\x18\x17\n\x13lighting.plans.read\x10\x01\x12\x8a\x01\n\x0eListPlanHashes\x12,.lichtbuch.lighting.v1.ListPlanHashesRequest\x1a-.lichtbuch.lighting.v1.ListPlanHashesResponse\"\x1b\x8a\xb5\x18\x17\n\x13lighting.plans.read\x10\x01\x12\xa1\x01\n\x14QueryLuminaireStates\x12\x32.lichtbuch.lighting.v1.QueryLuminaireStatesRequest\x1a\x33.lichtbuch.lighting.v1.QueryLuminaireStatesResponse\" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x94\x01\n\x0fWatchLuminaires\x12-.lichtbuch.lighting.v1.WatchLuminairesRequest\x1a..lichtbuch.lighting.v1.WatchLuminairesResponse\" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x30\x01\x12\x96\x01\n\x11ListCabinetStates\x12/.lichtbuch.lighting.v1.ListCabinetStatesRequest\x1a\x30.lichtbuch.lighting.v1.ListCabinetStatesResponse\"\x1e\x8a\xb5\x18\x1a\n\x16lighting.cabinets.read\x10\x01\x12\x98\x01\n\x11QueryLevelHistory\x12/.lichtbuch.lighting.v1.QueryLevelHistoryRequest\x1a\x30.lichtbuch.lighting.v1.QueryLevelHistoryResponse\" \x8a\xb5\x18\x1c\n\x18lighting.luminaires.read\x10\x01\x12\x88\x01\n\rComputeEnergy\x12+.lichtbuch.lighting.v1.ComputeEnergyRequest\x1a,.lichtbuch.lighting.v1.ComputeEnergyResponse\"\x1c\x8a\xb5\x18\x18\n\x14lighting.energy.read\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.lighting.v1.lighting_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.lighting.v1.lighting_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_CREATECABINETREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATECABINETREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATECABINETREQUEST"].fields_by_name["cabinet_id"]._loaded_options = None
-    _globals["_CREATECABINETREQUEST"].fields_by_name[
-        "cabinet_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATECABINETREQUEST"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_CREATECABINETREQUEST"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATECABINETREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATECABINETREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETCABINETREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETCABINETREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010cabinets"
-    _globals["_LISTCABINETSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTCABINETSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTCABINETSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTCABINETSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATECABINETREQUEST"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_UPDATECABINETREQUEST"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETECABINETREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETECABINETREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010cabinets"
-    _globals["_DELETECABINETREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETECABINETREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name["feeder_id"]._loaded_options = None
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name[
-        "feeder_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name["feeder"]._loaded_options = None
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name["feeder"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEFEEDERREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETFEEDERREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETFEEDERREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\013\010\001\022\007feeders"
-    _globals["_LISTFEEDERSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTFEEDERSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTFEEDERSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTFEEDERSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATEFEEDERREQUEST"].fields_by_name["feeder"]._loaded_options = None
-    _globals["_UPDATEFEEDERREQUEST"].fields_by_name["feeder"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEFEEDERREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEFEEDERREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\013\010\001\022\007feeders"
-    _globals["_DELETEFEEDERREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEFEEDERREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name["gateway_id"]._loaded_options = None
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name[
-        "gateway_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name["gateway"]._loaded_options = None
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name["gateway"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEGATEWAYREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETGATEWAYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETGATEWAYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010gateways"
-    _globals["_LISTGATEWAYSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTGATEWAYSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTGATEWAYSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTGATEWAYSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATEGATEWAYREQUEST"].fields_by_name["gateway"]._loaded_options = None
-    _globals["_UPDATEGATEWAYREQUEST"].fields_by_name["gateway"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEGATEWAYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEGATEWAYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010gateways"
-    _globals["_DELETEGATEWAYREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEGATEWAYREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name["luminaire_model_id"]._loaded_options = None
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name[
-        "luminaire_model_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name["luminaire_model"]._loaded_options = None
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name[
-        "luminaire_model"
-    ]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATELUMINAIREMODELREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETLUMINAIREMODELREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETLUMINAIREMODELREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\023\010\001\022\017luminaireModels"
-    _globals["_LISTLUMINAIREMODELSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTLUMINAIREMODELSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTLUMINAIREMODELSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTLUMINAIREMODELSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATELUMINAIREMODELREQUEST"].fields_by_name["luminaire_model"]._loaded_options = None
-    _globals["_UPDATELUMINAIREMODELREQUEST"].fields_by_name[
-        "luminaire_model"
-    ]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETELUMINAIREMODELREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETELUMINAIREMODELREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\023\010\001\022\017luminaireModels"
-    _globals["_DELETELUMINAIREMODELREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETELUMINAIREMODELREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name["luminaire_id"]._loaded_options = None
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name[
-        "luminaire_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name["luminaire"]._loaded_options = None
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name["luminaire"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATELUMINAIREREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETLUMINAIREREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETLUMINAIREREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\016\010\001\022\nluminaires"
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name["group"]._loaded_options = None
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name["group"]._serialized_options = b"\212\265\030\010\022\006groups"
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_LISTLUMINAIRESREQUEST"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\n\022\010cabinets"
-    _globals["_UPDATELUMINAIREREQUEST"].fields_by_name["luminaire"]._loaded_options = None
-    _globals["_UPDATELUMINAIREREQUEST"].fields_by_name["luminaire"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETELUMINAIREREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETELUMINAIREREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\016\010\001\022\nluminaires"
-    _globals["_DELETELUMINAIREREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETELUMINAIREREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATEGROUPREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEGROUPREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEGROUPREQUEST"].fields_by_name["group_id"]._loaded_options = None
-    _globals["_CREATEGROUPREQUEST"].fields_by_name[
-        "group_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEGROUPREQUEST"].fields_by_name["group"]._loaded_options = None
-    _globals["_CREATEGROUPREQUEST"].fields_by_name["group"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEGROUPREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEGROUPREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETGROUPREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETGROUPREQUEST"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\010\001\022\006groups"
-    _globals["_LISTGROUPSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTGROUPSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTGROUPSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTGROUPSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATEGROUPREQUEST"].fields_by_name["group"]._loaded_options = None
-    _globals["_UPDATEGROUPREQUEST"].fields_by_name["group"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEGROUPREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEGROUPREQUEST"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\010\001\022\006groups"
-    _globals["_DELETEGROUPREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEGROUPREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name["override_id"]._loaded_options = None
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name[
-        "override_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name["override"]._loaded_options = None
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name["override"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEOVERRIDEREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETOVERRIDEREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETOVERRIDEREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\toverrides"
-    _globals["_LISTOVERRIDESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTOVERRIDESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTOVERRIDESREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTOVERRIDESREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name["lockout_id"]._loaded_options = None
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name[
-        "lockout_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name["lockout"]._loaded_options = None
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name["lockout"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATELOCKOUTREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETLOCKOUTREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETLOCKOUTREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010lockouts"
-    _globals["_LISTLOCKOUTSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTLOCKOUTSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTLOCKOUTSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTLOCKOUTSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_IMPORTSETTINGS"].fields_by_name["parent"]._loaded_options = None
-    _globals["_IMPORTSETTINGS"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_IMPORTSETTINGS"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_IMPORTSETTINGS"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_IMPORTSETTINGS"].fields_by_name["refused_by_reader"]._loaded_options = None
-    _globals["_IMPORTSETTINGS"].fields_by_name[
-        "refused_by_reader"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_RELEASEOVERRIDEREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_RELEASEOVERRIDEREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\toverrides"
-    _globals["_RELEASEOVERRIDEREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_RELEASEOVERRIDEREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_RELEASELOCKOUTREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_RELEASELOCKOUTREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010lockouts"
-    _globals["_RELEASELOCKOUTREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_RELEASELOCKOUTREQUEST"].fields_by_name[
-        "reason"
-    ]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_PUTPLANREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_PUTPLANREQUEST"].fields_by_name["parent"]._serialized_options = b"\212\265\030\n\010\001\022\006groups"
-    _globals["_PUTPLANREQUEST"].fields_by_name["plan"]._loaded_options = None
-    _globals["_PUTPLANREQUEST"].fields_by_name["plan"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_GETPLANREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETPLANREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\017\010\001\022\013groups/plan"
-    _globals["_LISTPLANHASHESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTPLANHASHESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_QUERYLUMINAIRESTATESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_QUERYLUMINAIRESTATESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_QUERYLUMINAIRESTATESREQUEST"].fields_by_name["luminaires"]._loaded_options = None
-    _globals["_QUERYLUMINAIRESTATESREQUEST"].fields_by_name[
-        "luminaires"
-    ]._serialized_options = b"\212\265\030\017\022\nluminaires0\220N"
-    _globals["_QUERYLUMINAIRESTATESREQUEST"].fields_by_name["groups"]._loaded_options = None
-    _globals["_QUERYLUMINAIRESTATESREQUEST"].fields_by_name[
-        "groups"
-    ]._serialized_options = b"\212\265\030\013\022\006groups0\350\007"
-    _globals["_WATCHLUMINAIRESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_WATCHLUMINAIRESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_WATCHLUMINAIRESREQUEST"].fields_by_name["groups"]._loaded_options = None
-    _globals["_WATCHLUMINAIRESREQUEST"].fields_by_name[
-        "groups"
-    ]._serialized_options = b"\212\265\030\013\022\006groups0\350\007"
-    _globals["_LISTCABINETSTATESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTCABINETSTATESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_QUERYLEVELHISTORYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_QUERYLEVELHISTORYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\016\010\001\022\nluminaires"
-    _globals["_QUERYLEVELHISTORYREQUEST"].fields_by_name["start_time"]._loaded_options = None
-    _globals["_QUERYLEVELHISTORYREQUEST"].fields_by_name["start_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_QUERYLEVELHISTORYREQUEST"].fields_by_name["end_time"]._loaded_options = None
-    _globals["_QUERYLEVELHISTORYREQUEST"].fields_by_name["end_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name["cabinets"]._loaded_options = None
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name[
-        "cabinets"
-    ]._serialized_options = b"\212\265\030\r\022\010cabinets0\220N"
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name["start_time"]._loaded_options = None
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name["start_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name["end_time"]._loaded_options = None
-    _globals["_COMPUTEENERGYREQUEST"].fields_by_name["end_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateCabinet"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateCabinet"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.cabinets.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetCabinet"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetCabinet"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.cabinets.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListCabinets"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListCabinets"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.cabinets.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["UpdateCabinet"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "UpdateCabinet"
-    ]._serialized_options = b"\212\265\030\032\n\030lighting.cabinets.update"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["DeleteCabinet"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "DeleteCabinet"
-    ]._serialized_options = b"\212\265\030\032\n\030lighting.cabinets.delete"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateFeeder"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateFeeder"
-    ]._serialized_options = b"\212\265\030\033\n\027lighting.feeders.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetFeeder"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetFeeder"
-    ]._serialized_options = b"\212\265\030\031\n\025lighting.feeders.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListFeeders"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListFeeders"
-    ]._serialized_options = b"\212\265\030\031\n\025lighting.feeders.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["UpdateFeeder"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "UpdateFeeder"
-    ]._serialized_options = b"\212\265\030\031\n\027lighting.feeders.update"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["DeleteFeeder"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "DeleteFeeder"
-    ]._serialized_options = b"\212\265\030\031\n\027lighting.feeders.delete"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateGateway"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateGateway"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.gateways.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetGateway"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetGateway"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.gateways.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListGateways"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListGateways"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.gateways.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["UpdateGateway"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "UpdateGateway"
-    ]._serialized_options = b"\212\265\030\032\n\030lighting.gateways.update"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["DeleteGateway"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "DeleteGateway"
-    ]._serialized_options = b"\212\265\030\032\n\030lighting.gateways.delete"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateLuminaireModel"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateLuminaireModel"
-    ]._serialized_options = b"\212\265\030#\n\037lighting.luminaireModels.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetLuminaireModel"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetLuminaireModel"
-    ]._serialized_options = b"\212\265\030!\n\035lighting.luminaireModels.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListLuminaireModels"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListLuminaireModels"
-    ]._serialized_options = b"\212\265\030!\n\035lighting.luminaireModels.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["UpdateLuminaireModel"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "UpdateLuminaireModel"
-    ]._serialized_options = b"\212\265\030!\n\037lighting.luminaireModels.update"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["DeleteLuminaireModel"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "DeleteLuminaireModel"
-    ]._serialized_options = b"\212\265\030!\n\037lighting.luminaireModels.delete"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateLuminaire"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateLuminaire"
-    ]._serialized_options = b"\212\265\030\036\n\032lighting.luminaires.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetLuminaire"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetLuminaire"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.luminaires.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListLuminaires"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListLuminaires"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.luminaires.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["UpdateLuminaire"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "UpdateLuminaire"
-    ]._serialized_options = b"\212\265\030\034\n\032lighting.luminaires.update"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["DeleteLuminaire"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "DeleteLuminaire"
-    ]._serialized_options = b"\212\265\030\034\n\032lighting.luminaires.delete"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateGroup"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateGroup"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.groups.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetGroup"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetGroup"
-    ]._serialized_options = b"\212\265\030\030\n\024lighting.groups.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListGroups"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListGroups"
-    ]._serialized_options = b"\212\265\030\030\n\024lighting.groups.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["UpdateGroup"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "UpdateGroup"
-    ]._serialized_options = b"\212\265\030\030\n\026lighting.groups.update"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["DeleteGroup"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "DeleteGroup"
-    ]._serialized_options = b"\212\265\030\030\n\026lighting.groups.delete"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ImportLuminaires"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ImportLuminaires"
-    ]._serialized_options = b"\212\265\030\034\n\032lighting.luminaires.create"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateOverride"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateOverride"
-    ]._serialized_options = b"\212\265\030\035\n\031lighting.overrides.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetOverride"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetOverride"
-    ]._serialized_options = b"\212\265\030\033\n\027lighting.overrides.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListOverrides"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListOverrides"
-    ]._serialized_options = b"\212\265\030\033\n\027lighting.overrides.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ReleaseOverride"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ReleaseOverride"
-    ]._serialized_options = b"\212\265\030\036\n\032lighting.overrides.release\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["CreateLockout"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "CreateLockout"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.lockouts.create\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetLockout"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetLockout"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.lockouts.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListLockouts"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListLockouts"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.lockouts.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ReleaseLockout"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ReleaseLockout"
-    ]._serialized_options = b"\212\265\030\035\n\031lighting.lockouts.release\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["PutPlan"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "PutPlan"
-    ]._serialized_options = b"\212\265\030\026\n\022lighting.plans.put\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["GetPlan"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "GetPlan"
-    ]._serialized_options = b"\212\265\030\027\n\023lighting.plans.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListPlanHashes"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListPlanHashes"
-    ]._serialized_options = b"\212\265\030\027\n\023lighting.plans.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["QueryLuminaireStates"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "QueryLuminaireStates"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.luminaires.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["WatchLuminaires"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "WatchLuminaires"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.luminaires.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ListCabinetStates"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ListCabinetStates"
-    ]._serialized_options = b"\212\265\030\032\n\026lighting.cabinets.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["QueryLevelHistory"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "QueryLevelHistory"
-    ]._serialized_options = b"\212\265\030\034\n\030lighting.luminaires.read\020\001"
-    _globals["_LIGHTINGSERVICE"].methods_by_name["ComputeEnergy"]._loaded_options = None
-    _globals["_LIGHTINGSERVICE"].methods_by_name[
-        "ComputeEnergy"
-    ]._serialized_options = b"\212\265\030\030\n\024lighting.energy.read\020\001"
-    _globals["_CREATECABINETREQUEST"]._serialized_start = 240
-    _globals["_CREATECABINETREQUEST"]._serialized_end = 447
-    _globals["_GETCABINETREQUEST"]._serialized_start = 449
-    _globals["_GETCABINETREQUEST"]._serialized_end = 500
-    _globals["_LISTCABINETSREQUEST"]._serialized_start = 502
-    _globals["_LISTCABINETSREQUEST"]._serialized_end = 628
-    _globals["_LISTCABINETSRESPONSE"]._serialized_start = 630
-    _globals["_LISTCABINETSRESPONSE"]._serialized_end = 727
-    _globals["_UPDATECABINETREQUEST"]._serialized_start = 730
-    _globals["_UPDATECABINETREQUEST"]._serialized_end = 858
-    _globals["_DELETECABINETREQUEST"]._serialized_start = 860
-    _globals["_DELETECABINETREQUEST"]._serialized_end = 939
-    _globals["_CREATEFEEDERREQUEST"]._serialized_start = 942
-    _globals["_CREATEFEEDERREQUEST"]._serialized_end = 1145
-    _globals["_GETFEEDERREQUEST"]._serialized_start = 1147
-    _globals["_GETFEEDERREQUEST"]._serialized_end = 1196
-    _globals["_LISTFEEDERSREQUEST"]._serialized_start = 1198
-    _globals["_LISTFEEDERSREQUEST"]._serialized_end = 1323
-    _globals["_LISTFEEDERSRESPONSE"]._serialized_start = 1325
-    _globals["_LISTFEEDERSRESPONSE"]._serialized_end = 1419
-    _globals["_UPDATEFEEDERREQUEST"]._serialized_start = 1421
-    _globals["_UPDATEFEEDERREQUEST"]._serialized_end = 1546
-    _globals["_DELETEFEEDERREQUEST"]._serialized_start = 1548
-    _globals["_DELETEFEEDERREQUEST"]._serialized_end = 1625
-    _globals["_CREATEGATEWAYREQUEST"]._serialized_start = 1628
-    _globals["_CREATEGATEWAYREQUEST"]._serialized_end = 1835
-    _globals["_GETGATEWAYREQUEST"]._serialized_start = 1837
-    _globals["_GETGATEWAYREQUEST"]._serialized_end = 1888
-    _globals["_LISTGATEWAYSREQUEST"]._serialized_start = 1890
-    _globals["_LISTGATEWAYSREQUEST"]._serialized_end = 2016
-    _globals["_LISTGATEWAYSRESPONSE"]._serialized_start = 2018
-    _globals["_LISTGATEWAYSRESPONSE"]._serialized_end = 2115
-    _globals["_UPDATEGATEWAYREQUEST"]._serialized_start = 2118
-    _globals["_UPDATEGATEWAYREQUEST"]._serialized_end = 2246
-    _globals["_DELETEGATEWAYREQUEST"]._serialized_start = 2248
-    _globals["_DELETEGATEWAYREQUEST"]._serialized_end = 2327
-    _globals["_CREATELUMINAIREMODELREQUEST"]._serialized_start = 2330
-    _globals["_CREATELUMINAIREMODELREQUEST"]._serialized_end = 2567
-    _globals["_GETLUMINAIREMODELREQUEST"]._serialized_start = 2569
-    _globals["_GETLUMINAIREMODELREQUEST"]._serialized_end = 2634
-    _globals["_LISTLUMINAIREMODELSREQUEST"]._serialized_start = 2637
-    _globals["_LISTLUMINAIREMODELSREQUEST"]._serialized_end = 2770
-    _globals["_LISTLUMINAIREMODELSRESPONSE"]._serialized_start = 2772
-    _globals["_LISTLUMINAIREMODELSRESPONSE"]._serialized_end = 2891
-    _globals["_UPDATELUMINAIREMODELREQUEST"]._serialized_start = 2894
-    _globals["_UPDATELUMINAIREMODELREQUEST"]._serialized_end = 3044
-    _globals["_DELETELUMINAIREMODELREQUEST"]._serialized_start = 3046
-    _globals["_DELETELUMINAIREMODELREQUEST"]._serialized_end = 3139
-    _globals["_CREATELUMINAIREREQUEST"]._serialized_start = 3142
-    _globals["_CREATELUMINAIREREQUEST"]._serialized_end = 3357
-    _globals["_GETLUMINAIREREQUEST"]._serialized_start = 3359
-    _globals["_GETLUMINAIREREQUEST"]._serialized_end = 3414
-    _globals["_LISTLUMINAIRESREQUEST"]._serialized_start = 3417
-    _globals["_LISTLUMINAIRESREQUEST"]._serialized_end = 3607
-    _globals["_LISTLUMINAIRESRESPONSE"]._serialized_start = 3609
-    _globals["_LISTLUMINAIRESRESPONSE"]._serialized_end = 3712
-    _globals["_UPDATELUMINAIREREQUEST"]._serialized_start = 3715
-    _globals["_UPDATELUMINAIREREQUEST"]._serialized_end = 3849
-    _globals["_DELETELUMINAIREREQUEST"]._serialized_start = 3851
-    _globals["_DELETELUMINAIREREQUEST"]._serialized_end = 3934
-    _globals["_CREATEGROUPREQUEST"]._serialized_start = 3937
-    _globals["_CREATEGROUPREQUEST"]._serialized_end = 4136
-    _globals["_GETGROUPREQUEST"]._serialized_start = 4138
-    _globals["_GETGROUPREQUEST"]._serialized_end = 4185
-    _globals["_LISTGROUPSREQUEST"]._serialized_start = 4187
-    _globals["_LISTGROUPSREQUEST"]._serialized_end = 4311
-    _globals["_LISTGROUPSRESPONSE"]._serialized_start = 4313
-    _globals["_LISTGROUPSRESPONSE"]._serialized_end = 4404
-    _globals["_UPDATEGROUPREQUEST"]._serialized_start = 4406
-    _globals["_UPDATEGROUPREQUEST"]._serialized_end = 4528
-    _globals["_DELETEGROUPREQUEST"]._serialized_start = 4530
-    _globals["_DELETEGROUPREQUEST"]._serialized_end = 4605
-    _globals["_CREATEOVERRIDEREQUEST"]._serialized_start = 4608
-    _globals["_CREATEOVERRIDEREQUEST"]._serialized_end = 4819
-    _globals["_GETOVERRIDEREQUEST"]._serialized_start = 4821
-    _globals["_GETOVERRIDEREQUEST"]._serialized_end = 4874
-    _globals["_LISTOVERRIDESREQUEST"]._serialized_start = 4877
-    _globals["_LISTOVERRIDESREQUEST"]._serialized_end = 5025
-    _globals["_LISTOVERRIDESRESPONSE"]._serialized_start = 5027
-    _globals["_LISTOVERRIDESRESPONSE"]._serialized_end = 5127
-    _globals["_CREATELOCKOUTREQUEST"]._serialized_start = 5130
-    _globals["_CREATELOCKOUTREQUEST"]._serialized_end = 5337
-    _globals["_GETLOCKOUTREQUEST"]._serialized_start = 5339
-    _globals["_GETLOCKOUTREQUEST"]._serialized_end = 5390
-    _globals["_LISTLOCKOUTSREQUEST"]._serialized_start = 5393
-    _globals["_LISTLOCKOUTSREQUEST"]._serialized_end = 5540
-    _globals["_LISTLOCKOUTSRESPONSE"]._serialized_start = 5542
-    _globals["_LISTLOCKOUTSRESPONSE"]._serialized_end = 5639
-    _globals["_IMPORTLUMINAIRESREQUEST"]._serialized_start = 5642
-    _globals["_IMPORTLUMINAIRESREQUEST"]._serialized_end = 5797
-    _globals["_IMPORTSETTINGS"]._serialized_start = 5800
-    _globals["_IMPORTSETTINGS"]._serialized_end = 5965
-    _globals["_RELEASEOVERRIDEREQUEST"]._serialized_start = 5967
-    _globals["_RELEASEOVERRIDEREQUEST"]._serialized_end = 6049
-    _globals["_RELEASELOCKOUTREQUEST"]._serialized_start = 6051
-    _globals["_RELEASELOCKOUTREQUEST"]._serialized_end = 6133
-    _globals["_PUTPLANREQUEST"]._serialized_start = 6135
-    _globals["_PUTPLANREQUEST"]._serialized_end = 6234
-    _globals["_GETPLANREQUEST"]._serialized_start = 6236
-    _globals["_GETPLANREQUEST"]._serialized_end = 6287
-    _globals["_LISTPLANHASHESREQUEST"]._serialized_start = 6289
-    _globals["_LISTPLANHASHESREQUEST"]._serialized_end = 6354
-    _globals["_LISTPLANHASHESRESPONSE"]._serialized_start = 6356
-    _globals["_LISTPLANHASHESRESPONSE"]._serialized_end = 6412
-    _globals["_QUERYLUMINAIRESTATESREQUEST"]._serialized_start = 6415
-    _globals["_QUERYLUMINAIRESTATESREQUEST"]._serialized_end = 6560
-    _globals["_QUERYLUMINAIRESTATESRESPONSE"]._serialized_start = 6563
-    _globals["_QUERYLUMINAIRESTATESRESPONSE"]._serialized_end = 6695
-    _globals["_WATCHLUMINAIRESREQUEST"]._serialized_start = 6697
-    _globals["_WATCHLUMINAIRESREQUEST"]._serialized_end = 6818
-    _globals["_WATCHLUMINAIRESRESPONSE"]._serialized_start = 6821
-    _globals["_WATCHLUMINAIRESRESPONSE"]._serialized_end = 6988
-    _globals["_LISTCABINETSTATESREQUEST"]._serialized_start = 6990
-    _globals["_LISTCABINETSTATESREQUEST"]._serialized_end = 7058
-    _globals["_LISTCABINETSTATESRESPONSE"]._serialized_start = 7060
-    _globals["_LISTCABINETSTATESRESPONSE"]._serialized_end = 7140
-    _globals["_QUERYLEVELHISTORYREQUEST"]._serialized_start = 7143
-    _globals["_QUERYLEVELHISTORYREQUEST"]._serialized_end = 7313
-    _globals["_QUERYLEVELHISTORYRESPONSE"]._serialized_start = 7315
-    _globals["_QUERYLEVELHISTORYRESPONSE"]._serialized_end = 7410
-    _globals["_COMPUTEENERGYREQUEST"]._serialized_start = 7413
-    _globals["_COMPUTEENERGYREQUEST"]._serialized_end = 7622
-    _globals["_COMPUTEENERGYRESPONSE"]._serialized_start = 7624
-    _globals["_COMPUTEENERGYRESPONSE"]._serialized_end = 7735
-    _globals["_LIGHTINGSERVICE"]._serialized_start = 7738
-    _globals["_LIGHTINGSERVICE"]._serialized_end = 14022
+  DESCRIPTOR._loaded_options = None
+  _globals['_CREATECABINETREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATECABINETREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATECABINETREQUEST'].fields_by_name['cabinet_id']._loaded_options = None
+  _globals['_CREATECABINETREQUEST'].fields_by_name['cabinet_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATECABINETREQUEST'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_CREATECABINETREQUEST'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATECABINETREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATECABINETREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETCABINETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETCABINETREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010cabinets'
+  _globals['_LISTCABINETSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTCABINETSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTCABINETSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTCABINETSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATECABINETREQUEST'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_UPDATECABINETREQUEST'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETECABINETREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETECABINETREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010cabinets'
+  _globals['_DELETECABINETREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETECABINETREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['feeder_id']._loaded_options = None
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['feeder_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['feeder']._loaded_options = None
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['feeder']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEFEEDERREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETFEEDERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETFEEDERREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\013\010\001\022\007feeders'
+  _globals['_LISTFEEDERSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTFEEDERSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTFEEDERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTFEEDERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATEFEEDERREQUEST'].fields_by_name['feeder']._loaded_options = None
+  _globals['_UPDATEFEEDERREQUEST'].fields_by_name['feeder']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEFEEDERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEFEEDERREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\013\010\001\022\007feeders'
+  _globals['_DELETEFEEDERREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEFEEDERREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['gateway_id']._loaded_options = None
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['gateway_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['gateway']._loaded_options = None
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['gateway']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEGATEWAYREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETGATEWAYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETGATEWAYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010gateways'
+  _globals['_LISTGATEWAYSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTGATEWAYSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTGATEWAYSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTGATEWAYSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATEGATEWAYREQUEST'].fields_by_name['gateway']._loaded_options = None
+  _globals['_UPDATEGATEWAYREQUEST'].fields_by_name['gateway']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEGATEWAYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEGATEWAYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010gateways'
+  _globals['_DELETEGATEWAYREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEGATEWAYREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['luminaire_model_id']._loaded_options = None
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['luminaire_model_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['luminaire_model']._loaded_options = None
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['luminaire_model']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATELUMINAIREMODELREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETLUMINAIREMODELREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETLUMINAIREMODELREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\023\010\001\022\017luminaireModels'
+  _globals['_LISTLUMINAIREMODELSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTLUMINAIREMODELSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTLUMINAIREMODELSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTLUMINAIREMODELSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATELUMINAIREMODELREQUEST'].fields_by_name['luminaire_model']._loaded_options = None
+  _globals['_UPDATELUMINAIREMODELREQUEST'].fields_by_name['luminaire_model']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETELUMINAIREMODELREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETELUMINAIREMODELREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\023\010\001\022\017luminaireModels'
+  _globals['_DELETELUMINAIREMODELREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETELUMINAIREMODELREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['luminaire_id']._loaded_options = None
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['luminaire_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['luminaire']._loaded_options = None
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['luminaire']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATELUMINAIREREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETLUMINAIREREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETLUMINAIREREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\016\010\001\022\nluminaires'
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['group']._loaded_options = None
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['group']._serialized_options = b'\212\265\030\010\022\006groups'
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_LISTLUMINAIRESREQUEST'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\n\022\010cabinets'
+  _globals['_UPDATELUMINAIREREQUEST'].fields_by_name['luminaire']._loaded_options = None
+  _globals['_UPDATELUMINAIREREQUEST'].fields_by_name['luminaire']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETELUMINAIREREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETELUMINAIREREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\016\010\001\022\nluminaires'
+  _globals['_DELETELUMINAIREREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETELUMINAIREREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['group_id']._loaded_options = None
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['group_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['group']._loaded_options = None
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['group']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEGROUPREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETGROUPREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETGROUPREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\n\010\001\022\006groups'
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTGROUPSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATEGROUPREQUEST'].fields_by_name['group']._loaded_options = None
+  _globals['_UPDATEGROUPREQUEST'].fields_by_name['group']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEGROUPREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEGROUPREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\n\010\001\022\006groups'
+  _globals['_DELETEGROUPREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEGROUPREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['override_id']._loaded_options = None
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['override_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['override']._loaded_options = None
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['override']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEOVERRIDEREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETOVERRIDEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETOVERRIDEREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\r\010\001\022\toverrides'
+  _globals['_LISTOVERRIDESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTOVERRIDESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTOVERRIDESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTOVERRIDESREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['lockout_id']._loaded_options = None
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['lockout_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['lockout']._loaded_options = None
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['lockout']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATELOCKOUTREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETLOCKOUTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETLOCKOUTREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010lockouts'
+  _globals['_LISTLOCKOUTSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTLOCKOUTSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTLOCKOUTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTLOCKOUTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_IMPORTSETTINGS'].fields_by_name['parent']._loaded_options = None
+  _globals['_IMPORTSETTINGS'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_IMPORTSETTINGS'].fields_by_name['request_id']._loaded_options = None
+  _globals['_IMPORTSETTINGS'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_IMPORTSETTINGS'].fields_by_name['refused_by_reader']._loaded_options = None
+  _globals['_IMPORTSETTINGS'].fields_by_name['refused_by_reader']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_RELEASEOVERRIDEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RELEASEOVERRIDEREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\r\010\001\022\toverrides'
+  _globals['_RELEASEOVERRIDEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_RELEASEOVERRIDEREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_RELEASELOCKOUTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_RELEASELOCKOUTREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010lockouts'
+  _globals['_RELEASELOCKOUTREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_RELEASELOCKOUTREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_PUTPLANREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_PUTPLANREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\n\010\001\022\006groups'
+  _globals['_PUTPLANREQUEST'].fields_by_name['plan']._loaded_options = None
+  _globals['_PUTPLANREQUEST'].fields_by_name['plan']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_GETPLANREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETPLANREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\017\010\001\022\013groups/plan'
+  _globals['_LISTPLANHASHESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTPLANHASHESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_QUERYLUMINAIRESTATESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_QUERYLUMINAIRESTATESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_QUERYLUMINAIRESTATESREQUEST'].fields_by_name['luminaires']._loaded_options = None
+  _globals['_QUERYLUMINAIRESTATESREQUEST'].fields_by_name['luminaires']._serialized_options = b'\212\265\030\017\022\nluminaires0\220N'
+  _globals['_QUERYLUMINAIRESTATESREQUEST'].fields_by_name['groups']._loaded_options = None
+  _globals['_QUERYLUMINAIRESTATESREQUEST'].fields_by_name['groups']._serialized_options = b'\212\265\030\013\022\006groups0\350\007'
+  _globals['_WATCHLUMINAIRESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_WATCHLUMINAIRESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_WATCHLUMINAIRESREQUEST'].fields_by_name['groups']._loaded_options = None
+  _globals['_WATCHLUMINAIRESREQUEST'].fields_by_name['groups']._serialized_options = b'\212\265\030\013\022\006groups0\350\007'
+  _globals['_LISTCABINETSTATESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTCABINETSTATESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_QUERYLEVELHISTORYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_QUERYLEVELHISTORYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\016\010\001\022\nluminaires'
+  _globals['_QUERYLEVELHISTORYREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_QUERYLEVELHISTORYREQUEST'].fields_by_name['start_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_QUERYLEVELHISTORYREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_QUERYLEVELHISTORYREQUEST'].fields_by_name['end_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['cabinets']._loaded_options = None
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['cabinets']._serialized_options = b'\212\265\030\r\022\010cabinets0\220N'
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['start_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_COMPUTEENERGYREQUEST'].fields_by_name['end_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateCabinet']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateCabinet']._serialized_options = b'\212\265\030\034\n\030lighting.cabinets.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetCabinet']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetCabinet']._serialized_options = b'\212\265\030\032\n\026lighting.cabinets.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListCabinets']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListCabinets']._serialized_options = b'\212\265\030\032\n\026lighting.cabinets.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateCabinet']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateCabinet']._serialized_options = b'\212\265\030\032\n\030lighting.cabinets.update'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteCabinet']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteCabinet']._serialized_options = b'\212\265\030\032\n\030lighting.cabinets.delete'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateFeeder']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateFeeder']._serialized_options = b'\212\265\030\033\n\027lighting.feeders.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetFeeder']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetFeeder']._serialized_options = b'\212\265\030\031\n\025lighting.feeders.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListFeeders']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListFeeders']._serialized_options = b'\212\265\030\031\n\025lighting.feeders.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateFeeder']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateFeeder']._serialized_options = b'\212\265\030\031\n\027lighting.feeders.update'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteFeeder']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteFeeder']._serialized_options = b'\212\265\030\031\n\027lighting.feeders.delete'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateGateway']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateGateway']._serialized_options = b'\212\265\030\034\n\030lighting.gateways.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetGateway']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetGateway']._serialized_options = b'\212\265\030\032\n\026lighting.gateways.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListGateways']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListGateways']._serialized_options = b'\212\265\030\032\n\026lighting.gateways.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateGateway']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateGateway']._serialized_options = b'\212\265\030\032\n\030lighting.gateways.update'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteGateway']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteGateway']._serialized_options = b'\212\265\030\032\n\030lighting.gateways.delete'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateLuminaireModel']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateLuminaireModel']._serialized_options = b'\212\265\030#\n\037lighting.luminaireModels.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetLuminaireModel']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetLuminaireModel']._serialized_options = b'\212\265\030!\n\035lighting.luminaireModels.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListLuminaireModels']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListLuminaireModels']._serialized_options = b'\212\265\030!\n\035lighting.luminaireModels.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateLuminaireModel']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateLuminaireModel']._serialized_options = b'\212\265\030!\n\037lighting.luminaireModels.update'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteLuminaireModel']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteLuminaireModel']._serialized_options = b'\212\265\030!\n\037lighting.luminaireModels.delete'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateLuminaire']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateLuminaire']._serialized_options = b'\212\265\030\036\n\032lighting.luminaires.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetLuminaire']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetLuminaire']._serialized_options = b'\212\265\030\034\n\030lighting.luminaires.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListLuminaires']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListLuminaires']._serialized_options = b'\212\265\030\034\n\030lighting.luminaires.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateLuminaire']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateLuminaire']._serialized_options = b'\212\265\030\034\n\032lighting.luminaires.update'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteLuminaire']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteLuminaire']._serialized_options = b'\212\265\030\034\n\032lighting.luminaires.delete'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateGroup']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateGroup']._serialized_options = b'\212\265\030\032\n\026lighting.groups.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetGroup']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetGroup']._serialized_options = b'\212\265\030\030\n\024lighting.groups.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListGroups']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListGroups']._serialized_options = b'\212\265\030\030\n\024lighting.groups.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateGroup']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['UpdateGroup']._serialized_options = b'\212\265\030\030\n\026lighting.groups.update'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteGroup']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['DeleteGroup']._serialized_options = b'\212\265\030\030\n\026lighting.groups.delete'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ImportLuminaires']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ImportLuminaires']._serialized_options = b'\212\265\030\034\n\032lighting.luminaires.create'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateOverride']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateOverride']._serialized_options = b'\212\265\030\035\n\031lighting.overrides.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetOverride']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetOverride']._serialized_options = b'\212\265\030\033\n\027lighting.overrides.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListOverrides']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListOverrides']._serialized_options = b'\212\265\030\033\n\027lighting.overrides.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ReleaseOverride']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ReleaseOverride']._serialized_options = b'\212\265\030\036\n\032lighting.overrides.release\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateLockout']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['CreateLockout']._serialized_options = b'\212\265\030\034\n\030lighting.lockouts.create\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetLockout']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetLockout']._serialized_options = b'\212\265\030\032\n\026lighting.lockouts.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListLockouts']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListLockouts']._serialized_options = b'\212\265\030\032\n\026lighting.lockouts.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ReleaseLockout']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ReleaseLockout']._serialized_options = b'\212\265\030\035\n\031lighting.lockouts.release\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['PutPlan']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['PutPlan']._serialized_options = b'\212\265\030\026\n\022lighting.plans.put\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetPlan']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['GetPlan']._serialized_options = b'\212\265\030\027\n\023lighting.plans.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListPlanHashes']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListPlanHashes']._serialized_options = b'\212\265\030\027\n\023lighting.plans.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['QueryLuminaireStates']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['QueryLuminaireStates']._serialized_options = b'\212\265\030\034\n\030lighting.luminaires.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['WatchLuminaires']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['WatchLuminaires']._serialized_options = b'\212\265\030\034\n\030lighting.luminaires.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListCabinetStates']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ListCabinetStates']._serialized_options = b'\212\265\030\032\n\026lighting.cabinets.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['QueryLevelHistory']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['QueryLevelHistory']._serialized_options = b'\212\265\030\034\n\030lighting.luminaires.read\020\001'
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ComputeEnergy']._loaded_options = None
+  _globals['_LIGHTINGSERVICE'].methods_by_name['ComputeEnergy']._serialized_options = b'\212\265\030\030\n\024lighting.energy.read\020\001'
+  _globals['_CREATECABINETREQUEST']._serialized_start=240
+  _globals['_CREATECABINETREQUEST']._serialized_end=447
+  _globals['_GETCABINETREQUEST']._serialized_start=449
+  _globals['_GETCABINETREQUEST']._serialized_end=500
+  _globals['_LISTCABINETSREQUEST']._serialized_start=502
+  _globals['_LISTCABINETSREQUEST']._serialized_end=628
+  _globals['_LISTCABINETSRESPONSE']._serialized_start=630
+  _globals['_LISTCABINETSRESPONSE']._serialized_end=727
+  _globals['_UPDATECABINETREQUEST']._serialized_start=730
+  _globals['_UPDATECABINETREQUEST']._serialized_end=858
+  _globals['_DELETECABINETREQUEST']._serialized_start=860
+  _globals['_DELETECABINETREQUEST']._serialized_end=939
+  _globals['_CREATEFEEDERREQUEST']._serialized_start=942
+  _globals['_CREATEFEEDERREQUEST']._serialized_end=1145
+  _globals['_GETFEEDERREQUEST']._serialized_start=1147
+  _globals['_GETFEEDERREQUEST']._serialized_end=1196
+  _globals['_LISTFEEDERSREQUEST']._serialized_start=1198
+  _globals['_LISTFEEDERSREQUEST']._serialized_end=1323
+  _globals['_LISTFEEDERSRESPONSE']._serialized_start=1325
+  _globals['_LISTFEEDERSRESPONSE']._serialized_end=1419
+  _globals['_UPDATEFEEDERREQUEST']._serialized_start=1421
+  _globals['_UPDATEFEEDERREQUEST']._serialized_end=1546
+  _globals['_DELETEFEEDERREQUEST']._serialized_start=1548
+  _globals['_DELETEFEEDERREQUEST']._serialized_end=1625
+  _globals['_CREATEGATEWAYREQUEST']._serialized_start=1628
+  _globals['_CREATEGATEWAYREQUEST']._serialized_end=1835
+  _globals['_GETGATEWAYREQUEST']._serialized_start=1837
+  _globals['_GETGATEWAYREQUEST']._serialized_end=1888
+  _globals['_LISTGATEWAYSREQUEST']._serialized_start=1890
+  _globals['_LISTGATEWAYSREQUEST']._serialized_end=2016
+  _globals['_LISTGATEWAYSRESPONSE']._serialized_start=2018
+  _globals['_LISTGATEWAYSRESPONSE']._serialized_end=2115
+  _globals['_UPDATEGATEWAYREQUEST']._serialized_start=2118
+  _globals['_UPDATEGATEWAYREQUEST']._serialized_end=2246
+  _globals['_DELETEGATEWAYREQUEST']._serialized_start=2248
+  _globals['_DELETEGATEWAYREQUEST']._serialized_end=2327
+  _globals['_CREATELUMINAIREMODELREQUEST']._serialized_start=2330
+  _globals['_CREATELUMINAIREMODELREQUEST']._serialized_end=2567
+  _globals['_GETLUMINAIREMODELREQUEST']._serialized_start=2569
+  _globals['_GETLUMINAIREMODELREQUEST']._serialized_end=2634
+  _globals['_LISTLUMINAIREMODELSREQUEST']._serialized_start=2637
+  _globals['_LISTLUMINAIREMODELSREQUEST']._serialized_end=2770
+  _globals['_LISTLUMINAIREMODELSRESPONSE']._serialized_start=2772
+  _globals['_LISTLUMINAIREMODELSRESPONSE']._serialized_end=2891
+  _globals['_UPDATELUMINAIREMODELREQUEST']._serialized_start=2894
+  _globals['_UPDATELUMINAIREMODELREQUEST']._serialized_end=3044
+  _globals['_DELETELUMINAIREMODELREQUEST']._serialized_start=3046
+  _globals['_DELETELUMINAIREMODELREQUEST']._serialized_end=3139
+  _globals['_CREATELUMINAIREREQUEST']._serialized_start=3142
+  _globals['_CREATELUMINAIREREQUEST']._serialized_end=3357
+  _globals['_GETLUMINAIREREQUEST']._serialized_start=3359
+  _globals['_GETLUMINAIREREQUEST']._serialized_end=3414
+  _globals['_LISTLUMINAIRESREQUEST']._serialized_start=3417
+  _globals['_LISTLUMINAIRESREQUEST']._serialized_end=3607
+  _globals['_LISTLUMINAIRESRESPONSE']._serialized_start=3609
+  _globals['_LISTLUMINAIRESRESPONSE']._serialized_end=3712
+  _globals['_UPDATELUMINAIREREQUEST']._serialized_start=3715
+  _globals['_UPDATELUMINAIREREQUEST']._serialized_end=3849
+  _globals['_DELETELUMINAIREREQUEST']._serialized_start=3851
+  _globals['_DELETELUMINAIREREQUEST']._serialized_end=3934
+  _globals['_CREATEGROUPREQUEST']._serialized_start=3937
+  _globals['_CREATEGROUPREQUEST']._serialized_end=4136
+  _globals['_GETGROUPREQUEST']._serialized_start=4138
+  _globals['_GETGROUPREQUEST']._serialized_end=4185
+  _globals['_LISTGROUPSREQUEST']._serialized_start=4187
+  _globals['_LISTGROUPSREQUEST']._serialized_end=4311
+  _globals['_LISTGROUPSRESPONSE']._serialized_start=4313
+  _globals['_LISTGROUPSRESPONSE']._serialized_end=4404
+  _globals['_UPDATEGROUPREQUEST']._serialized_start=4406
+  _globals['_UPDATEGROUPREQUEST']._serialized_end=4528
+  _globals['_DELETEGROUPREQUEST']._serialized_start=4530
+  _globals['_DELETEGROUPREQUEST']._serialized_end=4605
+  _globals['_CREATEOVERRIDEREQUEST']._serialized_start=4608
+  _globals['_CREATEOVERRIDEREQUEST']._serialized_end=4819
+  _globals['_GETOVERRIDEREQUEST']._serialized_start=4821
+  _globals['_GETOVERRIDEREQUEST']._serialized_end=4874
+  _globals['_LISTOVERRIDESREQUEST']._serialized_start=4877
+  _globals['_LISTOVERRIDESREQUEST']._serialized_end=5025
+  _globals['_LISTOVERRIDESRESPONSE']._serialized_start=5027
+  _globals['_LISTOVERRIDESRESPONSE']._serialized_end=5127
+  _globals['_CREATELOCKOUTREQUEST']._serialized_start=5130
+  _globals['_CREATELOCKOUTREQUEST']._serialized_end=5337
+  _globals['_GETLOCKOUTREQUEST']._serialized_start=5339
+  _globals['_GETLOCKOUTREQUEST']._serialized_end=5390
+  _globals['_LISTLOCKOUTSREQUEST']._serialized_start=5393
+  _globals['_LISTLOCKOUTSREQUEST']._serialized_end=5540
+  _globals['_LISTLOCKOUTSRESPONSE']._serialized_start=5542
+  _globals['_LISTLOCKOUTSRESPONSE']._serialized_end=5639
+  _globals['_IMPORTLUMINAIRESREQUEST']._serialized_start=5642
+  _globals['_IMPORTLUMINAIRESREQUEST']._serialized_end=5797
+  _globals['_IMPORTSETTINGS']._serialized_start=5800
+  _globals['_IMPORTSETTINGS']._serialized_end=5965
+  _globals['_RELEASEOVERRIDEREQUEST']._serialized_start=5967
+  _globals['_RELEASEOVERRIDEREQUEST']._serialized_end=6049
+  _globals['_RELEASELOCKOUTREQUEST']._serialized_start=6051
+  _globals['_RELEASELOCKOUTREQUEST']._serialized_end=6133
+  _globals['_PUTPLANREQUEST']._serialized_start=6135
+  _globals['_PUTPLANREQUEST']._serialized_end=6234
+  _globals['_GETPLANREQUEST']._serialized_start=6236
+  _globals['_GETPLANREQUEST']._serialized_end=6287
+  _globals['_LISTPLANHASHESREQUEST']._serialized_start=6289
+  _globals['_LISTPLANHASHESREQUEST']._serialized_end=6354
+  _globals['_LISTPLANHASHESRESPONSE']._serialized_start=6356
+  _globals['_LISTPLANHASHESRESPONSE']._serialized_end=6412
+  _globals['_QUERYLUMINAIRESTATESREQUEST']._serialized_start=6415
+  _globals['_QUERYLUMINAIRESTATESREQUEST']._serialized_end=6560
+  _globals['_QUERYLUMINAIRESTATESRESPONSE']._serialized_start=6563
+  _globals['_QUERYLUMINAIRESTATESRESPONSE']._serialized_end=6695
+  _globals['_WATCHLUMINAIRESREQUEST']._serialized_start=6697
+  _globals['_WATCHLUMINAIRESREQUEST']._serialized_end=6818
+  _globals['_WATCHLUMINAIRESRESPONSE']._serialized_start=6821
+  _globals['_WATCHLUMINAIRESRESPONSE']._serialized_end=6988
+  _globals['_LISTCABINETSTATESREQUEST']._serialized_start=6990
+  _globals['_LISTCABINETSTATESREQUEST']._serialized_end=7058
+  _globals['_LISTCABINETSTATESRESPONSE']._serialized_start=7060
+  _globals['_LISTCABINETSTATESRESPONSE']._serialized_end=7140
+  _globals['_QUERYLEVELHISTORYREQUEST']._serialized_start=7143
+  _globals['_QUERYLEVELHISTORYREQUEST']._serialized_end=7313
+  _globals['_QUERYLEVELHISTORYRESPONSE']._serialized_start=7315
+  _globals['_QUERYLEVELHISTORYRESPONSE']._serialized_end=7410
+  _globals['_COMPUTEENERGYREQUEST']._serialized_start=7413
+  _globals['_COMPUTEENERGYREQUEST']._serialized_end=7622
+  _globals['_COMPUTEENERGYRESPONSE']._serialized_start=7624
+  _globals['_COMPUTEENERGYRESPONSE']._serialized_end=7735
+  _globals['_LIGHTINGSERVICE']._serialized_start=7738
+  _globals['_LIGHTINGSERVICE']._serialized_end=14022
 # @@protoc_insertion_point(module_scope)

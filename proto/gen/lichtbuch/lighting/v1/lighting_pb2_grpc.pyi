@@ -21,6 +21,7 @@ else:
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -64,33 +65,21 @@ class LightingServiceStub:
     """Changes a gateway."""
     DeleteGateway: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.DeleteGatewayRequest, _inventory_pb2.Gateway]
     """Deletes a gateway; its history stays."""
-    CreateLuminaireModel: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.CreateLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]
+    CreateLuminaireModel: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.CreateLuminaireModelRequest, _inventory_pb2.LuminaireModel]
     """Creates a luminaire model."""
-    GetLuminaireModel: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.GetLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]
+    GetLuminaireModel: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.GetLuminaireModelRequest, _inventory_pb2.LuminaireModel]
     """Gets a luminaire model by name."""
-    ListLuminaireModels: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListLuminaireModelsRequest, _lighting_pb2.ListLuminaireModelsResponse
-    ]
+    ListLuminaireModels: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ListLuminaireModelsRequest, _lighting_pb2.ListLuminaireModelsResponse]
     """Lists luminaire models, by name."""
-    UpdateLuminaireModel: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.UpdateLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]
+    UpdateLuminaireModel: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.UpdateLuminaireModelRequest, _inventory_pb2.LuminaireModel]
     """Changes a luminaire model."""
-    DeleteLuminaireModel: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.DeleteLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]
+    DeleteLuminaireModel: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.DeleteLuminaireModelRequest, _inventory_pb2.LuminaireModel]
     """Deletes a luminaire model; its history stays."""
     CreateLuminaire: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.CreateLuminaireRequest, _inventory_pb2.Luminaire]
     """Creates a luminaire."""
     GetLuminaire: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.GetLuminaireRequest, _inventory_pb2.Luminaire]
     """Gets a luminaire by name."""
-    ListLuminaires: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListLuminairesRequest, _lighting_pb2.ListLuminairesResponse
-    ]
+    ListLuminaires: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ListLuminairesRequest, _lighting_pb2.ListLuminairesResponse]
     """Lists luminaires, by name."""
     UpdateLuminaire: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.UpdateLuminaireRequest, _inventory_pb2.Luminaire]
     """Changes a luminaire."""
@@ -112,9 +101,7 @@ class LightingServiceStub:
     """Creates an override."""
     GetOverride: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.GetOverrideRequest, _control_pb2.Override]
     """Gets an override by name."""
-    ListOverrides: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListOverridesRequest, _lighting_pb2.ListOverridesResponse
-    ]
+    ListOverrides: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ListOverridesRequest, _lighting_pb2.ListOverridesResponse]
     """Lists overrides, by name."""
     ReleaseOverride: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ReleaseOverrideRequest, _control_pb2.Override]
     """Ends an override before its time; what is next in the order of safety holds then."""
@@ -130,29 +117,17 @@ class LightingServiceStub:
     """Puts a group's plan. Putting the same plan again changes nothing."""
     GetPlan: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.GetPlanRequest, _control_pb2.Plan]
     """Gets a group's plan."""
-    ListPlanHashes: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListPlanHashesRequest, _lighting_pb2.ListPlanHashesResponse
-    ]
+    ListPlanHashes: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ListPlanHashesRequest, _lighting_pb2.ListPlanHashesResponse]
     """Lists the hashes of all plans, for comparing them each minute."""
-    QueryLuminaireStates: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.QueryLuminaireStatesRequest, _lighting_pb2.QueryLuminaireStatesResponse
-    ]
+    QueryLuminaireStates: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.QueryLuminaireStatesRequest, _lighting_pb2.QueryLuminaireStatesResponse]
     """Answers the live state of luminaires."""
-    WatchLuminaires: _grpc.UnaryStreamMultiCallable[
-        _lighting_pb2.WatchLuminairesRequest, _lighting_pb2.WatchLuminairesResponse
-    ]
+    WatchLuminaires: _grpc.UnaryStreamMultiCallable[_lighting_pb2.WatchLuminairesRequest, _lighting_pb2.WatchLuminairesResponse]
     """Sends the state of all asked-for luminaires once, then what changes. A slow reader gets the newest state, not every one."""
-    ListCabinetStates: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListCabinetStatesRequest, _lighting_pb2.ListCabinetStatesResponse
-    ]
+    ListCabinetStates: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ListCabinetStatesRequest, _lighting_pb2.ListCabinetStatesResponse]
     """Answers the live state of cabinets."""
-    QueryLevelHistory: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.QueryLevelHistoryRequest, _lighting_pb2.QueryLevelHistoryResponse
-    ]
+    QueryLevelHistory: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.QueryLevelHistoryRequest, _lighting_pb2.QueryLevelHistoryResponse]
     """Answers the level changes of one luminaire over a period."""
-    ComputeEnergy: _grpc.UnaryUnaryMultiCallable[
-        _lighting_pb2.ComputeEnergyRequest, _lighting_pb2.ComputeEnergyResponse
-    ]
+    ComputeEnergy: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ComputeEnergyRequest, _lighting_pb2.ComputeEnergyResponse]
     """Computes the energy of luminaires over a period from their level history and their models' curves."""
 
 @_typing.type_check_only
@@ -190,33 +165,21 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """Changes a gateway."""
     DeleteGateway: _aio.UnaryUnaryMultiCallable[_lighting_pb2.DeleteGatewayRequest, _inventory_pb2.Gateway]  # type: ignore[assignment]
     """Deletes a gateway; its history stays."""
-    CreateLuminaireModel: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.CreateLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]  # type: ignore[assignment]
+    CreateLuminaireModel: _aio.UnaryUnaryMultiCallable[_lighting_pb2.CreateLuminaireModelRequest, _inventory_pb2.LuminaireModel]  # type: ignore[assignment]
     """Creates a luminaire model."""
-    GetLuminaireModel: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.GetLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]  # type: ignore[assignment]
+    GetLuminaireModel: _aio.UnaryUnaryMultiCallable[_lighting_pb2.GetLuminaireModelRequest, _inventory_pb2.LuminaireModel]  # type: ignore[assignment]
     """Gets a luminaire model by name."""
-    ListLuminaireModels: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListLuminaireModelsRequest, _lighting_pb2.ListLuminaireModelsResponse
-    ]  # type: ignore[assignment]
+    ListLuminaireModels: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ListLuminaireModelsRequest, _lighting_pb2.ListLuminaireModelsResponse]  # type: ignore[assignment]
     """Lists luminaire models, by name."""
-    UpdateLuminaireModel: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.UpdateLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]  # type: ignore[assignment]
+    UpdateLuminaireModel: _aio.UnaryUnaryMultiCallable[_lighting_pb2.UpdateLuminaireModelRequest, _inventory_pb2.LuminaireModel]  # type: ignore[assignment]
     """Changes a luminaire model."""
-    DeleteLuminaireModel: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.DeleteLuminaireModelRequest, _inventory_pb2.LuminaireModel
-    ]  # type: ignore[assignment]
+    DeleteLuminaireModel: _aio.UnaryUnaryMultiCallable[_lighting_pb2.DeleteLuminaireModelRequest, _inventory_pb2.LuminaireModel]  # type: ignore[assignment]
     """Deletes a luminaire model; its history stays."""
     CreateLuminaire: _aio.UnaryUnaryMultiCallable[_lighting_pb2.CreateLuminaireRequest, _inventory_pb2.Luminaire]  # type: ignore[assignment]
     """Creates a luminaire."""
     GetLuminaire: _aio.UnaryUnaryMultiCallable[_lighting_pb2.GetLuminaireRequest, _inventory_pb2.Luminaire]  # type: ignore[assignment]
     """Gets a luminaire by name."""
-    ListLuminaires: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListLuminairesRequest, _lighting_pb2.ListLuminairesResponse
-    ]  # type: ignore[assignment]
+    ListLuminaires: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ListLuminairesRequest, _lighting_pb2.ListLuminairesResponse]  # type: ignore[assignment]
     """Lists luminaires, by name."""
     UpdateLuminaire: _aio.UnaryUnaryMultiCallable[_lighting_pb2.UpdateLuminaireRequest, _inventory_pb2.Luminaire]  # type: ignore[assignment]
     """Changes a luminaire."""
@@ -254,25 +217,15 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """Puts a group's plan. Putting the same plan again changes nothing."""
     GetPlan: _aio.UnaryUnaryMultiCallable[_lighting_pb2.GetPlanRequest, _control_pb2.Plan]  # type: ignore[assignment]
     """Gets a group's plan."""
-    ListPlanHashes: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListPlanHashesRequest, _lighting_pb2.ListPlanHashesResponse
-    ]  # type: ignore[assignment]
+    ListPlanHashes: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ListPlanHashesRequest, _lighting_pb2.ListPlanHashesResponse]  # type: ignore[assignment]
     """Lists the hashes of all plans, for comparing them each minute."""
-    QueryLuminaireStates: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.QueryLuminaireStatesRequest, _lighting_pb2.QueryLuminaireStatesResponse
-    ]  # type: ignore[assignment]
+    QueryLuminaireStates: _aio.UnaryUnaryMultiCallable[_lighting_pb2.QueryLuminaireStatesRequest, _lighting_pb2.QueryLuminaireStatesResponse]  # type: ignore[assignment]
     """Answers the live state of luminaires."""
-    WatchLuminaires: _aio.UnaryStreamMultiCallable[
-        _lighting_pb2.WatchLuminairesRequest, _lighting_pb2.WatchLuminairesResponse
-    ]  # type: ignore[assignment]
+    WatchLuminaires: _aio.UnaryStreamMultiCallable[_lighting_pb2.WatchLuminairesRequest, _lighting_pb2.WatchLuminairesResponse]  # type: ignore[assignment]
     """Sends the state of all asked-for luminaires once, then what changes. A slow reader gets the newest state, not every one."""
-    ListCabinetStates: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.ListCabinetStatesRequest, _lighting_pb2.ListCabinetStatesResponse
-    ]  # type: ignore[assignment]
+    ListCabinetStates: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ListCabinetStatesRequest, _lighting_pb2.ListCabinetStatesResponse]  # type: ignore[assignment]
     """Answers the live state of cabinets."""
-    QueryLevelHistory: _aio.UnaryUnaryMultiCallable[
-        _lighting_pb2.QueryLevelHistoryRequest, _lighting_pb2.QueryLevelHistoryResponse
-    ]  # type: ignore[assignment]
+    QueryLevelHistory: _aio.UnaryUnaryMultiCallable[_lighting_pb2.QueryLevelHistoryRequest, _lighting_pb2.QueryLevelHistoryResponse]  # type: ignore[assignment]
     """Answers the level changes of one luminaire over a period."""
     ComputeEnergy: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ComputeEnergyRequest, _lighting_pb2.ComputeEnergyResponse]  # type: ignore[assignment]
     """Computes the energy of luminaires over a period from their level history and their models' curves."""
@@ -421,9 +374,7 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lighting_pb2.ListLuminaireModelsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _lighting_pb2.ListLuminaireModelsResponse, _abc.Awaitable[_lighting_pb2.ListLuminaireModelsResponse]
-    ]:
+    ) -> _typing.Union[_lighting_pb2.ListLuminaireModelsResponse, _abc.Awaitable[_lighting_pb2.ListLuminaireModelsResponse]]:
         """Lists luminaire models, by name."""
 
     @_abc_1.abstractmethod
@@ -623,9 +574,7 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lighting_pb2.QueryLuminaireStatesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _lighting_pb2.QueryLuminaireStatesResponse, _abc.Awaitable[_lighting_pb2.QueryLuminaireStatesResponse]
-    ]:
+    ) -> _typing.Union[_lighting_pb2.QueryLuminaireStatesResponse, _abc.Awaitable[_lighting_pb2.QueryLuminaireStatesResponse]]:
         """Answers the live state of luminaires."""
 
     @_abc_1.abstractmethod
@@ -633,9 +582,7 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lighting_pb2.WatchLuminairesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _abc.Iterator[_lighting_pb2.WatchLuminairesResponse], _abc.AsyncIterator[_lighting_pb2.WatchLuminairesResponse]
-    ]:
+    ) -> _typing.Union[_abc.Iterator[_lighting_pb2.WatchLuminairesResponse], _abc.AsyncIterator[_lighting_pb2.WatchLuminairesResponse]]:
         """Sends the state of all asked-for luminaires once, then what changes. A slow reader gets the newest state, not every one."""
 
     @_abc_1.abstractmethod
@@ -643,9 +590,7 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lighting_pb2.ListCabinetStatesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _lighting_pb2.ListCabinetStatesResponse, _abc.Awaitable[_lighting_pb2.ListCabinetStatesResponse]
-    ]:
+    ) -> _typing.Union[_lighting_pb2.ListCabinetStatesResponse, _abc.Awaitable[_lighting_pb2.ListCabinetStatesResponse]]:
         """Answers the live state of cabinets."""
 
     @_abc_1.abstractmethod
@@ -653,9 +598,7 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _lighting_pb2.QueryLevelHistoryRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _lighting_pb2.QueryLevelHistoryResponse, _abc.Awaitable[_lighting_pb2.QueryLevelHistoryResponse]
-    ]:
+    ) -> _typing.Union[_lighting_pb2.QueryLevelHistoryResponse, _abc.Awaitable[_lighting_pb2.QueryLevelHistoryResponse]]:
         """Answers the level changes of one luminaire over a period."""
 
     @_abc_1.abstractmethod
@@ -666,6 +609,4 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lighting_pb2.ComputeEnergyResponse, _abc.Awaitable[_lighting_pb2.ComputeEnergyResponse]]:
         """Computes the energy of luminaires over a period from their level history and their models' curves."""
 
-def add_LightingServiceServicer_to_server(
-    servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]
-) -> None: ...
+def add_LightingServiceServicer_to_server(servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

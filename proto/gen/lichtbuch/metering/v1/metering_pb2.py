@@ -4,15 +4,18 @@
 # source: lichtbuch/metering/v1/metering.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/metering/v1/metering.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/metering/v1/metering.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -25,265 +28,195 @@ from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_optio
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n$lichtbuch/metering/v1/metering.proto\x12\x15lichtbuch.metering.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto"\xd4\x04\n\x05Meter\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06meters\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x35\n\x06medium\x18\x04 \x01(\x0e\x32\x1d.lichtbuch.metering.v1.MediumB\x06\x8a\xb5\x18\x02\x08\x01\x12\x31\n\x04unit\x18\x05 \x01(\x0e\x32\x1b.lichtbuch.metering.v1.UnitB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1f\n\x07\x63\x61\x62inet\x18\x06 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\x12\x19\n\x08\x62uilding\x18\x07 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12!\n\x08\x65ndpoint\x18\x08 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tendpoints\x12\x15\n\x05point\x18\t \x01(\tB\x06\x8a\xb5\x18\x02(d\x12\x1d\n\rserial_number\x18\n \x01(\tB\x06\x8a\xb5\x18\x02(@\x12\x1f\n\x08rollover\x18\x0b \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x31\n\x11transformer_ratio\x18\x0c \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@\x12\'\n\x10\x63onnected_load_w\x18\r \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x32\n\x05lives\x18\x0e \x03(\x0b\x32#.lichtbuch.metering.v1.RegisterLife\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12\x14\n\x0clatest_value\x18\x10 \x01(\x03\x12/\n\x0blatest_slot\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"\xc2\x01\n\x0cRegisterLife\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x15\n\rserial_number\x18\x02 \x01(\t\x12\x30\n\x0cinstalled_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nremoved_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfirst_reading\x18\x05 \x01(\x03\x12\x15\n\rfinal_reading\x18\x06 \x01(\x03"\xdb\x02\n\x0eReadingColumns\x12\x1f\n\x06meters\x18\x01 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12(\n\rmeter_indexes\x18\x02 \x03(\x05\x42\x11\x8a\xb5\x18\r\x19\x00\x00\x00\x00\x00\x00\x00\x00\x30\xc0\x84=\x12\x1f\n\rslots_unix_ms\x18\x03 \x03(\x03\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12\x18\n\x06values\x18\x04 \x03(\x03\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12@\n\x08statuses\x18\x05 \x03(\x0e\x32$.lichtbuch.metering.v1.ReadingStatusB\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12%\n\x13observed_at_unix_ms\x18\x06 \x03(\x03\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12=\n\x0ctime_sources\x18\x07 \x03(\x0e\x32\x1d.lichtbuch.type.v1.TimeSourceB\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12\x1b\n\trevisions\x18\x08 \x03(\x05\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84="\xc7\x01\n\x12\x43reateMeterRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x38\n\x08meter_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x33\n\x05meter\x18\x03 \x01(\x0b\x32\x1c.lichtbuch.metering.v1.MeterB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"/\n\x0fGetMeterRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06meters"\x9d\x01\n\x11ListMetersRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1f\n\x07\x63\x61\x62inet\x18\x04 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets"[\n\x12ListMetersResponse\x12,\n\x06meters\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.metering.v1.Meter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"z\n\x12UpdateMeterRequest\x12\x33\n\x05meter\x18\x01 \x01(\x0b\x32\x1c.lichtbuch.metering.v1.MeterB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"K\n\x12\x44\x65leteMeterRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06meters\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xf2\x01\n\x14\x45xchangeMeterRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06meters\x12\x38\n\x0c\x65xchanged_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12$\n\rfinal_reading\x18\x03 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12$\n\rfirst_reading\x18\x04 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1d\n\rserial_number\x18\x05 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12\x17\n\x06reason\x18\x06 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xac\x01\n\x15IngestReadingsRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12?\n\x08readings\x18\x02 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumnsB\x06\x8a\xb5\x18\x02\x08\x01\x12\x19\n\x06source\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08"^\n\x16IngestReadingsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x03\x12\x11\n\tunchanged\x18\x02 \x01(\x03\x12\x0f\n\x07refused\x18\x03 \x01(\x03\x12\x10\n\x08refusals\x18\x04 \x03(\t"\x8d\x02\n\x13ListReadingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06meters\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12)\n\tpage_size\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@\x12\x12\n\npage_token\x18\x06 \x01(\t"h\n\x14ListReadingsResponse\x12\x37\n\x08readings\x18\x01 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\xd0\x01\n\x15\x45xportReadingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06meters\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01"Q\n\x16\x45xportReadingsResponse\x12\x37\n\x08readings\x18\x01 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumns"\x85\x02\n\x17QueryConsumptionRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12!\n\x06meters\x18\x02 \x03(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\x06meters0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x31\n\x04step\x18\x05 \x01(\x0e\x32\x1b.lichtbuch.metering.v1.StepB\x06\x8a\xb5\x18\x02\x08\x01"\xce\x01\n\x18QueryConsumptionResponse\x12\x0e\n\x06meters\x18\x01 \x03(\t\x12\x15\n\rmeter_indexes\x18\x02 \x03(\x05\x12\x16\n\x0estarts_unix_ms\x18\x03 \x03(\x03\x12\x14\n\x0c\x65nds_unix_ms\x18\x04 \x03(\x03\x12\x0f\n\x07\x61mounts\x18\x05 \x03(\x03\x12\x1a\n\x12\x63overages_permille\x18\x06 \x03(\x05\x12\x19\n\x11\x65stimated_amounts\x18\x07 \x03(\x03\x12\x15\n\revidence_hash\x18\x08 \x01(\t"w\n\x14WatchReadingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06meters\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x14\n\x0cresume_token\x18\x03 \x01(\t"f\n\x15WatchReadingsResponse\x12\x37\n\x08readings\x18\x01 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumns\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*k\n\x06Medium\x12\x16\n\x12MEDIUM_UNSPECIFIED\x10\x00\x12\x16\n\x12MEDIUM_ELECTRICITY\x10\x01\x12\x0f\n\x0bMEDIUM_HEAT\x10\x02\x12\x0e\n\nMEDIUM_GAS\x10\x03\x12\x10\n\x0cMEDIUM_WATER\x10\x04*5\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0b\n\x07UNIT_WH\x10\x01\x12\n\n\x06UNIT_L\x10\x02*\x9a\x01\n\rReadingStatus\x12\x1e\n\x1aREADING_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17READING_STATUS_MEASURED\x10\x01\x12\x16\n\x12READING_STATUS_GAP\x10\x02\x12\x1b\n\x17READING_STATUS_DOUBTFUL\x10\x03\x12\x17\n\x13READING_STATUS_HAND\x10\x04*|\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_QUARTER_HOUR\x10\x01\x12\r\n\tSTEP_HOUR\x10\x02\x12\x12\n\x0eSTEP_LOCAL_DAY\x10\x03\x12\x14\n\x10STEP_LOCAL_MONTH\x10\x04\x12\x0e\n\nSTEP_TOTAL\x10\x05\x32\xb5\x0b\n\x0fMeteringService\x12v\n\x0b\x43reateMeter\x12).lichtbuch.metering.v1.CreateMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter"\x1e\x8a\xb5\x18\x1a\n\x16metering.meters.create\x10\x01\x12n\n\x08GetMeter\x12&.lichtbuch.metering.v1.GetMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter"\x1c\x8a\xb5\x18\x18\n\x14metering.meters.read\x10\x01\x12\x7f\n\nListMeters\x12(.lichtbuch.metering.v1.ListMetersRequest\x1a).lichtbuch.metering.v1.ListMetersResponse"\x1c\x8a\xb5\x18\x18\n\x14metering.meters.read\x10\x01\x12t\n\x0bUpdateMeter\x12).lichtbuch.metering.v1.UpdateMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter"\x1c\x8a\xb5\x18\x18\n\x16metering.meters.update\x12t\n\x0b\x44\x65leteMeter\x12).lichtbuch.metering.v1.DeleteMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter"\x1c\x8a\xb5\x18\x18\n\x16metering.meters.delete\x12z\n\rExchangeMeter\x12+.lichtbuch.metering.v1.ExchangeMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter"\x1e\x8a\xb5\x18\x1a\n\x18metering.meters.exchange\x12\x8f\x01\n\x0eIngestReadings\x12,.lichtbuch.metering.v1.IngestReadingsRequest\x1a-.lichtbuch.metering.v1.IngestReadingsResponse" \x8a\xb5\x18\x1c\n\x18metering.readings.create\x10\x01\x12\x87\x01\n\x0cListReadings\x12*.lichtbuch.metering.v1.ListReadingsRequest\x1a+.lichtbuch.metering.v1.ListReadingsResponse"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x12\x8f\x01\n\x0e\x45xportReadings\x12,.lichtbuch.metering.v1.ExportReadingsRequest\x1a-.lichtbuch.metering.v1.ExportReadingsResponse"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x30\x01\x12\x93\x01\n\x10QueryConsumption\x12..lichtbuch.metering.v1.QueryConsumptionRequest\x1a/.lichtbuch.metering.v1.QueryConsumptionResponse"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x12\x8c\x01\n\rWatchReadings\x12+.lichtbuch.metering.v1.WatchReadingsRequest\x1a,.lichtbuch.metering.v1.WatchReadingsResponse"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x30\x01\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lichtbuch/metering/v1/metering.proto\x12\x15lichtbuch.metering.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xd4\x04\n\x05Meter\x12\x1a\n\x04name\x18\x01 \x01(\tB\x0c\x8a\xb5\x18\x08\x12\x06meters\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x35\n\x06medium\x18\x04 \x01(\x0e\x32\x1d.lichtbuch.metering.v1.MediumB\x06\x8a\xb5\x18\x02\x08\x01\x12\x31\n\x04unit\x18\x05 \x01(\x0e\x32\x1b.lichtbuch.metering.v1.UnitB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1f\n\x07\x63\x61\x62inet\x18\x06 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\x12\x19\n\x08\x62uilding\x18\x07 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12!\n\x08\x65ndpoint\x18\x08 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tendpoints\x12\x15\n\x05point\x18\t \x01(\tB\x06\x8a\xb5\x18\x02(d\x12\x1d\n\rserial_number\x18\n \x01(\tB\x06\x8a\xb5\x18\x02(@\x12\x1f\n\x08rollover\x18\x0b \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x31\n\x11transformer_ratio\x18\x0c \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@\x12\'\n\x10\x63onnected_load_w\x18\r \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x32\n\x05lives\x18\x0e \x03(\x0b\x32#.lichtbuch.metering.v1.RegisterLife\x12\x0c\n\x04\x65tag\x18\x0f \x01(\t\x12\x14\n\x0clatest_value\x18\x10 \x01(\x03\x12/\n\x0blatest_slot\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xc2\x01\n\x0cRegisterLife\x12\x0b\n\x03uid\x18\x01 \x01(\t\x12\x15\n\rserial_number\x18\x02 \x01(\t\x12\x30\n\x0cinstalled_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nremoved_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x15\n\rfirst_reading\x18\x05 \x01(\x03\x12\x15\n\rfinal_reading\x18\x06 \x01(\x03\"\xdb\x02\n\x0eReadingColumns\x12\x1f\n\x06meters\x18\x01 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12(\n\rmeter_indexes\x18\x02 \x03(\x05\x42\x11\x8a\xb5\x18\r\x19\x00\x00\x00\x00\x00\x00\x00\x00\x30\xc0\x84=\x12\x1f\n\rslots_unix_ms\x18\x03 \x03(\x03\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12\x18\n\x06values\x18\x04 \x03(\x03\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12@\n\x08statuses\x18\x05 \x03(\x0e\x32$.lichtbuch.metering.v1.ReadingStatusB\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12%\n\x13observed_at_unix_ms\x18\x06 \x03(\x03\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12=\n\x0ctime_sources\x18\x07 \x03(\x0e\x32\x1d.lichtbuch.type.v1.TimeSourceB\x08\x8a\xb5\x18\x04\x30\xc0\x84=\x12\x1b\n\trevisions\x18\x08 \x03(\x05\x42\x08\x8a\xb5\x18\x04\x30\xc0\x84=\"\xc7\x01\n\x12\x43reateMeterRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x38\n\x08meter_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x33\n\x05meter\x18\x03 \x01(\x0b\x32\x1c.lichtbuch.metering.v1.MeterB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"/\n\x0fGetMeterRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06meters\"\x9d\x01\n\x11ListMetersRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x1f\n\x07\x63\x61\x62inet\x18\x04 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\"[\n\x12ListMetersResponse\x12,\n\x06meters\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.metering.v1.Meter\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"z\n\x12UpdateMeterRequest\x12\x33\n\x05meter\x18\x01 \x01(\x0b\x32\x1c.lichtbuch.metering.v1.MeterB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"K\n\x12\x44\x65leteMeterRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06meters\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xf2\x01\n\x14\x45xchangeMeterRequest\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06meters\x12\x38\n\x0c\x65xchanged_at\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12$\n\rfinal_reading\x18\x03 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12$\n\rfirst_reading\x18\x04 \x01(\x03\x42\r\x8a\xb5\x18\t\x19\x00\x00\x00\x00\x00\x00\x00\x00\x12\x1d\n\rserial_number\x18\x05 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12\x17\n\x06reason\x18\x06 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xac\x01\n\x15IngestReadingsRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12?\n\x08readings\x18\x02 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumnsB\x06\x8a\xb5\x18\x02\x08\x01\x12\x19\n\x06source\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x0f\n\x07\x64ry_run\x18\x04 \x01(\x08\"^\n\x16IngestReadingsResponse\x12\x0e\n\x06stored\x18\x01 \x01(\x03\x12\x11\n\tunchanged\x18\x02 \x01(\x03\x12\x0f\n\x07refused\x18\x03 \x01(\x03\x12\x10\n\x08refusals\x18\x04 \x03(\t\"\x8d\x02\n\x13ListReadingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06meters\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12)\n\tpage_size\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00j\xf8@\x12\x12\n\npage_token\x18\x06 \x01(\t\"h\n\x14ListReadingsResponse\x12\x37\n\x08readings\x18\x01 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumns\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xd0\x01\n\x15\x45xportReadingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06meters\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\"Q\n\x16\x45xportReadingsResponse\x12\x37\n\x08readings\x18\x01 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumns\"\x85\x02\n\x17QueryConsumptionRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12!\n\x06meters\x18\x02 \x03(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\x06meters0\x90N\x12\x36\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x34\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\x8a\xb5\x18\x02\x08\x01\x12\x31\n\x04step\x18\x05 \x01(\x0e\x32\x1b.lichtbuch.metering.v1.StepB\x06\x8a\xb5\x18\x02\x08\x01\"\xce\x01\n\x18QueryConsumptionResponse\x12\x0e\n\x06meters\x18\x01 \x03(\t\x12\x15\n\rmeter_indexes\x18\x02 \x03(\x05\x12\x16\n\x0estarts_unix_ms\x18\x03 \x03(\x03\x12\x14\n\x0c\x65nds_unix_ms\x18\x04 \x03(\x03\x12\x0f\n\x07\x61mounts\x18\x05 \x03(\x03\x12\x1a\n\x12\x63overages_permille\x18\x06 \x03(\x05\x12\x19\n\x11\x65stimated_amounts\x18\x07 \x03(\x03\x12\x15\n\revidence_hash\x18\x08 \x01(\t\"w\n\x14WatchReadingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x1f\n\x06meters\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06meters0\x90N\x12\x14\n\x0cresume_token\x18\x03 \x01(\t\"f\n\x15WatchReadingsResponse\x12\x37\n\x08readings\x18\x01 \x01(\x0b\x32%.lichtbuch.metering.v1.ReadingColumns\x12\x14\n\x0cresume_token\x18\x02 \x01(\t*k\n\x06Medium\x12\x16\n\x12MEDIUM_UNSPECIFIED\x10\x00\x12\x16\n\x12MEDIUM_ELECTRICITY\x10\x01\x12\x0f\n\x0bMEDIUM_HEAT\x10\x02\x12\x0e\n\nMEDIUM_GAS\x10\x03\x12\x10\n\x0cMEDIUM_WATER\x10\x04*5\n\x04Unit\x12\x14\n\x10UNIT_UNSPECIFIED\x10\x00\x12\x0b\n\x07UNIT_WH\x10\x01\x12\n\n\x06UNIT_L\x10\x02*\x9a\x01\n\rReadingStatus\x12\x1e\n\x1aREADING_STATUS_UNSPECIFIED\x10\x00\x12\x1b\n\x17READING_STATUS_MEASURED\x10\x01\x12\x16\n\x12READING_STATUS_GAP\x10\x02\x12\x1b\n\x17READING_STATUS_DOUBTFUL\x10\x03\x12\x17\n\x13READING_STATUS_HAND\x10\x04*|\n\x04Step\x12\x14\n\x10STEP_UNSPECIFIED\x10\x00\x12\x15\n\x11STEP_QUARTER_HOUR\x10\x01\x12\r\n\tSTEP_HOUR\x10\x02\x12\x12\n\x0eSTEP_LOCAL_DAY\x10\x03\x12\x14\n\x10STEP_LOCAL_MONTH\x10\x04\x12\x0e\n\nSTEP_TOTAL\x10\x05\x32\xb5\x0b\n\x0fMeteringService\x12v\n\x0b\x43reateMeter\x12).lichtbuch.metering.v1.CreateMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter\"\x1e\x8a\xb5\x18\x1a\n\x16metering.meters.create\x10\x01\x12n\n\x08GetMeter\x12&.lichtbuch.metering.v1.GetMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter\"\x1c\x8a\xb5\x18\x18\n\x14metering.meters.read\x10\x01\x12\x7f\n\nListMeters\x12(.lichtbuch.metering.v1.ListMetersRequest\x1a).lichtbuch.metering.v1.ListMetersResponse\"\x1c\x8a\xb5\x18\x18\n\x14metering.meters.read\x10\x01\x12t\n\x0bUpdateMeter\x12).lichtbuch.metering.v1.UpdateMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter\"\x1c\x8a\xb5\x18\x18\n\x16metering.meters.update\x12t\n\x0b\x44\x65leteMeter\x12).lichtbuch.metering.v1.DeleteMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter\"\x1c\x8a\xb5\x18\x18\n\x16metering.meters.delete\x12z\n\rExchangeMeter\x12+.lichtbuch.metering.v1.ExchangeMeterRequest\x1a\x1c.lichtbuch.metering.v1.Meter\"\x1e\x8a\xb5\x18\x1a\n\x18metering.meters.exchange\x12\x8f\x01\n\x0eIngestReadings\x12,.lichtbuch.metering.v1.IngestReadingsRequest\x1a-.lichtbuch.metering.v1.IngestReadingsResponse\" \x8a\xb5\x18\x1c\n\x18metering.readings.create\x10\x01\x12\x87\x01\n\x0cListReadings\x12*.lichtbuch.metering.v1.ListReadingsRequest\x1a+.lichtbuch.metering.v1.ListReadingsResponse\"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x12\x8f\x01\n\x0e\x45xportReadings\x12,.lichtbuch.metering.v1.ExportReadingsRequest\x1a-.lichtbuch.metering.v1.ExportReadingsResponse\"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x30\x01\x12\x93\x01\n\x10QueryConsumption\x12..lichtbuch.metering.v1.QueryConsumptionRequest\x1a/.lichtbuch.metering.v1.QueryConsumptionResponse\"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x12\x8c\x01\n\rWatchReadings\x12+.lichtbuch.metering.v1.WatchReadingsRequest\x1a,.lichtbuch.metering.v1.WatchReadingsResponse\"\x1e\x8a\xb5\x18\x1a\n\x16metering.readings.read\x10\x01\x30\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.metering.v1.metering_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.metering.v1.metering_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_METER"].fields_by_name["name"]._loaded_options = None
-    _globals["_METER"].fields_by_name["name"]._serialized_options = b"\212\265\030\010\022\006meters"
-    _globals["_METER"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_METER"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_METER"].fields_by_name["medium"]._loaded_options = None
-    _globals["_METER"].fields_by_name["medium"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_METER"].fields_by_name["unit"]._loaded_options = None
-    _globals["_METER"].fields_by_name["unit"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_METER"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_METER"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\n\022\010cabinets"
-    _globals["_METER"].fields_by_name["building"]._loaded_options = None
-    _globals["_METER"].fields_by_name["building"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_METER"].fields_by_name["endpoint"]._loaded_options = None
-    _globals["_METER"].fields_by_name["endpoint"]._serialized_options = b"\212\265\030\013\022\tendpoints"
-    _globals["_METER"].fields_by_name["point"]._loaded_options = None
-    _globals["_METER"].fields_by_name["point"]._serialized_options = b"\212\265\030\002(d"
-    _globals["_METER"].fields_by_name["serial_number"]._loaded_options = None
-    _globals["_METER"].fields_by_name["serial_number"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_METER"].fields_by_name["rollover"]._loaded_options = None
-    _globals["_METER"].fields_by_name[
-        "rollover"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_METER"].fields_by_name["transformer_ratio"]._loaded_options = None
-    _globals["_METER"].fields_by_name[
-        "transformer_ratio"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000j\370@"
-    _globals["_METER"].fields_by_name["connected_load_w"]._loaded_options = None
-    _globals["_METER"].fields_by_name[
-        "connected_load_w"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_READINGCOLUMNS"].fields_by_name["meters"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name["meters"]._serialized_options = b"\212\265\030\013\022\006meters0\220N"
-    _globals["_READINGCOLUMNS"].fields_by_name["meter_indexes"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name[
-        "meter_indexes"
-    ]._serialized_options = b"\212\265\030\r\031\000\000\000\000\000\000\000\0000\300\204="
-    _globals["_READINGCOLUMNS"].fields_by_name["slots_unix_ms"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name["slots_unix_ms"]._serialized_options = b"\212\265\030\0040\300\204="
-    _globals["_READINGCOLUMNS"].fields_by_name["values"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name["values"]._serialized_options = b"\212\265\030\0040\300\204="
-    _globals["_READINGCOLUMNS"].fields_by_name["statuses"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name["statuses"]._serialized_options = b"\212\265\030\0040\300\204="
-    _globals["_READINGCOLUMNS"].fields_by_name["observed_at_unix_ms"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name[
-        "observed_at_unix_ms"
-    ]._serialized_options = b"\212\265\030\0040\300\204="
-    _globals["_READINGCOLUMNS"].fields_by_name["time_sources"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name["time_sources"]._serialized_options = b"\212\265\030\0040\300\204="
-    _globals["_READINGCOLUMNS"].fields_by_name["revisions"]._loaded_options = None
-    _globals["_READINGCOLUMNS"].fields_by_name["revisions"]._serialized_options = b"\212\265\030\0040\300\204="
-    _globals["_CREATEMETERREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEMETERREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEMETERREQUEST"].fields_by_name["meter_id"]._loaded_options = None
-    _globals["_CREATEMETERREQUEST"].fields_by_name[
-        "meter_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEMETERREQUEST"].fields_by_name["meter"]._loaded_options = None
-    _globals["_CREATEMETERREQUEST"].fields_by_name["meter"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEMETERREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEMETERREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETMETERREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETMETERREQUEST"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\010\001\022\006meters"
-    _globals["_LISTMETERSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTMETERSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTMETERSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTMETERSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_LISTMETERSREQUEST"].fields_by_name["cabinet"]._loaded_options = None
-    _globals["_LISTMETERSREQUEST"].fields_by_name["cabinet"]._serialized_options = b"\212\265\030\n\022\010cabinets"
-    _globals["_UPDATEMETERREQUEST"].fields_by_name["meter"]._loaded_options = None
-    _globals["_UPDATEMETERREQUEST"].fields_by_name["meter"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEMETERREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEMETERREQUEST"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\010\001\022\006meters"
-    _globals["_DELETEMETERREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEMETERREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\n\010\001\022\006meters"
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["exchanged_at"]._loaded_options = None
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["exchanged_at"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["final_reading"]._loaded_options = None
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name[
-        "final_reading"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["first_reading"]._loaded_options = None
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name[
-        "first_reading"
-    ]._serialized_options = b"\212\265\030\t\031\000\000\000\000\000\000\000\000"
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["serial_number"]._loaded_options = None
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["serial_number"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_EXCHANGEMETERREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_INGESTREADINGSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_INGESTREADINGSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_INGESTREADINGSREQUEST"].fields_by_name["readings"]._loaded_options = None
-    _globals["_INGESTREADINGSREQUEST"].fields_by_name["readings"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_INGESTREADINGSREQUEST"].fields_by_name["source"]._loaded_options = None
-    _globals["_INGESTREADINGSREQUEST"].fields_by_name[
-        "source"
-    ]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTREADINGSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["meters"]._loaded_options = None
-    _globals["_LISTREADINGSREQUEST"].fields_by_name[
-        "meters"
-    ]._serialized_options = b"\212\265\030\013\022\006meters0\220N"
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["start_time"]._loaded_options = None
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["start_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["end_time"]._loaded_options = None
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["end_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_LISTREADINGSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTREADINGSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000j\370@"
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name["meters"]._loaded_options = None
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name[
-        "meters"
-    ]._serialized_options = b"\212\265\030\013\022\006meters0\220N"
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name["start_time"]._loaded_options = None
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name["start_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name["end_time"]._loaded_options = None
-    _globals["_EXPORTREADINGSREQUEST"].fields_by_name["end_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["meters"]._loaded_options = None
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name[
-        "meters"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\006meters0\220N"
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["start_time"]._loaded_options = None
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["start_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["end_time"]._loaded_options = None
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["end_time"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["step"]._loaded_options = None
-    _globals["_QUERYCONSUMPTIONREQUEST"].fields_by_name["step"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_WATCHREADINGSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_WATCHREADINGSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_WATCHREADINGSREQUEST"].fields_by_name["meters"]._loaded_options = None
-    _globals["_WATCHREADINGSREQUEST"].fields_by_name[
-        "meters"
-    ]._serialized_options = b"\212\265\030\013\022\006meters0\220N"
-    _globals["_METERINGSERVICE"].methods_by_name["CreateMeter"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "CreateMeter"
-    ]._serialized_options = b"\212\265\030\032\n\026metering.meters.create\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["GetMeter"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "GetMeter"
-    ]._serialized_options = b"\212\265\030\030\n\024metering.meters.read\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["ListMeters"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "ListMeters"
-    ]._serialized_options = b"\212\265\030\030\n\024metering.meters.read\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["UpdateMeter"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "UpdateMeter"
-    ]._serialized_options = b"\212\265\030\030\n\026metering.meters.update"
-    _globals["_METERINGSERVICE"].methods_by_name["DeleteMeter"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "DeleteMeter"
-    ]._serialized_options = b"\212\265\030\030\n\026metering.meters.delete"
-    _globals["_METERINGSERVICE"].methods_by_name["ExchangeMeter"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "ExchangeMeter"
-    ]._serialized_options = b"\212\265\030\032\n\030metering.meters.exchange"
-    _globals["_METERINGSERVICE"].methods_by_name["IngestReadings"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "IngestReadings"
-    ]._serialized_options = b"\212\265\030\034\n\030metering.readings.create\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["ListReadings"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "ListReadings"
-    ]._serialized_options = b"\212\265\030\032\n\026metering.readings.read\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["ExportReadings"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "ExportReadings"
-    ]._serialized_options = b"\212\265\030\032\n\026metering.readings.read\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["QueryConsumption"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "QueryConsumption"
-    ]._serialized_options = b"\212\265\030\032\n\026metering.readings.read\020\001"
-    _globals["_METERINGSERVICE"].methods_by_name["WatchReadings"]._loaded_options = None
-    _globals["_METERINGSERVICE"].methods_by_name[
-        "WatchReadings"
-    ]._serialized_options = b"\212\265\030\032\n\026metering.readings.read\020\001"
-    _globals["_MEDIUM"]._serialized_start = 3931
-    _globals["_MEDIUM"]._serialized_end = 4038
-    _globals["_UNIT"]._serialized_start = 4040
-    _globals["_UNIT"]._serialized_end = 4093
-    _globals["_READINGSTATUS"]._serialized_start = 4096
-    _globals["_READINGSTATUS"]._serialized_end = 4250
-    _globals["_STEP"]._serialized_start = 4252
-    _globals["_STEP"]._serialized_end = 4376
-    _globals["_METER"]._serialized_start = 195
-    _globals["_METER"]._serialized_end = 791
-    _globals["_REGISTERLIFE"]._serialized_start = 794
-    _globals["_REGISTERLIFE"]._serialized_end = 988
-    _globals["_READINGCOLUMNS"]._serialized_start = 991
-    _globals["_READINGCOLUMNS"]._serialized_end = 1338
-    _globals["_CREATEMETERREQUEST"]._serialized_start = 1341
-    _globals["_CREATEMETERREQUEST"]._serialized_end = 1540
-    _globals["_GETMETERREQUEST"]._serialized_start = 1542
-    _globals["_GETMETERREQUEST"]._serialized_end = 1589
-    _globals["_LISTMETERSREQUEST"]._serialized_start = 1592
-    _globals["_LISTMETERSREQUEST"]._serialized_end = 1749
-    _globals["_LISTMETERSRESPONSE"]._serialized_start = 1751
-    _globals["_LISTMETERSRESPONSE"]._serialized_end = 1842
-    _globals["_UPDATEMETERREQUEST"]._serialized_start = 1844
-    _globals["_UPDATEMETERREQUEST"]._serialized_end = 1966
-    _globals["_DELETEMETERREQUEST"]._serialized_start = 1968
-    _globals["_DELETEMETERREQUEST"]._serialized_end = 2043
-    _globals["_EXCHANGEMETERREQUEST"]._serialized_start = 2046
-    _globals["_EXCHANGEMETERREQUEST"]._serialized_end = 2288
-    _globals["_INGESTREADINGSREQUEST"]._serialized_start = 2291
-    _globals["_INGESTREADINGSREQUEST"]._serialized_end = 2463
-    _globals["_INGESTREADINGSRESPONSE"]._serialized_start = 2465
-    _globals["_INGESTREADINGSRESPONSE"]._serialized_end = 2559
-    _globals["_LISTREADINGSREQUEST"]._serialized_start = 2562
-    _globals["_LISTREADINGSREQUEST"]._serialized_end = 2831
-    _globals["_LISTREADINGSRESPONSE"]._serialized_start = 2833
-    _globals["_LISTREADINGSRESPONSE"]._serialized_end = 2937
-    _globals["_EXPORTREADINGSREQUEST"]._serialized_start = 2940
-    _globals["_EXPORTREADINGSREQUEST"]._serialized_end = 3148
-    _globals["_EXPORTREADINGSRESPONSE"]._serialized_start = 3150
-    _globals["_EXPORTREADINGSRESPONSE"]._serialized_end = 3231
-    _globals["_QUERYCONSUMPTIONREQUEST"]._serialized_start = 3234
-    _globals["_QUERYCONSUMPTIONREQUEST"]._serialized_end = 3495
-    _globals["_QUERYCONSUMPTIONRESPONSE"]._serialized_start = 3498
-    _globals["_QUERYCONSUMPTIONRESPONSE"]._serialized_end = 3704
-    _globals["_WATCHREADINGSREQUEST"]._serialized_start = 3706
-    _globals["_WATCHREADINGSREQUEST"]._serialized_end = 3825
-    _globals["_WATCHREADINGSRESPONSE"]._serialized_start = 3827
-    _globals["_WATCHREADINGSRESPONSE"]._serialized_end = 3929
-    _globals["_METERINGSERVICE"]._serialized_start = 4379
-    _globals["_METERINGSERVICE"]._serialized_end = 5840
+  DESCRIPTOR._loaded_options = None
+  _globals['_METER'].fields_by_name['name']._loaded_options = None
+  _globals['_METER'].fields_by_name['name']._serialized_options = b'\212\265\030\010\022\006meters'
+  _globals['_METER'].fields_by_name['display_name']._loaded_options = None
+  _globals['_METER'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_METER'].fields_by_name['medium']._loaded_options = None
+  _globals['_METER'].fields_by_name['medium']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_METER'].fields_by_name['unit']._loaded_options = None
+  _globals['_METER'].fields_by_name['unit']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_METER'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_METER'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\n\022\010cabinets'
+  _globals['_METER'].fields_by_name['building']._loaded_options = None
+  _globals['_METER'].fields_by_name['building']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_METER'].fields_by_name['endpoint']._loaded_options = None
+  _globals['_METER'].fields_by_name['endpoint']._serialized_options = b'\212\265\030\013\022\tendpoints'
+  _globals['_METER'].fields_by_name['point']._loaded_options = None
+  _globals['_METER'].fields_by_name['point']._serialized_options = b'\212\265\030\002(d'
+  _globals['_METER'].fields_by_name['serial_number']._loaded_options = None
+  _globals['_METER'].fields_by_name['serial_number']._serialized_options = b'\212\265\030\002(@'
+  _globals['_METER'].fields_by_name['rollover']._loaded_options = None
+  _globals['_METER'].fields_by_name['rollover']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_METER'].fields_by_name['transformer_ratio']._loaded_options = None
+  _globals['_METER'].fields_by_name['transformer_ratio']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000j\370@'
+  _globals['_METER'].fields_by_name['connected_load_w']._loaded_options = None
+  _globals['_METER'].fields_by_name['connected_load_w']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_READINGCOLUMNS'].fields_by_name['meters']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['meters']._serialized_options = b'\212\265\030\013\022\006meters0\220N'
+  _globals['_READINGCOLUMNS'].fields_by_name['meter_indexes']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['meter_indexes']._serialized_options = b'\212\265\030\r\031\000\000\000\000\000\000\000\0000\300\204='
+  _globals['_READINGCOLUMNS'].fields_by_name['slots_unix_ms']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['slots_unix_ms']._serialized_options = b'\212\265\030\0040\300\204='
+  _globals['_READINGCOLUMNS'].fields_by_name['values']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['values']._serialized_options = b'\212\265\030\0040\300\204='
+  _globals['_READINGCOLUMNS'].fields_by_name['statuses']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['statuses']._serialized_options = b'\212\265\030\0040\300\204='
+  _globals['_READINGCOLUMNS'].fields_by_name['observed_at_unix_ms']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['observed_at_unix_ms']._serialized_options = b'\212\265\030\0040\300\204='
+  _globals['_READINGCOLUMNS'].fields_by_name['time_sources']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['time_sources']._serialized_options = b'\212\265\030\0040\300\204='
+  _globals['_READINGCOLUMNS'].fields_by_name['revisions']._loaded_options = None
+  _globals['_READINGCOLUMNS'].fields_by_name['revisions']._serialized_options = b'\212\265\030\0040\300\204='
+  _globals['_CREATEMETERREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEMETERREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEMETERREQUEST'].fields_by_name['meter_id']._loaded_options = None
+  _globals['_CREATEMETERREQUEST'].fields_by_name['meter_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEMETERREQUEST'].fields_by_name['meter']._loaded_options = None
+  _globals['_CREATEMETERREQUEST'].fields_by_name['meter']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEMETERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEMETERREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETMETERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETMETERREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\n\010\001\022\006meters'
+  _globals['_LISTMETERSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTMETERSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTMETERSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMETERSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_LISTMETERSREQUEST'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_LISTMETERSREQUEST'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\n\022\010cabinets'
+  _globals['_UPDATEMETERREQUEST'].fields_by_name['meter']._loaded_options = None
+  _globals['_UPDATEMETERREQUEST'].fields_by_name['meter']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEMETERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEMETERREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\n\010\001\022\006meters'
+  _globals['_DELETEMETERREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEMETERREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\n\010\001\022\006meters'
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['exchanged_at']._loaded_options = None
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['exchanged_at']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['final_reading']._loaded_options = None
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['final_reading']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['first_reading']._loaded_options = None
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['first_reading']._serialized_options = b'\212\265\030\t\031\000\000\000\000\000\000\000\000'
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['serial_number']._loaded_options = None
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['serial_number']._serialized_options = b'\212\265\030\002(@'
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_EXCHANGEMETERREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_INGESTREADINGSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_INGESTREADINGSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_INGESTREADINGSREQUEST'].fields_by_name['readings']._loaded_options = None
+  _globals['_INGESTREADINGSREQUEST'].fields_by_name['readings']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_INGESTREADINGSREQUEST'].fields_by_name['source']._loaded_options = None
+  _globals['_INGESTREADINGSREQUEST'].fields_by_name['source']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['meters']._loaded_options = None
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['meters']._serialized_options = b'\212\265\030\013\022\006meters0\220N'
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['start_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['end_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTREADINGSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000j\370@'
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['meters']._loaded_options = None
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['meters']._serialized_options = b'\212\265\030\013\022\006meters0\220N'
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['start_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_EXPORTREADINGSREQUEST'].fields_by_name['end_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['meters']._loaded_options = None
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['meters']._serialized_options = b'\212\265\030\r\010\001\022\006meters0\220N'
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['start_time']._loaded_options = None
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['start_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['end_time']._loaded_options = None
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['end_time']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['step']._loaded_options = None
+  _globals['_QUERYCONSUMPTIONREQUEST'].fields_by_name['step']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_WATCHREADINGSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_WATCHREADINGSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_WATCHREADINGSREQUEST'].fields_by_name['meters']._loaded_options = None
+  _globals['_WATCHREADINGSREQUEST'].fields_by_name['meters']._serialized_options = b'\212\265\030\013\022\006meters0\220N'
+  _globals['_METERINGSERVICE'].methods_by_name['CreateMeter']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['CreateMeter']._serialized_options = b'\212\265\030\032\n\026metering.meters.create\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['GetMeter']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['GetMeter']._serialized_options = b'\212\265\030\030\n\024metering.meters.read\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['ListMeters']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['ListMeters']._serialized_options = b'\212\265\030\030\n\024metering.meters.read\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['UpdateMeter']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['UpdateMeter']._serialized_options = b'\212\265\030\030\n\026metering.meters.update'
+  _globals['_METERINGSERVICE'].methods_by_name['DeleteMeter']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['DeleteMeter']._serialized_options = b'\212\265\030\030\n\026metering.meters.delete'
+  _globals['_METERINGSERVICE'].methods_by_name['ExchangeMeter']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['ExchangeMeter']._serialized_options = b'\212\265\030\032\n\030metering.meters.exchange'
+  _globals['_METERINGSERVICE'].methods_by_name['IngestReadings']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['IngestReadings']._serialized_options = b'\212\265\030\034\n\030metering.readings.create\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['ListReadings']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['ListReadings']._serialized_options = b'\212\265\030\032\n\026metering.readings.read\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['ExportReadings']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['ExportReadings']._serialized_options = b'\212\265\030\032\n\026metering.readings.read\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['QueryConsumption']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['QueryConsumption']._serialized_options = b'\212\265\030\032\n\026metering.readings.read\020\001'
+  _globals['_METERINGSERVICE'].methods_by_name['WatchReadings']._loaded_options = None
+  _globals['_METERINGSERVICE'].methods_by_name['WatchReadings']._serialized_options = b'\212\265\030\032\n\026metering.readings.read\020\001'
+  _globals['_MEDIUM']._serialized_start=3931
+  _globals['_MEDIUM']._serialized_end=4038
+  _globals['_UNIT']._serialized_start=4040
+  _globals['_UNIT']._serialized_end=4093
+  _globals['_READINGSTATUS']._serialized_start=4096
+  _globals['_READINGSTATUS']._serialized_end=4250
+  _globals['_STEP']._serialized_start=4252
+  _globals['_STEP']._serialized_end=4376
+  _globals['_METER']._serialized_start=195
+  _globals['_METER']._serialized_end=791
+  _globals['_REGISTERLIFE']._serialized_start=794
+  _globals['_REGISTERLIFE']._serialized_end=988
+  _globals['_READINGCOLUMNS']._serialized_start=991
+  _globals['_READINGCOLUMNS']._serialized_end=1338
+  _globals['_CREATEMETERREQUEST']._serialized_start=1341
+  _globals['_CREATEMETERREQUEST']._serialized_end=1540
+  _globals['_GETMETERREQUEST']._serialized_start=1542
+  _globals['_GETMETERREQUEST']._serialized_end=1589
+  _globals['_LISTMETERSREQUEST']._serialized_start=1592
+  _globals['_LISTMETERSREQUEST']._serialized_end=1749
+  _globals['_LISTMETERSRESPONSE']._serialized_start=1751
+  _globals['_LISTMETERSRESPONSE']._serialized_end=1842
+  _globals['_UPDATEMETERREQUEST']._serialized_start=1844
+  _globals['_UPDATEMETERREQUEST']._serialized_end=1966
+  _globals['_DELETEMETERREQUEST']._serialized_start=1968
+  _globals['_DELETEMETERREQUEST']._serialized_end=2043
+  _globals['_EXCHANGEMETERREQUEST']._serialized_start=2046
+  _globals['_EXCHANGEMETERREQUEST']._serialized_end=2288
+  _globals['_INGESTREADINGSREQUEST']._serialized_start=2291
+  _globals['_INGESTREADINGSREQUEST']._serialized_end=2463
+  _globals['_INGESTREADINGSRESPONSE']._serialized_start=2465
+  _globals['_INGESTREADINGSRESPONSE']._serialized_end=2559
+  _globals['_LISTREADINGSREQUEST']._serialized_start=2562
+  _globals['_LISTREADINGSREQUEST']._serialized_end=2831
+  _globals['_LISTREADINGSRESPONSE']._serialized_start=2833
+  _globals['_LISTREADINGSRESPONSE']._serialized_end=2937
+  _globals['_EXPORTREADINGSREQUEST']._serialized_start=2940
+  _globals['_EXPORTREADINGSREQUEST']._serialized_end=3148
+  _globals['_EXPORTREADINGSRESPONSE']._serialized_start=3150
+  _globals['_EXPORTREADINGSRESPONSE']._serialized_end=3231
+  _globals['_QUERYCONSUMPTIONREQUEST']._serialized_start=3234
+  _globals['_QUERYCONSUMPTIONREQUEST']._serialized_end=3495
+  _globals['_QUERYCONSUMPTIONRESPONSE']._serialized_start=3498
+  _globals['_QUERYCONSUMPTIONRESPONSE']._serialized_end=3704
+  _globals['_WATCHREADINGSREQUEST']._serialized_start=3706
+  _globals['_WATCHREADINGSREQUEST']._serialized_end=3825
+  _globals['_WATCHREADINGSRESPONSE']._serialized_start=3827
+  _globals['_WATCHREADINGSRESPONSE']._serialized_end=3929
+  _globals['_METERINGSERVICE']._serialized_start=4379
+  _globals['_METERINGSERVICE']._serialized_end=5840
 # @@protoc_insertion_point(module_scope)

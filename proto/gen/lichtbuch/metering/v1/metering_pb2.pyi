@@ -230,42 +230,7 @@ class Meter(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latest_slot", b"latest_slot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "building",
-        b"building",
-        "cabinet",
-        b"cabinet",
-        "connected_load_w",
-        b"connected_load_w",
-        "display_name",
-        b"display_name",
-        "endpoint",
-        b"endpoint",
-        "etag",
-        b"etag",
-        "latest_slot",
-        b"latest_slot",
-        "latest_value",
-        b"latest_value",
-        "lives",
-        b"lives",
-        "medium",
-        b"medium",
-        "name",
-        b"name",
-        "point",
-        b"point",
-        "rollover",
-        b"rollover",
-        "serial_number",
-        b"serial_number",
-        "transformer_ratio",
-        b"transformer_ratio",
-        "uid",
-        b"uid",
-        "unit",
-        b"unit",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "cabinet", b"cabinet", "connected_load_w", b"connected_load_w", "display_name", b"display_name", "endpoint", b"endpoint", "etag", b"etag", "latest_slot", b"latest_slot", "latest_value", b"latest_value", "lives", b"lives", "medium", b"medium", "name", b"name", "point", b"point", "rollover", b"rollover", "serial_number", b"serial_number", "transformer_ratio", b"transformer_ratio", "uid", b"uid", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -311,20 +276,7 @@ class RegisterLife(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["installed_at", b"installed_at", "removed_at", b"removed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "final_reading",
-        b"final_reading",
-        "first_reading",
-        b"first_reading",
-        "installed_at",
-        b"installed_at",
-        "removed_at",
-        b"removed_at",
-        "serial_number",
-        b"serial_number",
-        "uid",
-        b"uid",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_reading", b"final_reading", "first_reading", b"first_reading", "installed_at", b"installed_at", "removed_at", b"removed_at", "serial_number", b"serial_number", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -390,24 +342,7 @@ class ReadingColumns(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "meter_indexes",
-        b"meter_indexes",
-        "meters",
-        b"meters",
-        "observed_at_unix_ms",
-        b"observed_at_unix_ms",
-        "revisions",
-        b"revisions",
-        "slots_unix_ms",
-        b"slots_unix_ms",
-        "statuses",
-        b"statuses",
-        "time_sources",
-        b"time_sources",
-        "values",
-        b"values",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter_indexes", b"meter_indexes", "meters", b"meters", "observed_at_unix_ms", b"observed_at_unix_ms", "revisions", b"revisions", "slots_unix_ms", b"slots_unix_ms", "statuses", b"statuses", "time_sources", b"time_sources", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -443,9 +378,7 @@ class CreateMeterRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "meter", b"meter", "meter_id", b"meter_id", "parent", b"parent", "request_id", b"request_id"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter", "meter_id", b"meter_id", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -501,9 +434,7 @@ class ListMetersRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "cabinet", b"cabinet", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -631,20 +562,7 @@ class ExchangeMeterRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["exchanged_at", b"exchanged_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "exchanged_at",
-        b"exchanged_at",
-        "final_reading",
-        b"final_reading",
-        "first_reading",
-        b"first_reading",
-        "name",
-        b"name",
-        "reason",
-        b"reason",
-        "serial_number",
-        b"serial_number",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanged_at", b"exchanged_at", "final_reading", b"final_reading", "first_reading", b"first_reading", "name", b"name", "reason", b"reason", "serial_number", b"serial_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -680,9 +598,7 @@ class IngestReadingsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "dry_run", b"dry_run", "parent", b"parent", "readings", b"readings", "source", b"source"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parent", b"parent", "readings", b"readings", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -718,9 +634,7 @@ class IngestReadingsResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "refusals", b"refusals", "refused", b"refused", "stored", b"stored", "unchanged", b"unchanged"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals", "refused", b"refused", "stored", b"stored", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -768,20 +682,7 @@ class ListReadingsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "end_time",
-        b"end_time",
-        "meters",
-        b"meters",
-        "page_size",
-        b"page_size",
-        "page_token",
-        b"page_token",
-        "parent",
-        b"parent",
-        "start_time",
-        b"start_time",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -849,9 +750,7 @@ class ExportReadingsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -919,9 +818,7 @@ class QueryConsumptionRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time", "step", b"step"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time", "step", b"step"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -985,24 +882,7 @@ class QueryConsumptionResponse(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "amounts",
-        b"amounts",
-        "coverages_permille",
-        b"coverages_permille",
-        "ends_unix_ms",
-        b"ends_unix_ms",
-        "estimated_amounts",
-        b"estimated_amounts",
-        "evidence_hash",
-        b"evidence_hash",
-        "meter_indexes",
-        b"meter_indexes",
-        "meters",
-        b"meters",
-        "starts_unix_ms",
-        b"starts_unix_ms",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "estimated_amounts", b"estimated_amounts", "evidence_hash", b"evidence_hash", "meter_indexes", b"meter_indexes", "meters", b"meters", "starts_unix_ms", b"starts_unix_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1034,9 +914,7 @@ class WatchReadingsRequest(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "meters", b"meters", "parent", b"parent", "resume_token", b"resume_token"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meters", b"meters", "parent", b"parent", "resume_token", b"resume_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

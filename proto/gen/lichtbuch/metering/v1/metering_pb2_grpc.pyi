@@ -19,6 +19,7 @@ else:
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -44,23 +45,15 @@ class MeteringServiceStub:
     """Deletes a meter; its history stays."""
     ExchangeMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
-    IngestReadings: _grpc.UnaryUnaryMultiCallable[
-        _metering_pb2.IngestReadingsRequest, _metering_pb2.IngestReadingsResponse
-    ]
+    IngestReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.IngestReadingsRequest, _metering_pb2.IngestReadingsResponse]
     """Takes readings in columns; what is stored already changes nothing. A reading is never overwritten."""
     ListReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListReadingsRequest, _metering_pb2.ListReadingsResponse]
     """Lists stored readings of meters over a period, in columns."""
-    ExportReadings: _grpc.UnaryStreamMultiCallable[
-        _metering_pb2.ExportReadingsRequest, _metering_pb2.ExportReadingsResponse
-    ]
+    ExportReadings: _grpc.UnaryStreamMultiCallable[_metering_pb2.ExportReadingsRequest, _metering_pb2.ExportReadingsResponse]
     """Sends stored readings of a period of any length, in columns."""
-    QueryConsumption: _grpc.UnaryUnaryMultiCallable[
-        _metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse
-    ]
+    QueryConsumption: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse]
     """Answers consumption by slots, local days or local months, with coverage and estimated share."""
-    WatchReadings: _grpc.UnaryStreamMultiCallable[
-        _metering_pb2.WatchReadingsRequest, _metering_pb2.WatchReadingsResponse
-    ]
+    WatchReadings: _grpc.UnaryStreamMultiCallable[_metering_pb2.WatchReadingsRequest, _metering_pb2.WatchReadingsResponse]
     """Sends readings as they are stored."""
 
 @_typing.type_check_only
@@ -80,23 +73,15 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     """Deletes a meter; its history stays."""
     ExchangeMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
-    IngestReadings: _aio.UnaryUnaryMultiCallable[
-        _metering_pb2.IngestReadingsRequest, _metering_pb2.IngestReadingsResponse
-    ]  # type: ignore[assignment]
+    IngestReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.IngestReadingsRequest, _metering_pb2.IngestReadingsResponse]  # type: ignore[assignment]
     """Takes readings in columns; what is stored already changes nothing. A reading is never overwritten."""
     ListReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListReadingsRequest, _metering_pb2.ListReadingsResponse]  # type: ignore[assignment]
     """Lists stored readings of meters over a period, in columns."""
-    ExportReadings: _aio.UnaryStreamMultiCallable[
-        _metering_pb2.ExportReadingsRequest, _metering_pb2.ExportReadingsResponse
-    ]  # type: ignore[assignment]
+    ExportReadings: _aio.UnaryStreamMultiCallable[_metering_pb2.ExportReadingsRequest, _metering_pb2.ExportReadingsResponse]  # type: ignore[assignment]
     """Sends stored readings of a period of any length, in columns."""
-    QueryConsumption: _aio.UnaryUnaryMultiCallable[
-        _metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse
-    ]  # type: ignore[assignment]
+    QueryConsumption: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse]  # type: ignore[assignment]
     """Answers consumption by slots, local days or local months, with coverage and estimated share."""
-    WatchReadings: _aio.UnaryStreamMultiCallable[
-        _metering_pb2.WatchReadingsRequest, _metering_pb2.WatchReadingsResponse
-    ]  # type: ignore[assignment]
+    WatchReadings: _aio.UnaryStreamMultiCallable[_metering_pb2.WatchReadingsRequest, _metering_pb2.WatchReadingsResponse]  # type: ignore[assignment]
     """Sends readings as they are stored."""
 
 class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -171,9 +156,7 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _metering_pb2.ExportReadingsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _abc.Iterator[_metering_pb2.ExportReadingsResponse], _abc.AsyncIterator[_metering_pb2.ExportReadingsResponse]
-    ]:
+    ) -> _typing.Union[_abc.Iterator[_metering_pb2.ExportReadingsResponse], _abc.AsyncIterator[_metering_pb2.ExportReadingsResponse]]:
         """Sends stored readings of a period of any length, in columns."""
 
     @_abc_1.abstractmethod
@@ -189,11 +172,7 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _metering_pb2.WatchReadingsRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _abc.Iterator[_metering_pb2.WatchReadingsResponse], _abc.AsyncIterator[_metering_pb2.WatchReadingsResponse]
-    ]:
+    ) -> _typing.Union[_abc.Iterator[_metering_pb2.WatchReadingsResponse], _abc.AsyncIterator[_metering_pb2.WatchReadingsResponse]]:
         """Sends readings as they are stored."""
 
-def add_MeteringServiceServicer_to_server(
-    servicer: MeteringServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]
-) -> None: ...
+def add_MeteringServiceServicer_to_server(servicer: MeteringServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

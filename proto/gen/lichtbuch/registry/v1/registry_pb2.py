@@ -4,15 +4,18 @@
 # source: lichtbuch/registry/v1/registry.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/registry/v1/registry.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/registry/v1/registry.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -25,261 +28,187 @@ from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_optio
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n$lichtbuch/registry/v1/registry.proto\x12\x15lichtbuch.registry.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto"\xfb\x01\n\x0cMunicipality\x12"\n\x04name\x18\x01 \x01(\tB\x14\x8a\xb5\x18\x10\x12\x0emunicipalities\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x0c\x64isplay_name\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x19\n\ttime_zone\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x11\n\tsynthetic\x18\x08 \x01(\x08"v\n\x05Union\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x0c\x64isplay_name\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x31\n\x0emunicipalities\x18\x04 \x03(\tB\x19\x8a\xb5\x18\x15\x08\x01\x12\x0emunicipalities0\xf4\x03"\xc0\x01\n\x0bRoleBinding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1a\n\x07subject\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xff\x01\x12\x31\n\x04role\x18\x04 \x01(\x0e\x32\x1b.lichtbuch.registry.v1.RoleB\x06\x8a\xb5\x18\x02\x08\x01\x12\x17\n\x06scopes\x18\x05 \x03(\tB\x07\x8a\xb5\x18\x03\x30\xe8\x07\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp"O\n\x06\x41\x63\x63\x65ss\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x34\n\x08\x62indings\x18\x02 \x03(\x0b\x32".lichtbuch.registry.v1.RoleBinding"\xfe\x02\n\x08\x45ndpoint\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tendpoints\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x16\n\x03url\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\x19\n\x07profile\x18\x05 \x01(\tB\x08\x8a\xb5\x18\x04\x08\x01(d\x12;\n\x05owner\x18\x06 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointOwnerB\x06\x8a\xb5\x18\x02\x08\x01\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointState\x12\x13\n\x0breleased_by\x18\x08 \x01(\t\x12/\n\x0breleased_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12.\n\x04link\x18\x0b \x01(\x0b\x32 .lichtbuch.registry.v1.FieldLink"i\n\tFieldLink\x12-\n\rround_trip_ms\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00L\xed@\x12-\n\rmonthly_bytes\x18\x02 \x01(\x03\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x34&\xf5k\x0c\x43"\xb1\x01\n\x19\x43reateMunicipalityRequest\x12\x35\n\x0fmunicipality_id\x18\x01 \x01(\tB\x1c\x8a\xb5\x18\x18\x08\x01:\x14[a-z][a-z0-9-]{0,62}\x12\x41\n\x0cmunicipality\x18\x02 \x01(\x0b\x32#.lichtbuch.registry.v1.MunicipalityB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@">\n\x16GetMunicipalityRequest\x12$\n\x04name\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities"Z\n\x19ListMunicipalitiesRequest\x12)\n\tpage_size\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x02 \x01(\t"r\n\x1aListMunicipalitiesResponse\x12;\n\x0emunicipalities\x18\x01 \x03(\x0b\x32#.lichtbuch.registry.v1.Municipality\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x8f\x01\n\x19UpdateMunicipalityRequest\x12\x41\n\x0cmunicipality\x18\x01 \x01(\x0b\x32#.lichtbuch.registry.v1.MunicipalityB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"\x9f\x01\n\x12\x43reateUnionRequest\x12.\n\x08union_id\x18\x01 \x01(\tB\x1c\x8a\xb5\x18\x18\x08\x01:\x14[a-z][a-z0-9-]{0,62}\x12=\n\x0fmunicipal_union\x18\x02 \x01(\x0b\x32\x1c.lichtbuch.registry.v1.UnionB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@"R\n\x11ListUnionsRequest\x12)\n\tpage_size\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x02 \x01(\t"[\n\x12ListUnionsResponse\x12,\n\x06unions\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.registry.v1.Union\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\xa2\x01\n\x18\x43reateRoleBindingRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12@\n\x0crole_binding\x18\x02 \x01(\x0b\x32".lichtbuch.registry.v1.RoleBindingB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@"\x82\x01\n\x17ListRoleBindingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x03 \x01(\t"n\n\x18ListRoleBindingsResponse\x12\x39\n\rrole_bindings\x18\x01 \x03(\x0b\x32".lichtbuch.registry.v1.RoleBinding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"I\n\x18\x44\x65leteRoleBindingRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\x08\x01\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03".\n\x10GetAccessRequest\x12\x1a\n\x07subject\x18\x01 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xff\x01"\xd5\x01\n\x15\x43reateEndpointRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12=\n\x0b\x65ndpoint_id\x18\x02 \x01(\tB(\x8a\xb5\x18$\x08\x01: [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x39\n\x08\x65ndpoint\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.registry.v1.EndpointB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"5\n\x12GetEndpointRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tendpoints"\xb4\x01\n\x14ListEndpointsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x33\n\x05owner\x18\x02 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointOwner\x12)\n\tpage_size\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x04 \x01(\t"d\n\x15ListEndpointsResponse\x12\x32\n\tendpoints\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.registry.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x83\x01\n\x15UpdateEndpointRequest\x12\x39\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1f.lichtbuch.registry.v1.EndpointB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"\x94\x01\n\x19TransitionEndpointRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tendpoints\x12;\n\x05state\x18\x02 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointStateB\x06\x8a\xb5\x18\x02\x08\x01\x12\x19\n\x06reason\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03*\x9a\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_PLANNER\x10\x03\x12\x10\n\x0cROLE_AUDITOR\x10\x04\x12\x0e\n\nROLE_ADMIN\x10\x05\x12\x13\n\x0fROLE_CONTRACTOR\x10\x06\x12\x0f\n\x0bROLE_FITTER\x10\x07*\xa2\x01\n\rEndpointState\x12\x1e\n\x1a\x45NDPOINT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NDPOINT_STATE_PLANNED\x10\x01\x12\x1b\n\x17\x45NDPOINT_STATE_OBSERVED\x10\x02\x12\x19\n\x15\x45NDPOINT_STATE_TESTED\x10\x03\x12\x1d\n\x19\x45NDPOINT_STATE_IN_CONTROL\x10\x04*\x86\x01\n\rEndpointOwner\x12\x1e\n\x1a\x45NDPOINT_OWNER_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NDPOINT_OWNER_LIGHTING\x10\x01\x12\x1b\n\x17\x45NDPOINT_OWNER_METERING\x10\x02\x12\x1b\n\x17\x45NDPOINT_OWNER_BUILDING\x10\x03\x32\xac\x10\n\x0fRegistryService\x12\x95\x01\n\x12\x43reateMunicipality\x12\x30.lichtbuch.registry.v1.CreateMunicipalityRequest\x1a#.lichtbuch.registry.v1.Municipality"(\x8a\xb5\x18$\n\x1eregistry.municipalities.create\x10\x01\x18\x01\x12\x8b\x01\n\x0fGetMunicipality\x12-.lichtbuch.registry.v1.GetMunicipalityRequest\x1a#.lichtbuch.registry.v1.Municipality"$\x8a\xb5\x18 \n\x1cregistry.municipalities.read\x10\x01\x12\xa1\x01\n\x12ListMunicipalities\x12\x30.lichtbuch.registry.v1.ListMunicipalitiesRequest\x1a\x31.lichtbuch.registry.v1.ListMunicipalitiesResponse"&\x8a\xb5\x18"\n\x1cregistry.municipalities.read\x10\x01\x18\x01\x12\x91\x01\n\x12UpdateMunicipality\x12\x30.lichtbuch.registry.v1.UpdateMunicipalityRequest\x1a#.lichtbuch.registry.v1.Municipality"$\x8a\xb5\x18 \n\x1eregistry.municipalities.update\x12x\n\x0b\x43reateUnion\x12).lichtbuch.registry.v1.CreateUnionRequest\x1a\x1c.lichtbuch.registry.v1.Union" \x8a\xb5\x18\x1c\n\x16registry.unions.create\x10\x01\x18\x01\x12\x81\x01\n\nListUnions\x12(.lichtbuch.registry.v1.ListUnionsRequest\x1a).lichtbuch.registry.v1.ListUnionsResponse"\x1e\x8a\xb5\x18\x1a\n\x14registry.unions.read\x10\x01\x18\x01\x12\x89\x01\n\x11\x43reateRoleBinding\x12/.lichtbuch.registry.v1.CreateRoleBindingRequest\x1a".lichtbuch.registry.v1.RoleBinding"\x1f\x8a\xb5\x18\x1b\n\x15registry.roles.create\x10\x01\x18\x01\x12\x90\x01\n\x10ListRoleBindings\x12..lichtbuch.registry.v1.ListRoleBindingsRequest\x1a/.lichtbuch.registry.v1.ListRoleBindingsResponse"\x1b\x8a\xb5\x18\x17\n\x13registry.roles.read\x10\x01\x12\x87\x01\n\x11\x44\x65leteRoleBinding\x12/.lichtbuch.registry.v1.DeleteRoleBindingRequest\x1a".lichtbuch.registry.v1.RoleBinding"\x1d\x8a\xb5\x18\x19\n\x15registry.roles.delete\x18\x01\x12s\n\tGetAccess\x12\'.lichtbuch.registry.v1.GetAccessRequest\x1a\x1d.lichtbuch.registry.v1.Access"\x1e\x8a\xb5\x18\x1a\n\x14registry.access.read\x10\x01\x18\x01\x12\x82\x01\n\x0e\x43reateEndpoint\x12,.lichtbuch.registry.v1.CreateEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint"!\x8a\xb5\x18\x1d\n\x19registry.endpoints.create\x10\x01\x12z\n\x0bGetEndpoint\x12).lichtbuch.registry.v1.GetEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint"\x1f\x8a\xb5\x18\x1b\n\x17registry.endpoints.read\x10\x01\x12\x8b\x01\n\rListEndpoints\x12+.lichtbuch.registry.v1.ListEndpointsRequest\x1a,.lichtbuch.registry.v1.ListEndpointsResponse"\x1f\x8a\xb5\x18\x1b\n\x17registry.endpoints.read\x10\x01\x12\x80\x01\n\x0eUpdateEndpoint\x12,.lichtbuch.registry.v1.UpdateEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint"\x1f\x8a\xb5\x18\x1b\n\x19registry.endpoints.update\x12\x8c\x01\n\x12TransitionEndpoint\x12\x30.lichtbuch.registry.v1.TransitionEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint"#\x8a\xb5\x18\x1f\n\x1dregistry.endpoints.transitionb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$lichtbuch/registry/v1/registry.proto\x12\x15lichtbuch.registry.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xfb\x01\n\x0cMunicipality\x12\"\n\x04name\x18\x01 \x01(\tB\x14\x8a\xb5\x18\x10\x12\x0emunicipalities\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x0c\x64isplay_name\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x19\n\ttime_zone\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\x12-\n\x08position\x18\x05 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\x12\x11\n\tsynthetic\x18\x08 \x01(\x08\"v\n\x05Union\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1f\n\x0c\x64isplay_name\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xc8\x01\x12\x31\n\x0emunicipalities\x18\x04 \x03(\tB\x19\x8a\xb5\x18\x15\x08\x01\x12\x0emunicipalities0\xf4\x03\"\xc0\x01\n\x0bRoleBinding\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1a\n\x07subject\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xff\x01\x12\x31\n\x04role\x18\x04 \x01(\x0e\x32\x1b.lichtbuch.registry.v1.RoleB\x06\x8a\xb5\x18\x02\x08\x01\x12\x17\n\x06scopes\x18\x05 \x03(\tB\x07\x8a\xb5\x18\x03\x30\xe8\x07\x12.\n\nexpires_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"O\n\x06\x41\x63\x63\x65ss\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x34\n\x08\x62indings\x18\x02 \x03(\x0b\x32\".lichtbuch.registry.v1.RoleBinding\"\xfe\x02\n\x08\x45ndpoint\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tendpoints\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12\x16\n\x03url\x18\x04 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03\x12\x19\n\x07profile\x18\x05 \x01(\tB\x08\x8a\xb5\x18\x04\x08\x01(d\x12;\n\x05owner\x18\x06 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointOwnerB\x06\x8a\xb5\x18\x02\x08\x01\x12\x33\n\x05state\x18\x07 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointState\x12\x13\n\x0breleased_by\x18\x08 \x01(\t\x12/\n\x0breleased_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\n \x01(\t\x12.\n\x04link\x18\x0b \x01(\x0b\x32 .lichtbuch.registry.v1.FieldLink\"i\n\tFieldLink\x12-\n\rround_trip_ms\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00L\xed@\x12-\n\rmonthly_bytes\x18\x02 \x01(\x03\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x34&\xf5k\x0c\x43\"\xb1\x01\n\x19\x43reateMunicipalityRequest\x12\x35\n\x0fmunicipality_id\x18\x01 \x01(\tB\x1c\x8a\xb5\x18\x18\x08\x01:\x14[a-z][a-z0-9-]{0,62}\x12\x41\n\x0cmunicipality\x18\x02 \x01(\x0b\x32#.lichtbuch.registry.v1.MunicipalityB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@\">\n\x16GetMunicipalityRequest\x12$\n\x04name\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\"Z\n\x19ListMunicipalitiesRequest\x12)\n\tpage_size\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x02 \x01(\t\"r\n\x1aListMunicipalitiesResponse\x12;\n\x0emunicipalities\x18\x01 \x03(\x0b\x32#.lichtbuch.registry.v1.Municipality\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8f\x01\n\x19UpdateMunicipalityRequest\x12\x41\n\x0cmunicipality\x18\x01 \x01(\x0b\x32#.lichtbuch.registry.v1.MunicipalityB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x9f\x01\n\x12\x43reateUnionRequest\x12.\n\x08union_id\x18\x01 \x01(\tB\x1c\x8a\xb5\x18\x18\x08\x01:\x14[a-z][a-z0-9-]{0,62}\x12=\n\x0fmunicipal_union\x18\x02 \x01(\x0b\x32\x1c.lichtbuch.registry.v1.UnionB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@\"R\n\x11ListUnionsRequest\x12)\n\tpage_size\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x12ListUnionsResponse\x12,\n\x06unions\x18\x01 \x03(\x0b\x32\x1c.lichtbuch.registry.v1.Union\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa2\x01\n\x18\x43reateRoleBindingRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12@\n\x0crole_binding\x18\x02 \x01(\x0b\x32\".lichtbuch.registry.v1.RoleBindingB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x03 \x01(\tB\x06\x8a\xb5\x18\x02(@\"\x82\x01\n\x17ListRoleBindingsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x03 \x01(\t\"n\n\x18ListRoleBindingsResponse\x12\x39\n\rrole_bindings\x18\x01 \x03(\x0b\x32\".lichtbuch.registry.v1.RoleBinding\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"I\n\x18\x44\x65leteRoleBindingRequest\x12\x14\n\x04name\x18\x01 \x01(\tB\x06\x8a\xb5\x18\x02\x08\x01\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\".\n\x10GetAccessRequest\x12\x1a\n\x07subject\x18\x01 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xff\x01\"\xd5\x01\n\x15\x43reateEndpointRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12=\n\x0b\x65ndpoint_id\x18\x02 \x01(\tB(\x8a\xb5\x18$\x08\x01: [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x39\n\x08\x65ndpoint\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.registry.v1.EndpointB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"5\n\x12GetEndpointRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tendpoints\"\xb4\x01\n\x14ListEndpointsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12\x33\n\x05owner\x18\x02 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointOwner\x12)\n\tpage_size\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12\x12\n\npage_token\x18\x04 \x01(\t\"d\n\x15ListEndpointsResponse\x12\x32\n\tendpoints\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.registry.v1.Endpoint\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x83\x01\n\x15UpdateEndpointRequest\x12\x39\n\x08\x65ndpoint\x18\x01 \x01(\x0b\x32\x1f.lichtbuch.registry.v1.EndpointB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"\x94\x01\n\x19TransitionEndpointRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tendpoints\x12;\n\x05state\x18\x02 \x01(\x0e\x32$.lichtbuch.registry.v1.EndpointStateB\x06\x8a\xb5\x18\x02\x08\x01\x12\x19\n\x06reason\x18\x03 \x01(\tB\t\x8a\xb5\x18\x05\x08\x01(\xf4\x03*\x9a\x01\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x10\n\x0cROLE_PLANNER\x10\x03\x12\x10\n\x0cROLE_AUDITOR\x10\x04\x12\x0e\n\nROLE_ADMIN\x10\x05\x12\x13\n\x0fROLE_CONTRACTOR\x10\x06\x12\x0f\n\x0bROLE_FITTER\x10\x07*\xa2\x01\n\rEndpointState\x12\x1e\n\x1a\x45NDPOINT_STATE_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x45NDPOINT_STATE_PLANNED\x10\x01\x12\x1b\n\x17\x45NDPOINT_STATE_OBSERVED\x10\x02\x12\x19\n\x15\x45NDPOINT_STATE_TESTED\x10\x03\x12\x1d\n\x19\x45NDPOINT_STATE_IN_CONTROL\x10\x04*\x86\x01\n\rEndpointOwner\x12\x1e\n\x1a\x45NDPOINT_OWNER_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x45NDPOINT_OWNER_LIGHTING\x10\x01\x12\x1b\n\x17\x45NDPOINT_OWNER_METERING\x10\x02\x12\x1b\n\x17\x45NDPOINT_OWNER_BUILDING\x10\x03\x32\xac\x10\n\x0fRegistryService\x12\x95\x01\n\x12\x43reateMunicipality\x12\x30.lichtbuch.registry.v1.CreateMunicipalityRequest\x1a#.lichtbuch.registry.v1.Municipality\"(\x8a\xb5\x18$\n\x1eregistry.municipalities.create\x10\x01\x18\x01\x12\x8b\x01\n\x0fGetMunicipality\x12-.lichtbuch.registry.v1.GetMunicipalityRequest\x1a#.lichtbuch.registry.v1.Municipality\"$\x8a\xb5\x18 \n\x1cregistry.municipalities.read\x10\x01\x12\xa1\x01\n\x12ListMunicipalities\x12\x30.lichtbuch.registry.v1.ListMunicipalitiesRequest\x1a\x31.lichtbuch.registry.v1.ListMunicipalitiesResponse\"&\x8a\xb5\x18\"\n\x1cregistry.municipalities.read\x10\x01\x18\x01\x12\x91\x01\n\x12UpdateMunicipality\x12\x30.lichtbuch.registry.v1.UpdateMunicipalityRequest\x1a#.lichtbuch.registry.v1.Municipality\"$\x8a\xb5\x18 \n\x1eregistry.municipalities.update\x12x\n\x0b\x43reateUnion\x12).lichtbuch.registry.v1.CreateUnionRequest\x1a\x1c.lichtbuch.registry.v1.Union\" \x8a\xb5\x18\x1c\n\x16registry.unions.create\x10\x01\x18\x01\x12\x81\x01\n\nListUnions\x12(.lichtbuch.registry.v1.ListUnionsRequest\x1a).lichtbuch.registry.v1.ListUnionsResponse\"\x1e\x8a\xb5\x18\x1a\n\x14registry.unions.read\x10\x01\x18\x01\x12\x89\x01\n\x11\x43reateRoleBinding\x12/.lichtbuch.registry.v1.CreateRoleBindingRequest\x1a\".lichtbuch.registry.v1.RoleBinding\"\x1f\x8a\xb5\x18\x1b\n\x15registry.roles.create\x10\x01\x18\x01\x12\x90\x01\n\x10ListRoleBindings\x12..lichtbuch.registry.v1.ListRoleBindingsRequest\x1a/.lichtbuch.registry.v1.ListRoleBindingsResponse\"\x1b\x8a\xb5\x18\x17\n\x13registry.roles.read\x10\x01\x12\x87\x01\n\x11\x44\x65leteRoleBinding\x12/.lichtbuch.registry.v1.DeleteRoleBindingRequest\x1a\".lichtbuch.registry.v1.RoleBinding\"\x1d\x8a\xb5\x18\x19\n\x15registry.roles.delete\x18\x01\x12s\n\tGetAccess\x12\'.lichtbuch.registry.v1.GetAccessRequest\x1a\x1d.lichtbuch.registry.v1.Access\"\x1e\x8a\xb5\x18\x1a\n\x14registry.access.read\x10\x01\x18\x01\x12\x82\x01\n\x0e\x43reateEndpoint\x12,.lichtbuch.registry.v1.CreateEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint\"!\x8a\xb5\x18\x1d\n\x19registry.endpoints.create\x10\x01\x12z\n\x0bGetEndpoint\x12).lichtbuch.registry.v1.GetEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint\"\x1f\x8a\xb5\x18\x1b\n\x17registry.endpoints.read\x10\x01\x12\x8b\x01\n\rListEndpoints\x12+.lichtbuch.registry.v1.ListEndpointsRequest\x1a,.lichtbuch.registry.v1.ListEndpointsResponse\"\x1f\x8a\xb5\x18\x1b\n\x17registry.endpoints.read\x10\x01\x12\x80\x01\n\x0eUpdateEndpoint\x12,.lichtbuch.registry.v1.UpdateEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint\"\x1f\x8a\xb5\x18\x1b\n\x19registry.endpoints.update\x12\x8c\x01\n\x12TransitionEndpoint\x12\x30.lichtbuch.registry.v1.TransitionEndpointRequest\x1a\x1f.lichtbuch.registry.v1.Endpoint\"#\x8a\xb5\x18\x1f\n\x1dregistry.endpoints.transitionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.registry.v1.registry_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.registry.v1.registry_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_MUNICIPALITY"].fields_by_name["name"]._loaded_options = None
-    _globals["_MUNICIPALITY"].fields_by_name["name"]._serialized_options = b"\212\265\030\020\022\016municipalities"
-    _globals["_MUNICIPALITY"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_MUNICIPALITY"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_MUNICIPALITY"].fields_by_name["time_zone"]._loaded_options = None
-    _globals["_MUNICIPALITY"].fields_by_name["time_zone"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_UNION"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_UNION"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\005\010\001(\310\001"
-    _globals["_UNION"].fields_by_name["municipalities"]._loaded_options = None
-    _globals["_UNION"].fields_by_name[
-        "municipalities"
-    ]._serialized_options = b"\212\265\030\025\010\001\022\016municipalities0\364\003"
-    _globals["_ROLEBINDING"].fields_by_name["subject"]._loaded_options = None
-    _globals["_ROLEBINDING"].fields_by_name["subject"]._serialized_options = b"\212\265\030\005\010\001(\377\001"
-    _globals["_ROLEBINDING"].fields_by_name["role"]._loaded_options = None
-    _globals["_ROLEBINDING"].fields_by_name["role"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_ROLEBINDING"].fields_by_name["scopes"]._loaded_options = None
-    _globals["_ROLEBINDING"].fields_by_name["scopes"]._serialized_options = b"\212\265\030\0030\350\007"
-    _globals["_ENDPOINT"].fields_by_name["name"]._loaded_options = None
-    _globals["_ENDPOINT"].fields_by_name["name"]._serialized_options = b"\212\265\030\013\022\tendpoints"
-    _globals["_ENDPOINT"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_ENDPOINT"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_ENDPOINT"].fields_by_name["url"]._loaded_options = None
-    _globals["_ENDPOINT"].fields_by_name["url"]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_ENDPOINT"].fields_by_name["profile"]._loaded_options = None
-    _globals["_ENDPOINT"].fields_by_name["profile"]._serialized_options = b"\212\265\030\004\010\001(d"
-    _globals["_ENDPOINT"].fields_by_name["owner"]._loaded_options = None
-    _globals["_ENDPOINT"].fields_by_name["owner"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_FIELDLINK"].fields_by_name["round_trip_ms"]._loaded_options = None
-    _globals["_FIELDLINK"].fields_by_name[
-        "round_trip_ms"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000L\355@"
-    _globals["_FIELDLINK"].fields_by_name["monthly_bytes"]._loaded_options = None
-    _globals["_FIELDLINK"].fields_by_name[
-        "monthly_bytes"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\0004&\365k\014C"
-    _globals["_CREATEMUNICIPALITYREQUEST"].fields_by_name["municipality_id"]._loaded_options = None
-    _globals["_CREATEMUNICIPALITYREQUEST"].fields_by_name[
-        "municipality_id"
-    ]._serialized_options = b"\212\265\030\030\010\001:\024[a-z][a-z0-9-]{0,62}"
-    _globals["_CREATEMUNICIPALITYREQUEST"].fields_by_name["municipality"]._loaded_options = None
-    _globals["_CREATEMUNICIPALITYREQUEST"].fields_by_name[
-        "municipality"
-    ]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEMUNICIPALITYREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEMUNICIPALITYREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETMUNICIPALITYREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETMUNICIPALITYREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_LISTMUNICIPALITIESREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTMUNICIPALITIESREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_UPDATEMUNICIPALITYREQUEST"].fields_by_name["municipality"]._loaded_options = None
-    _globals["_UPDATEMUNICIPALITYREQUEST"].fields_by_name[
-        "municipality"
-    ]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEUNIONREQUEST"].fields_by_name["union_id"]._loaded_options = None
-    _globals["_CREATEUNIONREQUEST"].fields_by_name[
-        "union_id"
-    ]._serialized_options = b"\212\265\030\030\010\001:\024[a-z][a-z0-9-]{0,62}"
-    _globals["_CREATEUNIONREQUEST"].fields_by_name["municipal_union"]._loaded_options = None
-    _globals["_CREATEUNIONREQUEST"].fields_by_name["municipal_union"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEUNIONREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEUNIONREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_LISTUNIONSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTUNIONSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_CREATEROLEBINDINGREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEROLEBINDINGREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_CREATEROLEBINDINGREQUEST"].fields_by_name["role_binding"]._loaded_options = None
-    _globals["_CREATEROLEBINDINGREQUEST"].fields_by_name[
-        "role_binding"
-    ]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEROLEBINDINGREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEROLEBINDINGREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_LISTROLEBINDINGSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTROLEBINDINGSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTROLEBINDINGSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTROLEBINDINGSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_DELETEROLEBINDINGREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEROLEBINDINGREQUEST"].fields_by_name["name"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEROLEBINDINGREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEROLEBINDINGREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_GETACCESSREQUEST"].fields_by_name["subject"]._loaded_options = None
-    _globals["_GETACCESSREQUEST"].fields_by_name["subject"]._serialized_options = b"\212\265\030\005\010\001(\377\001"
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name["endpoint_id"]._loaded_options = None
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name[
-        "endpoint_id"
-    ]._serialized_options = b"\212\265\030$\010\001: [A-Za-z0-9][A-Za-z0-9._~-]{0,62}"
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name["endpoint"]._loaded_options = None
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name["endpoint"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEENDPOINTREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETENDPOINTREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETENDPOINTREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\tendpoints"
-    _globals["_LISTENDPOINTSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTENDPOINTSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTENDPOINTSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTENDPOINTSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_UPDATEENDPOINTREQUEST"].fields_by_name["endpoint"]._loaded_options = None
-    _globals["_UPDATEENDPOINTREQUEST"].fields_by_name["endpoint"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_TRANSITIONENDPOINTREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_TRANSITIONENDPOINTREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\tendpoints"
-    _globals["_TRANSITIONENDPOINTREQUEST"].fields_by_name["state"]._loaded_options = None
-    _globals["_TRANSITIONENDPOINTREQUEST"].fields_by_name["state"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_TRANSITIONENDPOINTREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_TRANSITIONENDPOINTREQUEST"].fields_by_name[
-        "reason"
-    ]._serialized_options = b"\212\265\030\005\010\001(\364\003"
-    _globals["_REGISTRYSERVICE"].methods_by_name["CreateMunicipality"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "CreateMunicipality"
-    ]._serialized_options = b"\212\265\030$\n\036registry.municipalities.create\020\001\030\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["GetMunicipality"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "GetMunicipality"
-    ]._serialized_options = b"\212\265\030 \n\034registry.municipalities.read\020\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["ListMunicipalities"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "ListMunicipalities"
-    ]._serialized_options = b'\212\265\030"\n\034registry.municipalities.read\020\001\030\001'
-    _globals["_REGISTRYSERVICE"].methods_by_name["UpdateMunicipality"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "UpdateMunicipality"
-    ]._serialized_options = b"\212\265\030 \n\036registry.municipalities.update"
-    _globals["_REGISTRYSERVICE"].methods_by_name["CreateUnion"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "CreateUnion"
-    ]._serialized_options = b"\212\265\030\034\n\026registry.unions.create\020\001\030\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["ListUnions"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "ListUnions"
-    ]._serialized_options = b"\212\265\030\032\n\024registry.unions.read\020\001\030\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["CreateRoleBinding"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "CreateRoleBinding"
-    ]._serialized_options = b"\212\265\030\033\n\025registry.roles.create\020\001\030\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["ListRoleBindings"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "ListRoleBindings"
-    ]._serialized_options = b"\212\265\030\027\n\023registry.roles.read\020\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["DeleteRoleBinding"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "DeleteRoleBinding"
-    ]._serialized_options = b"\212\265\030\031\n\025registry.roles.delete\030\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["GetAccess"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "GetAccess"
-    ]._serialized_options = b"\212\265\030\032\n\024registry.access.read\020\001\030\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["CreateEndpoint"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "CreateEndpoint"
-    ]._serialized_options = b"\212\265\030\035\n\031registry.endpoints.create\020\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["GetEndpoint"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "GetEndpoint"
-    ]._serialized_options = b"\212\265\030\033\n\027registry.endpoints.read\020\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["ListEndpoints"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "ListEndpoints"
-    ]._serialized_options = b"\212\265\030\033\n\027registry.endpoints.read\020\001"
-    _globals["_REGISTRYSERVICE"].methods_by_name["UpdateEndpoint"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "UpdateEndpoint"
-    ]._serialized_options = b"\212\265\030\033\n\031registry.endpoints.update"
-    _globals["_REGISTRYSERVICE"].methods_by_name["TransitionEndpoint"]._loaded_options = None
-    _globals["_REGISTRYSERVICE"].methods_by_name[
-        "TransitionEndpoint"
-    ]._serialized_options = b"\212\265\030\037\n\035registry.endpoints.transition"
-    _globals["_ROLE"]._serialized_start = 3648
-    _globals["_ROLE"]._serialized_end = 3802
-    _globals["_ENDPOINTSTATE"]._serialized_start = 3805
-    _globals["_ENDPOINTSTATE"]._serialized_end = 3967
-    _globals["_ENDPOINTOWNER"]._serialized_start = 3970
-    _globals["_ENDPOINTOWNER"]._serialized_end = 4104
-    _globals["_MUNICIPALITY"]._serialized_start = 195
-    _globals["_MUNICIPALITY"]._serialized_end = 446
-    _globals["_UNION"]._serialized_start = 448
-    _globals["_UNION"]._serialized_end = 566
-    _globals["_ROLEBINDING"]._serialized_start = 569
-    _globals["_ROLEBINDING"]._serialized_end = 761
-    _globals["_ACCESS"]._serialized_start = 763
-    _globals["_ACCESS"]._serialized_end = 842
-    _globals["_ENDPOINT"]._serialized_start = 845
-    _globals["_ENDPOINT"]._serialized_end = 1227
-    _globals["_FIELDLINK"]._serialized_start = 1229
-    _globals["_FIELDLINK"]._serialized_end = 1334
-    _globals["_CREATEMUNICIPALITYREQUEST"]._serialized_start = 1337
-    _globals["_CREATEMUNICIPALITYREQUEST"]._serialized_end = 1514
-    _globals["_GETMUNICIPALITYREQUEST"]._serialized_start = 1516
-    _globals["_GETMUNICIPALITYREQUEST"]._serialized_end = 1578
-    _globals["_LISTMUNICIPALITIESREQUEST"]._serialized_start = 1580
-    _globals["_LISTMUNICIPALITIESREQUEST"]._serialized_end = 1670
-    _globals["_LISTMUNICIPALITIESRESPONSE"]._serialized_start = 1672
-    _globals["_LISTMUNICIPALITIESRESPONSE"]._serialized_end = 1786
-    _globals["_UPDATEMUNICIPALITYREQUEST"]._serialized_start = 1789
-    _globals["_UPDATEMUNICIPALITYREQUEST"]._serialized_end = 1932
-    _globals["_CREATEUNIONREQUEST"]._serialized_start = 1935
-    _globals["_CREATEUNIONREQUEST"]._serialized_end = 2094
-    _globals["_LISTUNIONSREQUEST"]._serialized_start = 2096
-    _globals["_LISTUNIONSREQUEST"]._serialized_end = 2178
-    _globals["_LISTUNIONSRESPONSE"]._serialized_start = 2180
-    _globals["_LISTUNIONSRESPONSE"]._serialized_end = 2271
-    _globals["_CREATEROLEBINDINGREQUEST"]._serialized_start = 2274
-    _globals["_CREATEROLEBINDINGREQUEST"]._serialized_end = 2436
-    _globals["_LISTROLEBINDINGSREQUEST"]._serialized_start = 2439
-    _globals["_LISTROLEBINDINGSREQUEST"]._serialized_end = 2569
-    _globals["_LISTROLEBINDINGSRESPONSE"]._serialized_start = 2571
-    _globals["_LISTROLEBINDINGSRESPONSE"]._serialized_end = 2681
-    _globals["_DELETEROLEBINDINGREQUEST"]._serialized_start = 2683
-    _globals["_DELETEROLEBINDINGREQUEST"]._serialized_end = 2756
-    _globals["_GETACCESSREQUEST"]._serialized_start = 2758
-    _globals["_GETACCESSREQUEST"]._serialized_end = 2804
-    _globals["_CREATEENDPOINTREQUEST"]._serialized_start = 2807
-    _globals["_CREATEENDPOINTREQUEST"]._serialized_end = 3020
-    _globals["_GETENDPOINTREQUEST"]._serialized_start = 3022
-    _globals["_GETENDPOINTREQUEST"]._serialized_end = 3075
-    _globals["_LISTENDPOINTSREQUEST"]._serialized_start = 3078
-    _globals["_LISTENDPOINTSREQUEST"]._serialized_end = 3258
-    _globals["_LISTENDPOINTSRESPONSE"]._serialized_start = 3260
-    _globals["_LISTENDPOINTSRESPONSE"]._serialized_end = 3360
-    _globals["_UPDATEENDPOINTREQUEST"]._serialized_start = 3363
-    _globals["_UPDATEENDPOINTREQUEST"]._serialized_end = 3494
-    _globals["_TRANSITIONENDPOINTREQUEST"]._serialized_start = 3497
-    _globals["_TRANSITIONENDPOINTREQUEST"]._serialized_end = 3645
-    _globals["_REGISTRYSERVICE"]._serialized_start = 4107
-    _globals["_REGISTRYSERVICE"]._serialized_end = 6199
+  DESCRIPTOR._loaded_options = None
+  _globals['_MUNICIPALITY'].fields_by_name['name']._loaded_options = None
+  _globals['_MUNICIPALITY'].fields_by_name['name']._serialized_options = b'\212\265\030\020\022\016municipalities'
+  _globals['_MUNICIPALITY'].fields_by_name['display_name']._loaded_options = None
+  _globals['_MUNICIPALITY'].fields_by_name['display_name']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_MUNICIPALITY'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_MUNICIPALITY'].fields_by_name['time_zone']._serialized_options = b'\212\265\030\002(@'
+  _globals['_UNION'].fields_by_name['display_name']._loaded_options = None
+  _globals['_UNION'].fields_by_name['display_name']._serialized_options = b'\212\265\030\005\010\001(\310\001'
+  _globals['_UNION'].fields_by_name['municipalities']._loaded_options = None
+  _globals['_UNION'].fields_by_name['municipalities']._serialized_options = b'\212\265\030\025\010\001\022\016municipalities0\364\003'
+  _globals['_ROLEBINDING'].fields_by_name['subject']._loaded_options = None
+  _globals['_ROLEBINDING'].fields_by_name['subject']._serialized_options = b'\212\265\030\005\010\001(\377\001'
+  _globals['_ROLEBINDING'].fields_by_name['role']._loaded_options = None
+  _globals['_ROLEBINDING'].fields_by_name['role']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_ROLEBINDING'].fields_by_name['scopes']._loaded_options = None
+  _globals['_ROLEBINDING'].fields_by_name['scopes']._serialized_options = b'\212\265\030\0030\350\007'
+  _globals['_ENDPOINT'].fields_by_name['name']._loaded_options = None
+  _globals['_ENDPOINT'].fields_by_name['name']._serialized_options = b'\212\265\030\013\022\tendpoints'
+  _globals['_ENDPOINT'].fields_by_name['display_name']._loaded_options = None
+  _globals['_ENDPOINT'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_ENDPOINT'].fields_by_name['url']._loaded_options = None
+  _globals['_ENDPOINT'].fields_by_name['url']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_ENDPOINT'].fields_by_name['profile']._loaded_options = None
+  _globals['_ENDPOINT'].fields_by_name['profile']._serialized_options = b'\212\265\030\004\010\001(d'
+  _globals['_ENDPOINT'].fields_by_name['owner']._loaded_options = None
+  _globals['_ENDPOINT'].fields_by_name['owner']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_FIELDLINK'].fields_by_name['round_trip_ms']._loaded_options = None
+  _globals['_FIELDLINK'].fields_by_name['round_trip_ms']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000L\355@'
+  _globals['_FIELDLINK'].fields_by_name['monthly_bytes']._loaded_options = None
+  _globals['_FIELDLINK'].fields_by_name['monthly_bytes']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\0004&\365k\014C'
+  _globals['_CREATEMUNICIPALITYREQUEST'].fields_by_name['municipality_id']._loaded_options = None
+  _globals['_CREATEMUNICIPALITYREQUEST'].fields_by_name['municipality_id']._serialized_options = b'\212\265\030\030\010\001:\024[a-z][a-z0-9-]{0,62}'
+  _globals['_CREATEMUNICIPALITYREQUEST'].fields_by_name['municipality']._loaded_options = None
+  _globals['_CREATEMUNICIPALITYREQUEST'].fields_by_name['municipality']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEMUNICIPALITYREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEMUNICIPALITYREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETMUNICIPALITYREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETMUNICIPALITYREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_LISTMUNICIPALITIESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTMUNICIPALITIESREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_UPDATEMUNICIPALITYREQUEST'].fields_by_name['municipality']._loaded_options = None
+  _globals['_UPDATEMUNICIPALITYREQUEST'].fields_by_name['municipality']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEUNIONREQUEST'].fields_by_name['union_id']._loaded_options = None
+  _globals['_CREATEUNIONREQUEST'].fields_by_name['union_id']._serialized_options = b'\212\265\030\030\010\001:\024[a-z][a-z0-9-]{0,62}'
+  _globals['_CREATEUNIONREQUEST'].fields_by_name['municipal_union']._loaded_options = None
+  _globals['_CREATEUNIONREQUEST'].fields_by_name['municipal_union']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEUNIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEUNIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_LISTUNIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTUNIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_CREATEROLEBINDINGREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEROLEBINDINGREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_CREATEROLEBINDINGREQUEST'].fields_by_name['role_binding']._loaded_options = None
+  _globals['_CREATEROLEBINDINGREQUEST'].fields_by_name['role_binding']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEROLEBINDINGREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEROLEBINDINGREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_LISTROLEBINDINGSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTROLEBINDINGSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTROLEBINDINGSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTROLEBINDINGSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_DELETEROLEBINDINGREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEROLEBINDINGREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEROLEBINDINGREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEROLEBINDINGREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_GETACCESSREQUEST'].fields_by_name['subject']._loaded_options = None
+  _globals['_GETACCESSREQUEST'].fields_by_name['subject']._serialized_options = b'\212\265\030\005\010\001(\377\001'
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['endpoint_id']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['endpoint_id']._serialized_options = b'\212\265\030$\010\001: [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['endpoint']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEENDPOINTREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\r\010\001\022\tendpoints'
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTENDPOINTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_UPDATEENDPOINTREQUEST'].fields_by_name['endpoint']._loaded_options = None
+  _globals['_UPDATEENDPOINTREQUEST'].fields_by_name['endpoint']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_TRANSITIONENDPOINTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_TRANSITIONENDPOINTREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\r\010\001\022\tendpoints'
+  _globals['_TRANSITIONENDPOINTREQUEST'].fields_by_name['state']._loaded_options = None
+  _globals['_TRANSITIONENDPOINTREQUEST'].fields_by_name['state']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_TRANSITIONENDPOINTREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_TRANSITIONENDPOINTREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\005\010\001(\364\003'
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateMunicipality']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateMunicipality']._serialized_options = b'\212\265\030$\n\036registry.municipalities.create\020\001\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetMunicipality']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetMunicipality']._serialized_options = b'\212\265\030 \n\034registry.municipalities.read\020\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListMunicipalities']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListMunicipalities']._serialized_options = b'\212\265\030\"\n\034registry.municipalities.read\020\001\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['UpdateMunicipality']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['UpdateMunicipality']._serialized_options = b'\212\265\030 \n\036registry.municipalities.update'
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateUnion']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateUnion']._serialized_options = b'\212\265\030\034\n\026registry.unions.create\020\001\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListUnions']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListUnions']._serialized_options = b'\212\265\030\032\n\024registry.unions.read\020\001\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateRoleBinding']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateRoleBinding']._serialized_options = b'\212\265\030\033\n\025registry.roles.create\020\001\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListRoleBindings']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListRoleBindings']._serialized_options = b'\212\265\030\027\n\023registry.roles.read\020\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteRoleBinding']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['DeleteRoleBinding']._serialized_options = b'\212\265\030\031\n\025registry.roles.delete\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetAccess']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetAccess']._serialized_options = b'\212\265\030\032\n\024registry.access.read\020\001\030\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateEndpoint']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['CreateEndpoint']._serialized_options = b'\212\265\030\035\n\031registry.endpoints.create\020\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetEndpoint']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['GetEndpoint']._serialized_options = b'\212\265\030\033\n\027registry.endpoints.read\020\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListEndpoints']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['ListEndpoints']._serialized_options = b'\212\265\030\033\n\027registry.endpoints.read\020\001'
+  _globals['_REGISTRYSERVICE'].methods_by_name['UpdateEndpoint']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['UpdateEndpoint']._serialized_options = b'\212\265\030\033\n\031registry.endpoints.update'
+  _globals['_REGISTRYSERVICE'].methods_by_name['TransitionEndpoint']._loaded_options = None
+  _globals['_REGISTRYSERVICE'].methods_by_name['TransitionEndpoint']._serialized_options = b'\212\265\030\037\n\035registry.endpoints.transition'
+  _globals['_ROLE']._serialized_start=3648
+  _globals['_ROLE']._serialized_end=3802
+  _globals['_ENDPOINTSTATE']._serialized_start=3805
+  _globals['_ENDPOINTSTATE']._serialized_end=3967
+  _globals['_ENDPOINTOWNER']._serialized_start=3970
+  _globals['_ENDPOINTOWNER']._serialized_end=4104
+  _globals['_MUNICIPALITY']._serialized_start=195
+  _globals['_MUNICIPALITY']._serialized_end=446
+  _globals['_UNION']._serialized_start=448
+  _globals['_UNION']._serialized_end=566
+  _globals['_ROLEBINDING']._serialized_start=569
+  _globals['_ROLEBINDING']._serialized_end=761
+  _globals['_ACCESS']._serialized_start=763
+  _globals['_ACCESS']._serialized_end=842
+  _globals['_ENDPOINT']._serialized_start=845
+  _globals['_ENDPOINT']._serialized_end=1227
+  _globals['_FIELDLINK']._serialized_start=1229
+  _globals['_FIELDLINK']._serialized_end=1334
+  _globals['_CREATEMUNICIPALITYREQUEST']._serialized_start=1337
+  _globals['_CREATEMUNICIPALITYREQUEST']._serialized_end=1514
+  _globals['_GETMUNICIPALITYREQUEST']._serialized_start=1516
+  _globals['_GETMUNICIPALITYREQUEST']._serialized_end=1578
+  _globals['_LISTMUNICIPALITIESREQUEST']._serialized_start=1580
+  _globals['_LISTMUNICIPALITIESREQUEST']._serialized_end=1670
+  _globals['_LISTMUNICIPALITIESRESPONSE']._serialized_start=1672
+  _globals['_LISTMUNICIPALITIESRESPONSE']._serialized_end=1786
+  _globals['_UPDATEMUNICIPALITYREQUEST']._serialized_start=1789
+  _globals['_UPDATEMUNICIPALITYREQUEST']._serialized_end=1932
+  _globals['_CREATEUNIONREQUEST']._serialized_start=1935
+  _globals['_CREATEUNIONREQUEST']._serialized_end=2094
+  _globals['_LISTUNIONSREQUEST']._serialized_start=2096
+  _globals['_LISTUNIONSREQUEST']._serialized_end=2178
+  _globals['_LISTUNIONSRESPONSE']._serialized_start=2180
+  _globals['_LISTUNIONSRESPONSE']._serialized_end=2271
+  _globals['_CREATEROLEBINDINGREQUEST']._serialized_start=2274
+  _globals['_CREATEROLEBINDINGREQUEST']._serialized_end=2436
+  _globals['_LISTROLEBINDINGSREQUEST']._serialized_start=2439
+  _globals['_LISTROLEBINDINGSREQUEST']._serialized_end=2569
+  _globals['_LISTROLEBINDINGSRESPONSE']._serialized_start=2571
+  _globals['_LISTROLEBINDINGSRESPONSE']._serialized_end=2681
+  _globals['_DELETEROLEBINDINGREQUEST']._serialized_start=2683
+  _globals['_DELETEROLEBINDINGREQUEST']._serialized_end=2756
+  _globals['_GETACCESSREQUEST']._serialized_start=2758
+  _globals['_GETACCESSREQUEST']._serialized_end=2804
+  _globals['_CREATEENDPOINTREQUEST']._serialized_start=2807
+  _globals['_CREATEENDPOINTREQUEST']._serialized_end=3020
+  _globals['_GETENDPOINTREQUEST']._serialized_start=3022
+  _globals['_GETENDPOINTREQUEST']._serialized_end=3075
+  _globals['_LISTENDPOINTSREQUEST']._serialized_start=3078
+  _globals['_LISTENDPOINTSREQUEST']._serialized_end=3258
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_start=3260
+  _globals['_LISTENDPOINTSRESPONSE']._serialized_end=3360
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_start=3363
+  _globals['_UPDATEENDPOINTREQUEST']._serialized_end=3494
+  _globals['_TRANSITIONENDPOINTREQUEST']._serialized_start=3497
+  _globals['_TRANSITIONENDPOINTREQUEST']._serialized_end=3645
+  _globals['_REGISTRYSERVICE']._serialized_start=4107
+  _globals['_REGISTRYSERVICE']._serialized_end=6199
 # @@protoc_insertion_point(module_scope)

@@ -19,6 +19,7 @@ else:
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -32,19 +33,13 @@ class RegistryServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> RegistryServiceAsyncStub: ...
-    CreateMunicipality: _grpc.UnaryUnaryMultiCallable[
-        _registry_pb2.CreateMunicipalityRequest, _registry_pb2.Municipality
-    ]
+    CreateMunicipality: _grpc.UnaryUnaryMultiCallable[_registry_pb2.CreateMunicipalityRequest, _registry_pb2.Municipality]
     """Creates a municipality. Needs the admin role over "municipalities/-"."""
     GetMunicipality: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetMunicipalityRequest, _registry_pb2.Municipality]
     """Gets a municipality by name."""
-    ListMunicipalities: _grpc.UnaryUnaryMultiCallable[
-        _registry_pb2.ListMunicipalitiesRequest, _registry_pb2.ListMunicipalitiesResponse
-    ]
+    ListMunicipalities: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListMunicipalitiesRequest, _registry_pb2.ListMunicipalitiesResponse]
     """Lists the municipalities that the caller may see."""
-    UpdateMunicipality: _grpc.UnaryUnaryMultiCallable[
-        _registry_pb2.UpdateMunicipalityRequest, _registry_pb2.Municipality
-    ]
+    UpdateMunicipality: _grpc.UnaryUnaryMultiCallable[_registry_pb2.UpdateMunicipalityRequest, _registry_pb2.Municipality]
     """Changes display name, time zone or position of a municipality."""
     CreateUnion: _grpc.UnaryUnaryMultiCallable[_registry_pb2.CreateUnionRequest, _registry_pb2.Union]
     """Creates a union of municipalities."""
@@ -52,9 +47,7 @@ class RegistryServiceStub:
     """Lists the unions of which the caller may see every member."""
     CreateRoleBinding: _grpc.UnaryUnaryMultiCallable[_registry_pb2.CreateRoleBindingRequest, _registry_pb2.RoleBinding]
     """Binds a role in a municipality to a person."""
-    ListRoleBindings: _grpc.UnaryUnaryMultiCallable[
-        _registry_pb2.ListRoleBindingsRequest, _registry_pb2.ListRoleBindingsResponse
-    ]
+    ListRoleBindings: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListRoleBindingsRequest, _registry_pb2.ListRoleBindingsResponse]
     """Lists the role bindings of a municipality."""
     DeleteRoleBinding: _grpc.UnaryUnaryMultiCallable[_registry_pb2.DeleteRoleBindingRequest, _registry_pb2.RoleBinding]
     """Removes a role binding."""
@@ -64,9 +57,7 @@ class RegistryServiceStub:
     """Registers a field endpoint in state PLANNED."""
     GetEndpoint: _grpc.UnaryUnaryMultiCallable[_registry_pb2.GetEndpointRequest, _registry_pb2.Endpoint]
     """Gets a field endpoint."""
-    ListEndpoints: _grpc.UnaryUnaryMultiCallable[
-        _registry_pb2.ListEndpointsRequest, _registry_pb2.ListEndpointsResponse
-    ]
+    ListEndpoints: _grpc.UnaryUnaryMultiCallable[_registry_pb2.ListEndpointsRequest, _registry_pb2.ListEndpointsResponse]
     """Lists field endpoints, optionally of one owner."""
     UpdateEndpoint: _grpc.UnaryUnaryMultiCallable[_registry_pb2.UpdateEndpointRequest, _registry_pb2.Endpoint]
     """Changes url, profile or display name of an endpoint; another url or profile takes it back to OBSERVED."""
@@ -80,19 +71,13 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Manages tenants, roles and field endpoints."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    CreateMunicipality: _aio.UnaryUnaryMultiCallable[
-        _registry_pb2.CreateMunicipalityRequest, _registry_pb2.Municipality
-    ]  # type: ignore[assignment]
+    CreateMunicipality: _aio.UnaryUnaryMultiCallable[_registry_pb2.CreateMunicipalityRequest, _registry_pb2.Municipality]  # type: ignore[assignment]
     """Creates a municipality. Needs the admin role over "municipalities/-"."""
     GetMunicipality: _aio.UnaryUnaryMultiCallable[_registry_pb2.GetMunicipalityRequest, _registry_pb2.Municipality]  # type: ignore[assignment]
     """Gets a municipality by name."""
-    ListMunicipalities: _aio.UnaryUnaryMultiCallable[
-        _registry_pb2.ListMunicipalitiesRequest, _registry_pb2.ListMunicipalitiesResponse
-    ]  # type: ignore[assignment]
+    ListMunicipalities: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListMunicipalitiesRequest, _registry_pb2.ListMunicipalitiesResponse]  # type: ignore[assignment]
     """Lists the municipalities that the caller may see."""
-    UpdateMunicipality: _aio.UnaryUnaryMultiCallable[
-        _registry_pb2.UpdateMunicipalityRequest, _registry_pb2.Municipality
-    ]  # type: ignore[assignment]
+    UpdateMunicipality: _aio.UnaryUnaryMultiCallable[_registry_pb2.UpdateMunicipalityRequest, _registry_pb2.Municipality]  # type: ignore[assignment]
     """Changes display name, time zone or position of a municipality."""
     CreateUnion: _aio.UnaryUnaryMultiCallable[_registry_pb2.CreateUnionRequest, _registry_pb2.Union]  # type: ignore[assignment]
     """Creates a union of municipalities."""
@@ -100,9 +85,7 @@ class RegistryServiceAsyncStub(RegistryServiceStub):
     """Lists the unions of which the caller may see every member."""
     CreateRoleBinding: _aio.UnaryUnaryMultiCallable[_registry_pb2.CreateRoleBindingRequest, _registry_pb2.RoleBinding]  # type: ignore[assignment]
     """Binds a role in a municipality to a person."""
-    ListRoleBindings: _aio.UnaryUnaryMultiCallable[
-        _registry_pb2.ListRoleBindingsRequest, _registry_pb2.ListRoleBindingsResponse
-    ]  # type: ignore[assignment]
+    ListRoleBindings: _aio.UnaryUnaryMultiCallable[_registry_pb2.ListRoleBindingsRequest, _registry_pb2.ListRoleBindingsResponse]  # type: ignore[assignment]
     """Lists the role bindings of a municipality."""
     DeleteRoleBinding: _aio.UnaryUnaryMultiCallable[_registry_pb2.DeleteRoleBindingRequest, _registry_pb2.RoleBinding]  # type: ignore[assignment]
     """Removes a role binding."""
@@ -145,9 +128,7 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _registry_pb2.ListMunicipalitiesRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _registry_pb2.ListMunicipalitiesResponse, _abc.Awaitable[_registry_pb2.ListMunicipalitiesResponse]
-    ]:
+    ) -> _typing.Union[_registry_pb2.ListMunicipalitiesResponse, _abc.Awaitable[_registry_pb2.ListMunicipalitiesResponse]]:
         """Lists the municipalities that the caller may see."""
 
     @_abc_1.abstractmethod
@@ -248,6 +229,4 @@ class RegistryServiceServicer(metaclass=_abc_1.ABCMeta):
         forward moves go one state at a time, backward moves are always allowed.
         """
 
-def add_RegistryServiceServicer_to_server(
-    servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]
-) -> None: ...
+def add_RegistryServiceServicer_to_server(servicer: RegistryServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -4,15 +4,18 @@
 # source: lichtbuch/scheduler/v1/scheduler.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/scheduler/v1/scheduler.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/scheduler/v1/scheduler.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -25,307 +28,211 @@ from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_optio
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n&lichtbuch/scheduler/v1/scheduler.proto\x12\x16lichtbuch.scheduler.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto"\xfa\x02\n\x0bSwitchPoint\x12\x36\n\x06\x61nchor\x18\x01 \x01(\x0e\x32\x1e.lichtbuch.scheduler.v1.AnchorB\x06\x8a\xb5\x18\x02\x08\x01\x12(\n\x08offset_s\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x18\xe5\xc0!\x00\x00\x00\x00\x00\x18\xe5@\x12\x45\n\nclock_time\x18\x03 \x01(\tB1\x8a\xb5\x18-:+([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\x12.\n\x0elevel_permille\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12&\n\x06ramp_s\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00 \xac@\x12\x35\n\x08\x65\x61rliest\x18\x06 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\x12\x33\n\x06latest\x18\x07 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]"\xb2\x01\n\x07Profile\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08profiles\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12=\n\x06points\x18\x04 \x03(\x0b\x32#.lichtbuch.scheduler.v1.SwitchPointB\x08\x8a\xb5\x18\x04\x08\x01\x30\x32\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t"\xb8\x01\n\x0c\x43\x61lendarRule\x12,\n\x0b\x66irst_night\x18\x01 \x01(\x0b\x32\x17.lichtbuch.type.v1.Date\x12+\n\nlast_night\x18\x02 \x01(\x0b\x32\x17.lichtbuch.type.v1.Date\x12*\n\x08weekdays\x18\x03 \x03(\x05\x42\x18\x8a\xb5\x18\x14\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x1c@0\x07\x12!\n\x07profile\x18\x04 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles"\xde\x01\n\x08\x43\x61lendar\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tcalendars\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12<\n\x05rules\x18\x04 \x03(\x0b\x32$.lichtbuch.scheduler.v1.CalendarRuleB\x07\x8a\xb5\x18\x03\x30\xf4\x03\x12)\n\x0f\x64\x65\x66\x61ult_profile\x18\x05 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles\x12\x10\n\x08revision\x18\x06 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t"\xd0\x01\n\nAssignment\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x12\x0b\x61ssignments\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x05group\x18\x03 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\x12#\n\x08\x63\x61lendar\x18\x04 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tcalendars\x12\x31\n\rplanned_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07refusal\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t"\xd0\x01\n\x14\x43reateProfileRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\nprofile_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x38\n\x07profile\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.scheduler.v1.ProfileB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"3\n\x11GetProfileRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles"~\n\x13ListProfilesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"b\n\x14ListProfilesResponse\x12\x31\n\x08profiles\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.scheduler.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x81\x01\n\x14UpdateProfileRequest\x12\x38\n\x07profile\x18\x01 \x01(\x0b\x32\x1f.lichtbuch.scheduler.v1.ProfileB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"O\n\x14\x44\x65leteProfileRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xd4\x01\n\x15\x43reateCalendarRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12;\n\x0b\x63\x61lendar_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12:\n\x08\x63\x61lendar\x18\x03 \x01(\x0b\x32 .lichtbuch.scheduler.v1.CalendarB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"5\n\x12GetCalendarRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tcalendars"\x7f\n\x14ListCalendarsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"e\n\x15ListCalendarsResponse\x12\x33\n\tcalendars\x18\x01 \x03(\x0b\x32 .lichtbuch.scheduler.v1.Calendar\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x84\x01\n\x15UpdateCalendarRequest\x12:\n\x08\x63\x61lendar\x18\x01 \x01(\x0b\x32 .lichtbuch.scheduler.v1.CalendarB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"Q\n\x15\x44\x65leteCalendarRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tcalendars\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\xdc\x01\n\x17\x43reateAssignmentRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12=\n\rassignment_id\x18\x02 \x01(\tB&\x8a\xb5\x18": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12>\n\nassignment\x18\x03 \x01(\x0b\x32".lichtbuch.scheduler.v1.AssignmentB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@"9\n\x14GetAssignmentRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x0b\x61ssignments"\x81\x01\n\x16ListAssignmentsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t"k\n\x17ListAssignmentsResponse\x12\x37\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32".lichtbuch.scheduler.v1.Assignment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t"\x8a\x01\n\x17UpdateAssignmentRequest\x12>\n\nassignment\x18\x01 \x01(\x0b\x32".lichtbuch.scheduler.v1.AssignmentB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask"U\n\x17\x44\x65leteAssignmentRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x0b\x61ssignments\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03"\x88\x02\n\x15PreviewProfileRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x38\n\x07profile\x18\x02 \x01(\x0b\x32\x1f.lichtbuch.scheduler.v1.ProfileB\x06\x8a\xb5\x18\x02\x08\x01\x12-\n\x08position\x18\x03 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x34\n\x0b\x66irst_night\x18\x04 \x01(\x0b\x32\x17.lichtbuch.type.v1.DateB\x06\x8a\xb5\x18\x02\x08\x01\x12(\n\x06nights\x18\x05 \x01(\x05\x42\x18\x8a\xb5\x18\x14\x08\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00y@"\xae\x01\n\x16PreviewProfileResponse\x12\x18\n\x10instants_unix_ms\x18\x01 \x03(\x03\x12\x17\n\x0flevels_permille\x18\x02 \x03(\x05\x12\x13\n\x0blocal_times\x18\x03 \x03(\t\x12\x13\n\x0blit_seconds\x18\x04 \x01(\x03\x12%\n\x1d\x66ull_light_equivalent_seconds\x18\x05 \x01(\x03\x12\x10\n\x08warnings\x18\x06 \x03(\t"A\n\x17SynchronisePlansRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities"G\n\x18SynchronisePlansResponse\x12\r\n\x05\x65qual\x18\x01 \x01(\x05\x12\x0b\n\x03put\x18\x02 \x01(\x05\x12\x0f\n\x07refused\x18\x03 \x03(\t*\xa4\x01\n\x06\x41nchor\x12\x16\n\x12\x41NCHOR_UNSPECIFIED\x10\x00\x12\x11\n\rANCHOR_SUNSET\x10\x01\x12\x12\n\x0e\x41NCHOR_SUNRISE\x10\x02\x12\x15\n\x11\x41NCHOR_CIVIL_DUSK\x10\x03\x12\x15\n\x11\x41NCHOR_CIVIL_DAWN\x10\x04\x12\x10\n\x0c\x41NCHOR_CLOCK\x10\x05\x12\x1b\n\x17\x41NCHOR_VIRTUAL_MIDNIGHT\x10\x06\x32\xc1\x12\n\x10SchedulerService\x12\x81\x01\n\rCreateProfile\x12,.lichtbuch.scheduler.v1.CreateProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile"!\x8a\xb5\x18\x1d\n\x19scheduler.profiles.create\x10\x01\x12y\n\nGetProfile\x12).lichtbuch.scheduler.v1.GetProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile"\x1f\x8a\xb5\x18\x1b\n\x17scheduler.profiles.read\x10\x01\x12\x8a\x01\n\x0cListProfiles\x12+.lichtbuch.scheduler.v1.ListProfilesRequest\x1a,.lichtbuch.scheduler.v1.ListProfilesResponse"\x1f\x8a\xb5\x18\x1b\n\x17scheduler.profiles.read\x10\x01\x12\x7f\n\rUpdateProfile\x12,.lichtbuch.scheduler.v1.UpdateProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile"\x1f\x8a\xb5\x18\x1b\n\x19scheduler.profiles.update\x12\x7f\n\rDeleteProfile\x12,.lichtbuch.scheduler.v1.DeleteProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile"\x1f\x8a\xb5\x18\x1b\n\x19scheduler.profiles.delete\x12\x85\x01\n\x0e\x43reateCalendar\x12-.lichtbuch.scheduler.v1.CreateCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar""\x8a\xb5\x18\x1e\n\x1ascheduler.calendars.create\x10\x01\x12}\n\x0bGetCalendar\x12*.lichtbuch.scheduler.v1.GetCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar" \x8a\xb5\x18\x1c\n\x18scheduler.calendars.read\x10\x01\x12\x8e\x01\n\rListCalendars\x12,.lichtbuch.scheduler.v1.ListCalendarsRequest\x1a-.lichtbuch.scheduler.v1.ListCalendarsResponse" \x8a\xb5\x18\x1c\n\x18scheduler.calendars.read\x10\x01\x12\x83\x01\n\x0eUpdateCalendar\x12-.lichtbuch.scheduler.v1.UpdateCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar" \x8a\xb5\x18\x1c\n\x1ascheduler.calendars.update\x12\x83\x01\n\x0e\x44\x65leteCalendar\x12-.lichtbuch.scheduler.v1.DeleteCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar" \x8a\xb5\x18\x1c\n\x1ascheduler.calendars.delete\x12\x8d\x01\n\x10\x43reateAssignment\x12/.lichtbuch.scheduler.v1.CreateAssignmentRequest\x1a".lichtbuch.scheduler.v1.Assignment"$\x8a\xb5\x18 \n\x1cscheduler.assignments.create\x10\x01\x12\x85\x01\n\rGetAssignment\x12,.lichtbuch.scheduler.v1.GetAssignmentRequest\x1a".lichtbuch.scheduler.v1.Assignment""\x8a\xb5\x18\x1e\n\x1ascheduler.assignments.read\x10\x01\x12\x96\x01\n\x0fListAssignments\x12..lichtbuch.scheduler.v1.ListAssignmentsRequest\x1a/.lichtbuch.scheduler.v1.ListAssignmentsResponse""\x8a\xb5\x18\x1e\n\x1ascheduler.assignments.read\x10\x01\x12\x8b\x01\n\x10UpdateAssignment\x12/.lichtbuch.scheduler.v1.UpdateAssignmentRequest\x1a".lichtbuch.scheduler.v1.Assignment""\x8a\xb5\x18\x1e\n\x1cscheduler.assignments.update\x12\x8b\x01\n\x10\x44\x65leteAssignment\x12/.lichtbuch.scheduler.v1.DeleteAssignmentRequest\x1a".lichtbuch.scheduler.v1.Assignment""\x8a\xb5\x18\x1e\n\x1cscheduler.assignments.delete\x12\x90\x01\n\x0ePreviewProfile\x12-.lichtbuch.scheduler.v1.PreviewProfileRequest\x1a..lichtbuch.scheduler.v1.PreviewProfileResponse"\x1f\x8a\xb5\x18\x1b\n\x17scheduler.profiles.read\x10\x01\x12\x9a\x01\n\x10SynchronisePlans\x12/.lichtbuch.scheduler.v1.SynchronisePlansRequest\x1a\x30.lichtbuch.scheduler.v1.SynchronisePlansResponse"#\x8a\xb5\x18\x1f\n\x1bscheduler.plans.synchronise\x10\x01\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&lichtbuch/scheduler/v1/scheduler.proto\x12\x16lichtbuch.scheduler.v1\x1a google/protobuf/field_mask.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xfa\x02\n\x0bSwitchPoint\x12\x36\n\x06\x61nchor\x18\x01 \x01(\x0e\x32\x1e.lichtbuch.scheduler.v1.AnchorB\x06\x8a\xb5\x18\x02\x08\x01\x12(\n\x08offset_s\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x18\xe5\xc0!\x00\x00\x00\x00\x00\x18\xe5@\x12\x45\n\nclock_time\x18\x03 \x01(\tB1\x8a\xb5\x18-:+([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?\x12.\n\x0elevel_permille\x18\x04 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@\x12&\n\x06ramp_s\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00 \xac@\x12\x35\n\x08\x65\x61rliest\x18\x06 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\x12\x33\n\x06latest\x18\x07 \x01(\tB#\x8a\xb5\x18\x1f:\x1d([01][0-9]|2[0-3]):[0-5][0-9]\"\xb2\x01\n\x07Profile\x12\x1c\n\x04name\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08profiles\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12=\n\x06points\x18\x04 \x03(\x0b\x32#.lichtbuch.scheduler.v1.SwitchPointB\x08\x8a\xb5\x18\x04\x08\x01\x30\x32\x12\x10\n\x08revision\x18\x05 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x06 \x01(\t\"\xb8\x01\n\x0c\x43\x61lendarRule\x12,\n\x0b\x66irst_night\x18\x01 \x01(\x0b\x32\x17.lichtbuch.type.v1.Date\x12+\n\nlast_night\x18\x02 \x01(\x0b\x32\x17.lichtbuch.type.v1.Date\x12*\n\x08weekdays\x18\x03 \x03(\x05\x42\x18\x8a\xb5\x18\x14\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00\x1c@0\x07\x12!\n\x07profile\x18\x04 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles\"\xde\x01\n\x08\x43\x61lendar\x12\x1d\n\x04name\x18\x01 \x01(\tB\x0f\x8a\xb5\x18\x0b\x12\tcalendars\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x0c\x64isplay_name\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xc8\x01\x12<\n\x05rules\x18\x04 \x03(\x0b\x32$.lichtbuch.scheduler.v1.CalendarRuleB\x07\x8a\xb5\x18\x03\x30\xf4\x03\x12)\n\x0f\x64\x65\x66\x61ult_profile\x18\x05 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles\x12\x10\n\x08revision\x18\x06 \x01(\x05\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"\xd0\x01\n\nAssignment\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x12\x0b\x61ssignments\x12\x0b\n\x03uid\x18\x02 \x01(\t\x12\x1d\n\x05group\x18\x03 \x01(\tB\x0e\x8a\xb5\x18\n\x08\x01\x12\x06groups\x12#\n\x08\x63\x61lendar\x18\x04 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tcalendars\x12\x31\n\rplanned_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07refusal\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"\xd0\x01\n\x14\x43reateProfileRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12:\n\nprofile_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12\x38\n\x07profile\x18\x03 \x01(\x0b\x32\x1f.lichtbuch.scheduler.v1.ProfileB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"3\n\x11GetProfileRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles\"~\n\x13ListProfilesRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"b\n\x14ListProfilesResponse\x12\x31\n\x08profiles\x18\x01 \x03(\x0b\x32\x1f.lichtbuch.scheduler.v1.Profile\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x81\x01\n\x14UpdateProfileRequest\x12\x38\n\x07profile\x18\x01 \x01(\x0b\x32\x1f.lichtbuch.scheduler.v1.ProfileB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"O\n\x14\x44\x65leteProfileRequest\x12\x1e\n\x04name\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x08\x01\x12\x08profiles\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xd4\x01\n\x15\x43reateCalendarRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12;\n\x0b\x63\x61lendar_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12:\n\x08\x63\x61lendar\x18\x03 \x01(\x0b\x32 .lichtbuch.scheduler.v1.CalendarB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"5\n\x12GetCalendarRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tcalendars\"\x7f\n\x14ListCalendarsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"e\n\x15ListCalendarsResponse\x12\x33\n\tcalendars\x18\x01 \x03(\x0b\x32 .lichtbuch.scheduler.v1.Calendar\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x15UpdateCalendarRequest\x12:\n\x08\x63\x61lendar\x18\x01 \x01(\x0b\x32 .lichtbuch.scheduler.v1.CalendarB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"Q\n\x15\x44\x65leteCalendarRequest\x12\x1f\n\x04name\x18\x01 \x01(\tB\x11\x8a\xb5\x18\r\x08\x01\x12\tcalendars\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xdc\x01\n\x17\x43reateAssignmentRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12=\n\rassignment_id\x18\x02 \x01(\tB&\x8a\xb5\x18\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}\x12>\n\nassignment\x18\x03 \x01(\x0b\x32\".lichtbuch.scheduler.v1.AssignmentB\x06\x8a\xb5\x18\x02\x08\x01\x12\x1a\n\nrequest_id\x18\x04 \x01(\tB\x06\x8a\xb5\x18\x02(@\"9\n\x14GetAssignmentRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x0b\x61ssignments\"\x81\x01\n\x16ListAssignmentsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\"k\n\x17ListAssignmentsResponse\x12\x37\n\x0b\x61ssignments\x18\x01 \x03(\x0b\x32\".lichtbuch.scheduler.v1.Assignment\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x8a\x01\n\x17UpdateAssignmentRequest\x12>\n\nassignment\x18\x01 \x01(\x0b\x32\".lichtbuch.scheduler.v1.AssignmentB\x06\x8a\xb5\x18\x02\x08\x01\x12/\n\x0bupdate_mask\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.FieldMask\"U\n\x17\x44\x65leteAssignmentRequest\x12!\n\x04name\x18\x01 \x01(\tB\x13\x8a\xb5\x18\x0f\x08\x01\x12\x0b\x61ssignments\x12\x17\n\x06reason\x18\x02 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\x88\x02\n\x15PreviewProfileRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x38\n\x07profile\x18\x02 \x01(\x0b\x32\x1f.lichtbuch.scheduler.v1.ProfileB\x06\x8a\xb5\x18\x02\x08\x01\x12-\n\x08position\x18\x03 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x34\n\x0b\x66irst_night\x18\x04 \x01(\x0b\x32\x17.lichtbuch.type.v1.DateB\x06\x8a\xb5\x18\x02\x08\x01\x12(\n\x06nights\x18\x05 \x01(\x05\x42\x18\x8a\xb5\x18\x14\x08\x01\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00y@\"\xae\x01\n\x16PreviewProfileResponse\x12\x18\n\x10instants_unix_ms\x18\x01 \x03(\x03\x12\x17\n\x0flevels_permille\x18\x02 \x03(\x05\x12\x13\n\x0blocal_times\x18\x03 \x03(\t\x12\x13\n\x0blit_seconds\x18\x04 \x01(\x03\x12%\n\x1d\x66ull_light_equivalent_seconds\x18\x05 \x01(\x03\x12\x10\n\x08warnings\x18\x06 \x03(\t\"A\n\x17SynchronisePlansRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\"G\n\x18SynchronisePlansResponse\x12\r\n\x05\x65qual\x18\x01 \x01(\x05\x12\x0b\n\x03put\x18\x02 \x01(\x05\x12\x0f\n\x07refused\x18\x03 \x03(\t*\xa4\x01\n\x06\x41nchor\x12\x16\n\x12\x41NCHOR_UNSPECIFIED\x10\x00\x12\x11\n\rANCHOR_SUNSET\x10\x01\x12\x12\n\x0e\x41NCHOR_SUNRISE\x10\x02\x12\x15\n\x11\x41NCHOR_CIVIL_DUSK\x10\x03\x12\x15\n\x11\x41NCHOR_CIVIL_DAWN\x10\x04\x12\x10\n\x0c\x41NCHOR_CLOCK\x10\x05\x12\x1b\n\x17\x41NCHOR_VIRTUAL_MIDNIGHT\x10\x06\x32\xc1\x12\n\x10SchedulerService\x12\x81\x01\n\rCreateProfile\x12,.lichtbuch.scheduler.v1.CreateProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile\"!\x8a\xb5\x18\x1d\n\x19scheduler.profiles.create\x10\x01\x12y\n\nGetProfile\x12).lichtbuch.scheduler.v1.GetProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile\"\x1f\x8a\xb5\x18\x1b\n\x17scheduler.profiles.read\x10\x01\x12\x8a\x01\n\x0cListProfiles\x12+.lichtbuch.scheduler.v1.ListProfilesRequest\x1a,.lichtbuch.scheduler.v1.ListProfilesResponse\"\x1f\x8a\xb5\x18\x1b\n\x17scheduler.profiles.read\x10\x01\x12\x7f\n\rUpdateProfile\x12,.lichtbuch.scheduler.v1.UpdateProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile\"\x1f\x8a\xb5\x18\x1b\n\x19scheduler.profiles.update\x12\x7f\n\rDeleteProfile\x12,.lichtbuch.scheduler.v1.DeleteProfileRequest\x1a\x1f.lichtbuch.scheduler.v1.Profile\"\x1f\x8a\xb5\x18\x1b\n\x19scheduler.profiles.delete\x12\x85\x01\n\x0e\x43reateCalendar\x12-.lichtbuch.scheduler.v1.CreateCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar\"\"\x8a\xb5\x18\x1e\n\x1ascheduler.calendars.create\x10\x01\x12}\n\x0bGetCalendar\x12*.lichtbuch.scheduler.v1.GetCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar\" \x8a\xb5\x18\x1c\n\x18scheduler.calendars.read\x10\x01\x12\x8e\x01\n\rListCalendars\x12,.lichtbuch.scheduler.v1.ListCalendarsRequest\x1a-.lichtbuch.scheduler.v1.ListCalendarsResponse\" \x8a\xb5\x18\x1c\n\x18scheduler.calendars.read\x10\x01\x12\x83\x01\n\x0eUpdateCalendar\x12-.lichtbuch.scheduler.v1.UpdateCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar\" \x8a\xb5\x18\x1c\n\x1ascheduler.calendars.update\x12\x83\x01\n\x0e\x44\x65leteCalendar\x12-.lichtbuch.scheduler.v1.DeleteCalendarRequest\x1a .lichtbuch.scheduler.v1.Calendar\" \x8a\xb5\x18\x1c\n\x1ascheduler.calendars.delete\x12\x8d\x01\n\x10\x43reateAssignment\x12/.lichtbuch.scheduler.v1.CreateAssignmentRequest\x1a\".lichtbuch.scheduler.v1.Assignment\"$\x8a\xb5\x18 \n\x1cscheduler.assignments.create\x10\x01\x12\x85\x01\n\rGetAssignment\x12,.lichtbuch.scheduler.v1.GetAssignmentRequest\x1a\".lichtbuch.scheduler.v1.Assignment\"\"\x8a\xb5\x18\x1e\n\x1ascheduler.assignments.read\x10\x01\x12\x96\x01\n\x0fListAssignments\x12..lichtbuch.scheduler.v1.ListAssignmentsRequest\x1a/.lichtbuch.scheduler.v1.ListAssignmentsResponse\"\"\x8a\xb5\x18\x1e\n\x1ascheduler.assignments.read\x10\x01\x12\x8b\x01\n\x10UpdateAssignment\x12/.lichtbuch.scheduler.v1.UpdateAssignmentRequest\x1a\".lichtbuch.scheduler.v1.Assignment\"\"\x8a\xb5\x18\x1e\n\x1cscheduler.assignments.update\x12\x8b\x01\n\x10\x44\x65leteAssignment\x12/.lichtbuch.scheduler.v1.DeleteAssignmentRequest\x1a\".lichtbuch.scheduler.v1.Assignment\"\"\x8a\xb5\x18\x1e\n\x1cscheduler.assignments.delete\x12\x90\x01\n\x0ePreviewProfile\x12-.lichtbuch.scheduler.v1.PreviewProfileRequest\x1a..lichtbuch.scheduler.v1.PreviewProfileResponse\"\x1f\x8a\xb5\x18\x1b\n\x17scheduler.profiles.read\x10\x01\x12\x9a\x01\n\x10SynchronisePlans\x12/.lichtbuch.scheduler.v1.SynchronisePlansRequest\x1a\x30.lichtbuch.scheduler.v1.SynchronisePlansResponse\"#\x8a\xb5\x18\x1f\n\x1bscheduler.plans.synchronise\x10\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.scheduler.v1.scheduler_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.scheduler.v1.scheduler_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name["anchor"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name["anchor"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_SWITCHPOINT"].fields_by_name["offset_s"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name[
-        "offset_s"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\030\345\300!\000\000\000\000\000\030\345@"
-    _globals["_SWITCHPOINT"].fields_by_name["clock_time"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name[
-        "clock_time"
-    ]._serialized_options = b"\212\265\030-:+([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?"
-    _globals["_SWITCHPOINT"].fields_by_name["level_permille"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name[
-        "level_permille"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@"
-    _globals["_SWITCHPOINT"].fields_by_name["ramp_s"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name[
-        "ramp_s"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000 \254@"
-    _globals["_SWITCHPOINT"].fields_by_name["earliest"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name[
-        "earliest"
-    ]._serialized_options = b"\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]"
-    _globals["_SWITCHPOINT"].fields_by_name["latest"]._loaded_options = None
-    _globals["_SWITCHPOINT"].fields_by_name[
-        "latest"
-    ]._serialized_options = b"\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]"
-    _globals["_PROFILE"].fields_by_name["name"]._loaded_options = None
-    _globals["_PROFILE"].fields_by_name["name"]._serialized_options = b"\212\265\030\n\022\010profiles"
-    _globals["_PROFILE"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_PROFILE"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_PROFILE"].fields_by_name["points"]._loaded_options = None
-    _globals["_PROFILE"].fields_by_name["points"]._serialized_options = b"\212\265\030\004\010\00102"
-    _globals["_CALENDARRULE"].fields_by_name["weekdays"]._loaded_options = None
-    _globals["_CALENDARRULE"].fields_by_name[
-        "weekdays"
-    ]._serialized_options = b"\212\265\030\024\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000\034@0\007"
-    _globals["_CALENDARRULE"].fields_by_name["profile"]._loaded_options = None
-    _globals["_CALENDARRULE"].fields_by_name[
-        "profile"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010profiles"
-    _globals["_CALENDAR"].fields_by_name["name"]._loaded_options = None
-    _globals["_CALENDAR"].fields_by_name["name"]._serialized_options = b"\212\265\030\013\022\tcalendars"
-    _globals["_CALENDAR"].fields_by_name["display_name"]._loaded_options = None
-    _globals["_CALENDAR"].fields_by_name["display_name"]._serialized_options = b"\212\265\030\003(\310\001"
-    _globals["_CALENDAR"].fields_by_name["rules"]._loaded_options = None
-    _globals["_CALENDAR"].fields_by_name["rules"]._serialized_options = b"\212\265\030\0030\364\003"
-    _globals["_CALENDAR"].fields_by_name["default_profile"]._loaded_options = None
-    _globals["_CALENDAR"].fields_by_name[
-        "default_profile"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010profiles"
-    _globals["_ASSIGNMENT"].fields_by_name["name"]._loaded_options = None
-    _globals["_ASSIGNMENT"].fields_by_name["name"]._serialized_options = b"\212\265\030\r\022\013assignments"
-    _globals["_ASSIGNMENT"].fields_by_name["group"]._loaded_options = None
-    _globals["_ASSIGNMENT"].fields_by_name["group"]._serialized_options = b"\212\265\030\n\010\001\022\006groups"
-    _globals["_ASSIGNMENT"].fields_by_name["calendar"]._loaded_options = None
-    _globals["_ASSIGNMENT"].fields_by_name["calendar"]._serialized_options = b"\212\265\030\r\010\001\022\tcalendars"
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name["profile_id"]._loaded_options = None
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name[
-        "profile_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name["profile"]._loaded_options = None
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name["profile"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEPROFILEREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETPROFILEREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETPROFILEREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010profiles"
-    _globals["_LISTPROFILESREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTPROFILESREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTPROFILESREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTPROFILESREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATEPROFILEREQUEST"].fields_by_name["profile"]._loaded_options = None
-    _globals["_UPDATEPROFILEREQUEST"].fields_by_name["profile"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEPROFILEREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEPROFILEREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\014\010\001\022\010profiles"
-    _globals["_DELETEPROFILEREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEPROFILEREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATECALENDARREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATECALENDARREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATECALENDARREQUEST"].fields_by_name["calendar_id"]._loaded_options = None
-    _globals["_CREATECALENDARREQUEST"].fields_by_name[
-        "calendar_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATECALENDARREQUEST"].fields_by_name["calendar"]._loaded_options = None
-    _globals["_CREATECALENDARREQUEST"].fields_by_name["calendar"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATECALENDARREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATECALENDARREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETCALENDARREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETCALENDARREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\tcalendars"
-    _globals["_LISTCALENDARSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTCALENDARSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTCALENDARSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTCALENDARSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATECALENDARREQUEST"].fields_by_name["calendar"]._loaded_options = None
-    _globals["_UPDATECALENDARREQUEST"].fields_by_name["calendar"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETECALENDARREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETECALENDARREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\r\010\001\022\tcalendars"
-    _globals["_DELETECALENDARREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETECALENDARREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["assignment_id"]._loaded_options = None
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name[
-        "assignment_id"
-    ]._serialized_options = b'\212\265\030": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["assignment"]._loaded_options = None
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["assignment"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["request_id"]._loaded_options = None
-    _globals["_CREATEASSIGNMENTREQUEST"].fields_by_name["request_id"]._serialized_options = b"\212\265\030\002(@"
-    _globals["_GETASSIGNMENTREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_GETASSIGNMENTREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\017\010\001\022\013assignments"
-    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\024\010\001\022\016municipalities@\001"
-    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name["page_size"]._loaded_options = None
-    _globals["_LISTASSIGNMENTSREQUEST"].fields_by_name[
-        "page_size"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@"
-    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["assignment"]._loaded_options = None
-    _globals["_UPDATEASSIGNMENTREQUEST"].fields_by_name["assignment"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_DELETEASSIGNMENTREQUEST"].fields_by_name["name"]._loaded_options = None
-    _globals["_DELETEASSIGNMENTREQUEST"].fields_by_name[
-        "name"
-    ]._serialized_options = b"\212\265\030\017\010\001\022\013assignments"
-    _globals["_DELETEASSIGNMENTREQUEST"].fields_by_name["reason"]._loaded_options = None
-    _globals["_DELETEASSIGNMENTREQUEST"].fields_by_name["reason"]._serialized_options = b"\212\265\030\003(\364\003"
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name["profile"]._loaded_options = None
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name["profile"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name["first_night"]._loaded_options = None
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name["first_night"]._serialized_options = b"\212\265\030\002\010\001"
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name["nights"]._loaded_options = None
-    _globals["_PREVIEWPROFILEREQUEST"].fields_by_name[
-        "nights"
-    ]._serialized_options = b"\212\265\030\024\010\001\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000y@"
-    _globals["_SYNCHRONISEPLANSREQUEST"].fields_by_name["parent"]._loaded_options = None
-    _globals["_SYNCHRONISEPLANSREQUEST"].fields_by_name[
-        "parent"
-    ]._serialized_options = b"\212\265\030\022\010\001\022\016municipalities"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["CreateProfile"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "CreateProfile"
-    ]._serialized_options = b"\212\265\030\035\n\031scheduler.profiles.create\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["GetProfile"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "GetProfile"
-    ]._serialized_options = b"\212\265\030\033\n\027scheduler.profiles.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["ListProfiles"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "ListProfiles"
-    ]._serialized_options = b"\212\265\030\033\n\027scheduler.profiles.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["UpdateProfile"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "UpdateProfile"
-    ]._serialized_options = b"\212\265\030\033\n\031scheduler.profiles.update"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["DeleteProfile"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "DeleteProfile"
-    ]._serialized_options = b"\212\265\030\033\n\031scheduler.profiles.delete"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["CreateCalendar"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "CreateCalendar"
-    ]._serialized_options = b"\212\265\030\036\n\032scheduler.calendars.create\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["GetCalendar"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "GetCalendar"
-    ]._serialized_options = b"\212\265\030\034\n\030scheduler.calendars.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["ListCalendars"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "ListCalendars"
-    ]._serialized_options = b"\212\265\030\034\n\030scheduler.calendars.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["UpdateCalendar"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "UpdateCalendar"
-    ]._serialized_options = b"\212\265\030\034\n\032scheduler.calendars.update"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["DeleteCalendar"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "DeleteCalendar"
-    ]._serialized_options = b"\212\265\030\034\n\032scheduler.calendars.delete"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["CreateAssignment"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "CreateAssignment"
-    ]._serialized_options = b"\212\265\030 \n\034scheduler.assignments.create\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["GetAssignment"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "GetAssignment"
-    ]._serialized_options = b"\212\265\030\036\n\032scheduler.assignments.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["ListAssignments"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "ListAssignments"
-    ]._serialized_options = b"\212\265\030\036\n\032scheduler.assignments.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["UpdateAssignment"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "UpdateAssignment"
-    ]._serialized_options = b"\212\265\030\036\n\034scheduler.assignments.update"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["DeleteAssignment"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "DeleteAssignment"
-    ]._serialized_options = b"\212\265\030\036\n\034scheduler.assignments.delete"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["PreviewProfile"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "PreviewProfile"
-    ]._serialized_options = b"\212\265\030\033\n\027scheduler.profiles.read\020\001"
-    _globals["_SCHEDULERSERVICE"].methods_by_name["SynchronisePlans"]._loaded_options = None
-    _globals["_SCHEDULERSERVICE"].methods_by_name[
-        "SynchronisePlans"
-    ]._serialized_options = b"\212\265\030\037\n\033scheduler.plans.synchronise\020\001"
-    _globals["_ANCHOR"]._serialized_start = 4143
-    _globals["_ANCHOR"]._serialized_end = 4307
-    _globals["_SWITCHPOINT"]._serialized_start = 198
-    _globals["_SWITCHPOINT"]._serialized_end = 576
-    _globals["_PROFILE"]._serialized_start = 579
-    _globals["_PROFILE"]._serialized_end = 757
-    _globals["_CALENDARRULE"]._serialized_start = 760
-    _globals["_CALENDARRULE"]._serialized_end = 944
-    _globals["_CALENDAR"]._serialized_start = 947
-    _globals["_CALENDAR"]._serialized_end = 1169
-    _globals["_ASSIGNMENT"]._serialized_start = 1172
-    _globals["_ASSIGNMENT"]._serialized_end = 1380
-    _globals["_CREATEPROFILEREQUEST"]._serialized_start = 1383
-    _globals["_CREATEPROFILEREQUEST"]._serialized_end = 1591
-    _globals["_GETPROFILEREQUEST"]._serialized_start = 1593
-    _globals["_GETPROFILEREQUEST"]._serialized_end = 1644
-    _globals["_LISTPROFILESREQUEST"]._serialized_start = 1646
-    _globals["_LISTPROFILESREQUEST"]._serialized_end = 1772
-    _globals["_LISTPROFILESRESPONSE"]._serialized_start = 1774
-    _globals["_LISTPROFILESRESPONSE"]._serialized_end = 1872
-    _globals["_UPDATEPROFILEREQUEST"]._serialized_start = 1875
-    _globals["_UPDATEPROFILEREQUEST"]._serialized_end = 2004
-    _globals["_DELETEPROFILEREQUEST"]._serialized_start = 2006
-    _globals["_DELETEPROFILEREQUEST"]._serialized_end = 2085
-    _globals["_CREATECALENDARREQUEST"]._serialized_start = 2088
-    _globals["_CREATECALENDARREQUEST"]._serialized_end = 2300
-    _globals["_GETCALENDARREQUEST"]._serialized_start = 2302
-    _globals["_GETCALENDARREQUEST"]._serialized_end = 2355
-    _globals["_LISTCALENDARSREQUEST"]._serialized_start = 2357
-    _globals["_LISTCALENDARSREQUEST"]._serialized_end = 2484
-    _globals["_LISTCALENDARSRESPONSE"]._serialized_start = 2486
-    _globals["_LISTCALENDARSRESPONSE"]._serialized_end = 2587
-    _globals["_UPDATECALENDARREQUEST"]._serialized_start = 2590
-    _globals["_UPDATECALENDARREQUEST"]._serialized_end = 2722
-    _globals["_DELETECALENDARREQUEST"]._serialized_start = 2724
-    _globals["_DELETECALENDARREQUEST"]._serialized_end = 2805
-    _globals["_CREATEASSIGNMENTREQUEST"]._serialized_start = 2808
-    _globals["_CREATEASSIGNMENTREQUEST"]._serialized_end = 3028
-    _globals["_GETASSIGNMENTREQUEST"]._serialized_start = 3030
-    _globals["_GETASSIGNMENTREQUEST"]._serialized_end = 3087
-    _globals["_LISTASSIGNMENTSREQUEST"]._serialized_start = 3090
-    _globals["_LISTASSIGNMENTSREQUEST"]._serialized_end = 3219
-    _globals["_LISTASSIGNMENTSRESPONSE"]._serialized_start = 3221
-    _globals["_LISTASSIGNMENTSRESPONSE"]._serialized_end = 3328
-    _globals["_UPDATEASSIGNMENTREQUEST"]._serialized_start = 3331
-    _globals["_UPDATEASSIGNMENTREQUEST"]._serialized_end = 3469
-    _globals["_DELETEASSIGNMENTREQUEST"]._serialized_start = 3471
-    _globals["_DELETEASSIGNMENTREQUEST"]._serialized_end = 3556
-    _globals["_PREVIEWPROFILEREQUEST"]._serialized_start = 3559
-    _globals["_PREVIEWPROFILEREQUEST"]._serialized_end = 3823
-    _globals["_PREVIEWPROFILERESPONSE"]._serialized_start = 3826
-    _globals["_PREVIEWPROFILERESPONSE"]._serialized_end = 4000
-    _globals["_SYNCHRONISEPLANSREQUEST"]._serialized_start = 4002
-    _globals["_SYNCHRONISEPLANSREQUEST"]._serialized_end = 4067
-    _globals["_SYNCHRONISEPLANSRESPONSE"]._serialized_start = 4069
-    _globals["_SYNCHRONISEPLANSRESPONSE"]._serialized_end = 4140
-    _globals["_SCHEDULERSERVICE"]._serialized_start = 4310
-    _globals["_SCHEDULERSERVICE"]._serialized_end = 6679
+  DESCRIPTOR._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['anchor']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['anchor']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_SWITCHPOINT'].fields_by_name['offset_s']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['offset_s']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\030\345\300!\000\000\000\000\000\030\345@'
+  _globals['_SWITCHPOINT'].fields_by_name['clock_time']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['clock_time']._serialized_options = b'\212\265\030-:+([01][0-9]|2[0-3]):[0-5][0-9](:[0-5][0-9])?'
+  _globals['_SWITCHPOINT'].fields_by_name['level_permille']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['level_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_SWITCHPOINT'].fields_by_name['ramp_s']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['ramp_s']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000 \254@'
+  _globals['_SWITCHPOINT'].fields_by_name['earliest']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['earliest']._serialized_options = b'\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]'
+  _globals['_SWITCHPOINT'].fields_by_name['latest']._loaded_options = None
+  _globals['_SWITCHPOINT'].fields_by_name['latest']._serialized_options = b'\212\265\030\037:\035([01][0-9]|2[0-3]):[0-5][0-9]'
+  _globals['_PROFILE'].fields_by_name['name']._loaded_options = None
+  _globals['_PROFILE'].fields_by_name['name']._serialized_options = b'\212\265\030\n\022\010profiles'
+  _globals['_PROFILE'].fields_by_name['display_name']._loaded_options = None
+  _globals['_PROFILE'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_PROFILE'].fields_by_name['points']._loaded_options = None
+  _globals['_PROFILE'].fields_by_name['points']._serialized_options = b'\212\265\030\004\010\00102'
+  _globals['_CALENDARRULE'].fields_by_name['weekdays']._loaded_options = None
+  _globals['_CALENDARRULE'].fields_by_name['weekdays']._serialized_options = b'\212\265\030\024\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000\034@0\007'
+  _globals['_CALENDARRULE'].fields_by_name['profile']._loaded_options = None
+  _globals['_CALENDARRULE'].fields_by_name['profile']._serialized_options = b'\212\265\030\014\010\001\022\010profiles'
+  _globals['_CALENDAR'].fields_by_name['name']._loaded_options = None
+  _globals['_CALENDAR'].fields_by_name['name']._serialized_options = b'\212\265\030\013\022\tcalendars'
+  _globals['_CALENDAR'].fields_by_name['display_name']._loaded_options = None
+  _globals['_CALENDAR'].fields_by_name['display_name']._serialized_options = b'\212\265\030\003(\310\001'
+  _globals['_CALENDAR'].fields_by_name['rules']._loaded_options = None
+  _globals['_CALENDAR'].fields_by_name['rules']._serialized_options = b'\212\265\030\0030\364\003'
+  _globals['_CALENDAR'].fields_by_name['default_profile']._loaded_options = None
+  _globals['_CALENDAR'].fields_by_name['default_profile']._serialized_options = b'\212\265\030\014\010\001\022\010profiles'
+  _globals['_ASSIGNMENT'].fields_by_name['name']._loaded_options = None
+  _globals['_ASSIGNMENT'].fields_by_name['name']._serialized_options = b'\212\265\030\r\022\013assignments'
+  _globals['_ASSIGNMENT'].fields_by_name['group']._loaded_options = None
+  _globals['_ASSIGNMENT'].fields_by_name['group']._serialized_options = b'\212\265\030\n\010\001\022\006groups'
+  _globals['_ASSIGNMENT'].fields_by_name['calendar']._loaded_options = None
+  _globals['_ASSIGNMENT'].fields_by_name['calendar']._serialized_options = b'\212\265\030\r\010\001\022\tcalendars'
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['profile_id']._loaded_options = None
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['profile_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['profile']._loaded_options = None
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['profile']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEPROFILEREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETPROFILEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETPROFILEREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010profiles'
+  _globals['_LISTPROFILESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTPROFILESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTPROFILESREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTPROFILESREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATEPROFILEREQUEST'].fields_by_name['profile']._loaded_options = None
+  _globals['_UPDATEPROFILEREQUEST'].fields_by_name['profile']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEPROFILEREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEPROFILEREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\014\010\001\022\010profiles'
+  _globals['_DELETEPROFILEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEPROFILEREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['calendar_id']._loaded_options = None
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['calendar_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['calendar']._loaded_options = None
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['calendar']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATECALENDARREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETCALENDARREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETCALENDARREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\r\010\001\022\tcalendars'
+  _globals['_LISTCALENDARSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTCALENDARSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTCALENDARSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTCALENDARSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATECALENDARREQUEST'].fields_by_name['calendar']._loaded_options = None
+  _globals['_UPDATECALENDARREQUEST'].fields_by_name['calendar']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETECALENDARREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETECALENDARREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\r\010\001\022\tcalendars'
+  _globals['_DELETECALENDARREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETECALENDARREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['assignment_id']._loaded_options = None
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['assignment_id']._serialized_options = b'\212\265\030\": [A-Za-z0-9][A-Za-z0-9._~-]{0,62}'
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['assignment']._loaded_options = None
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['assignment']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_CREATEASSIGNMENTREQUEST'].fields_by_name['request_id']._serialized_options = b'\212\265\030\002(@'
+  _globals['_GETASSIGNMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_GETASSIGNMENTREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\017\010\001\022\013assignments'
+  _globals['_LISTASSIGNMENTSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTASSIGNMENTSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTASSIGNMENTSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTASSIGNMENTSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_UPDATEASSIGNMENTREQUEST'].fields_by_name['assignment']._loaded_options = None
+  _globals['_UPDATEASSIGNMENTREQUEST'].fields_by_name['assignment']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_DELETEASSIGNMENTREQUEST'].fields_by_name['name']._loaded_options = None
+  _globals['_DELETEASSIGNMENTREQUEST'].fields_by_name['name']._serialized_options = b'\212\265\030\017\010\001\022\013assignments'
+  _globals['_DELETEASSIGNMENTREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_DELETEASSIGNMENTREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['profile']._loaded_options = None
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['profile']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['first_night']._loaded_options = None
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['first_night']._serialized_options = b'\212\265\030\002\010\001'
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['nights']._loaded_options = None
+  _globals['_PREVIEWPROFILEREQUEST'].fields_by_name['nights']._serialized_options = b'\212\265\030\024\010\001\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000y@'
+  _globals['_SYNCHRONISEPLANSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_SYNCHRONISEPLANSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateProfile']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateProfile']._serialized_options = b'\212\265\030\035\n\031scheduler.profiles.create\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetProfile']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetProfile']._serialized_options = b'\212\265\030\033\n\027scheduler.profiles.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListProfiles']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListProfiles']._serialized_options = b'\212\265\030\033\n\027scheduler.profiles.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateProfile']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateProfile']._serialized_options = b'\212\265\030\033\n\031scheduler.profiles.update'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteProfile']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteProfile']._serialized_options = b'\212\265\030\033\n\031scheduler.profiles.delete'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateCalendar']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateCalendar']._serialized_options = b'\212\265\030\036\n\032scheduler.calendars.create\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetCalendar']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetCalendar']._serialized_options = b'\212\265\030\034\n\030scheduler.calendars.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListCalendars']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListCalendars']._serialized_options = b'\212\265\030\034\n\030scheduler.calendars.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateCalendar']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateCalendar']._serialized_options = b'\212\265\030\034\n\032scheduler.calendars.update'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteCalendar']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteCalendar']._serialized_options = b'\212\265\030\034\n\032scheduler.calendars.delete'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateAssignment']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['CreateAssignment']._serialized_options = b'\212\265\030 \n\034scheduler.assignments.create\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetAssignment']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['GetAssignment']._serialized_options = b'\212\265\030\036\n\032scheduler.assignments.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListAssignments']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['ListAssignments']._serialized_options = b'\212\265\030\036\n\032scheduler.assignments.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateAssignment']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['UpdateAssignment']._serialized_options = b'\212\265\030\036\n\034scheduler.assignments.update'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteAssignment']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['DeleteAssignment']._serialized_options = b'\212\265\030\036\n\034scheduler.assignments.delete'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['PreviewProfile']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['PreviewProfile']._serialized_options = b'\212\265\030\033\n\027scheduler.profiles.read\020\001'
+  _globals['_SCHEDULERSERVICE'].methods_by_name['SynchronisePlans']._loaded_options = None
+  _globals['_SCHEDULERSERVICE'].methods_by_name['SynchronisePlans']._serialized_options = b'\212\265\030\037\n\033scheduler.plans.synchronise\020\001'
+  _globals['_ANCHOR']._serialized_start=4143
+  _globals['_ANCHOR']._serialized_end=4307
+  _globals['_SWITCHPOINT']._serialized_start=198
+  _globals['_SWITCHPOINT']._serialized_end=576
+  _globals['_PROFILE']._serialized_start=579
+  _globals['_PROFILE']._serialized_end=757
+  _globals['_CALENDARRULE']._serialized_start=760
+  _globals['_CALENDARRULE']._serialized_end=944
+  _globals['_CALENDAR']._serialized_start=947
+  _globals['_CALENDAR']._serialized_end=1169
+  _globals['_ASSIGNMENT']._serialized_start=1172
+  _globals['_ASSIGNMENT']._serialized_end=1380
+  _globals['_CREATEPROFILEREQUEST']._serialized_start=1383
+  _globals['_CREATEPROFILEREQUEST']._serialized_end=1591
+  _globals['_GETPROFILEREQUEST']._serialized_start=1593
+  _globals['_GETPROFILEREQUEST']._serialized_end=1644
+  _globals['_LISTPROFILESREQUEST']._serialized_start=1646
+  _globals['_LISTPROFILESREQUEST']._serialized_end=1772
+  _globals['_LISTPROFILESRESPONSE']._serialized_start=1774
+  _globals['_LISTPROFILESRESPONSE']._serialized_end=1872
+  _globals['_UPDATEPROFILEREQUEST']._serialized_start=1875
+  _globals['_UPDATEPROFILEREQUEST']._serialized_end=2004
+  _globals['_DELETEPROFILEREQUEST']._serialized_start=2006
+  _globals['_DELETEPROFILEREQUEST']._serialized_end=2085
+  _globals['_CREATECALENDARREQUEST']._serialized_start=2088
+  _globals['_CREATECALENDARREQUEST']._serialized_end=2300
+  _globals['_GETCALENDARREQUEST']._serialized_start=2302
+  _globals['_GETCALENDARREQUEST']._serialized_end=2355
+  _globals['_LISTCALENDARSREQUEST']._serialized_start=2357
+  _globals['_LISTCALENDARSREQUEST']._serialized_end=2484
+  _globals['_LISTCALENDARSRESPONSE']._serialized_start=2486
+  _globals['_LISTCALENDARSRESPONSE']._serialized_end=2587
+  _globals['_UPDATECALENDARREQUEST']._serialized_start=2590
+  _globals['_UPDATECALENDARREQUEST']._serialized_end=2722
+  _globals['_DELETECALENDARREQUEST']._serialized_start=2724
+  _globals['_DELETECALENDARREQUEST']._serialized_end=2805
+  _globals['_CREATEASSIGNMENTREQUEST']._serialized_start=2808
+  _globals['_CREATEASSIGNMENTREQUEST']._serialized_end=3028
+  _globals['_GETASSIGNMENTREQUEST']._serialized_start=3030
+  _globals['_GETASSIGNMENTREQUEST']._serialized_end=3087
+  _globals['_LISTASSIGNMENTSREQUEST']._serialized_start=3090
+  _globals['_LISTASSIGNMENTSREQUEST']._serialized_end=3219
+  _globals['_LISTASSIGNMENTSRESPONSE']._serialized_start=3221
+  _globals['_LISTASSIGNMENTSRESPONSE']._serialized_end=3328
+  _globals['_UPDATEASSIGNMENTREQUEST']._serialized_start=3331
+  _globals['_UPDATEASSIGNMENTREQUEST']._serialized_end=3469
+  _globals['_DELETEASSIGNMENTREQUEST']._serialized_start=3471
+  _globals['_DELETEASSIGNMENTREQUEST']._serialized_end=3556
+  _globals['_PREVIEWPROFILEREQUEST']._serialized_start=3559
+  _globals['_PREVIEWPROFILEREQUEST']._serialized_end=3823
+  _globals['_PREVIEWPROFILERESPONSE']._serialized_start=3826
+  _globals['_PREVIEWPROFILERESPONSE']._serialized_end=4000
+  _globals['_SYNCHRONISEPLANSREQUEST']._serialized_start=4002
+  _globals['_SYNCHRONISEPLANSREQUEST']._serialized_end=4067
+  _globals['_SYNCHRONISEPLANSRESPONSE']._serialized_start=4069
+  _globals['_SYNCHRONISEPLANSRESPONSE']._serialized_end=4140
+  _globals['_SCHEDULERSERVICE']._serialized_start=4310
+  _globals['_SCHEDULERSERVICE']._serialized_end=6679
 # @@protoc_insertion_point(module_scope)

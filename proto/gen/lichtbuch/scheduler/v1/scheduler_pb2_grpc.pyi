@@ -19,6 +19,7 @@ else:
 _T = _typing.TypeVar("_T")
 
 class _MaybeAsyncIterator(_abc.AsyncIterator[_T], _abc.Iterator[_T], metaclass=_abc_1.ABCMeta): ...
+
 class _ServicerContext(_grpc.ServicerContext, _aio.ServicerContext):  # type: ignore[misc, type-arg]
     ...
 
@@ -46,9 +47,7 @@ class SchedulerServiceStub:
     """Creates a calendar."""
     GetCalendar: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetCalendarRequest, _scheduler_pb2.Calendar]
     """Gets a calendar by name."""
-    ListCalendars: _grpc.UnaryUnaryMultiCallable[
-        _scheduler_pb2.ListCalendarsRequest, _scheduler_pb2.ListCalendarsResponse
-    ]
+    ListCalendars: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListCalendarsRequest, _scheduler_pb2.ListCalendarsResponse]
     """Lists calendars, by name."""
     UpdateCalendar: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateCalendarRequest, _scheduler_pb2.Calendar]
     """Changes a calendar."""
@@ -58,21 +57,15 @@ class SchedulerServiceStub:
     """Creates an assignment."""
     GetAssignment: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.GetAssignmentRequest, _scheduler_pb2.Assignment]
     """Gets an assignment by name."""
-    ListAssignments: _grpc.UnaryUnaryMultiCallable[
-        _scheduler_pb2.ListAssignmentsRequest, _scheduler_pb2.ListAssignmentsResponse
-    ]
+    ListAssignments: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.ListAssignmentsRequest, _scheduler_pb2.ListAssignmentsResponse]
     """Lists assignments, by name."""
     UpdateAssignment: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateAssignmentRequest, _scheduler_pb2.Assignment]
     """Changes an assignment."""
     DeleteAssignment: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteAssignmentRequest, _scheduler_pb2.Assignment]
     """Deletes an assignment; its history stays."""
-    PreviewProfile: _grpc.UnaryUnaryMultiCallable[
-        _scheduler_pb2.PreviewProfileRequest, _scheduler_pb2.PreviewProfileResponse
-    ]
+    PreviewProfile: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewProfileRequest, _scheduler_pb2.PreviewProfileResponse]
     """Compiles a profile for a place and a period without storing anything: what would happen, before it goes live."""
-    SynchronisePlans: _grpc.UnaryUnaryMultiCallable[
-        _scheduler_pb2.SynchronisePlansRequest, _scheduler_pb2.SynchronisePlansResponse
-    ]
+    SynchronisePlans: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SynchronisePlansRequest, _scheduler_pb2.SynchronisePlansResponse]
     """Compares the plan hashes of lighting with its own now, without waiting for the minute, and puts what differs."""
 
 @_typing.type_check_only
@@ -94,9 +87,7 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Creates a calendar."""
     GetCalendar: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetCalendarRequest, _scheduler_pb2.Calendar]  # type: ignore[assignment]
     """Gets a calendar by name."""
-    ListCalendars: _aio.UnaryUnaryMultiCallable[
-        _scheduler_pb2.ListCalendarsRequest, _scheduler_pb2.ListCalendarsResponse
-    ]  # type: ignore[assignment]
+    ListCalendars: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListCalendarsRequest, _scheduler_pb2.ListCalendarsResponse]  # type: ignore[assignment]
     """Lists calendars, by name."""
     UpdateCalendar: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateCalendarRequest, _scheduler_pb2.Calendar]  # type: ignore[assignment]
     """Changes a calendar."""
@@ -106,21 +97,15 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Creates an assignment."""
     GetAssignment: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.GetAssignmentRequest, _scheduler_pb2.Assignment]  # type: ignore[assignment]
     """Gets an assignment by name."""
-    ListAssignments: _aio.UnaryUnaryMultiCallable[
-        _scheduler_pb2.ListAssignmentsRequest, _scheduler_pb2.ListAssignmentsResponse
-    ]  # type: ignore[assignment]
+    ListAssignments: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.ListAssignmentsRequest, _scheduler_pb2.ListAssignmentsResponse]  # type: ignore[assignment]
     """Lists assignments, by name."""
     UpdateAssignment: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.UpdateAssignmentRequest, _scheduler_pb2.Assignment]  # type: ignore[assignment]
     """Changes an assignment."""
     DeleteAssignment: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.DeleteAssignmentRequest, _scheduler_pb2.Assignment]  # type: ignore[assignment]
     """Deletes an assignment; its history stays."""
-    PreviewProfile: _aio.UnaryUnaryMultiCallable[
-        _scheduler_pb2.PreviewProfileRequest, _scheduler_pb2.PreviewProfileResponse
-    ]  # type: ignore[assignment]
+    PreviewProfile: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.PreviewProfileRequest, _scheduler_pb2.PreviewProfileResponse]  # type: ignore[assignment]
     """Compiles a profile for a place and a period without storing anything: what would happen, before it goes live."""
-    SynchronisePlans: _aio.UnaryUnaryMultiCallable[
-        _scheduler_pb2.SynchronisePlansRequest, _scheduler_pb2.SynchronisePlansResponse
-    ]  # type: ignore[assignment]
+    SynchronisePlans: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SynchronisePlansRequest, _scheduler_pb2.SynchronisePlansResponse]  # type: ignore[assignment]
     """Compares the plan hashes of lighting with its own now, without waiting for the minute, and puts what differs."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -259,11 +244,7 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _scheduler_pb2.SynchronisePlansRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[
-        _scheduler_pb2.SynchronisePlansResponse, _abc.Awaitable[_scheduler_pb2.SynchronisePlansResponse]
-    ]:
+    ) -> _typing.Union[_scheduler_pb2.SynchronisePlansResponse, _abc.Awaitable[_scheduler_pb2.SynchronisePlansResponse]]:
         """Compares the plan hashes of lighting with its own now, without waiting for the minute, and puts what differs."""
 
-def add_SchedulerServiceServicer_to_server(
-    servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]
-) -> None: ...
+def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

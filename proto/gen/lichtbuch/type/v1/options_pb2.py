@@ -4,15 +4,18 @@
 # source: lichtbuch/type/v1/options.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/type/v1/options.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/type/v1/options.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,17 +25,15 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1flichtbuch/type/v1/options.proto\x12\x11lichtbuch.type.v1\x1a google/protobuf/descriptor.proto"J\n\x0cMethodPolicy\x12\x12\n\npermission\x18\x01 \x01(\t\x12\x12\n\nidempotent\x18\x02 \x01(\x08\x12\x12\n\ntenantless\x18\x03 \x01(\x08"\xe5\x01\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x11\n\treference\x18\x02 \x01(\t\x12\x10\n\x03min\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tmax_bytes\x18\x05 \x01(\rH\x02\x88\x01\x01\x12\x16\n\tmax_items\x18\x06 \x01(\rH\x03\x88\x01\x01\x12\x14\n\x07pattern\x18\x07 \x01(\tH\x04\x88\x01\x01\x12\x10\n\x08wildcard\x18\x08 \x01(\x08\x42\x06\n\x04_minB\x06\n\x04_maxB\x0c\n\n_max_bytesB\x0c\n\n_max_itemsB\n\n\x08_pattern:Q\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1f.lichtbuch.type.v1.MethodPolicy:M\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1d.lichtbuch.type.v1.FieldRulesb\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1flichtbuch/type/v1/options.proto\x12\x11lichtbuch.type.v1\x1a google/protobuf/descriptor.proto\"J\n\x0cMethodPolicy\x12\x12\n\npermission\x18\x01 \x01(\t\x12\x12\n\nidempotent\x18\x02 \x01(\x08\x12\x12\n\ntenantless\x18\x03 \x01(\x08\"\xe5\x01\n\nFieldRules\x12\x10\n\x08required\x18\x01 \x01(\x08\x12\x11\n\treference\x18\x02 \x01(\t\x12\x10\n\x03min\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x10\n\x03max\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x16\n\tmax_bytes\x18\x05 \x01(\rH\x02\x88\x01\x01\x12\x16\n\tmax_items\x18\x06 \x01(\rH\x03\x88\x01\x01\x12\x14\n\x07pattern\x18\x07 \x01(\tH\x04\x88\x01\x01\x12\x10\n\x08wildcard\x18\x08 \x01(\x08\x42\x06\n\x04_minB\x06\n\x04_maxB\x0c\n\n_max_bytesB\x0c\n\n_max_itemsB\n\n\x08_pattern:Q\n\x06policy\x12\x1e.google.protobuf.MethodOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1f.lichtbuch.type.v1.MethodPolicy:M\n\x05rules\x12\x1d.google.protobuf.FieldOptions\x18\xd1\x86\x03 \x01(\x0b\x32\x1d.lichtbuch.type.v1.FieldRulesb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.type.v1.options_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.type.v1.options_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_METHODPOLICY"]._serialized_start = 88
-    _globals["_METHODPOLICY"]._serialized_end = 162
-    _globals["_FIELDRULES"]._serialized_start = 165
-    _globals["_FIELDRULES"]._serialized_end = 394
+  DESCRIPTOR._loaded_options = None
+  _globals['_METHODPOLICY']._serialized_start=88
+  _globals['_METHODPOLICY']._serialized_end=162
+  _globals['_FIELDRULES']._serialized_start=165
+  _globals['_FIELDRULES']._serialized_end=394
 # @@protoc_insertion_point(module_scope)

@@ -48,9 +48,7 @@ class MethodPolicy(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "idempotent", b"idempotent", "permission", b"permission", "tenantless", b"tenantless"
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["idempotent", b"idempotent", "permission", b"permission", "tenantless", b"tenantless"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -100,57 +98,9 @@ class FieldRules(_message.Message):
         pattern: _builtins.str | None = ...,
         wildcard: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal[
-        "_max",
-        b"_max",
-        "_max_bytes",
-        b"_max_bytes",
-        "_max_items",
-        b"_max_items",
-        "_min",
-        b"_min",
-        "_pattern",
-        b"_pattern",
-        "max",
-        b"max",
-        "max_bytes",
-        b"max_bytes",
-        "max_items",
-        b"max_items",
-        "min",
-        b"min",
-        "pattern",
-        b"pattern",
-    ]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_max_bytes", b"_max_bytes", "_max_items", b"_max_items", "_min", b"_min", "_pattern", b"_pattern", "max", b"max", "max_bytes", b"max_bytes", "max_items", b"max_items", "min", b"min", "pattern", b"pattern"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal[
-        "_max",
-        b"_max",
-        "_max_bytes",
-        b"_max_bytes",
-        "_max_items",
-        b"_max_items",
-        "_min",
-        b"_min",
-        "_pattern",
-        b"_pattern",
-        "max",
-        b"max",
-        "max_bytes",
-        b"max_bytes",
-        "max_items",
-        b"max_items",
-        "min",
-        b"min",
-        "pattern",
-        b"pattern",
-        "reference",
-        b"reference",
-        "required",
-        b"required",
-        "wildcard",
-        b"wildcard",
-    ]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max", b"_max", "_max_bytes", b"_max_bytes", "_max_items", b"_max_items", "_min", b"_min", "_pattern", b"_pattern", "max", b"max", "max_bytes", b"max_bytes", "max_items", b"max_items", "min", b"min", "pattern", b"pattern", "reference", b"reference", "required", b"required", "wildcard", b"wildcard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max: _TypeAlias = _typing.Literal["max"]  # noqa: Y015
     _WhichOneofArgType__max: _TypeAlias = _typing.Literal["_max", b"_max"]  # noqa: Y015

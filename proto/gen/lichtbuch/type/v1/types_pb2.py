@@ -4,15 +4,18 @@
 # source: lichtbuch/type/v1/types.proto
 # Protobuf Python Version: 7.35.1
 """Generated protocol buffer code."""
-
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import descriptor_pool as _descriptor_pool
 from google.protobuf import runtime_version as _runtime_version
 from google.protobuf import symbol_database as _symbol_database
 from google.protobuf.internal import builder as _builder
-
 _runtime_version.ValidateProtobufRuntimeVersion(
-    _runtime_version.Domain.PUBLIC, 7, 35, 1, "", "lichtbuch/type/v1/types.proto"
+    _runtime_version.Domain.PUBLIC,
+    7,
+    35,
+    1,
+    '',
+    'lichtbuch/type/v1/types.proto'
 )
 # @@protoc_insertion_point(imports)
 
@@ -22,41 +25,29 @@ _sym_db = _symbol_database.Default()
 from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(
-    b'\n\x1dlichtbuch/type/v1/types.proto\x12\x11lichtbuch.type.v1\x1a\x1flichtbuch/type/v1/options.proto"g\n\x08Position\x12,\n\x0clatitude_deg\x18\x01 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x80V\xc0!\x00\x00\x00\x00\x00\x80V@\x12-\n\rlongitude_deg\x18\x02 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x80\x66\xc0!\x00\x00\x00\x00\x00\x80\x66@"x\n\x04\x44\x61te\x12$\n\x04year\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\xb0\x9d@!\x00\x00\x00\x00\x00\x30\xa1@\x12%\n\x05month\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00(@\x12#\n\x03\x64\x61y\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00?@*q\n\x07Quality\x12\x17\n\x13QUALITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cQUALITY_GOOD\x10\x01\x12\x15\n\x11QUALITY_UNCERTAIN\x10\x02\x12\x0f\n\x0bQUALITY_BAD\x10\x03\x12\x13\n\x0fQUALITY_MISSING\x10\x04*Y\n\nTimeSource\x12\x1b\n\x17TIME_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12TIME_SOURCE_DEVICE\x10\x01\x12\x16\n\x12TIME_SOURCE_SYSTEM\x10\x02\x62\x06proto3'
-)
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlichtbuch/type/v1/types.proto\x12\x11lichtbuch.type.v1\x1a\x1flichtbuch/type/v1/options.proto\"g\n\x08Position\x12,\n\x0clatitude_deg\x18\x01 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x80V\xc0!\x00\x00\x00\x00\x00\x80V@\x12-\n\rlongitude_deg\x18\x02 \x01(\x01\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x80\x66\xc0!\x00\x00\x00\x00\x00\x80\x66@\"x\n\x04\x44\x61te\x12$\n\x04year\x18\x01 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\xb0\x9d@!\x00\x00\x00\x00\x00\x30\xa1@\x12%\n\x05month\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00(@\x12#\n\x03\x64\x61y\x18\x03 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\xf0?!\x00\x00\x00\x00\x00\x00?@*q\n\x07Quality\x12\x17\n\x13QUALITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cQUALITY_GOOD\x10\x01\x12\x15\n\x11QUALITY_UNCERTAIN\x10\x02\x12\x0f\n\x0bQUALITY_BAD\x10\x03\x12\x13\n\x0fQUALITY_MISSING\x10\x04*Y\n\nTimeSource\x12\x1b\n\x17TIME_SOURCE_UNSPECIFIED\x10\x00\x12\x16\n\x12TIME_SOURCE_DEVICE\x10\x01\x12\x16\n\x12TIME_SOURCE_SYSTEM\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
-_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, "lichtbuch.type.v1.types_pb2", _globals)
+_builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.type.v1.types_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
-    DESCRIPTOR._loaded_options = None
-    _globals["_POSITION"].fields_by_name["latitude_deg"]._loaded_options = None
-    _globals["_POSITION"].fields_by_name[
-        "latitude_deg"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\200V\300!\000\000\000\000\000\200V@"
-    _globals["_POSITION"].fields_by_name["longitude_deg"]._loaded_options = None
-    _globals["_POSITION"].fields_by_name[
-        "longitude_deg"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\200f\300!\000\000\000\000\000\200f@"
-    _globals["_DATE"].fields_by_name["year"]._loaded_options = None
-    _globals["_DATE"].fields_by_name[
-        "year"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\260\235@!\000\000\000\000\0000\241@"
-    _globals["_DATE"].fields_by_name["month"]._loaded_options = None
-    _globals["_DATE"].fields_by_name[
-        "month"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000(@"
-    _globals["_DATE"].fields_by_name["day"]._loaded_options = None
-    _globals["_DATE"].fields_by_name[
-        "day"
-    ]._serialized_options = b"\212\265\030\022\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000?@"
-    _globals["_QUALITY"]._serialized_start = 312
-    _globals["_QUALITY"]._serialized_end = 425
-    _globals["_TIMESOURCE"]._serialized_start = 427
-    _globals["_TIMESOURCE"]._serialized_end = 516
-    _globals["_POSITION"]._serialized_start = 85
-    _globals["_POSITION"]._serialized_end = 188
-    _globals["_DATE"]._serialized_start = 190
-    _globals["_DATE"]._serialized_end = 310
+  DESCRIPTOR._loaded_options = None
+  _globals['_POSITION'].fields_by_name['latitude_deg']._loaded_options = None
+  _globals['_POSITION'].fields_by_name['latitude_deg']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\200V\300!\000\000\000\000\000\200V@'
+  _globals['_POSITION'].fields_by_name['longitude_deg']._loaded_options = None
+  _globals['_POSITION'].fields_by_name['longitude_deg']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\200f\300!\000\000\000\000\000\200f@'
+  _globals['_DATE'].fields_by_name['year']._loaded_options = None
+  _globals['_DATE'].fields_by_name['year']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\260\235@!\000\000\000\000\0000\241@'
+  _globals['_DATE'].fields_by_name['month']._loaded_options = None
+  _globals['_DATE'].fields_by_name['month']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000(@'
+  _globals['_DATE'].fields_by_name['day']._loaded_options = None
+  _globals['_DATE'].fields_by_name['day']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\360?!\000\000\000\000\000\000?@'
+  _globals['_QUALITY']._serialized_start=312
+  _globals['_QUALITY']._serialized_end=425
+  _globals['_TIMESOURCE']._serialized_start=427
+  _globals['_TIMESOURCE']._serialized_end=516
+  _globals['_POSITION']._serialized_start=85
+  _globals['_POSITION']._serialized_end=188
+  _globals['_DATE']._serialized_start=190
+  _globals['_DATE']._serialized_end=310
 # @@protoc_insertion_point(module_scope)
