@@ -17,6 +17,7 @@ from cli.field.display import seen
 from domain.errors import InvalidInput
 from fieldbus.device import Device
 from fieldbus.format.formula import Formula
+from fieldbus.format.tables import ORDERS, REGISTER_TYPES
 from fieldbus.profile import (
     ONE_BIT,
     Conversion,
@@ -33,22 +34,8 @@ from fieldbus.values import PointAddress, Quality, ValueBatch
 from fieldbus.vocabulary import Direction, Point, PointType, Scope
 
 WORD: Final = RawFormat("u", 2)
-_TYPES: Final = {
-    "uint16": ("u", 2),
-    "int16": ("i", 2),
-    "uint32": ("u", 4),
-    "int32": ("i", 4),
-    "uint64": ("u", 8),
-    "int64": ("i", 8),
-    "float32": ("f", 4),
-    "float64": ("f", 8),
-    "bcd16": ("bcd", 2),
-    "bcd32": ("bcd", 4),
-    "bcd64": ("bcd", 8),
-    "string": ("s", 2),
-}
+_TYPES: Final = {**REGISTER_TYPES, "string": ("s", 2)}
 _CODES: Final = {"u": {2: "H", 4: "I", 8: "Q"}, "i": {2: "h", 4: "i", 8: "q"}, "f": {4: "f", 8: "d"}}
-_ORDERS: Final = ("big", "little")
 _HIGHEST_ADDRESS: Final = 65535
 _WORDS_PER_READ: Final = 120  # below 125, which some gateways do not take
 
@@ -126,7 +113,7 @@ def _order(order: str, text: str) -> tuple[str, str]:
     if not order:
         return "big", "big"
     parts = [part.strip().lower() for part in order.split(",")]
-    if len(parts) != 2 or any(part not in _ORDERS for part in parts):
+    if len(parts) != 2 or any(part not in ORDERS for part in parts):
         reason = "the order is BYTES,WORDS, each big or little: big,little has the low word first"
         raise InvalidInput.of("register", f"{text!r}: {reason}")
     return parts[0], parts[1]

@@ -36,11 +36,11 @@ NUMBER_TYPES: Final = {
     "float64": ("f", 8),
 }
 _BCD_TYPES: Final = {"bcd16": ("bcd", 2), "bcd32": ("bcd", 4), "bcd64": ("bcd", 8)}
-_REGISTER_TYPES: Final = {**NUMBER_TYPES, **_BCD_TYPES}
-TYPE_NAMES: Final = ("bit", "bits", *_REGISTER_TYPES, "string")
+REGISTER_TYPES: Final = {**NUMBER_TYPES, **_BCD_TYPES}
+TYPE_NAMES: Final = ("bit", "bits", *REGISTER_TYPES, "string")
 _BITS_OF: Final = ("uint16", "uint32")
 _LEVEL_SCALES: Final = {"percent": PERCENT, "permille": PERMILLE, "dali_log": DALI, "dali_linear": DALI_LINEAR}
-_ORDERS: Final = ("big", "little")
+ORDERS: Final = ("big", "little")
 _LONGEST_TEXT: Final = 125  # registers: what one request can carry
 
 
@@ -70,10 +70,10 @@ def read_format(entry: Entry, table: Table, byte_order: str, word_order: str, de
             entry.wrong(f"a string needs length = 1..{_LONGEST_TEXT}, in registers", "length")
             return None
         return RawFormat("s", 2 * length, byte_order)
-    if not isinstance(name, str) or name not in _REGISTER_TYPES:
+    if not isinstance(name, str) or name not in REGISTER_TYPES:
         wrong_type(entry, name, TYPE_NAMES)
         return None
-    return RawFormat(*_REGISTER_TYPES[name], byte_order, word_order)
+    return RawFormat(*REGISTER_TYPES[name], byte_order, word_order)
 
 
 def wrong_type(entry: Entry, name: Any, known: Sequence[str]) -> None:
@@ -113,7 +113,7 @@ def _read_bits(entry: Entry, byte_order: str, word_order: str) -> RawFormat | No
 def read_order(entry: Entry, key: str, default: str) -> str:
     """The order of bytes or words."""
     value = entry.data.get(key, default)
-    if value not in _ORDERS:
+    if value not in ORDERS:
         entry.wrong(f"{value!r} is neither big nor little", key)
         return default
     return str(value)

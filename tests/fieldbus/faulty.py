@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from fieldbus.modbus.line.frames import rtu_frame
+from tests.support.tcp import TcpServer
 
 _READS: Final = {3: "holding", 4: "input"}
 _LIE: Final = 777  # what a wrong answer says; nothing true is ever 777
@@ -183,62 +184,34 @@ def _damaged(frame: bytes, number: int, *, anywhere: bool) -> bytes:
     return bytes(spoilt)
 
 
-class FaultyTcp:
+class FaultyTcp(TcpServer):
     """Over TCP, plain or in TLS. With `pieces` what is sent is cut into pieces of that many bytes."""
 
     def __init__(self, faulty: Faulty, context: ssl.SSLContext | None = None, pieces: int = 0) -> None:
+        super().__init__(context)
         self.faulty = faulty
-        self.connections = 0
-        self.open_now = 0
-        self.port = 0
-        self._context = context
         self._pieces = pieces
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         scheme = "rtutcp" if self.faulty.rtu else "tcp" if self._context is None else "tls"
         return f"modbus+{scheme}://127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=self._context)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        self.open_now += 1
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         pending = bytearray()
         outgoing = bytearray()
-        try:
-            while data := await reader.read(4096):
-                pending += data
-                while (frame := self.faulty.take(pending)) is not None:
-                    self.faulty.request(frame, outgoing.extend, writer.close, writer.transport.abort)
-                    step = self._pieces or len(outgoing) or 1
-                    for start in range(0, len(outgoing), step):
-                        if not writer.transport.is_closing() or start == 0:
-                            writer.write(bytes(outgoing[start : start + step]))
-                            await writer.drain()
-                            if self._pieces:
-                                await asyncio.sleep(0)
-                    outgoing.clear()
-        except (OSError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            self.open_now -= 1
-            writer.close()
+        while data := await reader.read(4096):
+            pending += data
+            while (frame := self.faulty.take(pending)) is not None:
+                self.faulty.request(frame, outgoing.extend, writer.close, writer.transport.abort)
+                step = self._pieces or len(outgoing) or 1
+                for start in range(0, len(outgoing), step):
+                    if not writer.transport.is_closing() or start == 0:
+                        writer.write(bytes(outgoing[start : start + step]))
+                        await writer.drain()
+                        if self._pieces:
+                            await asyncio.sleep(0)
+                outgoing.clear()
 
 
 class FaultyLine:

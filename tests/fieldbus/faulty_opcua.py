@@ -25,6 +25,7 @@ from asyncua.ua.ua_binary import (
 )
 
 from tests.fieldbus.servers import LAMP_NAMESPACE, NOON
+from tests.support.tcp import TcpServer
 
 _NAMESPACES = ["http://opcfoundation.org/UA/", "urn:somebody:else", LAMP_NAMESPACE]
 _HEADER = 8
@@ -68,71 +69,44 @@ def truthfully(exchange: Exchange) -> bool:
     return False
 
 
-class FaultyOpcUa:
+class FaultyOpcUa(TcpServer):
     """Serves until stopped."""
 
     def __init__(self, twist: Twist = truthfully) -> None:
+        super().__init__()
         self.twist = twist
         self.requests: list[str] = []
-        self.connections = 0
-        self.open_now = 0
-        self.port = 0
         self.values: dict[str, float] = {}
         self.acknowledge = ua.Acknowledge(ReceiveBufferSize=ua.UInt32(65535), SendBufferSize=ua.UInt32(65535))
         self.lifetime_ms = 3_600_000
         self.session_timeout_ms = 3_600_000.0
         self.publishing: list[Exchange] = []
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         return f"opc.tcp://127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
     def get_new_channel_id(self) -> int:
         """For asyncua's channel, which asks its server for this."""
         return 5
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        self.open_now += 1
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection = SecureConnection(SecurityPolicyNone(), TransportLimits())
-        try:
-            while True:
-                head = await reader.readexactly(_HEADER)
-                size = int.from_bytes(head[4:8], "little")
-                data = Buffer(head + await reader.readexactly(size - _HEADER))
-                header = header_from_binary(data)
-                message = connection.receive_from_header_and_body(header, data)
-                if header.MessageType == _KIND.Hello:
-                    writer.write(uatcp_to_binary(_KIND.Acknowledge, self.acknowledge))
-                elif header.MessageType == _KIND.SecureOpen:
-                    self._open(message, connection, writer)
-                elif header.MessageType == _KIND.SecureClose:
-                    return
-                elif message is not None:
-                    self._answer(message, connection, writer)
-                await writer.drain()
-        except (asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            self.open_now -= 1
-            writer.close()
+        while True:
+            head = await reader.readexactly(_HEADER)
+            size = int.from_bytes(head[4:8], "little")
+            data = Buffer(head + await reader.readexactly(size - _HEADER))
+            header = header_from_binary(data)
+            message = connection.receive_from_header_and_body(header, data)
+            if header.MessageType == _KIND.Hello:
+                writer.write(uatcp_to_binary(_KIND.Acknowledge, self.acknowledge))
+            elif header.MessageType == _KIND.SecureOpen:
+                self._open(message, connection, writer)
+            elif header.MessageType == _KIND.SecureClose:
+                return
+            elif message is not None:
+                self._answer(message, connection, writer)
+            await writer.drain()
 
     def _open(self, message: Any, connection: SecureConnection, writer: asyncio.StreamWriter) -> None:
         self.requests.append("OpenSecureChannel")

@@ -17,6 +17,8 @@ from pymodbus.pdu.device import ModbusControlBlock, ModbusDeviceIdentification
 from pymodbus.server import ModbusTcpServer
 from pymodbus.simulator import DataType, SimData, SimDevice
 
+from tests.support.tcp import TcpServer
+
 NOON = datetime(2026, 6, 21, 12, 0, tzinfo=UTC)
 TABLES = ("coil", "discrete", "holding", "input")
 
@@ -145,52 +147,28 @@ class PymodbusServer:
 Behaviour = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 
 
-class RawServer:
+class RawServer(TcpServer):
     """Speaks bytes: each request frame (MBAP header and PDU) goes to `behave`, which answers as it likes."""
 
     def __init__(self, behave: Behaviour, *, rtu: bool = False) -> None:
+        super().__init__()
         self.behave = behave
         self.requests: list[bytes] = []
-        self.connections = 0
-        self.port = 0
         self._rtu = rtu
-        self._server: asyncio.Server | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def url(self) -> str:
         return f"modbus+{'rtutcp' if self._rtu else 'tcp'}://127.0.0.1:{self.port}"
 
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        self._server.close()
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        self.connections += 1
-        try:
-            while True:
-                if self._rtu:
-                    frame = await reader.readexactly(8)
-                else:
-                    header = await reader.readexactly(6)
-                    frame = header + await reader.readexactly(int.from_bytes(header[4:6], "big"))
-                self.requests.append(frame)
-                await self.behave(frame, writer)
-        except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            pass
-        finally:
-            self._tasks.discard(task)
-            writer.close()
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            if self._rtu:
+                frame = await reader.readexactly(8)
+            else:
+                header = await reader.readexactly(6)
+                frame = header + await reader.readexactly(int.from_bytes(header[4:6], "big"))
+            self.requests.append(frame)
+            await self.behave(frame, writer)
 
 
 def answer_frame(request: bytes, pdu: bytes, *, transaction: int | None = None, unit: int | None = None) -> bytes:
