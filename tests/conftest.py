@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import settings
 
 _ROOT = Path(__file__).resolve().parent.parent
 for _source in (_ROOT, _ROOT / "proto" / "gen"):
@@ -17,6 +18,12 @@ for _source in (_ROOT, _ROOT / "proto" / "gen"):
         sys.path.insert(0, str(_source))
 
 from tests.support.postgres import PostgresServer, start_postgres  # noqa: E402
+
+# A busy machine is no error of what is tested. Here every run tries other examples; in CI they are the same for the same
+# code, so that a change is judged by what it does and not by its luck.
+settings.register_profile("here", deadline=None)
+settings.register_profile("ci", deadline=None, derandomize=True)
+settings.load_profile("ci" if os.environ.get("CI", "").lower() in ("1", "true") else "here")
 
 
 @pytest.fixture(scope="session")

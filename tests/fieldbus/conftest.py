@@ -5,17 +5,12 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
-from hypothesis import settings
 
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from tests.fieldbus.servers import Behaviour, Manual, PymodbusServer, RawServer
 
 pytest.register_assert_rewrite("tests.fieldbus.contract", "tests.fieldbus.contract_registers")
-
-# A busy machine is no error of the codec.
-settings.register_profile("unhurried", deadline=None)
-settings.load_profile("unhurried")
 
 # Short, because loopback answers at once and what does not answer shall not keep the suite waiting.
 FAST = Limits(

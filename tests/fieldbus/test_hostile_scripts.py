@@ -47,7 +47,7 @@ POINTS = (
     *(PointAddress("level_actual", gear) for gear in (3, 4)),
 )
 QUICK = settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=400, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck))
 TRANSPORTS = ("tcp", "tcp in pieces", "rtu over tcp", "rtu over tcp in pieces", "serial", "tls")
 
 
