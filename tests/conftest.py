@@ -19,7 +19,7 @@ for _source in (_ROOT, _ROOT / "proto" / "gen"):
 
 from tests.support.postgres import PostgresServer, start_postgres  # noqa: E402
 
-# A busy machine is no error of what is tested. Here every run tries other examples; in CI they are the same for the same
+# A busy machine is no error of what is tested. Here every run tries other examples; in CI they are equal for equal
 # code, so that a change is judged by what it does and not by its luck.
 settings.register_profile("here", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
