@@ -65,6 +65,8 @@ _HIGHEST_UNIT: Final = 255
 _HIGHEST_REGISTER: Final = 65_535
 _DEFAULT_LINE: Final = SerialLine(19_200, Parity.EVEN, 1)  # MODBUS over Serial Line V1.02, 3.2 and 2.5.1
 _PARITIES: Final = {word: parity for parity in Parity for word in (parity.value.lower(), parity.name.lower())}
+_LONGEST_URL: Final = 2000
+_LONGEST_HOST: Final = 253  # RFC 1035, 2.3.4
 _UNIT_KEYS: Final = ("unit", "base")
 _LINE_KEYS: Final = (*_UNIT_KEYS, "baud", "parity", "stopbits")
 
@@ -107,6 +109,11 @@ class Endpoint:
 
 def parse_url(url: str) -> Endpoint:
     """The endpoint of a URL. Raises InvalidInput with field `url`."""
+    if len(url) > _LONGEST_URL:
+        raise InvalidInput.of("url", f"is longer than {_LONGEST_URL} characters")
+    if not url.strip().isprintable():
+        # They would be left out unseen, or obeyed by whatever shows an error.
+        raise InvalidInput.of("url", f"{url.strip()!a} has characters that are not printable")
     try:
         parts = urlsplit(url.strip())
         port = parts.port
@@ -120,6 +127,7 @@ def parse_url(url: str) -> Endpoint:
         return _serial(url, parts)
     if not parts.hostname:
         raise InvalidInput.of("url", f"'{url}' names no host")
+    _check_host(parts.hostname)
     if port == 0:
         raise InvalidInput.of("url", "port 0 cannot be connected to")
     unit = base = 0
@@ -133,13 +141,25 @@ def parse_url(url: str) -> Endpoint:
     return Endpoint(scheme, parts.hostname, port or _DEFAULT_PORT[scheme], unit, url.strip(), base=base)
 
 
+def _check_host(host: str) -> None:
+    """Raises InvalidInput for what no resolver takes: it would say so with every attempt to connect."""
+    try:
+        right = ":" in host or (len(host.encode("idna")) <= _LONGEST_HOST and not any(map(str.isspace, host)))
+    except UnicodeError:
+        right = False
+    if not right:
+        raise InvalidInput.of("url", f"'{host}' is no host name: labels of 1 to 63 characters with dots between them")
+
+
 def _serial(url: str, parts: SplitResult) -> Endpoint:
     if parts.netloc and (parts.netloc.lower() != parts.hostname or not parts.path.startswith("/dev/")):
         raise InvalidInput.of(
             "url", f"'{parts.netloc}' stands where a host would: a serial port has three slashes, modbus+rtu:///dev/..."
         )
     path = unquote(parts.path)
-    if len(path) < 2 or path.endswith("/"):
+    if not path.isprintable():
+        raise InvalidInput.of("url", f"{path!a} has characters that are not printable")
+    if len(path) < 2 or path.endswith("/") or ".." in path.split("/"):
         raise InvalidInput.of("url", f"'{url}' names no serial port, such as modbus+rtu:///dev/ttyUSB0")
     if parts.fragment:
         raise InvalidInput.of("url", "'modbus+rtu' takes the path of a port and a query only")

@@ -101,11 +101,33 @@ def test_an_endpoint_shows_neither_user_nor_password() -> None:
         ("modbus+rtu:///dev/ttyUSB0?stopbits=3", r"stopbits '3' is not 1\.\.2"),
         ("modbus+rtu:///dev/ttyUSB0?unit=0", r"unit '0' is not 1\.\.255"),
         ("modbus+rtu:///dev/ttyUSB0?databits=7", "only 'unit', 'base', 'baud', 'parity' and 'stopbits' are"),
+        # What no resolver takes must not fail when the device is read.
+        ("modbus+tcp://" + "a" * 64, "is no host name"),
+        ("modbus+tcp://.plc", "is no host name"),
+        ("modbus+tls://plc..lan", "is no host name"),
+        ("opc.tcp://" + "a." * 200 + "lan", "is no host name"),
+        ("modbus+tcp://10.1.2.3\u202e", "printable"),
+        ("modbus+tcp://10.1\n.2.3", "printable"),
+        ("modbus+tcp://pl\0c", "printable"),
+        ("modbus+tcp://pl c", "is no host name"),
+        ("modbus+rtu:///dev/tty%00USB0", "printable"),
+        ("modbus+rtu:///dev/tty%1b[2J", "printable"),
+        ("modbus+rtu:///dev/../etc/passwd", "names no serial port"),
+        ("modbus+rtu:///" + "a" * 5000, "longer than"),
     ],
 )
 def test_a_wrong_url_is_refused_with_its_reason(url: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         parse_url(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["modbus+tcp://a\nb", "modbus+rtu:///dev/\x1b[2J/", "\x1b]0;gone\x07", "opc.tcp://\u202e:99999"]
+)
+def test_what_is_refused_is_named_in_words_that_can_be_shown(url: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        parse_url(url)
+    assert str(refused.value).isprintable()
 
 
 def test_a_serial_line_that_names_a_machine_is_that_machines_alone() -> None:
