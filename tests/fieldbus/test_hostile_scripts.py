@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import ssl
 import struct
 import tracemalloc
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device, Limits
-from fieldbus.faults import NoAnswer
+from fieldbus.faults import LinkDown, NoAnswer
 from fieldbus.modbus.line.link import TcpLink
 from fieldbus.modbus.line.serial_link import SerialLink
 from fieldbus.profile_loader import load_profile
@@ -342,3 +343,16 @@ async def test_what_waited_for_a_silent_line_is_not_sent_once_it_was_given_up(en
     assert len(faulty.requests) == 1
     link.close()
     await line.stop()
+
+
+@pytest.mark.parametrize("kind", ["file", "pipe", "device", "directory"])
+async def test_what_is_no_serial_port_is_not_even_opened(kind: str, tmp_path: Path) -> None:
+    path = {"file": tmp_path / "file", "pipe": tmp_path / "pipe", "device": Path("/dev/null"), "directory": tmp_path}[
+        kind
+    ]
+    if kind == "file":
+        path.write_bytes(b"of somebody else")
+    elif kind == "pipe":
+        os.mkfifo(path)
+    with pytest.raises(LinkDown, match="it is no serial port"):
+        await SerialLink(parse_url(f"modbus+rtu://{path}")).connect(1.0)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import stat
+from pathlib import Path
 from typing import Any, Final
 
 from fieldbus.faults import LinkDown
@@ -64,6 +66,7 @@ class SerialLink(RtuLink):
             raise LinkDown("serial lines need a POSIX system")
         loop = self._loop = asyncio.get_running_loop()
         path = self._endpoint.host
+        _check_port(path)
         try:
             port = os.open(path, os.O_RDWR | os.O_NOCTTY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as error:
@@ -166,6 +169,19 @@ class SerialLink(RtuLink):
     def _broken(self, reason: str) -> None:
         self._lost(reason)
         self.close()
+
+
+def _check_port(path: str) -> None:
+    """Raises LinkDown for what is no serial port, before it is opened: that alone may do harm (a watchdog of the machine
+    begins to bark, a lock file of somebody's is locked)."""
+    try:
+        found = os.stat(path)
+    except OSError as error:
+        raise LinkDown(f"cannot open {path}: {error.strerror}") from None
+    # Linux knows what drives a device; pseudo terminals are not listed there.
+    kind = Path(f"/sys/dev/char/{os.major(found.st_rdev)}:{os.minor(found.st_rdev)}/subsystem")
+    if not stat.S_ISCHR(found.st_mode) or (kind.exists() and kind.resolve().name != "tty"):
+        raise LinkDown(f"cannot open {path}: it is no serial port")
 
 
 def _configure(port: int, line: SerialLine) -> None:
