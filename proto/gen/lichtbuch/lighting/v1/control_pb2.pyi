@@ -257,10 +257,11 @@ class Plan(_message.Message):
     RAMPS_S_FIELD_NUMBER: _builtins.int
     HASH_FIELD_NUMBER: _builtins.int
     ORIGIN_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/groups/{id}/plan"."""
     hash: _builtins.str
-    """SHA-256 in hex over the canonical bytes of validity, instants, levels and ramps."""
+    """SHA-256 in hex over the canonical bytes of validity, instants, levels and ramps, and of rules where there are any."""
     origin: _builtins.str
     """Profile and calendar it was compiled from, for display: "night-dim@3 via all-days@1"."""
     @_builtins.property
@@ -283,6 +284,10 @@ class Plan(_message.Message):
     def ramps_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ramp in seconds into the level of the same index. Default 0."""
 
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlanRule]:
+        """What sensors may change in it, ascending by from_unix_ms, then by position."""
+
     def __init__(
         self,
         *,
@@ -294,14 +299,83 @@ class Plan(_message.Message):
         ramps_s: _abc.Iterable[_builtins.int] | None = ...,
         hash: _builtins.str = ...,
         origin: _builtins.str = ...,
+        rules: _abc.Iterable[Global___PlanRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "name", b"name", "origin", b"origin", "ramps_s", b"ramps_s", "valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hash", b"hash", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "name", b"name", "origin", b"origin", "ramps_s", b"ramps_s", "rules", b"rules", "valid_from", b"valid_from", "valid_until", b"valid_until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Plan: _TypeAlias = Plan  # noqa: Y015
+
+@_typing.final
+class PlanRule(_message.Message):
+    """A sensor changes the level of the plan within a window: a profile's sensor rule, compiled for one night. A rule for
+    illuminance comes as two, one for each half of the night, since the threshold depends on the direction of twilight.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_UNIX_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_UNIX_MS_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    VALUE_PERMILLE_FIELD_NUMBER: _builtins.int
+    ON_MILLI_FIELD_NUMBER: _builtins.int
+    OFF_MILLI_FIELD_NUMBER: _builtins.int
+    HOLD_S_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    SENSOR_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    from_unix_ms: _builtins.int
+    """Begin of the window, Unix milliseconds (UTC), inclusive."""
+    until_unix_ms: _builtins.int
+    """End of the window, exclusive. What the rule does ends here, hold time or not."""
+    kind: _types_pb2.SensorKind.ValueType
+    """What has to be measured."""
+    operation: _types_pb2.SensorOperation.ValueType
+    """What it does to the level."""
+    value_permille: _builtins.int
+    """Value of the operation in per mille, 0..1000; for MUL the factor in per mille, 0..10000."""
+    on_milli: _builtins.int
+    """Thousandths of the kind's unit. Traffic and rain: it becomes active at values >= on_milli. Illuminance: at values
+    <= on_milli.
+    """
+    off_milli: _builtins.int
+    """Traffic and rain: it stays active until a value < off_milli (at most on_milli). Illuminance: until a value
+    > off_milli (at least on_milli).
+    """
+    hold_s: _builtins.int
+    """Seconds that it stays active after its condition ended, 0..43200."""
+    ramp_s: _builtins.int
+    """Ramp in seconds into and out of what it does, 0..3600."""
+    sensor: _builtins.str
+    """The sensor, "municipalities/{id}/sensors/{id}"; empty for the group's sensors of that kind."""
+    position: _builtins.int
+    """Place among the profile's rules, from 0: rules that hold at once apply in this order, each on the result before."""
+    def __init__(
+        self,
+        *,
+        from_unix_ms: _builtins.int = ...,
+        until_unix_ms: _builtins.int = ...,
+        kind: _types_pb2.SensorKind.ValueType = ...,
+        operation: _types_pb2.SensorOperation.ValueType = ...,
+        value_permille: _builtins.int = ...,
+        on_milli: _builtins.int = ...,
+        off_milli: _builtins.int = ...,
+        hold_s: _builtins.int = ...,
+        ramp_s: _builtins.int = ...,
+        sensor: _builtins.str = ...,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_unix_ms", b"from_unix_ms", "hold_s", b"hold_s", "kind", b"kind", "off_milli", b"off_milli", "on_milli", b"on_milli", "operation", b"operation", "position", b"position", "ramp_s", b"ramp_s", "sensor", b"sensor", "until_unix_ms", b"until_unix_ms", "value_permille", b"value_permille"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PlanRule: _TypeAlias = PlanRule  # noqa: Y015
 
 @_typing.final
 class LuminaireStateColumns(_message.Message):

@@ -6,6 +6,8 @@ import warnings
 from lichtbuch.lighting.v1 import control_pb2 as lichtbuch_dot_lighting_dot_v1_dot_control__pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2
+from lichtbuch.lighting.v1 import sensors_pb2 as lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2
+from lichtbuch.lighting.v1 import waivers_pb2 as lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -271,6 +273,61 @@ class LightingServiceStub:
                 '/lichtbuch.lighting.v1.LightingService/ComputeEnergy',
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ComputeEnergyRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ComputeEnergyResponse.FromString,
+                _registered_method=True)
+        self.CreateWaiver = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/CreateWaiver',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.CreateWaiverRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.FromString,
+                _registered_method=True)
+        self.GetWaiver = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/GetWaiver',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.GetWaiverRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.FromString,
+                _registered_method=True)
+        self.ListWaivers = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListWaivers',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ListWaiversRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ListWaiversResponse.FromString,
+                _registered_method=True)
+        self.ReleaseWaiver = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ReleaseWaiver',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ReleaseWaiverRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.FromString,
+                _registered_method=True)
+        self.CreateSensor = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/CreateSensor',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.CreateSensorRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+                _registered_method=True)
+        self.GetSensor = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/GetSensor',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.GetSensorRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+                _registered_method=True)
+        self.ListSensors = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListSensors',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorsResponse.FromString,
+                _registered_method=True)
+        self.UpdateSensor = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/UpdateSensor',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.UpdateSensorRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+                _registered_method=True)
+        self.DeleteSensor = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/DeleteSensor',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.DeleteSensorRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+                _registered_method=True)
+        self.ReportSensorValues = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ReportSensorValues',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ReportSensorValuesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ReportSensorValuesResponse.FromString,
+                _registered_method=True)
+        self.ListSensorStates = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListSensorStates',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesResponse.FromString,
                 _registered_method=True)
 
 
@@ -607,6 +664,85 @@ class LightingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateWaiver(self, request, context):
+        """--- waivers and sensors ---
+
+        Creates a waiver: a council's decision that lowers floors until its review.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetWaiver(self, request, context):
+        """Gets a waiver by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWaivers(self, request, context):
+        """Lists waivers, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReleaseWaiver(self, request, context):
+        """Ends a waiver before its review; the floors of the classes hold again at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateSensor(self, request, context):
+        """Creates a sensor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSensor(self, request, context):
+        """Gets a sensor by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSensors(self, request, context):
+        """Lists sensors, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateSensor(self, request, context):
+        """Changes a sensor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSensor(self, request, context):
+        """Deletes a sensor; rules that listen to it are inactive from then on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportSensorValues(self, request, context):
+        """Takes values that other systems measured (LoRaWAN, an open data platform).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSensorStates(self, request, context):
+        """Answers what sensors said last, and which groups do something because of it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LightingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -844,6 +980,61 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.ComputeEnergy,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ComputeEnergyRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ComputeEnergyResponse.SerializeToString,
+            ),
+            'CreateWaiver': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateWaiver,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.CreateWaiverRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.SerializeToString,
+            ),
+            'GetWaiver': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetWaiver,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.GetWaiverRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.SerializeToString,
+            ),
+            'ListWaivers': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWaivers,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ListWaiversRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ListWaiversResponse.SerializeToString,
+            ),
+            'ReleaseWaiver': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReleaseWaiver,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ReleaseWaiverRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.SerializeToString,
+            ),
+            'CreateSensor': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateSensor,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.CreateSensorRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.SerializeToString,
+            ),
+            'GetSensor': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSensor,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.GetSensorRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.SerializeToString,
+            ),
+            'ListSensors': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSensors,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorsRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorsResponse.SerializeToString,
+            ),
+            'UpdateSensor': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateSensor,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.UpdateSensorRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.SerializeToString,
+            ),
+            'DeleteSensor': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSensor,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.DeleteSensorRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.SerializeToString,
+            ),
+            'ReportSensorValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportSensorValues,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ReportSensorValuesRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ReportSensorValuesResponse.SerializeToString,
+            ),
+            'ListSensorStates': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSensorStates,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2116,6 +2307,303 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/ComputeEnergy',
             lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ComputeEnergyRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ComputeEnergyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateWaiver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/CreateWaiver',
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.CreateWaiverRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetWaiver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/GetWaiver',
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.GetWaiverRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWaivers(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListWaivers',
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ListWaiversRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ListWaiversResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReleaseWaiver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ReleaseWaiver',
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.ReleaseWaiverRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2.Waiver.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateSensor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/CreateSensor',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.CreateSensorRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSensor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/GetSensor',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.GetSensorRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSensors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListSensors',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorsRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateSensor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/UpdateSensor',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.UpdateSensorRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSensor(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/DeleteSensor',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.DeleteSensorRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.Sensor.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportSensorValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ReportSensorValues',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ReportSensorValuesRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ReportSensorValuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSensorStates(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListSensorStates',
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -8,6 +8,8 @@ from grpc import aio as _aio
 from lichtbuch.lighting.v1 import control_pb2 as _control_pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as _inventory_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as _lighting_pb2
+from lichtbuch.lighting.v1 import sensors_pb2 as _sensors_pb2
+from lichtbuch.lighting.v1 import waivers_pb2 as _waivers_pb2
 import abc as _abc_1
 import grpc as _grpc
 import sys
@@ -129,6 +131,31 @@ class LightingServiceStub:
     """Answers the level changes of one luminaire over a period."""
     ComputeEnergy: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ComputeEnergyRequest, _lighting_pb2.ComputeEnergyResponse]
     """Computes the energy of luminaires over a period from their level history and their models' curves."""
+    CreateWaiver: _grpc.UnaryUnaryMultiCallable[_waivers_pb2.CreateWaiverRequest, _waivers_pb2.Waiver]
+    """--- waivers and sensors ---
+
+    Creates a waiver: a council's decision that lowers floors until its review.
+    """
+    GetWaiver: _grpc.UnaryUnaryMultiCallable[_waivers_pb2.GetWaiverRequest, _waivers_pb2.Waiver]
+    """Gets a waiver by name."""
+    ListWaivers: _grpc.UnaryUnaryMultiCallable[_waivers_pb2.ListWaiversRequest, _waivers_pb2.ListWaiversResponse]
+    """Lists waivers, by name."""
+    ReleaseWaiver: _grpc.UnaryUnaryMultiCallable[_waivers_pb2.ReleaseWaiverRequest, _waivers_pb2.Waiver]
+    """Ends a waiver before its review; the floors of the classes hold again at once."""
+    CreateSensor: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.CreateSensorRequest, _sensors_pb2.Sensor]
+    """Creates a sensor."""
+    GetSensor: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.GetSensorRequest, _sensors_pb2.Sensor]
+    """Gets a sensor by name."""
+    ListSensors: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.ListSensorsRequest, _sensors_pb2.ListSensorsResponse]
+    """Lists sensors, by name."""
+    UpdateSensor: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.UpdateSensorRequest, _sensors_pb2.Sensor]
+    """Changes a sensor."""
+    DeleteSensor: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.DeleteSensorRequest, _sensors_pb2.Sensor]
+    """Deletes a sensor; rules that listen to it are inactive from then on."""
+    ReportSensorValues: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.ReportSensorValuesRequest, _sensors_pb2.ReportSensorValuesResponse]
+    """Takes values that other systems measured (LoRaWAN, an open data platform)."""
+    ListSensorStates: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.ListSensorStatesRequest, _sensors_pb2.ListSensorStatesResponse]
+    """Answers what sensors said last, and which groups do something because of it."""
 
 @_typing.type_check_only
 class LightingServiceAsyncStub(LightingServiceStub):
@@ -229,6 +256,31 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """Answers the level changes of one luminaire over a period."""
     ComputeEnergy: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ComputeEnergyRequest, _lighting_pb2.ComputeEnergyResponse]  # type: ignore[assignment]
     """Computes the energy of luminaires over a period from their level history and their models' curves."""
+    CreateWaiver: _aio.UnaryUnaryMultiCallable[_waivers_pb2.CreateWaiverRequest, _waivers_pb2.Waiver]  # type: ignore[assignment]
+    """--- waivers and sensors ---
+
+    Creates a waiver: a council's decision that lowers floors until its review.
+    """
+    GetWaiver: _aio.UnaryUnaryMultiCallable[_waivers_pb2.GetWaiverRequest, _waivers_pb2.Waiver]  # type: ignore[assignment]
+    """Gets a waiver by name."""
+    ListWaivers: _aio.UnaryUnaryMultiCallable[_waivers_pb2.ListWaiversRequest, _waivers_pb2.ListWaiversResponse]  # type: ignore[assignment]
+    """Lists waivers, by name."""
+    ReleaseWaiver: _aio.UnaryUnaryMultiCallable[_waivers_pb2.ReleaseWaiverRequest, _waivers_pb2.Waiver]  # type: ignore[assignment]
+    """Ends a waiver before its review; the floors of the classes hold again at once."""
+    CreateSensor: _aio.UnaryUnaryMultiCallable[_sensors_pb2.CreateSensorRequest, _sensors_pb2.Sensor]  # type: ignore[assignment]
+    """Creates a sensor."""
+    GetSensor: _aio.UnaryUnaryMultiCallable[_sensors_pb2.GetSensorRequest, _sensors_pb2.Sensor]  # type: ignore[assignment]
+    """Gets a sensor by name."""
+    ListSensors: _aio.UnaryUnaryMultiCallable[_sensors_pb2.ListSensorsRequest, _sensors_pb2.ListSensorsResponse]  # type: ignore[assignment]
+    """Lists sensors, by name."""
+    UpdateSensor: _aio.UnaryUnaryMultiCallable[_sensors_pb2.UpdateSensorRequest, _sensors_pb2.Sensor]  # type: ignore[assignment]
+    """Changes a sensor."""
+    DeleteSensor: _aio.UnaryUnaryMultiCallable[_sensors_pb2.DeleteSensorRequest, _sensors_pb2.Sensor]  # type: ignore[assignment]
+    """Deletes a sensor; rules that listen to it are inactive from then on."""
+    ReportSensorValues: _aio.UnaryUnaryMultiCallable[_sensors_pb2.ReportSensorValuesRequest, _sensors_pb2.ReportSensorValuesResponse]  # type: ignore[assignment]
+    """Takes values that other systems measured (LoRaWAN, an open data platform)."""
+    ListSensorStates: _aio.UnaryUnaryMultiCallable[_sensors_pb2.ListSensorStatesRequest, _sensors_pb2.ListSensorStatesResponse]  # type: ignore[assignment]
+    """Answers what sensors said last, and which groups do something because of it."""
 
 class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The inventory of a town's lighting, what decides its levels, and what its lamps do."""
@@ -608,5 +660,96 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lighting_pb2.ComputeEnergyResponse, _abc.Awaitable[_lighting_pb2.ComputeEnergyResponse]]:
         """Computes the energy of luminaires over a period from their level history and their models' curves."""
+
+    @_abc_1.abstractmethod
+    def CreateWaiver(
+        self,
+        request: _waivers_pb2.CreateWaiverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_waivers_pb2.Waiver, _abc.Awaitable[_waivers_pb2.Waiver]]:
+        """--- waivers and sensors ---
+
+        Creates a waiver: a council's decision that lowers floors until its review.
+        """
+
+    @_abc_1.abstractmethod
+    def GetWaiver(
+        self,
+        request: _waivers_pb2.GetWaiverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_waivers_pb2.Waiver, _abc.Awaitable[_waivers_pb2.Waiver]]:
+        """Gets a waiver by name."""
+
+    @_abc_1.abstractmethod
+    def ListWaivers(
+        self,
+        request: _waivers_pb2.ListWaiversRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_waivers_pb2.ListWaiversResponse, _abc.Awaitable[_waivers_pb2.ListWaiversResponse]]:
+        """Lists waivers, by name."""
+
+    @_abc_1.abstractmethod
+    def ReleaseWaiver(
+        self,
+        request: _waivers_pb2.ReleaseWaiverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_waivers_pb2.Waiver, _abc.Awaitable[_waivers_pb2.Waiver]]:
+        """Ends a waiver before its review; the floors of the classes hold again at once."""
+
+    @_abc_1.abstractmethod
+    def CreateSensor(
+        self,
+        request: _sensors_pb2.CreateSensorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.Sensor, _abc.Awaitable[_sensors_pb2.Sensor]]:
+        """Creates a sensor."""
+
+    @_abc_1.abstractmethod
+    def GetSensor(
+        self,
+        request: _sensors_pb2.GetSensorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.Sensor, _abc.Awaitable[_sensors_pb2.Sensor]]:
+        """Gets a sensor by name."""
+
+    @_abc_1.abstractmethod
+    def ListSensors(
+        self,
+        request: _sensors_pb2.ListSensorsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.ListSensorsResponse, _abc.Awaitable[_sensors_pb2.ListSensorsResponse]]:
+        """Lists sensors, by name."""
+
+    @_abc_1.abstractmethod
+    def UpdateSensor(
+        self,
+        request: _sensors_pb2.UpdateSensorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.Sensor, _abc.Awaitable[_sensors_pb2.Sensor]]:
+        """Changes a sensor."""
+
+    @_abc_1.abstractmethod
+    def DeleteSensor(
+        self,
+        request: _sensors_pb2.DeleteSensorRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.Sensor, _abc.Awaitable[_sensors_pb2.Sensor]]:
+        """Deletes a sensor; rules that listen to it are inactive from then on."""
+
+    @_abc_1.abstractmethod
+    def ReportSensorValues(
+        self,
+        request: _sensors_pb2.ReportSensorValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.ReportSensorValuesResponse, _abc.Awaitable[_sensors_pb2.ReportSensorValuesResponse]]:
+        """Takes values that other systems measured (LoRaWAN, an open data platform)."""
+
+    @_abc_1.abstractmethod
+    def ListSensorStates(
+        self,
+        request: _sensors_pb2.ListSensorStatesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_sensors_pb2.ListSensorStatesResponse, _abc.Awaitable[_sensors_pb2.ListSensorStatesResponse]]:
+        """Answers what sensors said last, and which groups do something because of it."""
 
 def add_LightingServiceServicer_to_server(servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -73,6 +73,74 @@ TIME_SOURCE_SYSTEM: TimeSource.ValueType  # 2
 """Our clock at the moment of the answer: most Modbus devices have none."""
 Global___TimeSource: _TypeAlias = TimeSource  # noqa: Y015
 
+class _SensorKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SensorKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SensorKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SENSOR_KIND_UNSPECIFIED: _SensorKind.ValueType  # 0
+    """Not stated."""
+    SENSOR_KIND_TRAFFIC: _SensorKind.ValueType  # 1
+    """Vehicles or persons per hour."""
+    SENSOR_KIND_ILLUMINANCE: _SensorKind.ValueType  # 2
+    """Illuminance in lx, of a photocell under the open sky."""
+    SENSOR_KIND_RAIN: _SensorKind.ValueType  # 3
+    """Rain in mm per hour."""
+
+class SensorKind(_SensorKind, metaclass=_SensorKindEnumTypeWrapper):
+    """What a sensor measures, for the rules of profiles and plans."""
+
+SENSOR_KIND_UNSPECIFIED: SensorKind.ValueType  # 0
+"""Not stated."""
+SENSOR_KIND_TRAFFIC: SensorKind.ValueType  # 1
+"""Vehicles or persons per hour."""
+SENSOR_KIND_ILLUMINANCE: SensorKind.ValueType  # 2
+"""Illuminance in lx, of a photocell under the open sky."""
+SENSOR_KIND_RAIN: SensorKind.ValueType  # 3
+"""Rain in mm per hour."""
+Global___SensorKind: _TypeAlias = SensorKind  # noqa: Y015
+
+class _SensorOperation:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SensorOperationEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SensorOperation.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SENSOR_OPERATION_UNSPECIFIED: _SensorOperation.ValueType  # 0
+    """Not stated."""
+    SENSOR_OPERATION_SET: _SensorOperation.ValueType  # 1
+    """The value itself."""
+    SENSOR_OPERATION_MAX: _SensorOperation.ValueType  # 2
+    """The larger of level and value."""
+    SENSOR_OPERATION_MIN: _SensorOperation.ValueType  # 3
+    """The smaller of level and value."""
+    SENSOR_OPERATION_ADD: _SensorOperation.ValueType  # 4
+    """Level plus value."""
+    SENSOR_OPERATION_SUB: _SensorOperation.ValueType  # 5
+    """Level less value."""
+    SENSOR_OPERATION_MUL: _SensorOperation.ValueType  # 6
+    """Level times value / 1000."""
+
+class SensorOperation(_SensorOperation, metaclass=_SensorOperationEnumTypeWrapper):
+    """What an active sensor rule does to the level that holds without it. The result is cut to 0..1000 per mille."""
+
+SENSOR_OPERATION_UNSPECIFIED: SensorOperation.ValueType  # 0
+"""Not stated."""
+SENSOR_OPERATION_SET: SensorOperation.ValueType  # 1
+"""The value itself."""
+SENSOR_OPERATION_MAX: SensorOperation.ValueType  # 2
+"""The larger of level and value."""
+SENSOR_OPERATION_MIN: SensorOperation.ValueType  # 3
+"""The smaller of level and value."""
+SENSOR_OPERATION_ADD: SensorOperation.ValueType  # 4
+"""Level plus value."""
+SENSOR_OPERATION_SUB: SensorOperation.ValueType  # 5
+"""Level less value."""
+SENSOR_OPERATION_MUL: SensorOperation.ValueType  # 6
+"""Level times value / 1000."""
+Global___SensorOperation: _TypeAlias = SensorOperation  # noqa: Y015
+
 @_typing.final
 class Position(_message.Message):
     """A position on the ground, WGS84."""
