@@ -1,7 +1,8 @@
 """A plan: from which UTC instant on which level is due, for one group; its rules and its hash.
 
 The scheduler compiles plans and lighting keeps them; both compare hashes, so the hash is computed here and nowhere
-else. Not here: how a plan is compiled (scheduler), and what else decides a level (priority.py).
+else. A plan may carry rules by which sensors change its level (plan_rule.py). Not here: how a plan is compiled
+(scheduler), and what else decides a level (priority.py).
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from domain.canonical import canonical_hash
 from domain.errors import InvalidInput, Violation
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
 from domain.night import as_utc
+from domain.plan_rule import MAX_RAMP_S, PlanRule, rule_to_document, rule_violations
 
 MAX_INSTANTS: Final = 5_000
-MAX_RAMP_S: Final = 3_600
 MAX_VALIDITY: Final = timedelta(days=400)
+MAX_RULES: Final = 500
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
@@ -43,6 +45,7 @@ class Plan:
 
     All instants are Unix milliseconds (UTC), strictly rising, the first at `valid_from_ms`. levels_permille: 0..1000,
     one per instant. ramps_s: seconds that the change into the level takes, one per instant; empty means 0 everywhere.
+    rules: what sensors may change, ascending by (from_ms, position), each within the validity.
     Outside its validity a plan says nothing: the default holds there. Raises InvalidInput with every violation; the
     fields are named as in lichtbuch.lighting.v1.Plan.
     """
@@ -52,11 +55,13 @@ class Plan:
     instants_ms: tuple[int, ...]
     levels_permille: tuple[int, ...]
     ramps_s: tuple[int, ...] = ()
+    rules: tuple[PlanRule, ...] = ()
 
     def __post_init__(self) -> None:
         # Tuples of plain integers: equal plans are equal objects and have equal bytes.
         for name in ("instants_ms", "levels_permille", "ramps_s"):
             object.__setattr__(self, name, tuple(int(value) for value in getattr(self, name)))
+        object.__setattr__(self, "rules", tuple(self.rules))
         if not self.ramps_s:
             object.__setattr__(self, "ramps_s", (0,) * len(self.instants_ms))
         violations = _violations(self)
@@ -71,6 +76,7 @@ class Plan:
         instants: Sequence[datetime],
         levels_permille: Sequence[int],
         ramps_s: Sequence[int] = (),
+        rules: Sequence[PlanRule] = (),
     ) -> Plan:
         """A plan from aware datetimes; finer digits than milliseconds are cut off."""
         return cls(
@@ -79,6 +85,7 @@ class Plan:
             tuple(to_unix_ms(instant, "instants_unix_ms") for instant in instants),
             tuple(levels_permille),
             tuple(ramps_s),
+            tuple(rules),
         )
 
     @property
@@ -93,8 +100,10 @@ class Plan:
 
     @cached_property
     def hash(self) -> str:
-        """SHA-256 in hex over the canonical bytes of validity, instants, levels and ramps."""
-        return plan_hash(self.valid_from_ms, self.valid_until_ms, self.instants_ms, self.levels_permille, self.ramps_s)
+        """SHA-256 in hex over the canonical bytes of validity, instants, levels, ramps, and rules if there are any."""
+        return plan_hash(
+            self.valid_from_ms, self.valid_until_ms, self.instants_ms, self.levels_permille, self.ramps_s, self.rules
+        )
 
     def index_at(self, unix_ms: int) -> int | None:
         """Index of the level that holds at an instant; None outside the validity."""
@@ -117,6 +126,11 @@ class Plan:
         ends = (*self.instants_ms[1:], self.valid_until_ms)
         return list(zip(self.instants_ms, ends, self.levels_permille, strict=True))
 
+    def rules_at(self, unix_ms: int) -> list[PlanRule]:
+        """The rules whose window is open at an instant, in the order in which they apply."""
+        reached = self.rules[: bisect_right(self.rules, unix_ms, key=_from_ms)]
+        return sorted((rule for rule in reached if unix_ms < rule.until_ms), key=_position)
+
     def lowest_lit_permille(self) -> int | None:
         """The lowest level above 0 in it; None where it is always off."""
         return min((level for level in self.levels_permille if level > OFF_PERMILLE), default=None)
@@ -128,25 +142,36 @@ def plan_hash(
     instants_ms: Sequence[int],
     levels_permille: Sequence[int],
     ramps_s: Sequence[int] = (),
+    rules: Sequence[PlanRule] = (),
 ) -> str:
     """SHA-256 in hex over the canonical bytes of a plan's content. Empty ramps count as zeros.
 
+    Rules are part of it only where there are any, so that a plan without them has the hash it always had.
     Where the plan came from (profile, calendar) is not part of it: what the lamps do is.
     """
     ramps = [int(ramp) for ramp in ramps_s] or [0] * len(instants_ms)
-    return canonical_hash(
-        {
-            "valid_from": int(valid_from_ms),
-            "valid_until": int(valid_until_ms),
-            "instants": [int(instant) for instant in instants_ms],
-            "levels": [int(level) for level in levels_permille],
-            "ramps": ramps,
-        }
-    )
+    content: dict[str, object] = {
+        "valid_from": int(valid_from_ms),
+        "valid_until": int(valid_until_ms),
+        "instants": [int(instant) for instant in instants_ms],
+        "levels": [int(level) for level in levels_permille],
+        "ramps": ramps,
+    }
+    if rules:
+        content["rules"] = [rule_to_document(rule) for rule in rules]
+    return canonical_hash(content)
+
+
+def _from_ms(rule: PlanRule) -> int:
+    return rule.from_ms
+
+
+def _position(rule: PlanRule) -> tuple[int, int]:
+    return rule.position, rule.from_ms
 
 
 def _violations(plan: Plan) -> list[Violation]:
-    found: list[Violation] = []
+    found: list[Violation] = _rule_violations(plan)
     count = len(plan.instants_ms)
     if plan.valid_until_ms <= plan.valid_from_ms:
         found.append(Violation("valid_until", "is not after valid_from"))
@@ -172,6 +197,24 @@ def _violations(plan: Plan) -> list[Violation]:
     found.extend(_first_outside(plan.levels_permille, FULL_PERMILLE, "levels_permille", "per mille"))
     found.extend(_first_outside(plan.ramps_s, MAX_RAMP_S, "ramps_s", "seconds"))
     return found
+
+
+def _rule_violations(plan: Plan) -> list[Violation]:
+    found: list[Violation] = []
+    if len(plan.rules) > MAX_RULES:
+        found.append(Violation("rules", f"{len(plan.rules)} rules, at most {MAX_RULES} are allowed"))
+    for index, rule in enumerate(plan.rules):
+        prefix = f"rules[{index}]"
+        if not plan.valid_from_ms <= rule.from_ms < rule.until_ms <= plan.valid_until_ms:
+            found.append(Violation(prefix, "its window is empty, turned round, or outside the validity"))
+        if index and _order(plan.rules[index - 1]) > _order(rule):
+            found.append(Violation(f"{prefix}.from_unix_ms", "comes before the one before"))
+        found.extend(rule_violations(rule, prefix))
+    return found[:20]
+
+
+def _order(rule: PlanRule) -> tuple[int, int]:
+    return rule.from_ms, rule.position
 
 
 def _first_outside(values: Sequence[int], largest: int, field: str, unit: str) -> list[Violation]:

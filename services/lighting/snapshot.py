@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar
 from domain.canonical import sha256_hex
 from domain.errors import Corrupted
 from domain.plan import Plan
+from domain.plan_rule import rule_from_document, rule_to_document
 from domain.priority import Priority
 from services.lighting.records import (
     CabinetRecord,
@@ -75,6 +76,7 @@ class SnapshotFiles:
         """Writes plans, overrides and lock-outs."""
         plans = [
             [uid, p.valid_from_ms, p.valid_until_ms, p.instants_ms, p.levels_permille, p.ramps_s]
+            + ([[rule_to_document(rule) for rule in p.rules]] if p.rules else [])
             for uid, p in orders.plans.items()
         ]
         body = {"plans": plans, "overrides": _rows(orders.overrides), "lockouts": _rows(orders.lockouts)}
@@ -93,11 +95,17 @@ class SnapshotFiles:
             ),
             Orders(
                 revision=orders.get("revision", 0),
-                plans={r[0]: Plan(r[1], r[2], tuple(r[3]), tuple(r[4]), tuple(r[5])) for r in orders.get("plans", ())},
+                plans={row[0]: _plan(row) for row in orders.get("plans", ())},
                 overrides=_records("overrides", orders.get("overrides", ())),
                 lockouts=_records("lockouts", orders.get("lockouts", ())),
             ),
         )
+
+
+def _plan(row: list[Any]) -> Plan:
+    """A plan of a row; one without rules has no seventh element."""
+    rules = tuple(rule_from_document(document) for document in row[6]) if len(row) > 6 else ()
+    return Plan(row[1], row[2], tuple(row[3]), tuple(row[4]), tuple(row[5]), rules)
 
 
 def _rows(records: Iterable[Any]) -> list[list[Any]]:

@@ -9,12 +9,12 @@ from typing import Any
 from sqlmodel import Session
 
 from domain.errors import InvalidInput
-from domain.plan import Plan, from_unix_ms
+from domain.plan import from_unix_ms
 from domain.priority import Priority
 from lichtbuch.lighting.v1 import control_pb2, inventory_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import Tenant
-from servicekit.convert import date_from_proto, date_to_proto, etag_of, timestamp_from_proto, timestamp_to_proto
+from servicekit.convert import date_from_proto, date_to_proto, etag_of, timestamp_to_proto
 from services.lighting.energy import drawn_by
 from services.lighting.records import SwitchingOwner
 from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS
@@ -31,7 +31,6 @@ from services.lighting.store.tables import (
     Named,
     OverrideRow,
     OverrideTargetRow,
-    PlanRow,
 )
 
 Values = dict[str, Any]
@@ -277,39 +276,6 @@ def lockout_to_proto(row: LockoutRow, tenant: Tenant, names: Names) -> control_p
         owner=row.owner,
         created_at=timestamp_to_proto(from_unix_ms(row.created_at_ms)),
         released_at=timestamp_to_proto(from_unix_ms(row.released_at_ms)) if row.released_at_ms else None,
-    )
-
-
-def plan_from_proto(plan: control_pb2.Plan) -> Plan:
-    """A plan. Raises InvalidInput with every violation, and for a hash that is not the plan's."""
-    try:
-        made = Plan.of(
-            timestamp_from_proto(plan.valid_from, "valid_from"),
-            timestamp_from_proto(plan.valid_until, "valid_until"),
-            [from_unix_ms(instant) for instant in plan.instants_unix_ms],
-            list(plan.levels_permille),
-            list(plan.ramps_s),
-        )
-    except InvalidInput as error:
-        raise error.under("plan") from error
-    except OverflowError as error:
-        raise InvalidInput.of("plan.instants_unix_ms", "an instant is beyond the year 9999") from error
-    if plan.hash and plan.hash != made.hash:
-        raise InvalidInput.of("plan.hash", f"is not the hash of this plan, which is {made.hash}")
-    return made
-
-
-def plan_to_proto(row: PlanRow, group_name: str) -> control_pb2.Plan:
-    """A stored plan."""
-    return control_pb2.Plan(
-        name=f"{group_name}/plan",
-        valid_from=timestamp_to_proto(from_unix_ms(row.valid_from_ms)),
-        valid_until=timestamp_to_proto(from_unix_ms(row.valid_until_ms)),
-        instants_unix_ms=row.instants_ms,
-        levels_permille=row.levels_permille,
-        ramps_s=row.ramps_s,
-        hash=row.hash,
-        origin=row.origin,
     )
 
 

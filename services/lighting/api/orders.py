@@ -19,7 +19,7 @@ from servicekit.context import Tenant, current_caller, current_tenant, current_t
 from servicekit.convert import optional_timestamp_from_proto
 from servicekit.idempotency import once
 from servicekit.paging import page
-from services.lighting.api import convert
+from services.lighting.api import convert, convert_plan
 from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
 from services.lighting.api.reach import Reach
 from services.lighting.override import check_floors, check_times
@@ -233,17 +233,17 @@ class OrderCalls(Calls):
     async def PutPlan(self, request: pb.PutPlanRequest, context: Context) -> ctl.Plan:
         """Puts a group's plan in place of the one before; the same plan again changes nothing."""
         tenant, now_ms = current_tenant(), self.now_ms
-        plan = convert.plan_from_proto(request.plan)
+        plan = convert_plan.plan_from_proto(request.plan)
 
         def put(session: Session) -> ctl.Plan:
             group = get(session, GROUPS, tenant, _id("groups", request.parent, "parent"), lock=True)
             known = store.get_plan(session, group.uid)
-            before = convert.plan_to_proto(known, request.parent) if known is not None else None
+            before = convert_plan.plan_to_proto(known, request.parent) if known is not None else None
             if before is not None and before.hash == plan.hash:
                 return before
             check_plan(plan, group_limits(session, tenant, group.uid))
             row = store.put_plan(session, group, plan, request.plan.origin, now_ms)
-            after = convert.plan_to_proto(row, request.parent)
+            after = convert_plan.plan_to_proto(row, request.parent)
             audit.record(session, "", after.name, group.uid, tenant.uid, _brief(before), _brief(after))
             return after
 
@@ -259,7 +259,7 @@ class OrderCalls(Calls):
             row = store.get_plan(session, group.uid)
             if row is None:
                 raise NotFound(request.name)
-            return convert.plan_to_proto(row, group_name)
+            return convert_plan.plan_to_proto(row, group_name)
 
         return await self.database.read(find)
 
@@ -346,4 +346,5 @@ def _brief(plan: Message | None) -> dict[str, Any] | None:
         "valid_from": plan.valid_from.ToJsonString(),
         "valid_until": plan.valid_until.ToJsonString(),
         "instants": len(plan.instants_unix_ms),
+        "rules": len(plan.rules),
     }

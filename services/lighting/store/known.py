@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from domain.plan import Plan
+from domain.plan_rule import rule_from_document
 from domain.priority import Priority
 from servicekit.columns import table_of
 from servicekit.context import Tenant
@@ -112,9 +113,12 @@ def load_orders(session: Session, now_ms: int) -> Orders:
 def _plans(session: Session) -> dict[str, Plan]:
     c = table_of(PlanRow).c
     rows = session.connection().execute(
-        sa.select(c.group_uid, c.valid_from_ms, c.valid_until_ms, c.instants_ms, c.levels_permille, c.ramps_s)
+        sa.select(c.group_uid, c.valid_from_ms, c.valid_until_ms, c.instants_ms, c.levels_permille, c.ramps_s, c.rules)
     )
-    return {r[0]: Plan(r[1], r[2], tuple(r[3]), tuple(r[4]), tuple(r[5])) for r in rows}
+    return {
+        r[0]: Plan(r[1], r[2], tuple(r[3]), tuple(r[4]), tuple(r[5]), tuple(map(rule_from_document, r[6])))
+        for r in rows
+    }
 
 
 def _luminaires(session: Session) -> Iterable[LuminaireRecord]:

@@ -10,6 +10,7 @@ from sqlmodel import Session, col, select
 
 from domain.errors import AlreadyExists, NotFound
 from domain.plan import Plan
+from domain.plan_rule import rule_to_document
 from servicekit.context import Tenant
 from services.lighting.store.inventory import ORDERS, After, bump
 from services.lighting.store.tables import GroupRow, LockoutRow, OverrideRow, OverrideTargetRow, PlanRow
@@ -119,6 +120,7 @@ def put_plan(session: Session, group: GroupRow, plan: Plan, origin: str, now_ms:
         "instants_ms": list(plan.instants_ms),
         "levels_permille": list(plan.levels_permille),
         "ramps_s": list(plan.ramps_s),
+        "rules": [rule_to_document(rule) for rule in plan.rules],
         "hash": plan.hash,
         "origin": origin,
         "put_at_ms": now_ms,

@@ -174,7 +174,7 @@ class LockoutRow(LightingTable, table=True):
 
 
 class PlanRow(LightingTable, table=True):
-    """The plan of a group; instants, levels and ramps are lists."""
+    """The plan of a group; instants, levels and ramps are lists, rules are documents (domain.plan_rule)."""
 
     __tablename__: ClassVar[str] = "plan"
 
@@ -185,6 +185,7 @@ class PlanRow(LightingTable, table=True):
     instants_ms: list[int] = Field(sa_column=Column(JSON, nullable=False))
     levels_permille: list[int] = Field(sa_column=Column(JSON, nullable=False))
     ramps_s: list[int] = Field(sa_column=Column(JSON, nullable=False))
+    rules: list[dict[str, int | str]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     hash: str
     origin: str = ""
     put_at_ms: int = Field(sa_type=BigInteger)
