@@ -13,7 +13,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -53,8 +53,10 @@ __all__ = [
 
 _TOLERANCE_S: Final = 0.1  # of the last step of the iteration ...
 _MAX_ITERATIONS: Final = 6  # ... which so few steps reach only if each shrinks to a third: then 0.05 s at most are left
+_ALL: Final = slice(None)
 _CHUNK: Final = 16_384  # places worked on at once: their temporaries stay in the processor's cache
 _TABLE_STEP_S: Final = 3_600.0  # the sun's declination bends by 0.007 deg/day^2: linear in an hour to 2e-6 deg
+_SHORT_TABLE: Final = 256  # hours that are computed as quickly as a single one
 
 
 class SunState(IntEnum):
@@ -195,39 +197,49 @@ def crossings(latitude_deg: ArrayLike, longitude_deg: ArrayLike, noon_utc: Insta
 
 
 class _Sun:
-    """The sun over a span of time: computed for each instant if they are few, else tabulated by the hour."""
+    """The sun over a span of time, linear between the hours of UTC: tabulated unless instants are few and far between.
+
+    It is the same whatever else is asked for, so that a night alone is what it is among thousands, to the microsecond.
+    """
 
     def __init__(self, noon_s: Floats) -> None:
         first = float(noon_s.min(initial=np.inf)) - DAY_S if noon_s.size else 0.0
         last = float(noon_s.max(initial=-np.inf)) + 2.5 * DAY_S if noon_s.size else 0.0
-        self._first = first
-        count = int((last - first) / _TABLE_STEP_S) + 2
-        self._tabulated = noon_s.size > count // 4
+        self._first = math.floor(first / _TABLE_STEP_S) * _TABLE_STEP_S
+        count = int((last - self._first) / _TABLE_STEP_S) + 2
+        self._tabulated = count <= max(_SHORT_TABLE, 4 * noon_s.size)
         if self._tabulated:
-            declination, equation = sun_position(first + np.arange(count) * _TABLE_STEP_S)
-            self._values = [np.sin(declination), np.cos(declination), equation]
-            self._slopes = [np.diff(v, append=v[-1]) for v in self._values]
+            self._values = _sines(self._first + np.arange(count) * _TABLE_STEP_S)
+            self._slopes = tuple(np.diff(v, append=v[-1]) for v in self._values)
 
     def equation_s(self, t: Floats) -> Floats:
         """Equation of time in seconds."""
         if not self._tabulated:
-            return sun_position(t)[1]
-        index, rest = self._place(t)
-        return self._values[2][index] + rest * self._slopes[2][index]
+            return self.at(t)[2]
+        position = (t - self._first) * (1.0 / _TABLE_STEP_S)
+        index = position.astype(np.intp)
+        return self._values[2][index] + (position - index) * self._slopes[2][index]
 
     def at(self, t: Floats) -> tuple[Floats, Floats, Floats]:
         """Sine and cosine of the declination, and the equation of time in seconds."""
-        if not self._tabulated:
-            declination, equation = sun_position(t)
-            return np.sin(declination), np.cos(declination), equation
-        index, rest = self._place(t)
-        sine, cosine, equation = (v[index] + rest * s[index] for v, s in zip(self._values, self._slopes, strict=True))
+        position = (t - self._first) * (1.0 / _TABLE_STEP_S)
+        if self._tabulated:
+            index = position.astype(np.intp)
+            rest = position - index
+            sine, cosine, equation = (
+                v[index] + rest * s[index] for v, s in zip(self._values, self._slopes, strict=True)
+            )
+            return sine, cosine, equation
+        hour = np.floor(position)
+        rest = position - hour
+        before, after = (_sines(self._first + whole * _TABLE_STEP_S) for whole in (hour, hour + 1.0))
+        sine, cosine, equation = (a + rest * (b - a) for a, b in zip(before, after, strict=True))
         return sine, cosine, equation
 
-    def _place(self, t: Floats) -> tuple[NDArray[np.intp], Floats]:
-        position = (t - self._first) * (1.0 / _TABLE_STEP_S)
-        index = position.astype(np.intp)
-        return index, position - index
+
+def _sines(t: NDArray[np.floating[Any]]) -> tuple[Floats, Floats, Floats]:
+    declination, equation_s = sun_position(t)
+    return np.sin(declination), np.cos(declination), equation_s
 
 
 class _Night:
@@ -266,28 +278,50 @@ class _Night:
         """The instant after (side 1) or before (side -1) a noon at which the sine of the elevation is `height`."""
         # t = mean noon + H(t) - equation of time(t) is a map that contracts a hundredfold a step at most latitudes.
         # Where it contracts too slowly, near a midsummer midnight or a midwinter noon, halving finds the instant.
+        # Each instant stands still once its own step was small, so that it does not depend on its neighbours.
         mean = self._mean_noon if side > 0 else self._mean_noon + DAY_S
-        # Half-way between noon and midnight is a good first guess of the sun's position, and costs nothing.
-        position = tuple((a + b) * 0.5 for a, b in zip(at_noon, self._at_midnight, strict=True))
-        t = self._event(height, mean, position, side)
+        # Half-way between noon and midnight is a good first guess of the sun's position, and costs nothing; where it
+        # stands at the hour that follows from it, on the straight line between the two, is good to a second.
+        changes = tuple(b - a for a, b in zip(at_noon, self._at_midnight, strict=True))
+        half_way = tuple(a + 0.5 * change for a, change in zip(at_noon, changes, strict=True))
+        share = self._hour_angle(height, half_way) * (1.0 / math.pi)
+        t = self._event(
+            height, mean, tuple(a + share * change for a, change in zip(at_noon, changes, strict=True)), side
+        )
         restless = exists
-        for _ in range(_MAX_ITERATIONS):
+        steps = 0
+        while steps < _MAX_ITERATIONS and np.count_nonzero(restless) * 50 > restless.size:
             new = self._event(height, mean, self._sun.at(t), side)
-            restless = exists & (np.abs(new - t) > _TOLERANCE_S)
-            t = new
-            if np.count_nonzero(restless) * 50 <= restless.size:
-                break
+            moved = np.abs(new - t) > _TOLERANCE_S
+            t = np.where(restless, new, t)
+            restless = restless & moved
+            steps += 1
         index = np.flatnonzero(restless)
+        while steps < _MAX_ITERATIONS and index.size:
+            there = t[index]
+            t[index] = self._event(height, mean[index], self._sun.at(there), side, index)
+            index = index[np.abs(t[index] - there) > _TOLERANCE_S]
+            steps += 1
         if index.size:
             t[index] = self._halve(height, index, side)
         return np.where(exists, t, np.nan)
 
-    def _event(self, height: float, mean_noon: Floats, position: tuple[Floats, ...], side: float) -> Floats:
+    def _event(
+        self,
+        height: float,
+        mean_noon: Floats,
+        position: tuple[Floats, ...],
+        side: float,
+        at: NDArray[np.intp] | slice = _ALL,
+    ) -> Floats:
         """The event if the sun stood still at a position: the hour angle at which it has the height."""
-        sin_declination, cos_declination, equation = position
-        cos_hour = (height - self._sin_phi * sin_declination) / (self._cos_phi * cos_declination)
-        hour_s: Floats = np.arccos(np.clip(cos_hour, -1.0, 1.0)) * (side * DAY_S / TURN)
-        return mean_noon + hour_s - equation
+        return mean_noon + self._hour_angle(height, position, at) * (side * DAY_S / TURN) - position[2]
+
+    def _hour_angle(self, height: float, position: tuple[Floats, ...], at: NDArray[np.intp] | slice = _ALL) -> Floats:
+        """How far from noon, in radians, the sun has the height if it stays at a position."""
+        cos_hour = (height - self._sin_phi[at] * position[0]) / (self._cos_phi[at] * position[1])
+        angle: Floats = np.arccos(np.clip(cos_hour, -1.0, 1.0))
+        return angle
 
     def _halve(self, height: float, index: NDArray[np.intp], side: float) -> Floats:
         """Bisection between noon (above) and midnight (below) for the places at `index`."""

@@ -192,6 +192,31 @@ def test_a_hundred_thousand_places_give_what_each_gives_alone():
             assert abs(events.civil_dawn_s[i] - alone.civil_dawn.timestamp()) < 0.1
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    latitude=st.floats(-72, 72),
+    longitude=st.floats(-180, 180),
+    day=st.dates(date(2015, 1, 1), date(2040, 12, 31)),
+    others=st.integers(0, 400),
+)
+def test_a_night_alone_is_what_it_is_among_others(latitude, longitude, day, others):
+    # To the microsecond: a plan of four nights and a preview of a year fall on the same seconds.
+    noon = datetime(day.year, day.month, day.day, 12, tzinfo=UTC).timestamp()
+    among = night_events(latitude, longitude, noon + 86_400.0 * np.arange(-others, 5))
+    alone = sun_events(latitude, longitude, day, noon_utc=datetime.fromtimestamp(noon, UTC))
+    for column, instant in (
+        (among.solar_noon_s, alone.solar_noon),
+        (among.sunset_s, alone.sunset),
+        (among.sunrise_s, alone.sunrise),
+        (among.civil_dusk_s, alone.civil_dusk),
+        (among.civil_dawn_s, alone.civil_dawn),
+    ):
+        if instant is None:
+            assert np.isnan(column[others])
+        else:
+            assert abs(column[others] - instant.timestamp()) < 5e-6
+
+
 def test_a_year_of_many_places_comes_in_one_table():
     tz = zone("Europe/Berlin")
     noons = [night_bounds(date(2026, 1, 1) + timedelta(days=d), tz)[0] for d in range(365)]
