@@ -96,7 +96,7 @@ class _Loader:
 
     def load(self) -> Profile:
         for key in self._file:
-            if key not in _TABLES:
+            if key not in _TABLES and not self._file.is_full:
                 meant = did_you_mean(key, _TABLES)
                 self._file.wrong(
                     f"unknown table{meant or ','} {'K' if meant else 'k'}nown are {', '.join(_TABLES)}", key
@@ -195,6 +195,8 @@ class _Loader:
             return {}
         points: dict[str, PointBinding] = {}
         for name, entry in entries.items():
+            if self._file.is_full:
+                break
             reader = PointReader(self._source, name, protocol, defaults, ranges, discovery)
             binding = reader.read(entry)
             self._violations += reader.violations

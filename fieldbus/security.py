@@ -184,6 +184,9 @@ class _Entry:
             self._complain(f"'{text}' does not exist", key)
         elif path.is_dir() and key != "trusted":
             self._complain(f"'{text}' is a directory", key)
+        elif not path.is_dir() and not path.is_file():
+            # A pipe or a device would be read for ever, with every connection.
+            self._complain(f"'{text}' is no file", key)
         return path
 
     def _complain(self, reason: str, *key: str) -> None:

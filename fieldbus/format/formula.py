@@ -21,6 +21,7 @@ VARIABLES: Mapping[Scope, frozenset[str]] = {
     Scope.CHANNEL: frozenset({"index", "channel"}),
 }
 
+_LARGEST_FACTOR = 0xFFFF_FFFF
 _TERM = re.compile(r"(?:(?P<factor>0[xX][0-9a-fA-F]+|\d+)\s*(?:\*\s*(?P<of>[a-z]+))?|(?P<name>[a-z]+))\Z")
 
 
@@ -46,6 +47,8 @@ class Formula:
                 raise ValueError(f"'{term.strip()}' in '{text}' is not a number, a variable or number*variable")
             name = match["of"] or match["name"]
             factor = int(match["factor"], 0) if match["factor"] else 1
+            if factor > _LARGEST_FACTOR:
+                raise ValueError(f"a number in it is larger than {_LARGEST_FACTOR}")
             if name is None:
                 constant += factor
                 continue

@@ -78,7 +78,7 @@ def _read_node_id(entry: Entry, key: str, point: Point, *, many: tuple[int, int]
     for name in sorted(placeholders - VARIABLES[point.scope]):
         meant = did_you_mean(name, VARIABLES[point.scope])
         entry.wrong(f"{{{name}}} is no variable of a {point.scope.value} point{meant}", key)
-    if re.sub(_PLACEHOLDER, "", node).strip("{}") != re.sub(_PLACEHOLDER, "", node):
+    if set("{}") & set(re.sub(_PLACEHOLDER, "", node)):
         entry.wrong("has a brace without its partner", key)
     if many is not None and not placeholders:
         entry.wrong("is the same for every index: use {index}", key)

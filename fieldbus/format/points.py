@@ -137,7 +137,7 @@ class PointReader:
         for key in table:
             model = table.table(key)
             assert model is not None
-            if not key.isdecimal() or not 1 <= int(key) <= _HIGHEST_MODEL:
+            if not key.isdecimal() or len(key) > 5 or not 1 <= int(key) <= _HIGHEST_MODEL:
                 model.wrong("is no model id")
                 continue
             model.only(MODEL_KEYS)

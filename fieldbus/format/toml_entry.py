@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from difflib import get_close_matches
 from enum import StrEnum
-from typing import Any, TypeGuard, TypeVar
+from typing import Any, Final, TypeGuard, TypeVar
 
 from domain.errors import Violation
 from fieldbus.format.toml_source import TomlSource
 
 Choice = TypeVar("Choice", bound=StrEnum)
+
+_MOST_VIOLATIONS: Final = 200  # nobody reads more, and each is compared with all before it
+_HIGHEST_OF_RANGE: Final = 65_535  # every number of a range is tried out
 
 
 def is_whole(value: Any) -> TypeGuard[int]:
@@ -50,16 +53,23 @@ class Entry:
         """All keys, in the order of the file."""
         return iter(self.data)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether so much is wrong with the file that nothing more is noted."""
+        return len(self.violations) >= _MOST_VIOLATIONS
+
     def only(self, known: Iterable[str]) -> None:
         """Refuse every other key."""
         known = sorted(known)
         for key in self.data:
-            if key not in known:
+            if key not in known and not self.is_full:
                 meant = did_you_mean(key, known)
                 self.wrong(f"unknown key{meant or ','} {'K' if meant else 'k'}nown are {', '.join(known)}", key)
 
     def wrong(self, reason: str, *key: str) -> None:
         """Note what is wrong with the table or with a key of it; what is found twice is noted once."""
+        if self.is_full:
+            return
         violation = self._source.violation(reason, *self.path, *key)
         if violation not in self.violations:
             self.violations.append(violation)
@@ -114,6 +124,9 @@ class Entry:
         if not isinstance(value, str) or not value.strip():
             self.wrong("is missing or empty", key)
             return ""
+        if not value.replace("\n", "").isprintable():
+            self.wrong("has characters that are not printable", key)
+            return ""
         return value.strip()
 
     def choice(self, key: str, choices: type[Choice], default: Choice) -> Choice:
@@ -126,11 +139,14 @@ class Entry:
         return default
 
     def range(self, key: str) -> tuple[int, int] | None:
-        """`[first, last]`, both included and not negative; None where it is not given or wrong."""
+        """`[first, last]`, both included and 0..65535; None where it is not given or wrong."""
         value = self.data.get(key)
         if value is None:
             return None
         if isinstance(value, list) and len(value) == 2 and all(map(is_whole, value)) and 0 <= value[0] <= value[1]:
+            if value[1] > _HIGHEST_OF_RANGE:
+                self.wrong(f"ends beyond {_HIGHEST_OF_RANGE}", key)
+                return None
             return value[0], value[1]
         self.wrong("is not [first, last]", key)
         return None

@@ -13,11 +13,15 @@ from typing import Any
 
 from domain.errors import InvalidInput, Violation
 
-_HEADER = re.compile(r"\s*\[\s*(?P<path>(?:\"[^\"]+\"|'[^']+'|[^\[\]\"'])+?)\s*\]\s*(?:#.*)?$")
-_ARRAY_HEADER = re.compile(r"\s*\[\[\s*(?P<path>[^\[\]]+?)\s*\]\]\s*(?:#.*)?$")
+# A path ends where its bracket does: nothing in these patterns can match one text in many ways.
+_HEADER = re.compile(r"\s*+\[(?P<path>(?:\"[^\"]++\"|'[^']++'|[^\[\]\"'])++)\]\s*+(?:#.*)?$")
+_ARRAY_HEADER = re.compile(r"\s*+\[\[(?P<path>[^\[\]]++)\]\]\s*+(?:#.*)?$")
 _KEY = re.compile(r"\s*(?P<key>\"[^\"]+\"|'[^']+'|[A-Za-z0-9_\-.]+)\s*=")
 _INDEXED_HEADER = re.compile(r"\s*\[[^\[\]\"']+\[\d+\]")
 _SYNTAX_LINE = re.compile(r"\(at line (\d+), column \d+\)")
+_LONGEST_FILE = 256 * 1024  # bytes; the longest shipped profile has 18 000
+_DEEPEST_PATH = 8
+_HIGHEST_INTEGER = 2**64 - 1  # patterns of 64 bits are written as such
 
 
 class TomlSource:
@@ -25,8 +29,13 @@ class TomlSource:
 
     def __init__(self, name: str, text: str) -> None:
         self.name = name
+        self._lines: dict[tuple[str, ...], int] = {}
+        if len(text) > _LONGEST_FILE:
+            raise InvalidInput.of(name, f"is longer than {_LONGEST_FILE} bytes")
         try:
             self.data: dict[str, Any] = tomllib.loads(text)
+        except RecursionError:
+            raise InvalidInput.of(name, "has values nested too deeply") from None
         except tomllib.TOMLDecodeError as error:
             match = _SYNTAX_LINE.search(str(error))
             line = int(match[1]) if match else text.count("\n") + 1
@@ -34,15 +43,36 @@ class TomlSource:
             if _INDEXED_HEADER.match("".join(text.splitlines()[line - 1 : line])):
                 reason += ": a table's name has no brackets; indexes are given by [index], not in the name"
             raise InvalidInput(f"{name}:{line}: {reason}", [Violation(f"{name}:{line}", reason)]) from None
+        except ValueError:  # of int(): more digits than Python takes
+            raise InvalidInput.of(name, "has a number that is too long") from None
         self._lines = _scan(text)
+        self._check_values()
 
     @classmethod
     def read(cls, path: Path) -> TomlSource:
         """Raises InvalidInput when the file is not readable UTF-8 TOML."""
         try:
-            return cls(path.name, path.read_text(encoding="utf-8"))
+            with path.open("rb") as file:
+                # No more of it than can be meant, and one byte to tell: the path may be that of a device without end.
+                return cls(path.name, file.read(_LONGEST_FILE + 1).decode("utf-8"))
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput.of(str(path.name), f"cannot be read: {error}") from None
+
+    def _check_values(self) -> None:
+        """Raises InvalidInput for what nothing that reads the file is made for."""
+        waiting: list[tuple[tuple[str, ...], Any]] = [((), self.data)]
+        while waiting:
+            path, value = waiting.pop()
+            if len(path) > _DEEPEST_PATH:
+                violation = self.violation("is nested too deeply", *path)
+                raise InvalidInput(str(violation), [violation])
+            if isinstance(value, int) and not -_HIGHEST_INTEGER <= value <= _HIGHEST_INTEGER:
+                violation = self.violation("is a number beyond 64 bits", *path)
+                raise InvalidInput(str(violation), [violation])
+            if isinstance(value, dict):
+                waiting += [((*path, key), inner) for key, inner in value.items()]
+            elif isinstance(value, list):
+                waiting += [((*path, str(number)), inner) for number, inner in enumerate(value)]
 
     def line(self, *path: str) -> int:
         """The line of a key, or of the nearest table around it; 1 if nothing of it is in the file."""
@@ -55,7 +85,15 @@ class TomlSource:
     def violation(self, reason: str, *path: str) -> Violation:
         """What is wrong, and where: field `file:line`."""
         key = ".".join(path)
-        return Violation(f"{self.name}:{self.line(*path)}", f"{key}: {reason}" if key else reason)
+        told = f"{key}: {reason}" if key else reason
+        return Violation(f"{self.name}:{self.line(*path)}", _shown(told))
+
+
+def _shown(text: str) -> str:
+    """Keys and values of the file as they may be given to a terminal or a log."""
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in text)
 
 
 def _scan(text: str) -> dict[tuple[str, ...], int]:

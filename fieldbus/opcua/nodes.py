@@ -71,7 +71,7 @@ def parse_identifier(text: str) -> tuple[Any, ua.NodeIdType]:
             case "s":
                 return rest, ua.NodeIdType.String
             case "i":
-                if rest.isascii() and rest.isdigit() and int(rest) <= _HIGHEST_NUMBER:
+                if rest.isascii() and rest.isdigit() and len(rest) <= 10 and int(rest) <= _HIGHEST_NUMBER:
                     return int(rest), ua.NodeIdType.Numeric
                 problem = f"needs a number 0..{_HIGHEST_NUMBER} after i="
             case "g":

@@ -172,8 +172,8 @@ class SerialLink(RtuLink):
 
 
 def _check_port(path: str) -> None:
-    """Raises LinkDown for what is no serial port, before it is opened: that alone may do harm (a watchdog of the machine
-    begins to bark, a lock file of somebody's is locked)."""
+    """Raises LinkDown for what is no serial port, before it is opened: that alone may do harm, for a watchdog of the
+    machine begins to run, and a lock file of somebody's is locked."""
     try:
         found = os.stat(path)
     except OSError as error:
