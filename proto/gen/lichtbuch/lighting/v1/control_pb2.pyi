@@ -422,7 +422,9 @@ class LuminaireStateColumns(_message.Message):
 
     @_builtins.property
     def faults(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Fault bits: 1 lamp failure, 2 gear failure, 4 dimming failure (does not follow), 8 day burner, 16 communication loss."""
+        """Fault bits: 1 lamp failure, 2 gear failure, 4 dimming failure (does not follow), 8 day burner, 16 communication loss,
+        32 power too high, 64 power too low, 128 cycling.
+        """
 
     @_builtins.property
     def in_control(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:

@@ -4,6 +4,7 @@ import grpc
 import warnings
 
 from lichtbuch.lighting.v1 import control_pb2 as lichtbuch_dot_lighting_dot_v1_dot_control__pb2
+from lichtbuch.lighting.v1 import faults_pb2 as lichtbuch_dot_lighting_dot_v1_dot_faults__pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2
 from lichtbuch.lighting.v1 import sensors_pb2 as lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2
@@ -328,6 +329,31 @@ class LightingServiceStub:
                 '/lichtbuch.lighting.v1.LightingService/ListSensorStates',
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesResponse.FromString,
+                _registered_method=True)
+        self.ListFaults = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListFaults',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ListFaultsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ListFaultsResponse.FromString,
+                _registered_method=True)
+        self.GetFault = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/GetFault',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.GetFaultRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+                _registered_method=True)
+        self.AcknowledgeFault = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/AcknowledgeFault',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.AcknowledgeFaultRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+                _registered_method=True)
+        self.ReportFault = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ReportFault',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ReportFaultRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+                _registered_method=True)
+        self.ClearFault = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ClearFault',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ClearFaultRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
                 _registered_method=True)
 
 
@@ -743,6 +769,42 @@ class LightingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFaults(self, request, context):
+        """--- faults: what is wrong, and who knows of it ---
+        Lists faults, as a fitter drives: by street, then pole.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetFault(self, request, context):
+        """Gets a fault by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeFault(self, request, context):
+        """Says that somebody knows of a fault; again replaces the note.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportFault(self, request, context):
+        """Reports a fault by hand: of lamps without communication, and what citizens tell by telephone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ClearFault(self, request, context):
+        """Clears a fault that was reported by hand; the others are cleared when they are seen to be good.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LightingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1035,6 +1097,31 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.ListSensorStates,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesResponse.SerializeToString,
+            ),
+            'ListFaults': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFaults,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ListFaultsRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ListFaultsResponse.SerializeToString,
+            ),
+            'GetFault': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetFault,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.GetFaultRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.SerializeToString,
+            ),
+            'AcknowledgeFault': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeFault,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.AcknowledgeFaultRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.SerializeToString,
+            ),
+            'ReportFault': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportFault,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ReportFaultRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.SerializeToString,
+            ),
+            'ClearFault': grpc.unary_unary_rpc_method_handler(
+                    servicer.ClearFault,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ClearFaultRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2604,6 +2691,141 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/ListSensorStates',
             lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2.ListSensorStatesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFaults(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListFaults',
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ListFaultsRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ListFaultsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/GetFault',
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.GetFaultRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/AcknowledgeFault',
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.AcknowledgeFaultRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ReportFault',
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ReportFaultRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ClearFault(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ClearFault',
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ClearFaultRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
             options,
             channel_credentials,
             insecure,

@@ -6,6 +6,7 @@ Lighting: brings every lamp to the level that is due, now, and reports what it d
 from collections import abc as _abc
 from grpc import aio as _aio
 from lichtbuch.lighting.v1 import control_pb2 as _control_pb2
+from lichtbuch.lighting.v1 import faults_pb2 as _faults_pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as _inventory_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as _lighting_pb2
 from lichtbuch.lighting.v1 import sensors_pb2 as _sensors_pb2
@@ -156,6 +157,18 @@ class LightingServiceStub:
     """Takes values that other systems measured (LoRaWAN, an open data platform)."""
     ListSensorStates: _grpc.UnaryUnaryMultiCallable[_sensors_pb2.ListSensorStatesRequest, _sensors_pb2.ListSensorStatesResponse]
     """Answers what sensors said last, and which groups do something because of it."""
+    ListFaults: _grpc.UnaryUnaryMultiCallable[_faults_pb2.ListFaultsRequest, _faults_pb2.ListFaultsResponse]
+    """--- faults: what is wrong, and who knows of it ---
+    Lists faults, as a fitter drives: by street, then pole.
+    """
+    GetFault: _grpc.UnaryUnaryMultiCallable[_faults_pb2.GetFaultRequest, _faults_pb2.Fault]
+    """Gets a fault by name."""
+    AcknowledgeFault: _grpc.UnaryUnaryMultiCallable[_faults_pb2.AcknowledgeFaultRequest, _faults_pb2.Fault]
+    """Says that somebody knows of a fault; again replaces the note."""
+    ReportFault: _grpc.UnaryUnaryMultiCallable[_faults_pb2.ReportFaultRequest, _faults_pb2.Fault]
+    """Reports a fault by hand: of lamps without communication, and what citizens tell by telephone."""
+    ClearFault: _grpc.UnaryUnaryMultiCallable[_faults_pb2.ClearFaultRequest, _faults_pb2.Fault]
+    """Clears a fault that was reported by hand; the others are cleared when they are seen to be good."""
 
 @_typing.type_check_only
 class LightingServiceAsyncStub(LightingServiceStub):
@@ -281,6 +294,18 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """Takes values that other systems measured (LoRaWAN, an open data platform)."""
     ListSensorStates: _aio.UnaryUnaryMultiCallable[_sensors_pb2.ListSensorStatesRequest, _sensors_pb2.ListSensorStatesResponse]  # type: ignore[assignment]
     """Answers what sensors said last, and which groups do something because of it."""
+    ListFaults: _aio.UnaryUnaryMultiCallable[_faults_pb2.ListFaultsRequest, _faults_pb2.ListFaultsResponse]  # type: ignore[assignment]
+    """--- faults: what is wrong, and who knows of it ---
+    Lists faults, as a fitter drives: by street, then pole.
+    """
+    GetFault: _aio.UnaryUnaryMultiCallable[_faults_pb2.GetFaultRequest, _faults_pb2.Fault]  # type: ignore[assignment]
+    """Gets a fault by name."""
+    AcknowledgeFault: _aio.UnaryUnaryMultiCallable[_faults_pb2.AcknowledgeFaultRequest, _faults_pb2.Fault]  # type: ignore[assignment]
+    """Says that somebody knows of a fault; again replaces the note."""
+    ReportFault: _aio.UnaryUnaryMultiCallable[_faults_pb2.ReportFaultRequest, _faults_pb2.Fault]  # type: ignore[assignment]
+    """Reports a fault by hand: of lamps without communication, and what citizens tell by telephone."""
+    ClearFault: _aio.UnaryUnaryMultiCallable[_faults_pb2.ClearFaultRequest, _faults_pb2.Fault]  # type: ignore[assignment]
+    """Clears a fault that was reported by hand; the others are cleared when they are seen to be good."""
 
 class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The inventory of a town's lighting, what decides its levels, and what its lamps do."""
@@ -751,5 +776,47 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_sensors_pb2.ListSensorStatesResponse, _abc.Awaitable[_sensors_pb2.ListSensorStatesResponse]]:
         """Answers what sensors said last, and which groups do something because of it."""
+
+    @_abc_1.abstractmethod
+    def ListFaults(
+        self,
+        request: _faults_pb2.ListFaultsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_faults_pb2.ListFaultsResponse, _abc.Awaitable[_faults_pb2.ListFaultsResponse]]:
+        """--- faults: what is wrong, and who knows of it ---
+        Lists faults, as a fitter drives: by street, then pole.
+        """
+
+    @_abc_1.abstractmethod
+    def GetFault(
+        self,
+        request: _faults_pb2.GetFaultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_faults_pb2.Fault, _abc.Awaitable[_faults_pb2.Fault]]:
+        """Gets a fault by name."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeFault(
+        self,
+        request: _faults_pb2.AcknowledgeFaultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_faults_pb2.Fault, _abc.Awaitable[_faults_pb2.Fault]]:
+        """Says that somebody knows of a fault; again replaces the note."""
+
+    @_abc_1.abstractmethod
+    def ReportFault(
+        self,
+        request: _faults_pb2.ReportFaultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_faults_pb2.Fault, _abc.Awaitable[_faults_pb2.Fault]]:
+        """Reports a fault by hand: of lamps without communication, and what citizens tell by telephone."""
+
+    @_abc_1.abstractmethod
+    def ClearFault(
+        self,
+        request: _faults_pb2.ClearFaultRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_faults_pb2.Fault, _abc.Awaitable[_faults_pb2.Fault]]:
+        """Clears a fault that was reported by hand; the others are cleared when they are seen to be good."""
 
 def add_LightingServiceServicer_to_server(servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
