@@ -48,6 +48,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         *_SEES,
         "lighting.overrides.*",
         "lighting.lockouts.*",
+        "lighting.faults.*",
         "metering.readings.create",
         "metering.meters.exchange",
         "scheduler.plans.synchronise",
@@ -91,6 +92,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.groups.read",
         "lighting.overrides.*",
         "lighting.lockouts.*",
+        "lighting.faults.*",
         "registry.municipalities.read",
     ),
 }
