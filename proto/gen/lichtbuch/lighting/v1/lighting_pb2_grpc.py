@@ -7,6 +7,7 @@ from lichtbuch.lighting.v1 import control_pb2 as lichtbuch_dot_lighting_dot_v1_d
 from lichtbuch.lighting.v1 import faults_pb2 as lichtbuch_dot_lighting_dot_v1_dot_faults__pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2
+from lichtbuch.lighting.v1 import loads_pb2 as lichtbuch_dot_lighting_dot_v1_dot_loads__pb2
 from lichtbuch.lighting.v1 import sensors_pb2 as lichtbuch_dot_lighting_dot_v1_dot_sensors__pb2
 from lichtbuch.lighting.v1 import waivers_pb2 as lichtbuch_dot_lighting_dot_v1_dot_waivers__pb2
 
@@ -354,6 +355,11 @@ class LightingServiceStub:
                 '/lichtbuch.lighting.v1.LightingService/ClearFault',
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ClearFaultRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+                _registered_method=True)
+        self.DescribeGroupLoads = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/DescribeGroupLoads',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.FromString,
                 _registered_method=True)
 
 
@@ -805,6 +811,15 @@ class LightingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def DescribeGroupLoads(self, request, context):
+        """--- Loads ---
+
+        Describes what the luminaires of groups draw at which level, for previews.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LightingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1122,6 +1137,11 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.ClearFault,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ClearFaultRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.SerializeToString,
+            ),
+            'DescribeGroupLoads': grpc.unary_unary_rpc_method_handler(
+                    servicer.DescribeGroupLoads,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2826,6 +2846,33 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/ClearFault',
             lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.ClearFaultRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_faults__pb2.Fault.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DescribeGroupLoads(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/DescribeGroupLoads',
+            lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -9,6 +9,7 @@ from lichtbuch.lighting.v1 import control_pb2 as _control_pb2
 from lichtbuch.lighting.v1 import faults_pb2 as _faults_pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as _inventory_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as _lighting_pb2
+from lichtbuch.lighting.v1 import loads_pb2 as _loads_pb2
 from lichtbuch.lighting.v1 import sensors_pb2 as _sensors_pb2
 from lichtbuch.lighting.v1 import waivers_pb2 as _waivers_pb2
 import abc as _abc_1
@@ -169,6 +170,11 @@ class LightingServiceStub:
     """Reports a fault by hand: of lamps without communication, and what citizens tell by telephone."""
     ClearFault: _grpc.UnaryUnaryMultiCallable[_faults_pb2.ClearFaultRequest, _faults_pb2.Fault]
     """Clears a fault that was reported by hand; the others are cleared when they are seen to be good."""
+    DescribeGroupLoads: _grpc.UnaryUnaryMultiCallable[_loads_pb2.DescribeGroupLoadsRequest, _loads_pb2.DescribeGroupLoadsResponse]
+    """--- Loads ---
+
+    Describes what the luminaires of groups draw at which level, for previews.
+    """
 
 @_typing.type_check_only
 class LightingServiceAsyncStub(LightingServiceStub):
@@ -306,6 +312,11 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """Reports a fault by hand: of lamps without communication, and what citizens tell by telephone."""
     ClearFault: _aio.UnaryUnaryMultiCallable[_faults_pb2.ClearFaultRequest, _faults_pb2.Fault]  # type: ignore[assignment]
     """Clears a fault that was reported by hand; the others are cleared when they are seen to be good."""
+    DescribeGroupLoads: _aio.UnaryUnaryMultiCallable[_loads_pb2.DescribeGroupLoadsRequest, _loads_pb2.DescribeGroupLoadsResponse]  # type: ignore[assignment]
+    """--- Loads ---
+
+    Describes what the luminaires of groups draw at which level, for previews.
+    """
 
 class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The inventory of a town's lighting, what decides its levels, and what its lamps do."""
@@ -818,5 +829,16 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_faults_pb2.Fault, _abc.Awaitable[_faults_pb2.Fault]]:
         """Clears a fault that was reported by hand; the others are cleared when they are seen to be good."""
+
+    @_abc_1.abstractmethod
+    def DescribeGroupLoads(
+        self,
+        request: _loads_pb2.DescribeGroupLoadsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_loads_pb2.DescribeGroupLoadsResponse, _abc.Awaitable[_loads_pb2.DescribeGroupLoadsResponse]]:
+        """--- Loads ---
+
+        Describes what the luminaires of groups draw at which level, for previews.
+        """
 
 def add_LightingServiceServicer_to_server(servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

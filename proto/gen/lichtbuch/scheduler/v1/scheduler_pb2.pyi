@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from lichtbuch.scheduler.v1 import preview_pb2 as _preview_pb2
 from lichtbuch.type.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -817,13 +818,24 @@ class PreviewProfileRequest(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     FIRST_NIGHT_FIELD_NUMBER: _builtins.int
     NIGHTS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    PRICE_EUR_PER_KWH_FIELD_NUMBER: _builtins.int
+    CO2_G_PER_KWH_FIELD_NUMBER: _builtins.int
+    OMIT_GROUP_EVENTS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     nights: _builtins.int
     """Number of nights, 1..400."""
+    price_eur_per_kwh: _builtins.str
+    """Price in EUR per kWh, decimal; empty for 0.30, an assumption."""
+    co2_g_per_kwh: _builtins.int
+    """Emission factor in g CO2 per kWh, 0..2000; unset for 363 (German grid mix 2024, first estimate of UBA)."""
+    omit_group_events: _builtins.bool
+    """True leaves the groups' switch events out: groups times nights beyond 20000 have to."""
     @_builtins.property
     def profile(self) -> Global___Profile:
-        """The profile, stored or not; its name is not looked at."""
+        """The profile, stored or not; its name is not looked at. Either it or a calendar is needed."""
 
     @_builtins.property
     def position(self) -> _types_pb2.Position:
@@ -833,6 +845,14 @@ class PreviewProfileRequest(_message.Message):
     def first_night(self) -> _types_pb2.Date:
         """First night (the date of its starting noon)."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups of lighting to work it out for, each at its own place with its own luminaires; empty for the position only."""
+
+    @_builtins.property
+    def calendar(self) -> Global___Calendar:
+        """A calendar in place of the profile, stored or not; its name is not looked at, its profiles are stored ones."""
+
     def __init__(
         self,
         *,
@@ -841,12 +861,19 @@ class PreviewProfileRequest(_message.Message):
         position: _types_pb2.Position | None = ...,
         first_night: _types_pb2.Date | None = ...,
         nights: _builtins.int = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        calendar: Global___Calendar | None = ...,
+        price_eur_per_kwh: _builtins.str = ...,
+        co2_g_per_kwh: _builtins.int | None = ...,
+        omit_group_events: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_night", b"first_night", "position", b"position", "profile", b"profile"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_co2_g_per_kwh", b"_co2_g_per_kwh", "calendar", b"calendar", "co2_g_per_kwh", b"co2_g_per_kwh", "first_night", b"first_night", "position", b"position", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_night", b"first_night", "nights", b"nights", "parent", b"parent", "position", b"position", "profile", b"profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_co2_g_per_kwh", b"_co2_g_per_kwh", "calendar", b"calendar", "co2_g_per_kwh", b"co2_g_per_kwh", "first_night", b"first_night", "groups", b"groups", "nights", b"nights", "omit_group_events", b"omit_group_events", "parent", b"parent", "position", b"position", "price_eur_per_kwh", b"price_eur_per_kwh", "profile", b"profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__co2_g_per_kwh: _TypeAlias = _typing.Literal["co2_g_per_kwh"]  # noqa: Y015
+    _WhichOneofArgType__co2_g_per_kwh: _TypeAlias = _typing.Literal["_co2_g_per_kwh", b"_co2_g_per_kwh"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__co2_g_per_kwh) -> _WhichOneofReturnType__co2_g_per_kwh | None: ...
 
 Global___PreviewProfileRequest: _TypeAlias = PreviewProfileRequest  # noqa: Y015
 
@@ -862,10 +889,24 @@ class PreviewProfileResponse(_message.Message):
     LIT_SECONDS_FIELD_NUMBER: _builtins.int
     FULL_LIGHT_EQUIVALENT_SECONDS_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    MONTHS_FIELD_NUMBER: _builtins.int
+    PREVIEWED_FIELD_NUMBER: _builtins.int
+    CURRENT_FIELD_NUMBER: _builtins.int
+    FULL_FIELD_NUMBER: _builtins.int
+    ENERGY_UNKNOWN_FIELD_NUMBER: _builtins.int
+    PRICE_EUR_PER_KWH_FIELD_NUMBER: _builtins.int
+    CO2_G_PER_KWH_FIELD_NUMBER: _builtins.int
     lit_seconds: _builtins.int
     """Seconds at a level above 0 over the whole period."""
     full_light_equivalent_seconds: _builtins.int
     """Seconds of full-light equivalent: levels weighted by their share of full light."""
+    energy_unknown: _builtins.str
+    """Why energy is not known; empty where it is."""
+    price_eur_per_kwh: _builtins.str
+    """Price that was used, EUR per kWh, decimal."""
+    co2_g_per_kwh: _builtins.int
+    """Emission factor that was used, g CO2 per kWh."""
     @_builtins.property
     def instants_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Instants in Unix milliseconds (UTC), ascending."""
@@ -882,6 +923,26 @@ class PreviewProfileResponse(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a planner should look at before it goes live."""
 
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[_preview_pb2.GroupPreview]:
+        """What would happen in each group, in the order asked for."""
+
+    @_builtins.property
+    def months(self) -> _containers.RepeatedCompositeFieldContainer[_preview_pb2.PreviewMonth]:
+        """Months of the period over all groups; over the position only where no groups are asked for."""
+
+    @_builtins.property
+    def previewed(self) -> _preview_pb2.PreviewFigures:
+        """What is previewed, over all groups. Groups with a problem are in none of the sums."""
+
+    @_builtins.property
+    def current(self) -> _preview_pb2.PreviewFigures:
+        """What the groups follow now, over all groups."""
+
+    @_builtins.property
+    def full(self) -> _preview_pb2.PreviewFigures:
+        """Full light from sunset to sunrise, over all groups."""
+
     def __init__(
         self,
         *,
@@ -891,10 +952,18 @@ class PreviewProfileResponse(_message.Message):
         lit_seconds: _builtins.int = ...,
         full_light_equivalent_seconds: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        groups: _abc.Iterable[_preview_pb2.GroupPreview] | None = ...,
+        months: _abc.Iterable[_preview_pb2.PreviewMonth] | None = ...,
+        previewed: _preview_pb2.PreviewFigures | None = ...,
+        current: _preview_pb2.PreviewFigures | None = ...,
+        full: _preview_pb2.PreviewFigures | None = ...,
+        energy_unknown: _builtins.str = ...,
+        price_eur_per_kwh: _builtins.str = ...,
+        co2_g_per_kwh: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "full", b"full", "previewed", b"previewed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_light_equivalent_seconds", b"full_light_equivalent_seconds", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "lit_seconds", b"lit_seconds", "local_times", b"local_times", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["co2_g_per_kwh", b"co2_g_per_kwh", "current", b"current", "energy_unknown", b"energy_unknown", "full", b"full", "full_light_equivalent_seconds", b"full_light_equivalent_seconds", "groups", b"groups", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "lit_seconds", b"lit_seconds", "local_times", b"local_times", "months", b"months", "previewed", b"previewed", "price_eur_per_kwh", b"price_eur_per_kwh", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
