@@ -43,6 +43,8 @@ class _AnchorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Anchor.ValueTy
     """A clock time of the municipality; before noon it means the second day of the night."""
     ANCHOR_VIRTUAL_MIDNIGHT: _Anchor.ValueType  # 6
     """Virtual midnight: the middle between sunset and sunrise."""
+    ANCHOR_SUN_ELEVATION: _Anchor.ValueType  # 7
+    """The sun's centre, without refraction, passes an elevation; where it does not get that low, the darkest moment."""
 
 class Anchor(_Anchor, metaclass=_AnchorEnumTypeWrapper):
     """What a switch point is relative to."""
@@ -61,7 +63,37 @@ ANCHOR_CLOCK: Anchor.ValueType  # 5
 """A clock time of the municipality; before noon it means the second day of the night."""
 ANCHOR_VIRTUAL_MIDNIGHT: Anchor.ValueType  # 6
 """Virtual midnight: the middle between sunset and sunrise."""
+ANCHOR_SUN_ELEVATION: Anchor.ValueType  # 7
+"""The sun's centre, without refraction, passes an elevation; where it does not get that low, the darkest moment."""
 Global___Anchor: _TypeAlias = Anchor  # noqa: Y015
+
+class _DayKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DayKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DayKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAY_KIND_UNSPECIFIED: _DayKind.ValueType  # 0
+    """Every day."""
+    DAY_KIND_PUBLIC_HOLIDAY: _DayKind.ValueType  # 1
+    """A public holiday."""
+    DAY_KIND_PUBLIC_HOLIDAY_EVE: _DayKind.ValueType  # 2
+    """The day before a public holiday: its night leads into the holiday."""
+    DAY_KIND_SCHOOL_HOLIDAY: _DayKind.ValueType  # 3
+    """A day of school holidays."""
+
+class DayKind(_DayKind, metaclass=_DayKindEnumTypeWrapper):
+    """A kind of day. A night is the one that begins on the noon of that day."""
+
+DAY_KIND_UNSPECIFIED: DayKind.ValueType  # 0
+"""Every day."""
+DAY_KIND_PUBLIC_HOLIDAY: DayKind.ValueType  # 1
+"""A public holiday."""
+DAY_KIND_PUBLIC_HOLIDAY_EVE: DayKind.ValueType  # 2
+"""The day before a public holiday: its night leads into the holiday."""
+DAY_KIND_SCHOOL_HOLIDAY: DayKind.ValueType  # 3
+"""A day of school holidays."""
+Global___DayKind: _TypeAlias = DayKind  # noqa: Y015
 
 @_typing.final
 class SwitchPoint(_message.Message):
@@ -76,6 +108,8 @@ class SwitchPoint(_message.Message):
     RAMP_S_FIELD_NUMBER: _builtins.int
     EARLIEST_FIELD_NUMBER: _builtins.int
     LATEST_FIELD_NUMBER: _builtins.int
+    ELEVATION_DEG_FIELD_NUMBER: _builtins.int
+    RISING_FIELD_NUMBER: _builtins.int
     anchor: Global___Anchor.ValueType
     """What it is relative to."""
     offset_s: _builtins.int
@@ -90,6 +124,10 @@ class SwitchPoint(_message.Message):
     """Not before this clock time of the night ("HH:MM"); empty for no limit."""
     latest: _builtins.str
     """Not after this clock time of the night ("HH:MM"); empty for no limit."""
+    elevation_deg: _builtins.float
+    """For sun elevations: degrees, negative below the horizon, -18..10. Otherwise 0."""
+    rising: _builtins.bool
+    """For sun elevations: true in the morning (the sun rises), false in the evening."""
     def __init__(
         self,
         *,
@@ -100,14 +138,130 @@ class SwitchPoint(_message.Message):
         ramp_s: _builtins.int = ...,
         earliest: _builtins.str = ...,
         latest: _builtins.str = ...,
+        elevation_deg: _builtins.float = ...,
+        rising: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "clock_time", b"clock_time", "earliest", b"earliest", "latest", b"latest", "level_permille", b"level_permille", "offset_s", b"offset_s", "ramp_s", b"ramp_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "clock_time", b"clock_time", "earliest", b"earliest", "elevation_deg", b"elevation_deg", "latest", b"latest", "level_permille", b"level_permille", "offset_s", b"offset_s", "ramp_s", b"ramp_s", "rising", b"rising"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SwitchPoint: _TypeAlias = SwitchPoint  # noqa: Y015
+
+@_typing.final
+class NightMoment(_message.Message):
+    """A moment of a night: a switch point without a level."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ANCHOR_FIELD_NUMBER: _builtins.int
+    OFFSET_S_FIELD_NUMBER: _builtins.int
+    CLOCK_TIME_FIELD_NUMBER: _builtins.int
+    EARLIEST_FIELD_NUMBER: _builtins.int
+    LATEST_FIELD_NUMBER: _builtins.int
+    ELEVATION_DEG_FIELD_NUMBER: _builtins.int
+    RISING_FIELD_NUMBER: _builtins.int
+    anchor: Global___Anchor.ValueType
+    """What it is relative to."""
+    offset_s: _builtins.int
+    """Offset to the anchor in seconds, later positive, -43200..43200. For clock times 0."""
+    clock_time: _builtins.str
+    """For clock times: "HH:MM" or "HH:MM:SS", 24 hours; empty otherwise."""
+    earliest: _builtins.str
+    """Not before this clock time of the night ("HH:MM"); empty for no limit."""
+    latest: _builtins.str
+    """Not after this clock time of the night ("HH:MM"); empty for no limit."""
+    elevation_deg: _builtins.float
+    """For sun elevations: degrees, negative below the horizon, -18..10. Otherwise 0."""
+    rising: _builtins.bool
+    """For sun elevations: true in the morning (the sun rises), false in the evening."""
+    def __init__(
+        self,
+        *,
+        anchor: Global___Anchor.ValueType = ...,
+        offset_s: _builtins.int = ...,
+        clock_time: _builtins.str = ...,
+        earliest: _builtins.str = ...,
+        latest: _builtins.str = ...,
+        elevation_deg: _builtins.float = ...,
+        rising: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anchor", b"anchor", "clock_time", b"clock_time", "earliest", b"earliest", "elevation_deg", b"elevation_deg", "latest", b"latest", "offset_s", b"offset_s", "rising", b"rising"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NightMoment: _TypeAlias = NightMoment  # noqa: Y015
+
+@_typing.final
+class SensorRule(_message.Message):
+    """While a sensor says so, the level of the switch points is another one. Rules that hold at once apply in their order,
+    each on the result of the one before; floors come after them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    OPERATION_FIELD_NUMBER: _builtins.int
+    VALUE_PERMILLE_FIELD_NUMBER: _builtins.int
+    ON_MILLI_FIELD_NUMBER: _builtins.int
+    OFF_MILLI_FIELD_NUMBER: _builtins.int
+    HOLD_S_FIELD_NUMBER: _builtins.int
+    RAMP_S_FIELD_NUMBER: _builtins.int
+    SENSOR_FIELD_NUMBER: _builtins.int
+    BEGIN_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    kind: _types_pb2.SensorKind.ValueType
+    """What has to be measured."""
+    operation: _types_pb2.SensorOperation.ValueType
+    """What it does to the level."""
+    value_permille: _builtins.int
+    """Value of the operation in per mille, 0..1000; for MUL the factor in per mille, 0..10000."""
+    on_milli: _builtins.int
+    """Thousandths of the kind's unit. Traffic and rain: the rule becomes active at values >= on_milli. Illuminance: in the
+    evening half of the night, from noon to solar midnight, it is active at values <= on_milli.
+    """
+    off_milli: _builtins.int
+    """Traffic and rain: it stays active until a value < off_milli, which is at most on_milli. Illuminance: in the morning
+    half it is active at values <= off_milli.
+    """
+    hold_s: _builtins.int
+    """Seconds that it stays active after its condition ended, 0..43200."""
+    ramp_s: _builtins.int
+    """Ramp in seconds into and out of what it does, 0..3600."""
+    sensor: _builtins.str
+    """The sensor in lighting; empty for the group's sensors of that kind."""
+    @_builtins.property
+    def begin(self) -> Global___NightMoment:
+        """From when in the night the rule listens; unset: sunset."""
+
+    @_builtins.property
+    def end(self) -> Global___NightMoment:
+        """Until when; unset: sunrise."""
+
+    def __init__(
+        self,
+        *,
+        kind: _types_pb2.SensorKind.ValueType = ...,
+        operation: _types_pb2.SensorOperation.ValueType = ...,
+        value_permille: _builtins.int = ...,
+        on_milli: _builtins.int = ...,
+        off_milli: _builtins.int = ...,
+        hold_s: _builtins.int = ...,
+        ramp_s: _builtins.int = ...,
+        sensor: _builtins.str = ...,
+        begin: Global___NightMoment | None = ...,
+        end: Global___NightMoment | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin", b"begin", "end", b"end", "hold_s", b"hold_s", "kind", b"kind", "off_milli", b"off_milli", "on_milli", b"on_milli", "operation", b"operation", "ramp_s", b"ramp_s", "sensor", b"sensor", "value_permille", b"value_permille"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SensorRule: _TypeAlias = SensorRule  # noqa: Y015
 
 @_typing.final
 class Profile(_message.Message):
@@ -121,6 +275,7 @@ class Profile(_message.Message):
     POINTS_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/profiles/{id}"."""
     uid: _builtins.str
@@ -137,6 +292,10 @@ class Profile(_message.Message):
         A point that would come before its predecessor on some night is refused with that night.
         """
 
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SensorRule]:
+        """What sensors may change, in the order in which they apply."""
+
     def __init__(
         self,
         *,
@@ -146,10 +305,11 @@ class Profile(_message.Message):
         points: _abc.Iterable[Global___SwitchPoint] | None = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        rules: _abc.Iterable[Global___SensorRule] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "name", b"name", "points", b"points", "revision", b"revision", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "name", b"name", "points", b"points", "revision", b"revision", "rules", b"rules", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,7 +317,9 @@ Global___Profile: _TypeAlias = Profile  # noqa: Y015
 
 @_typing.final
 class CalendarRule(_message.Message):
-    """Which profile holds on which nights: the first rule that matches wins."""
+    """Which profile holds on which nights: at every moment the first rule that matches wins. A rule matches a night where
+    all that it says of it is true. One with hours matches these hours only; the rules after it have the rest.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -165,8 +327,33 @@ class CalendarRule(_message.Message):
     LAST_NIGHT_FIELD_NUMBER: _builtins.int
     WEEKDAYS_FIELD_NUMBER: _builtins.int
     PROFILE_FIELD_NUMBER: _builtins.int
+    NIGHTS_FIELD_NUMBER: _builtins.int
+    YEARLY_FIRST_NIGHT_FIELD_NUMBER: _builtins.int
+    YEARLY_LAST_NIGHT_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    SUBDIVISION_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    UNTIL_TIME_FIELD_NUMBER: _builtins.int
+    LEVEL_PERMILLE_FIELD_NUMBER: _builtins.int
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
     profile: _builtins.str
-    """The profile."""
+    """The profile. Either this or a level."""
+    yearly_first_night: _builtins.str
+    """First night of every year, "MM-DD"; empty for no limit. Needs yearly_last_night, which may lie in the next year."""
+    yearly_last_night: _builtins.str
+    """Last night of every year, inclusive, "MM-DD"."""
+    days: Global___DayKind.ValueType
+    """Kind of day that the night begins on."""
+    subdivision: _builtins.str
+    """Whose holidays: ISO 3166-2 code of a federal state, for instance "DE-TH". Default "DE-HE"."""
+    from_time: _builtins.str
+    """An event: from this clock time of the night on, "HH:MM"; before noon it means the second day. Needs until_time."""
+    until_time: _builtins.str
+    """Until this clock time of the night, "HH:MM", exclusive; "12:00" means its end."""
+    level_permille: _builtins.int
+    """For an event, in place of a profile: this level in per mille, between sunset and sunrise."""
+    display_name: _builtins.str
+    """What it is for, in people's words."""
     @_builtins.property
     def first_night(self) -> _types_pb2.Date:
         """First night, inclusive; unset for no limit."""
@@ -179,6 +366,10 @@ class CalendarRule(_message.Message):
     def weekdays(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """ISO weekdays of the starting noon, 1 Monday .. 7 Sunday; empty for every day."""
 
+    @_builtins.property
+    def nights(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Date]:
+        """Single nights; empty for no such limit."""
+
     def __init__(
         self,
         *,
@@ -186,12 +377,23 @@ class CalendarRule(_message.Message):
         last_night: _types_pb2.Date | None = ...,
         weekdays: _abc.Iterable[_builtins.int] | None = ...,
         profile: _builtins.str = ...,
+        nights: _abc.Iterable[_types_pb2.Date] | None = ...,
+        yearly_first_night: _builtins.str = ...,
+        yearly_last_night: _builtins.str = ...,
+        days: Global___DayKind.ValueType = ...,
+        subdivision: _builtins.str = ...,
+        from_time: _builtins.str = ...,
+        until_time: _builtins.str = ...,
+        level_permille: _builtins.int | None = ...,
+        display_name: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["first_night", b"first_night", "last_night", b"last_night"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_level_permille", b"_level_permille", "first_night", b"first_night", "last_night", b"last_night", "level_permille", b"level_permille"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_night", b"first_night", "last_night", b"last_night", "profile", b"profile", "weekdays", b"weekdays"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_level_permille", b"_level_permille", "days", b"days", "display_name", b"display_name", "first_night", b"first_night", "from_time", b"from_time", "last_night", b"last_night", "level_permille", b"level_permille", "nights", b"nights", "profile", b"profile", "subdivision", b"subdivision", "until_time", b"until_time", "weekdays", b"weekdays", "yearly_first_night", b"yearly_first_night", "yearly_last_night", b"yearly_last_night"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__level_permille: _TypeAlias = _typing.Literal["level_permille"]  # noqa: Y015
+    _WhichOneofArgType__level_permille: _TypeAlias = _typing.Literal["_level_permille", b"_level_permille"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__level_permille) -> _WhichOneofReturnType__level_permille | None: ...
 
 Global___CalendarRule: _TypeAlias = CalendarRule  # noqa: Y015
 
@@ -208,6 +410,7 @@ class Calendar(_message.Message):
     DEFAULT_PROFILE_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/calendars/{id}"."""
     uid: _builtins.str
@@ -224,6 +427,10 @@ class Calendar(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalendarRule]:
         """The rules in order."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Nights of the coming 400 that rules cannot be decided for, since holidays are not known so far ahead. Output only."""
+
     def __init__(
         self,
         *,
@@ -234,10 +441,11 @@ class Calendar(_message.Message):
         default_profile: _builtins.str = ...,
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_profile", b"default_profile", "display_name", b"display_name", "etag", b"etag", "name", b"name", "revision", b"revision", "rules", b"rules", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["default_profile", b"default_profile", "display_name", b"display_name", "etag", b"etag", "name", b"name", "revision", b"revision", "rules", b"rules", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -256,6 +464,7 @@ class Assignment(_message.Message):
     PLANNED_UNTIL_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/assignments/{id}"; the id is the id of the group."""
     uid: _builtins.str
@@ -272,6 +481,10 @@ class Assignment(_message.Message):
     def planned_until(self) -> _timestamp_pb2.Timestamp:
         """Until when the compiled plan speaks. Output only."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The calendar's warnings. Output only."""
+
     def __init__(
         self,
         *,
@@ -282,10 +495,11 @@ class Assignment(_message.Message):
         planned_until: _timestamp_pb2.Timestamp | None = ...,
         refusal: _builtins.str = ...,
         etag: _builtins.str = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["planned_until", b"planned_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "etag", b"etag", "group", b"group", "name", b"name", "planned_until", b"planned_until", "refusal", b"refusal", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calendar", b"calendar", "etag", b"etag", "group", b"group", "name", b"name", "planned_until", b"planned_until", "refusal", b"refusal", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

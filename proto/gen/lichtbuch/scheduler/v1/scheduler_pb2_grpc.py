@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from lichtbuch.scheduler.v1 import holidays_pb2 as lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2
 from lichtbuch.scheduler.v1 import scheduler_pb2 as lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -119,6 +120,26 @@ class SchedulerServiceStub:
                 '/lichtbuch.scheduler.v1.SchedulerService/SynchronisePlans',
                 request_serializer=lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2.SynchronisePlansRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2.SynchronisePlansResponse.FromString,
+                _registered_method=True)
+        self.PutSchoolHolidays = channel.unary_unary(
+                '/lichtbuch.scheduler.v1.SchedulerService/PutSchoolHolidays',
+                request_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.PutSchoolHolidaysRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.FromString,
+                _registered_method=True)
+        self.GetSchoolHolidays = channel.unary_unary(
+                '/lichtbuch.scheduler.v1.SchedulerService/GetSchoolHolidays',
+                request_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.GetSchoolHolidaysRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.FromString,
+                _registered_method=True)
+        self.ListSchoolHolidays = channel.unary_unary(
+                '/lichtbuch.scheduler.v1.SchedulerService/ListSchoolHolidays',
+                request_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.ListSchoolHolidaysRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.ListSchoolHolidaysResponse.FromString,
+                _registered_method=True)
+        self.DeleteSchoolHolidays = channel.unary_unary(
+                '/lichtbuch.scheduler.v1.SchedulerService/DeleteSchoolHolidays',
+                request_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.DeleteSchoolHolidaysRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.FromString,
                 _registered_method=True)
 
 
@@ -245,6 +266,36 @@ class SchedulerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PutSchoolHolidays(self, request, context):
+        """--- school holidays ---
+
+        Gives a municipality the school holidays of a federal state, in place of those it had; plans follow at once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetSchoolHolidays(self, request, context):
+        """Gets school holidays by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListSchoolHolidays(self, request, context):
+        """Lists school holidays, by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteSchoolHolidays(self, request, context):
+        """Deletes school holidays; their history stays.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SchedulerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -332,6 +383,26 @@ def add_SchedulerServiceServicer_to_server(servicer, server):
                     servicer.SynchronisePlans,
                     request_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2.SynchronisePlansRequest.FromString,
                     response_serializer=lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2.SynchronisePlansResponse.SerializeToString,
+            ),
+            'PutSchoolHolidays': grpc.unary_unary_rpc_method_handler(
+                    servicer.PutSchoolHolidays,
+                    request_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.PutSchoolHolidaysRequest.FromString,
+                    response_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.SerializeToString,
+            ),
+            'GetSchoolHolidays': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetSchoolHolidays,
+                    request_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.GetSchoolHolidaysRequest.FromString,
+                    response_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.SerializeToString,
+            ),
+            'ListSchoolHolidays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSchoolHolidays,
+                    request_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.ListSchoolHolidaysRequest.FromString,
+                    response_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.ListSchoolHolidaysResponse.SerializeToString,
+            ),
+            'DeleteSchoolHolidays': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteSchoolHolidays,
+                    request_deserializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.DeleteSchoolHolidaysRequest.FromString,
+                    response_serializer=lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -794,6 +865,114 @@ class SchedulerService:
             '/lichtbuch.scheduler.v1.SchedulerService/SynchronisePlans',
             lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2.SynchronisePlansRequest.SerializeToString,
             lichtbuch_dot_scheduler_dot_v1_dot_scheduler__pb2.SynchronisePlansResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PutSchoolHolidays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.scheduler.v1.SchedulerService/PutSchoolHolidays',
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.PutSchoolHolidaysRequest.SerializeToString,
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetSchoolHolidays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.scheduler.v1.SchedulerService/GetSchoolHolidays',
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.GetSchoolHolidaysRequest.SerializeToString,
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSchoolHolidays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.scheduler.v1.SchedulerService/ListSchoolHolidays',
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.ListSchoolHolidaysRequest.SerializeToString,
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.ListSchoolHolidaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteSchoolHolidays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.scheduler.v1.SchedulerService/DeleteSchoolHolidays',
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.DeleteSchoolHolidaysRequest.SerializeToString,
+            lichtbuch_dot_scheduler_dot_v1_dot_holidays__pb2.SchoolHolidays.FromString,
             options,
             channel_credentials,
             insecure,

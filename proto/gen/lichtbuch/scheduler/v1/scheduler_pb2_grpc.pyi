@@ -5,6 +5,7 @@ The scheduler: dimming profiles, calendars, and which group follows which; it co
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from lichtbuch.scheduler.v1 import holidays_pb2 as _holidays_pb2
 from lichtbuch.scheduler.v1 import scheduler_pb2 as _scheduler_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -67,6 +68,17 @@ class SchedulerServiceStub:
     """Compiles a profile for a place and a period without storing anything: what would happen, before it goes live."""
     SynchronisePlans: _grpc.UnaryUnaryMultiCallable[_scheduler_pb2.SynchronisePlansRequest, _scheduler_pb2.SynchronisePlansResponse]
     """Compares the plan hashes of lighting with its own now, without waiting for the minute, and puts what differs."""
+    PutSchoolHolidays: _grpc.UnaryUnaryMultiCallable[_holidays_pb2.PutSchoolHolidaysRequest, _holidays_pb2.SchoolHolidays]
+    """--- school holidays ---
+
+    Gives a municipality the school holidays of a federal state, in place of those it had; plans follow at once.
+    """
+    GetSchoolHolidays: _grpc.UnaryUnaryMultiCallable[_holidays_pb2.GetSchoolHolidaysRequest, _holidays_pb2.SchoolHolidays]
+    """Gets school holidays by name."""
+    ListSchoolHolidays: _grpc.UnaryUnaryMultiCallable[_holidays_pb2.ListSchoolHolidaysRequest, _holidays_pb2.ListSchoolHolidaysResponse]
+    """Lists school holidays, by name."""
+    DeleteSchoolHolidays: _grpc.UnaryUnaryMultiCallable[_holidays_pb2.DeleteSchoolHolidaysRequest, _holidays_pb2.SchoolHolidays]
+    """Deletes school holidays; their history stays."""
 
 @_typing.type_check_only
 class SchedulerServiceAsyncStub(SchedulerServiceStub):
@@ -107,6 +119,17 @@ class SchedulerServiceAsyncStub(SchedulerServiceStub):
     """Compiles a profile for a place and a period without storing anything: what would happen, before it goes live."""
     SynchronisePlans: _aio.UnaryUnaryMultiCallable[_scheduler_pb2.SynchronisePlansRequest, _scheduler_pb2.SynchronisePlansResponse]  # type: ignore[assignment]
     """Compares the plan hashes of lighting with its own now, without waiting for the minute, and puts what differs."""
+    PutSchoolHolidays: _aio.UnaryUnaryMultiCallable[_holidays_pb2.PutSchoolHolidaysRequest, _holidays_pb2.SchoolHolidays]  # type: ignore[assignment]
+    """--- school holidays ---
+
+    Gives a municipality the school holidays of a federal state, in place of those it had; plans follow at once.
+    """
+    GetSchoolHolidays: _aio.UnaryUnaryMultiCallable[_holidays_pb2.GetSchoolHolidaysRequest, _holidays_pb2.SchoolHolidays]  # type: ignore[assignment]
+    """Gets school holidays by name."""
+    ListSchoolHolidays: _aio.UnaryUnaryMultiCallable[_holidays_pb2.ListSchoolHolidaysRequest, _holidays_pb2.ListSchoolHolidaysResponse]  # type: ignore[assignment]
+    """Lists school holidays, by name."""
+    DeleteSchoolHolidays: _aio.UnaryUnaryMultiCallable[_holidays_pb2.DeleteSchoolHolidaysRequest, _holidays_pb2.SchoolHolidays]  # type: ignore[assignment]
+    """Deletes school holidays; their history stays."""
 
 class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
     """Works out what level is due when."""
@@ -246,5 +269,40 @@ class SchedulerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_scheduler_pb2.SynchronisePlansResponse, _abc.Awaitable[_scheduler_pb2.SynchronisePlansResponse]]:
         """Compares the plan hashes of lighting with its own now, without waiting for the minute, and puts what differs."""
+
+    @_abc_1.abstractmethod
+    def PutSchoolHolidays(
+        self,
+        request: _holidays_pb2.PutSchoolHolidaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_holidays_pb2.SchoolHolidays, _abc.Awaitable[_holidays_pb2.SchoolHolidays]]:
+        """--- school holidays ---
+
+        Gives a municipality the school holidays of a federal state, in place of those it had; plans follow at once.
+        """
+
+    @_abc_1.abstractmethod
+    def GetSchoolHolidays(
+        self,
+        request: _holidays_pb2.GetSchoolHolidaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_holidays_pb2.SchoolHolidays, _abc.Awaitable[_holidays_pb2.SchoolHolidays]]:
+        """Gets school holidays by name."""
+
+    @_abc_1.abstractmethod
+    def ListSchoolHolidays(
+        self,
+        request: _holidays_pb2.ListSchoolHolidaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_holidays_pb2.ListSchoolHolidaysResponse, _abc.Awaitable[_holidays_pb2.ListSchoolHolidaysResponse]]:
+        """Lists school holidays, by name."""
+
+    @_abc_1.abstractmethod
+    def DeleteSchoolHolidays(
+        self,
+        request: _holidays_pb2.DeleteSchoolHolidaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_holidays_pb2.SchoolHolidays, _abc.Awaitable[_holidays_pb2.SchoolHolidays]]:
+        """Deletes school holidays; their history stays."""
 
 def add_SchedulerServiceServicer_to_server(servicer: SchedulerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
