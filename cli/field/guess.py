@@ -25,13 +25,13 @@ _WORD: Final = re.compile(r"[a-z]+[0-9]*[a-z]*|[0-9]+[a-z]+")
 # Words that say what kind of thing it is, not which: a device and a profile that share them need not be akin.
 _NO_NAMES: Final = frozenset(
     (
-        "address", "alliance", "and", "board", "bus", "by", "cabinet", "commanded", "controller", "dali",
-        "datagram", "default", "demo", "demonstration", "din", "electric", "energy", "gateway", "generic", "heat",
-        "illuminance", "lamp", "lamps", "level", "lichtbuch", "lighting", "line", "lite", "logic", "map", "meter",
-        "meters", "method", "methods", "minimal", "modbus", "models", "module", "node", "object", "opc", "opcua",
+        "address", "alliance", "and", "board", "bus", "by", "cabinet", "commanded", "controller", "dali", "datagram",
+        "default", "demo", "demonstration", "din", "electric", "energy", "gateway", "generic", "heat", "illuminance",
+        "kwh", "lamp", "lamps", "legacy", "level", "lichtbuch", "lighting", "line", "lite", "logic", "map", "meter",
+        "meters", "method", "methods", "minimal", "modbus", "models", "module", "mwh", "node", "object", "opc", "opcua",
         "plc", "power", "program", "ps", "reference", "room", "rs", "rtu", "sensor", "sentron", "series", "server",
-        "simulator", "space", "status", "style", "tcp", "to", "transmitter", "ua", "umg", "unit", "v1", "v2",
-        "water", "wb", "with", "x1",
+        "simulator", "space", "status", "style", "tcp", "to", "transmitter", "ua", "umg", "unit", "v1", "v2", "water",
+        "wb", "with", "x1",
     )
 )  # fmt: skip
 _METERS_FIRST: Final = ("meter", "sensor", "lamps", "cabinet")  # order of kinds where only the maker is known
