@@ -10,6 +10,7 @@ from pathlib import Path
 
 from domain.errors import InvalidInput, NotFound, Violation
 from fieldbus.format.checks import check_profile
+from fieldbus.format.numbering import what_was_meant
 from fieldbus.format.points import Defaults, PointReader
 from fieldbus.format.tables import read_order
 from fieldbus.format.toml_entry import Entry, did_you_mean, is_whole
@@ -48,6 +49,7 @@ MODBUS_KEYS = {
     "illegal",
     "max_in_flight",
     "discovery",
+    "wire_addresses",
 }
 WATCHDOG_KEYS = {"point", "interval_s", "mode", "timeout_point", "timeout_s"}
 FRESHNESS_KEYS = {"max_age_s", "frozen_after"}
@@ -134,6 +136,7 @@ class _Loader:
         entry = self._table("modbus", MODBUS_KEYS)
         table = entry.choice("table", Table, Table.HOLDING)
         byte_order, word_order = read_order(entry, "byte_order", "big"), read_order(entry, "word_order", "big")
+        wire_addresses = entry.flag("wire_addresses")
         write_mode = entry.choice("write_mode", WriteMode, WriteMode.AUTO)
         if write_mode is WriteMode.SEQUENCE:
             entry.wrong("is of a point, with its sequence register", "write_mode")
@@ -146,13 +149,13 @@ class _Loader:
             pause_s=entry.integer("pause_ms", 0, 0, 10_000) / 1000,
             connect_pause_s=entry.integer("connect_pause_ms", 0, 0, 10_000) / 1000,
             write_mode=write_mode,
-            illegal=tuple(_illegal(entry)),
+            illegal=tuple(_illegal(entry, wire_addresses)),
             max_in_flight=entry.integer("max_in_flight", 1, 1, 64),
             discovery=entry.choice("discovery", Discovery, Discovery.NONE),
         )
         opcua = self._source.data.get("opcua")
         namespace = opcua.get("namespace", "") if isinstance(opcua, dict) else ""
-        return limits, Defaults(table, byte_order, word_order, namespace)
+        return limits, Defaults(table, byte_order, word_order, namespace, wire_addresses)
 
     def _freshness(self) -> tuple[FreshnessRule, OpcUaLimits]:
         entry = self._table("freshness", FRESHNESS_KEYS)
@@ -221,12 +224,14 @@ class _Loader:
         return entry
 
 
-def _illegal(entry: Entry) -> list[tuple[Table, int, int]]:
+def _illegal(entry: Entry, wire_addresses: bool) -> list[tuple[Table, int, int]]:
     ranges: list[tuple[Table, int, int]] = []
     value = entry.data.get("illegal", [])
     for one in value if isinstance(value, list) else [None]:
         match one:
             case [str(name), low, high] if name in set(Table) and is_whole(low) and is_whole(high) and 0 <= low <= high:
+                if not wire_addresses and (meant := what_was_meant(low, high, Table(name))):
+                    entry.wrong(meant, "illegal")
                 ranges.append((Table(name), low, high))
             case _:
                 entry.wrong('is a list of ["table", first, last]', "illegal")

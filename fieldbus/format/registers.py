@@ -12,6 +12,7 @@ from itertools import pairwise
 from typing import Final
 
 from fieldbus.format.formula import VARIABLES, Formula
+from fieldbus.format.numbering import what_was_meant
 from fieldbus.format.tables import FORMAT_KEYS, read_format, read_order
 from fieldbus.format.toml_entry import Entry, did_you_mean, is_whole
 from fieldbus.profile import (
@@ -58,6 +59,7 @@ class Defaults:
     byte_order: str
     word_order: str
     namespace: str
+    wire_addresses: bool = False  # addresses that look like 40001 are meant as they stand
 
 
 class PlaceReader:
@@ -93,9 +95,10 @@ class PlaceReader:
         mode, sequence = self._write_mode(entry, raw_format, write_address)
         shared = sequence is not None and sequence.index_bits is not None
         only_written = shared and not self._direction.readable
-        self._check_range(entry, "address", address, raw_format.registers, one_for_all=only_written)
+        self._check_range(entry, "address", table, address, raw_format.registers, one_for_all=only_written)
         if "write_address" in entry:
-            self._check_range(entry, "write_address", write_address, raw_format.registers, one_for_all=shared)
+            length = raw_format.registers
+            self._check_range(entry, "write_address", write_table, write_address, length, one_for_all=shared)
         orders = (
             read_order(entry, "byte_order", self._defaults.byte_order),
             read_order(entry, "word_order", self._defaults.word_order),
@@ -109,7 +112,7 @@ class PlaceReader:
             write_mode=mode,
             sequence=sequence,
             scale_factor=self._scale_factor(entry, raw_format, table, orders),
-            sum_addresses=self._sum(entry, raw_format, address),
+            sum_addresses=self._sum(entry, raw_format, table, address),
             timestamp=self._timestamp(entry, table, orders),
             require=self._require(entry, table, orders),
         )
@@ -162,7 +165,8 @@ class PlaceReader:
         register = self._formula(sequence, "register")
         counter = sequence.range("counter_bits") or (8, 15)
         index = sequence.range("index_bits")
-        if raw_format.kind == "b" or _table(entry, "write_table", self._defaults.table).is_bits:
+        table = _table(entry, "write_table", self._defaults.table)
+        if raw_format.kind == "b" or table.is_bits:
             sequence.wrong("is for registers, not for coils")
         for key, bits in (("counter_bits", counter), ("index_bits", index)):
             if bits is not None and bits[1] > 15:
@@ -180,7 +184,7 @@ class PlaceReader:
                 sequence.wrong(f"has bits of {key}", "fixed")
         if register is None or write_address is None:
             return None
-        self._check_range(sequence, "register", register, 1, one_for_all=True)
+        self._check_range(sequence, "register", table, register, 1, one_for_all=True)
         for at in self._indices():
             distance = write_address.at(self._point.scope, at) - register.at(self._point.scope, at)
             if distance not in (1, -raw_format.registers):
@@ -201,7 +205,7 @@ class PlaceReader:
             factor.wrong("is a power of ten held as an integer", "type")
         return register
 
-    def _sum(self, entry: Entry, raw_format: RawFormat, address: Formula | None) -> tuple[Formula, ...]:
+    def _sum(self, entry: Entry, raw_format: RawFormat, table: Table, address: Formula | None) -> tuple[Formula, ...]:
         parts: list[Formula] = []
         if "sum_addresses" not in entry:
             return ()
@@ -218,7 +222,7 @@ class PlaceReader:
                 continue
             if part == address or part in parts:
                 entry.wrong(f"{text!r} would be counted twice", "sum_addresses")
-            self._check_range(entry, "sum_addresses", part, raw_format.registers)
+            self._check_range(entry, "sum_addresses", table, part, raw_format.registers)
             parts.append(part)
         return tuple(parts)
 
@@ -268,7 +272,7 @@ class PlaceReader:
         address = self._formula(entry, "address")
         if found is None or address is None:
             return None
-        self._check_range(entry, "address", address, found.registers, one_for_all=True)
+        self._check_range(entry, "address", table, address, found.registers, one_for_all=True)
         return Register(table, address, found)
 
     # --- addresses -----------------------------------------------------------------------------------------------
@@ -291,13 +295,16 @@ class PlaceReader:
         return range(self._index_range[0], self._index_range[1] + 1)
 
     def _check_range(
-        self, entry: Entry, key: str, formula: Formula | None, length: int, *, one_for_all: bool = False
+        self, entry: Entry, key: str, table: Table, formula: Formula | None, length: int, *, one_for_all: bool = False
     ) -> None:
-        """Addresses must exist, and differ for every index unless one serves all."""
+        """Addresses must exist, be meant as addresses, and differ for every index unless one serves all."""
         if formula is None:
             return
         indices = self._indices() if formula.factors else self._indices()[:1]
         addresses = [(formula.at(self._point.scope, index), index or 0) for index in indices]
+        if not self._defaults.wire_addresses and (meant := what_was_meant(min(addresses)[0], max(addresses)[0], table)):
+            entry.wrong(meant, key)
+            return
         for address, index in {min(addresses), max(addresses)}:
             where = f"address {address} at index {index}" if self._index_range is not None else f"address {address}"
             if not 0 <= address <= _HIGHEST_ADDRESS:
