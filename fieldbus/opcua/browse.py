@@ -29,7 +29,8 @@ from fieldbus.values import Counters, Quality
 # Opens a server whose nodes are only to be browsed and read by name.
 RAW_PROFILE: Final = Profile("raw", "raw", "", "", Protocol.OPCUA, "the server itself", {})
 
-_NODES_PER_BROWSE: Final = 100
+_NODES_PER_BROWSE: Final = 20
+_REFERENCES_PER_NODE: Final = 500  # in one answer; the rest comes with the continuation point
 _NODES_PER_READ: Final = 400
 _LONGEST_VALUE: Final = 200
 _KINDS: Final = {
@@ -83,6 +84,7 @@ class Browsing:
         size = min(_NODES_PER_BROWSE, session.limits.nodes_per_browse)
         for at in range(0, len(parents), size):
             request = ua.BrowseParameters()
+            request.RequestedMaxReferencesPerNode = ua.UInt32(_REFERENCES_PER_NODE)
             request.NodesToBrowse = [_description(parent) for parent in parents[at : at + size]]
             self.link.reading(REQUEST_BYTES + len(request.NodesToBrowse) * BROWSED_NODE_BYTES)
             results = await self.link.call(session, self.counters, _browsing(request))

@@ -22,10 +22,10 @@ from asyncua.ua.object_ids import ObjectIds
 from asyncua.ua.ua_binary import nodeid_from_binary, struct_from_binary
 from asyncua.ua.uaerrors import BadTimeout, UaError
 
-import fieldbus.opcua.hardening  # noqa: F401 - before anything is decoded
 from fieldbus.budget import Budget
 from fieldbus.opcua.costs import COUNTED_CHANNEL_LIFE_MS
 from fieldbus.opcua.data import DataColumns
+from fieldbus.opcua.hardening import STEPS, allow
 from fieldbus.opcua.wire import read_answer, read_request
 
 # A chunk is at most as long as the receive buffer that asyncua announces; a message is bounded here, as asyncua lets
@@ -36,6 +36,8 @@ _MOST_CHUNKS: Final = 2048  # of one message: they may be empty
 _SHORTEST_BUFFER: Final = 1024  # that a server may have for what we send; the specification says 8192
 _SIZE_AT: Final = slice(4, 8)
 _TIMESTAMP_BYTES: Final = 8
+_STEPS_PER_VALUE: Final = 12
+_STEPS_OF_BROWSING: Final = 5 * STEPS  # only for commissioning, where nobody else waits; some servers send all at once
 # Below this a server's word on how long channel and session live would have us renew them without pause.
 _SHORTEST_LIFE_MS: Final = 10_000
 
@@ -132,6 +134,10 @@ class _Protocol(UASocketProtocol):
         """See asyncua. Raises UaError for an answer to something else."""
         data = await super().send_request(request, timeout, message_type)
         _check_is_answer(request, data)
+        if isinstance(request, ReadyRead):
+            allow(data, max(STEPS, _STEPS_PER_VALUE * len(request.nodes)))
+        elif isinstance(request, (ua.BrowseRequest, ua.BrowseNextRequest)):
+            allow(data, _STEPS_OF_BROWSING)
         return data
 
     def _send_request(

@@ -27,11 +27,16 @@ from asyncua.ua.ua_binary import (
 )
 
 from fieldbus.faults import Malformed
+from fieldbus.opcua import hardening
 from fieldbus.opcua.data import EPOCH_TICKS, TICKS_PER_MS, DataColumns, plain
 
 # A count in an answer is believed only as far as its bytes can bear it.
 _SMALLEST_VALUE: Final = 1
 _SMALLEST_ITEM: Final = 5
+# What is not read through the buffer counts too, for what it costs.
+_ITEMS_PER_STEP: Final = 2
+_STEPS_OF_A_NOTIFICATION: Final = 10
+_STEPS_OF_AN_UNUSUAL_VALUE: Final = 4
 _RUN_WORTH_NUMPY: Final = 24
 _PROBE: Final = 6
 _NOT_A_NUMBER: Final = float("nan")
@@ -103,7 +108,7 @@ def read_answer(body: Buffer, count: int) -> DataColumns:
     (sent,) = _I32.unpack_from(data, position)
     if sent != count:
         raise Malformed(f"{max(sent, 0)} values came for {count} nodes")
-    columns, _ = _values(data, position + 4, count, handles=False)
+    columns, _ = _values(body, data, position + 4, count, handles=False)
     return columns
 
 
@@ -116,18 +121,19 @@ def publish_answer(body: Buffer) -> Published:
     position += 17
     result = Published(subscription_id, sequence_number, more, max(count, 0), [], [])
     for _ in range(count):
-        buffer = Buffer(data, position)
+        hardening.take(body, _STEPS_OF_A_NOTIFICATION)
+        buffer = hardening.view(body, data, position)
         kind = nodeid_from_binary(buffer)
         encoding = buffer.read(1)[0]
         if kind == _DATA_CHANGE and encoding == 1:
             body_at = buffer.cur_pos + 4
             (length,) = _I32.unpack_from(data, buffer.cur_pos)
             (items,) = _I32.unpack_from(data, body_at)
-            columns, end = _values(data, body_at + 4, max(items, 0), handles=True)
+            columns, end = _values(body, data, body_at + 4, max(items, 0), handles=True)
             result.changes.append(columns)
             position = body_at + length if length >= 0 else end + 4
         else:
-            buffer = Buffer(data, position)
+            buffer = hardening.view(body, data, position)
             result.others.append(extensionobject_from_binary(buffer))
             position = buffer.cur_pos
     return result
@@ -139,11 +145,14 @@ def _after_header(body: Buffer) -> tuple[bytes, int]:
     return body.read(len(body)), 0
 
 
-def _values(data: bytes, position: int, count: int, *, handles: bool) -> tuple[DataColumns, int]:
-    """`count` data values from `position`, each after its client handle if `handles`; and where they end."""
+def _values(message: Buffer, data: bytes, position: int, count: int, *, handles: bool) -> tuple[DataColumns, int]:
+    """`count` data values of a message from `position` on, each after its client handle if `handles`; and where they
+    end."""
     smallest = _SMALLEST_ITEM if handles else _SMALLEST_VALUE
     if count * smallest > len(data) - position:
         raise Malformed(f"{count} values cannot be in {len(data) - position} bytes")
+    if handles:
+        hardening.take(message, count // _ITEMS_PER_STEP)
     layouts = _ITEMS if handles else _VALUES
     shift = 4 if handles else 0
     values: list[float] = []
@@ -174,7 +183,8 @@ def _values(data: bytes, position: int, count: int, *, handles: bool) -> tuple[D
         if layout is None:
             if handles:
                 numbers.append(struct.unpack_from("<I", data, position)[0])
-            buffer = Buffer(data, position + shift)
+            hardening.take(message, _STEPS_OF_AN_UNUSUAL_VALUE)
+            buffer = hardening.view(message, data, position + shift)
             value, code, tick, text = plain(struct_from_binary(ua.DataValue, buffer))
             if text is not None:
                 texts[len(values)] = text
