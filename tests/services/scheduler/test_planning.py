@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from domain.errors import InvalidInput
 from services.scheduler import calendar, profile
 from services.scheduler.calendar import Calendar, Rule
+from services.scheduler.moment import suns_of_nights
 from services.scheduler.planning import NIGHTS, compile_nights, compile_plan, preview
 from services.scheduler.profile import Anchor, Place, Profile, SwitchPoint
 
@@ -69,7 +70,7 @@ def test_virtual_midnight_is_the_middle_of_the_lit_night() -> None:
 def test_a_year_is_checked_by_the_same_sun_that_plans_are_compiled_by(place: Place) -> None:
     first = date(2026, 1, 1)
     nights = [first + timedelta(days=number) for number in range(366)]
-    for night, sun_then in zip(nights, profile._sun_of_nights(place, nights), strict=True):
+    for night, (sun_then, _) in zip(nights, suns_of_nights(place, nights), strict=True):
         alone, together = ALL_NIGHT.instants(night, place), ALL_NIGHT.instants(night, place, sun_then)
         assert len(alone) == len(together)
         assert all(abs(one - other) <= timedelta(seconds=1) for one, other in zip(alone, together, strict=True))
