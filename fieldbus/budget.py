@@ -64,6 +64,7 @@ class MobileLink:
             connect_timeout_s=max(limits.connect_timeout_s, _ROUND_TRIPS_TO_CONNECT * waiting_s),
             request_timeout_s=max(limits.request_timeout_s, waiting_s),
             read_deadline_s=max(limits.read_deadline_s, 10 * waiting_s),
+            write_deadline_s=max(limits.write_deadline_s, 10 * waiting_s),
             backoff_initial_s=max(limits.backoff_initial_s, waiting_s),
             backoff_max_s=max(limits.backoff_max_s, 10 * waiting_s),
             confirm_timeout_s=max(limits.confirm_timeout_s, waiting_s),

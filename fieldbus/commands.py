@@ -11,8 +11,9 @@ lets the read-back lag.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
 from fieldbus.device import Limits
@@ -83,18 +84,39 @@ async def drop_unchanged(commands: list[AnyCommand], results: dict[int, WriteRes
 
 
 async def confirm(
-    accepted: Sequence[Command],
+    sent: Sequence[Command],
+    results: dict[int, WriteResult],
+    read: Read,
+    limits: Limits,
+    monotonic: Callable[[], float],
+    profile: Profile,
+    failed: Collection[int] = (),
+) -> None:
+    """Read back until every command that may be in effect shows it or has had its time.
+
+    A level in effect gets the time that its fade takes, where the profile lets us know it. Commands that were not
+    acknowledged stay in doubt unless they show; `failed` are the rows of those with which the device says that it
+    failed: once the read-back shows something else, they are refused.
+    """
+    doubtful = {command.row: results[command.row] for command in sent if not results[command.row].succeeded}
+    await _read_back(sent, results, read, limits, monotonic, profile)
+    for row, before in doubtful.items():
+        after = results[row]
+        if after.outcome is WriteOutcome.CONFIRMED:
+            continue
+        refuted = row in failed and not math.isnan(after.read_back)
+        results[row] = replace(before, outcome=WriteOutcome.REFUSED, read_back=after.read_back) if refuted else before
+
+
+async def _read_back(
+    sent: Sequence[Command],
     results: dict[int, WriteResult],
     read: Read,
     limits: Limits,
     monotonic: Callable[[], float],
     profile: Profile,
 ) -> None:
-    """Read back until every acknowledged command shows its effect or has had its time.
-
-    A level in effect gets the time that its fade takes, where the profile lets us know it.
-    """
-    pending = [command for command in accepted if command.binding.confirm]
+    pending = [command for command in sent if command.binding.confirm]
     fades = await _Fades.of(pending, profile, read)
     began = monotonic()
     waited_s = 0.0

@@ -34,6 +34,7 @@ class Limits:
     connect_timeout_s: float = 3.0
     request_timeout_s: float = 2.0
     read_deadline_s: float = 20.0  # of one read() over all its requests; what is left by then is MISSING
+    write_deadline_s: float = 20.0  # of one write() until its last request is sent; what is left by then is not sent
     backoff_initial_s: float = 0.5
     backoff_max_s: float = 60.0
     refused_points_retry_s: float = 30.0  # points a device does not have are asked for again after this, then

@@ -6,10 +6,9 @@ command.py's.
 
 from __future__ import annotations
 
-import math
+import asyncio
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Final
 
 from domain.errors import InvalidInput, OutOfLimits
@@ -28,7 +27,7 @@ from fieldbus.faults import (
     Malformed,
     NoAnswer,
 )
-from fieldbus.modbus.command import RegisterCommand, Run, runs_of, write_frame
+from fieldbus.modbus.command import RegisterCommand, Run, WriteFrame, runs_of, write_frame
 from fieldbus.modbus.sequences import SequenceCounters
 from fieldbus.modbus.unit import ModbusUnit
 from fieldbus.profile import Profile, WriteMode
@@ -43,6 +42,19 @@ class _WrongEcho(Malformed):
     """The unit answered, but not as to this write: what of it took effect only reading back can tell."""
 
 
+class _CounterUnread(Exception):
+    """The sequence register gave no answer, so that the command was not sent."""
+
+    def __init__(self, register: int, cause: DeviceException | NoAnswer | AnswerLost | Malformed) -> None:
+        super().__init__(f"its sequence register {register} could not be read: {cause}")
+        self.cause = cause
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether nobody said anything, rather than the unit that it cannot."""
+        return not isinstance(self.cause, DeviceException) or self.cause.is_absence
+
+
 class ModbusWriter:
     """Writes for one unit."""
 
@@ -53,6 +65,7 @@ class ModbusWriter:
         self._read_factors = read_factors
         self._sequences = SequenceCounters(unit.uniform)
         self._unreadable_sequences: set[int] = set()
+        self._counting = asyncio.Lock()  # two commands that count on from the same number would be one to the device
         self._one_by_one = False  # the device refused functions 15 and 16
 
     async def write(
@@ -60,29 +73,21 @@ class ModbusWriter:
     ) -> list[WriteResult]:
         """One result per command, in the order asked."""
         unit = self._unit
+        deadline = unit.monotonic() + unit.limits.write_deadline_s
         results: dict[int, WriteResult] = {}
-        waiting = unit.waiting_reason
         failures: set[int] = set()
         with unit.bus.for_command():  # what has to be read before a command may be read whatever bytes are left
-            factors = {} if waiting else await self._factors(profile, writes, results)
+            factors = {} if unit.waiting_reason else await self._factors(profile, writes, results)
             commands = _prepare(profile, writes, factors, results)
-            if waiting:
-                results.update({command.row: command.not_sent(waiting) for command in commands})
+            if not unit.waiting_reason:
+                commands = await drop_unchanged(commands, results, self._read)
+            if waiting := unit.waiting_reason:  # from the start, or since it was silent to what had to be read
+                _not_sent([commands], waiting, results)
                 commands = []
-            commands = await drop_unchanged(commands, results, self._read)
-            sent = await self._send(sorted(commands, key=lambda command: command.order), results, failures)
-        doubtful = {command.row: results[command.row] for command in sent if not results[command.row].succeeded}
+            commands.sort(key=lambda command: command.order)
+            sent = await self._send(commands, results, failures, deadline)
         if verify:
-            await confirm(sent, results, self._read, unit.limits, unit.monotonic, profile)
-        for row, before in doubtful.items():
-            after = results[row]
-            if after.outcome is WriteOutcome.CONFIRMED:
-                continue
-            # It failed, and what the device holds shows that it did: no doubt is left.
-            failed = row in failures and not math.isnan(after.read_back)
-            results[row] = (
-                replace(before, outcome=WriteOutcome.REFUSED, read_back=after.read_back) if failed else before
-            )
+            await confirm(sent, results, self._read, unit.limits, unit.monotonic, profile, failures)
         count_outcomes(unit.counters, results)
         return [results[row] for row in range(len(writes))]
 
@@ -108,25 +113,42 @@ class ModbusWriter:
         return factors
 
     async def _send(
-        self, commands: list[RegisterCommand], results: dict[int, WriteResult], failures: set[int]
+        self, commands: list[RegisterCommand], results: dict[int, WriteResult], failures: set[int], deadline: float
     ) -> list[Command]:
-        """Send all in runs. Returned are those whose effect is worth looking for; in `failures` the rows of those with
-        which the device says that it failed, perhaps half-way."""
-        limits = self._unit.product
+        """Send all in runs, until the deadline. Returned are those whose effect is worth looking for; in `failures` the
+        rows of those with which the device says that it failed, perhaps half-way."""
+        unit = self._unit
+        limits = unit.product
         seen: list[Command] = []
+        answered = False
         queue = runs_of(commands, limits, one_by_one=self._one_by_one)
         while queue:
+            if unit.monotonic() >= deadline:
+                _not_sent(queue, f"writing took longer than {unit.limits.write_deadline_s:g} s", results)
+                break
             run = queue.pop(0)
             try:
                 await self._send_run(run)
             except OutOfLimits as error:
                 _finish(run, WriteOutcome.REFUSED, str(error), results)
+            except _CounterUnread as error:
+                _not_sent([run], str(error), results)
+                if error.is_silence:
+                    unit.failed(error.cause)
+                    _not_sent(queue, str(error.cause), results)
+                    break
+                unit.answered()
+                answered = True
             except DeviceException as error:
                 if error.is_absence:
-                    self._unit.failed(NoAnswer(str(error)))
                     _finish(run, WriteOutcome.UNKNOWN, str(error), results)
-                    continue
-                self._unit.answered()
+                    if answered:
+                        continue  # one thing behind the unit is silent, not the unit
+                    unit.failed(error)
+                    _not_sent(queue, str(error), results)
+                    break
+                unit.answered()
+                answered = True
                 if error.exception_code == ACKNOWLEDGE:
                     _finish(run, WriteOutcome.ACCEPTED, "", results)
                     seen += run
@@ -143,58 +165,73 @@ class ModbusWriter:
                 else:
                     _finish(run, WriteOutcome.REFUSED, str(error), results)
             except _WrongEcho as error:
-                self._unit.answered()
+                unit.answered()
+                answered = True
                 _finish(run, WriteOutcome.UNKNOWN, str(error), results)
                 seen += run
             except LinkDown as error:
-                self._unit.failed(error)
+                unit.failed(error)
                 _not_sent([run, *queue], str(error), results)
                 break
             except (NoAnswer, AnswerLost, Malformed) as error:
-                self._unit.failed(error)
+                unit.failed(error)
                 _finish(run, WriteOutcome.UNKNOWN, str(error), results)
                 _not_sent(queue, str(error), results)
                 break
             else:
-                self._unit.answered()
+                unit.answered()
+                answered = True
                 _finish(run, WriteOutcome.ACCEPTED, "", results)
                 seen += run
         return seen
 
     async def _send_run(self, run: Run) -> None:
-        """One request. Raises _WrongEcho when the echo is not the command's."""
+        """One request. Raises _WrongEcho when the echo is not the command's, _CounterUnread."""
         first = run[0]
-        start, words = first.start, [word for command in run for word in command.words]
-        multiple = len(words) > 1 or first.mode in (WriteMode.MULTIPLE, WriteMode.SEQUENCE)
         if first.sequence is not None:
-            start, words = first.with_sequence(await self._sequence_word(first))
-        frame = write_frame(first.table, start, words, multiple=multiple)
+            async with self._counting:
+                start, words = first.with_sequence(await self._sequence_word(first))
+                await self._request(write_frame(first.table, start, words, multiple=True))
+            return
+        words = [word for command in run for word in command.words]
+        multiple = len(words) > 1 or first.mode is WriteMode.MULTIPLE
+        await self._request(write_frame(first.table, first.start, words, multiple=multiple))
+
+    async def _request(self, frame: WriteFrame) -> None:
+        counters = self._unit.counters
         try:
             answer = await self._unit.request(frame.function, frame.payload)
         except LinkDown:
             raise
         except (NoAnswer, AnswerLost, Malformed, DeviceException):
-            self._unit.counters.writes_sent += 1
+            counters.writes_sent += 1
             raise
-        self._unit.counters.writes_sent += 1
+        counters.writes_sent += 1
         if not frame.is_echoed_by(answer):
-            self._unit.counters.discarded += 1
+            counters.discarded += 1
             raise _WrongEcho("the echo of the write does not match it")
 
     async def _sequence_word(self, command: RegisterCommand) -> int:
-        """The next content of the sequence register: one after what the device shows, as others may command it too."""
+        """The next content of the sequence register: one after what the device shows, as others may command it too.
+
+        A register that the device does not let be read at all is counted on from wherever we began. Raises
+        _CounterUnread where it only does not answer now: a number that stands there already would be no command.
+        """
         assert command.sequence is not None
         register = command.sequence_register
         if register not in self._unreadable_sequences:
             try:
                 answer = await self._unit.request(_READ_HOLDING, struct.pack(">HH", register, 1), is_read=True)
+                if len(answer) != 3 or answer[0] != 2:
+                    self._unit.counters.discarded += 1
+                    raise Malformed(f"{len(answer)} bytes came for register {register}")
             except DeviceException as error:
                 if not error.is_structural:
-                    raise
+                    raise _CounterUnread(register, error) from None
                 self._unreadable_sequences.add(register)
+            except (NoAnswer, AnswerLost, Malformed) as error:
+                raise _CounterUnread(register, error) from None
             else:
-                if len(answer) != 3 or answer[0] != 2:
-                    raise Malformed(f"{len(answer)} bytes came for register {register}")
                 self._sequences.shown(register, command.sequence, int.from_bytes(answer[1:], "big"))
         return self._sequences.next_word(register, command.sequence, command.address.index)
 

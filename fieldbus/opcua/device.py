@@ -161,12 +161,15 @@ class OpcUaDevice:
     async def write(self, writes: Sequence[tuple[PointAddress, float]], verify: bool = True) -> list[WriteResult]:
         """See `Device.write`."""
         self._check_open()
+        deadline = self._monotonic() + self.limits.write_deadline_s
         results: dict[int, WriteResult] = {}
+        failures: set[int] = set()
         commands = self._writer.prepare(writes, results)
         commands = await drop_unchanged(commands, results, partial(self._read_points, for_command=True))
-        accepted = await self._writer.send(sorted(commands, key=lambda command: command.rank), results)
+        commands.sort(key=lambda command: command.rank)
+        sent = await self._writer.send(commands, results, failures, deadline)
         if verify:
-            await confirm(accepted, results, self.read, self.limits, self._monotonic, self.profile)
+            await confirm(sent, results, self.read, self.limits, self._monotonic, self.profile, failures)
         count_outcomes(self._counters, results)
         return [results[row] for row in range(len(writes))]
 

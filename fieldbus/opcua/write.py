@@ -40,6 +40,18 @@ _VARIANTS: Final = {
     "double": ua.VariantType.Double,
     "string": ua.VariantType.String,
 }
+# A server may say so half-way, or after what it says it of took effect: only reading back can tell.
+_PERHAPS_DONE: Final = frozenset(
+    {
+        StatusCodes.BadUnexpectedError,
+        StatusCodes.BadInternalError,
+        StatusCodes.BadCommunicationError,
+        StatusCodes.BadTimeout,
+        StatusCodes.BadNoCommunication,
+        StatusCodes.BadDeviceFailure,
+        StatusCodes.BadOperationAbandoned,
+    }
+)
 _FLOATS: Final = frozenset({"float", "double"})
 _METHODS_PER_CALL: Final = 50
 Answer = Sequence[tuple[int, str]]  # per command: status code, and what the server says about it
@@ -99,23 +111,30 @@ class OpcUaWriter:
             commands.append(NodeCommand(row, address, binding, raw.value, raw.number))
         return commands
 
-    async def send(self, commands: list[NodeCommand], results: dict[int, WriteResult]) -> list[NodeCommand]:
-        """Send commands in this order, as many at a time as may go together; gives those that were acknowledged."""
-        accepted: list[NodeCommand] = []
+    async def send(
+        self, commands: list[NodeCommand], results: dict[int, WriteResult], failures: set[int], deadline: float
+    ) -> list[NodeCommand]:
+        """Send commands in this order, as many at a time as may go together, until the deadline. Returned are those
+        whose effect is worth looking for; in `failures` the rows of those with which the server says that it failed,
+        perhaps half-way."""
+        seen: list[NodeCommand] = []
+        link = self._link
         queue = list(self._parts(commands))
         while queue:
+            if link.monotonic() >= deadline:
+                _not_sent(queue, f"writing took longer than {link.limits.write_deadline_s:g} s", results)
+                break
             part = queue.pop(0)
             by_method = part[0].place.method is not None
             try:
                 carry = self._call if by_method else self._write
                 try:
-                    answers = await carry(await self._link.session(), part)
+                    answers = await carry(await link.session(), part)
                 except SessionGone:
-                    answers = await carry(await self._link.session(), part)
+                    answers = await carry(await link.session(), part)
             except LinkDown as error:
                 self._failed(error)
-                for command in (command for rest in (part, *queue) for command in rest):
-                    results[command.row] = command.not_sent(str(error))
+                _not_sent([part, *queue], str(error), results)
                 break
             except ServiceFault as error:
                 if error.status_code in TOO_MUCH_AT_ONCE and len(part) > 1:
@@ -125,24 +144,25 @@ class OpcUaWriter:
                         self._nodes_per_write = len(part) // 2
                     queue[:0] = self._parts(part)
                     continue
-                for command in part:
-                    results[command.row] = command.result(WriteOutcome.REFUSED, str(error))
-                continue
+                answers = [(error.status_code, "")] * len(part)
             except (NoAnswer, AnswerLost, Malformed) as error:
                 self._failed(error)
                 for command in part:
                     results[command.row] = command.result(WriteOutcome.UNKNOWN, str(error))
-                for command in (command for rest in queue for command in rest):
-                    results[command.row] = command.not_sent(str(error))
+                _not_sent(queue, str(error), results)
                 break
             self._answered()
             for command, (status, remark) in zip(part, answers, strict=True):
-                if status >= 0x8000_0000:
-                    results[command.row] = command.result(WriteOutcome.REFUSED, status_name(status) + remark)
-                else:
+                if status < 0x8000_0000:
                     results[command.row] = command.result(WriteOutcome.ACCEPTED)
-                    accepted.append(command)
-        return accepted
+                    seen.append(command)
+                elif status in _PERHAPS_DONE:
+                    results[command.row] = command.result(WriteOutcome.UNKNOWN, status_name(status) + remark)
+                    failures.add(command.row)
+                    seen.append(command)
+                else:
+                    results[command.row] = command.result(WriteOutcome.REFUSED, status_name(status) + remark)
+        return seen
 
     def _parts(self, commands: list[NodeCommand]) -> Iterator[list[NodeCommand]]:
         """Parts that go in one request: never broadcasts with single ones, never writes with calls."""
@@ -208,6 +228,10 @@ class OpcUaWriter:
         if came != sent:
             self._counters.discarded += 1
             raise Malformed(f"{came} results came for {sent} commands")
+
+
+def _not_sent(parts: Sequence[Sequence[NodeCommand]], reason: str, results: dict[int, WriteResult]) -> None:
+    results.update({command.row: command.not_sent(reason) for part in parts for command in part})
 
 
 def _node(command: NodeCommand, identifier: str, session: Session) -> ua.NodeId | None:

@@ -9,6 +9,7 @@ import pytest
 
 from domain.errors import InvalidInput, OutOfLimits
 from fieldbus.client import Fieldbus
+from fieldbus.device import Limits
 from fieldbus.format.formula import Formula
 from fieldbus.format.toml_source import TomlSource
 from fieldbus.modbus.sequences import SequenceCounters
@@ -16,7 +17,7 @@ from fieldbus.profile import CommandSequence, Profile, WriteMode
 from fieldbus.profile_loader import profile_from_toml
 from fieldbus.values import PointAddress, WriteOutcome
 from tests.fieldbus.conftest import Serve, ServeRaw
-from tests.fieldbus.servers import answer_frame
+from tests.fieldbus.servers import Manual, answer_frame
 
 HEAD = """
 [profile]
@@ -112,6 +113,65 @@ async def test_a_sequence_register_that_cannot_be_read_is_asked_for_once(
         assert result.outcome is WriteOutcome.ACCEPTED
     assert reads == 1
     assert counters == [255, 0, 1], "0.999 of 256, then on"
+
+
+class EdgeTriggered:
+    """A gateway that takes a command only when its counter in register 64 changes. `refusal` answers readings of the
+    counter: an exception code, 0 for silence, None for what it holds."""
+
+    def __init__(self, refusal: int | None = None) -> None:
+        self.held = [0] * 66
+        self.taken: list[tuple[int, int]] = []
+        self.writes = 0
+        self.refusal = refusal
+
+    async def __call__(self, request: bytes, writer: asyncio.StreamWriter) -> None:
+        start, count = int.from_bytes(request[8:10], "big"), int.from_bytes(request[10:12], "big")
+        if request[7] == 16:
+            self.writes += 1
+            word, level = int.from_bytes(request[13:15], "big"), int.from_bytes(request[15:17], "big")
+            if word >> 8 != self.held[64] >> 8:
+                self.taken.append((word & 0xFF, level))
+            self.held[64] = word
+            writer.write(answer_frame(request, request[7:12]))
+        elif start != 64 or self.refusal is None:
+            data = b"".join(value.to_bytes(2, "big") for value in self.held[start : start + count])
+            writer.write(answer_frame(request, bytes((3, 2 * count)) + data))
+        elif self.refusal:
+            writer.write(answer_frame(request, bytes((0x83, self.refusal))))
+
+
+@pytest.mark.parametrize("refusal", [0, 4, 5, 6, 11])
+async def test_nothing_is_written_while_the_counter_cannot_be_read(
+    fieldbus: Fieldbus, serve_raw: ServeRaw, clock: Manual, refusal: int
+) -> None:
+    """A counter that stands there already would make the command none; an exception to the reading is none of the
+    command's, not even a promise to work on it."""
+    gateway = EdgeTriggered(refusal)
+    server = await serve_raw(gateway)
+    lamps = fieldbus.open(server.url, sequenced(), limits=Limits(request_timeout_s=0.1, backoff_initial_s=0.01))
+    results = await lamps.write([(PointAddress("level_command", gear), 700.0) for gear in (1, 2)])
+    assert [result.outcome for result in results] == [WriteOutcome.UNKNOWN] * 2
+    assert results[0].reason.startswith("not sent: its sequence register 64 could not be read: ")
+    assert results[1].reason.startswith("not sent: ")
+    assert (gateway.writes, lamps.health().counters.writes_sent) == (0, 0)
+    gateway.refusal = None
+    clock.seconds += lamps.health().seconds_to_next_attempt
+    (result,) = await lamps.write([(PointAddress("level_command", 1), 700.0)], verify=False)
+    assert result.outcome is WriteOutcome.ACCEPTED
+    assert gateway.taken == [(1, 700)]
+
+
+async def test_commands_given_at_the_same_time_do_not_count_on_from_the_same_number(
+    fieldbus: Fieldbus, serve_raw: ServeRaw
+) -> None:
+    gateway = EdgeTriggered()
+    server = await serve_raw(gateway)
+    lamps = fieldbus.open(server.url, sequenced())
+    await asyncio.gather(
+        *(lamps.write([(PointAddress("level_command", gear), 700.0)], verify=False) for gear in range(5))
+    )
+    assert sorted(gateway.taken) == [(gear, 700) for gear in range(5)]
 
 
 async def test_a_point_may_be_written_otherwise_than_the_rest_of_its_product(fieldbus: Fieldbus, serve: Serve) -> None:

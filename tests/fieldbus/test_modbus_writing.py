@@ -8,11 +8,12 @@ import pytest
 
 from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
+from fieldbus.device import Limits
 from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import load_profile, profile_from_toml
 from fieldbus.values import PointAddress, WriteOutcome, WriteRequest
 from tests.fieldbus.conftest import Serve, ServeRaw
-from tests.fieldbus.servers import answer_frame, free_port
+from tests.fieldbus.servers import Manual, answer_frame, free_port
 
 WRITE_FUNCTIONS = (5, 6, 15, 16)
 
@@ -232,6 +233,49 @@ async def test_nothing_is_sent_to_a_dead_device_and_the_outcome_says_so(fieldbus
     assert {result.outcome for result in results} == {WriteOutcome.UNKNOWN}
     assert all(result.reason.startswith("not sent") for result in results)
     assert lamps.health().counters.writes_sent == 0
+
+
+def lamps_apart() -> dict[int, dict[str, dict[int, list[int]]]]:
+    """Intesis' gears lie a hundred registers apart: each takes a request of its own."""
+    return {1: {"holding": {0: [0] * 1200}}}
+
+
+async def test_what_is_not_sent_by_the_deadline_is_not_sent(
+    fieldbus: Fieldbus, serve_raw: ServeRaw, clock: Manual
+) -> None:
+    """Each answer takes three seconds of the deadline's ten."""
+
+    async def slow(request: bytes, writer: asyncio.StreamWriter) -> None:
+        clock.seconds += 3
+        writer.write(answer_frame(request, request[7:12]))
+
+    server = await serve_raw(slow)
+    lamps = fieldbus.open(server.url, "intesis-dali", limits=Limits(write_deadline_s=10.0))
+    results = await lamps.write([(PointAddress("level_command", gear), 500) for gear in range(6)], verify=False)
+    assert [result.outcome for result in results] == [*[WriteOutcome.ACCEPTED] * 4, *[WriteOutcome.UNKNOWN] * 2]
+    assert {result.reason for result in results[4:]} == {"not sent: writing took longer than 10 s"}
+    assert lamps.health().counters.writes_sent == 4
+
+
+async def test_a_unit_that_its_gateway_does_not_reach_costs_one_request(fieldbus: Fieldbus, serve: Serve) -> None:
+    server = await serve(lamps_apart())
+    server.refuse[6] = 11
+    lamps = fieldbus.open(server.url, "intesis-dali")
+    results = await lamps.write([(PointAddress("level_command", gear), 500) for gear in range(8)])
+    assert [request[1] for request in server.requests] == [6]
+    assert results[0].reason == "exception 0B: gateway target device failed to respond"
+    assert all(result.reason.startswith("not sent: exception 0B") for result in results[1:])
+
+
+async def test_silence_to_what_must_be_read_first_costs_one_request(fieldbus: Fieldbus, serve_raw: ServeRaw) -> None:
+    async def silent(request: bytes, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    server = await serve_raw(silent)
+    lamps = fieldbus.open(server.url, "generic-level-status", limits=Limits(request_timeout_s=0.05))
+    results = await lamps.write([(PointAddress("level_power_on", 0), 700), (PointAddress("level_command", 0), 700)])
+    assert len(server.requests) == 1
+    assert all(result.reason.startswith("not sent: ") for result in results)
 
 
 WIDE = """
