@@ -3,7 +3,7 @@
 lock-out > emergency > maintenance > operator > sensor > plan > default
 
 This scalar form is the reference; whoever computes it for a whole town at once is tested against it. Not here: where
-commands are stored, who may give them, and how a level reaches a lamp.
+commands are stored, who may give them, what sensors make of a plan (sensing.py), and how a level reaches a lamp.
 """
 
 from collections.abc import Iterable
@@ -79,6 +79,30 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Waiver:
+    """A council's decision that a floor is lower from `starts_at` until before `ends_at`, its review. None lasts for
+    ever. Floor 0: may be dark at night. Raises OutOfLimits or InvalidInput that names the field.
+    """
+
+    floor_permille: int
+    starts_at: datetime
+    ends_at: datetime
+
+    def __post_init__(self) -> None:
+        check_level(self.floor_permille, "floor_permille")
+        for field in ("starts_at", "ends_at"):
+            instant = getattr(self, field)
+            if not isinstance(instant, datetime) or instant.utcoffset() is None:
+                raise InvalidInput.of(field, "an instant with a time zone is needed")
+        if self.ends_at <= self.starts_at:
+            raise InvalidInput.of("ends_at", "the waiver would end before it starts")
+
+    def holds_at(self, instant: datetime) -> bool:
+        """True from its start until before its review."""
+        return self.starts_at <= instant < self.ends_at
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """The level that is due, and why.
 
@@ -98,6 +122,19 @@ def winner(instant: datetime, commands: Iterable[Command]) -> Command | None:
     return max((c for c in commands if c.holds_at(instant)), key=lambda c: c.rank, default=None)
 
 
+def lifts_floor(priority: Priority, level_permille: int) -> bool:
+    """True for a command that may make a street dark at night: level 0 by maintenance or emergency.
+
+    Somebody with a name, a reason and an end decided it.
+    """
+    return level_permille == OFF_PERMILLE and priority >= Priority.MAINTENANCE
+
+
+def waived_floor(floor_permille: int, instant: datetime, waivers: Iterable[Waiver]) -> int:
+    """The floor that holds at an instant: the lowest of the class's own and those of the waivers that hold."""
+    return min([floor_permille, *(w.floor_permille for w in waivers if w.holds_at(instant))])
+
+
 def due_level(
     instant: datetime,
     *,
@@ -107,15 +144,17 @@ def due_level(
     night: bool,
     floor_permille: int,
     dimmable: bool,
-    waiver: bool = False,
+    waivers: Iterable[Waiver] = (),
+    sensed: bool = False,
     dark: bool | None = None,
 ) -> Due:
     """The level that is due at an instant.
 
     plan_level: level of the plan now in per mille; None where there is no plan or it has run out.
+    sensed: a sensor made the plan's level another one (sensing.planned_level).
     night: the sun is down (sunset to sunrise): the default is full light, else off.
     floor_permille: least level of the luminaire's lighting class; dimmable: False at crossings and conflict areas.
-    waiver: a dated decision lifts the floor now, also for level 0; it makes no crossing dimmable.
+    waivers: decisions about this luminaire; those that hold lower its floor, also to 0. None makes a crossing dimmable.
     dark: floors hold now. Without it they hold all night; a caller who gives civil dusk to civil dawn lets a plan that
     switches in the twilight have its way. Raises OutOfLimits for a level or a floor beyond 0..1000.
     """
@@ -126,11 +165,14 @@ def due_level(
     if command is not None:
         asked, source, uid = command.level_permille, _SOURCE_OF[command.priority], command.uid
     elif plan_level is not None:
-        asked, source, uid = check_level(plan_level, "plan_level"), Source.PLAN, ""
+        source, uid = (Source.SENSOR if sensed else Source.PLAN), ""
+        asked = check_level(plan_level, "plan_level")
     else:
         asked, source, uid = (FULL_PERMILLE if night else OFF_PERMILLE), Source.DEFAULT, ""
-    floors_hold = (night if dark is None else dark) and not waiver
-    level = safe_level(asked, floors_hold=floors_hold, floor_permille=floor_permille, dimmable=dimmable)
+    lifted = command is not None and lifts_floor(command.priority, command.level_permille)
+    floors_hold = (night if dark is None else dark) and not lifted
+    floor = waived_floor(floor_permille, instant, waivers)
+    level = safe_level(asked, floors_hold=floors_hold, floor_permille=floor, dimmable=dimmable)
     return Due(level, source, uid, raised=level != asked)
 
 
@@ -138,7 +180,7 @@ def safe_level(asked_permille: int, *, floors_hold: bool, floor_permille: int, d
     """What may be shown where `asked_permille` was asked.
 
     While floors hold nothing is darker than the floor, and what must not be dimmed is fully lit. While they do not (by
-    day, or under a waiver) off is off; what must not be dimmed is then off or full.
+    day, or where a named person made the street dark) off is off; what must not be dimmed is then off or full.
     """
     if floors_hold:
         return max(asked_permille, floor_permille) if dimmable else FULL_PERMILLE

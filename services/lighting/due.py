@@ -1,14 +1,13 @@
 """The level that is due for a whole town at once. Equal, luminaire by luminaire, to domain.priority.due_level.
 
-Two choices of lighting's own stand here: floors hold in the dark, from civil dusk to civil dawn, so that a plan may
-switch in the twilight; and a maintenance or emergency command for level 0 lifts them, since somebody with a name, a
-reason and an end decided it. Not here: what may be written, and to which device.
+A choice of lighting's own stands here: floors hold in the dark, from civil dusk to civil dawn, so that a plan may
+switch in the twilight. Not here: what may be written, and to which device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
 from typing import Final, TypeVar
@@ -18,9 +17,11 @@ from numpy.typing import NDArray
 
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
 from domain.plan import to_unix_ms
-from domain.priority import Priority
+from domain.priority import Priority, lifts_floor
+from domain.sensing import SensorView
 from domain.sun import CIVIL_DEG, SUNSET_DEG, elevation_deg
-from services.lighting.columns import Columns, Flags, Levels
+from services.lighting.columns import NO_ROWS, Columns, Flags, Levels, Rows
+from services.lighting.planned import NOTHING_PLANNED, GroupPlans, GroupsAsk
 from services.lighting.records import Orders, OverrideRecord
 
 NOTHING_DUE: Final = -1
@@ -51,11 +52,6 @@ SOURCE_OF_PRIORITY: Final = {
 }
 
 
-def lifts_floor(priority: Priority, level_permille: int) -> bool:
-    """True for a command that may make a street dark at night: level 0 by maintenance or emergency."""
-    return level_permille == OFF_PERMILLE and priority >= Priority.MAINTENANCE
-
-
 @dataclass(frozen=True, eq=False)
 class Due:
     """What is due at an instant, in columns per luminaire and per feeder."""
@@ -80,38 +76,52 @@ class Due:
 class DueCalculator:
     """Works out what is due in a town under given orders. What only changes at known instants is kept until then."""
 
-    def __init__(self, columns: Columns, orders: Orders) -> None:
+    def __init__(self, columns: Columns, orders: Orders, sensors: Mapping[str, SensorView] | None = None) -> None:
         self.columns = columns
         self.orders = orders
+        self._sensors: Mapping[str, SensorView] = sensors if sensors is not None else {}
         self.locked_feeders: Flags = np.zeros(len(columns.inventory.feeders), dtype=np.bool_)
         for lockout in orders.lockouts:
             if (row := columns.feeder_of.get(lockout.feeder_uid)) is not None:
                 self.locked_feeders[_on_one_contactor(columns, row)] = True
         self._locked = _gather(self.locked_feeders, columns.feeder)
-        self._plans = [(columns.group_of[uid], plan) for uid, plan in orders.plans.items() if uid in columns.group_of]
+        self._plans = GroupPlans(columns, orders)
         self._overrides = sorted(orders.overrides, key=lambda o: (int(o.priority), o.issued_at_ms, o.uid))
+        timed = [(o.start_ms, o.end_ms) for o in orders.overrides] + [(w.start_ms, w.end_ms) for w in orders.waivers]
+        self._instants = np.unique(
+            np.array([*self._plans.instants_ms(), *(at for span in timed for at in span)], np.int64)
+        )
+        """Every instant at which orders alone change something."""
         self._holds_from = _FOR_EVER
         self._holds_until = -_FOR_EVER
-        # Asked level (NOTHING_DUE: the default), its source, whether it lifts floors, and the ramp into it.
+        # Asked level (NOTHING_DUE: the default), its source, the floor, whether floors are lifted, and the ramp.
         self._asked = np.full(columns.count, NOTHING_DUE, dtype=np.int16)
         self._source = np.full(columns.count, DueSource.DEFAULT, dtype=np.uint8)
-        self._waived = np.zeros(columns.count, dtype=np.bool_)
+        self._floor = columns.floor
+        self._lifted = np.zeros(columns.count, dtype=np.bool_)
         self._ramp = np.zeros(columns.count, dtype=np.int16)
+        self._by_sun = _BySun()
+        self._active: dict[str, list[int]] = {}
         self._members = np.array([rows.size for rows in columns.rows_by_feeder], dtype=np.int64)
+
+    def sense(self, sensors: Mapping[str, SensorView]) -> None:
+        """Takes what is known of sensors now, by uid."""
+        if sensors is not self._sensors:
+            self._sensors = sensors
+            self._holds_from, self._holds_until = _FOR_EVER, -_FOR_EVER
 
     def at(self, now: datetime) -> Due:
         """What is due at an instant."""
-        now_ms = to_unix_ms(now)
-        if not self._holds_from <= now_ms < self._holds_until:
-            self._ask(now_ms)
+        self._renew(to_unix_ms(now))
         columns = self.columns
         elevation = elevation_deg(columns.place_latitude, columns.place_longitude, now)
         night_at = elevation < SUNSET_DEG
         night = _gather(night_at, columns.place)
         dark = _gather(elevation < CIVIL_DEG, columns.place)
-        asked = np.where(self._asked == NOTHING_DUE, np.where(night, FULL_PERMILLE, OFF_PERMILLE), self._asked)
-        floors_hold = dark & ~self._waived
-        dimmed = np.where(floors_hold, np.maximum(asked, columns.floor), asked)
+        asked, source = self._by_sun.taken(self._asked, self._source, night)
+        asked = np.where(asked == NOTHING_DUE, np.where(night, FULL_PERMILLE, OFF_PERMILLE), asked)
+        floors_hold = dark & ~self._lifted
+        dimmed = np.where(floors_hold, np.maximum(asked, self._floor), asked)
         undimmed = np.where(floors_hold | (asked != OFF_PERMILLE), FULL_PERMILLE, OFF_PERMILLE)
         level = np.where(columns.dimmable, dimmed, undimmed).astype(np.int16)
         level[self._locked] = NOTHING_DUE
@@ -119,7 +129,7 @@ class DueCalculator:
             at=now,
             orders=self.orders,
             level=level,
-            source=np.where(self._locked, DueSource.LOCKOUT, self._source).astype(np.uint8),
+            source=np.where(self._locked, DueSource.LOCKOUT, source).astype(np.uint8),
             ramp_s=self._ramp,
             night=night,
             feeder_on=self._feeder_on(level, night_at),
@@ -127,14 +137,18 @@ class DueCalculator:
         )
 
     def next_change(self, now: datetime) -> int | None:
-        """The next instant after `now`, in Unix ms, at which a plan or a command begins or ends; None if none is known.
+        """The next instant after `now`, in Unix ms, at which a plan, a rule, a command, a waiver, a hold time or what
+        a sensor has to say begins or ends; None if none is known.
 
         Sunset and sunrise are not among them: they are met by the regular passes.
         """
-        now_ms = to_unix_ms(now)
-        if not self._holds_from <= now_ms < self._holds_until:
-            self._ask(now_ms)
+        self._renew(to_unix_ms(now))
         return self._holds_until if self._holds_until < _FOR_EVER else None
+
+    def active_groups(self, now: datetime) -> Mapping[str, list[int]]:
+        """By uid of a sensor: rows of the groups with a rule that is active because of it."""
+        self._renew(to_unix_ms(now))
+        return self._active
 
     def _feeder_on(self, level: Levels, night_at: Flags) -> Flags:
         """A contactor is due closed when any of its lamps is due to be lit; one without known lamps, all night."""
@@ -143,43 +157,93 @@ class DueCalculator:
         default = _gather(night_at, self.columns.feeder_place)
         return np.where(self._members > 0, lit > 0, default)
 
-    def _ask(self, now_ms: int) -> None:
-        """Fills what plans and commands ask, and until when that holds."""
+    def _renew(self, now_ms: int) -> None:
+        """Fills what is asked, and until when that holds, where it does not hold any more."""
+        if self._holds_from <= now_ms < self._holds_until:
+            return
         columns = self.columns
-        self._asked.fill(NOTHING_DUE)
-        self._source.fill(DueSource.DEFAULT)
-        self._waived.fill(False)
-        self._ramp = np.zeros(columns.count, dtype=np.int16)
-        begin, end = -_FOR_EVER, _FOR_EVER
-        group_level = np.full(len(columns.inventory.groups), NOTHING_DUE, dtype=np.int16)
-        group_ramp = np.zeros(group_level.size, dtype=np.int16)
-        for row, plan in self._plans:
-            index = plan.index_at(now_ms)
-            if index is not None:
-                group_level[row] = plan.levels_permille[index]
-                group_ramp[row] = plan.ramps_s[index]
-                following = plan.instants_ms[index + 1 : index + 2] or (plan.valid_until_ms,)
-                begin, end = _narrow(begin, end, now_ms, (plan.instants_ms[index], *following))
-            begin, end = _narrow(begin, end, now_ms, (plan.valid_from_ms, plan.valid_until_ms))
-        if group_level.size:
-            planned = _gather(group_level, columns.group, NOTHING_DUE)
-            self._asked[:] = planned
-            self._source[planned != NOTHING_DUE] = DueSource.PLAN
-            self._ramp = _gather(group_ramp, columns.group, 0)
+        groups = self._plans.ask(now_ms, self._sensors)
+        self._active = groups.active
+        self._ask_of_groups(groups)
         # Weakest first: the strongest, and among equals the last issued, is written last and stays.
+        self._lifted.fill(False)
+        commanded = np.zeros(columns.count, dtype=np.bool_)
         for override in self._overrides:
             if override.start_ms <= now_ms < override.end_ms:
-                self._apply(override)
-            begin, end = _narrow(begin, end, now_ms, (override.start_ms, override.end_ms))
-        self._holds_from, self._holds_until = begin, end
+                self._apply(override, commanded)
+        self._by_sun = _BySun.of(columns, groups, commanded)
+        self._floor = self._floors(now_ms)
+        self._holds_from, self._holds_until = self._span(now_ms, groups.instants_ms)
 
-    def _apply(self, override: OverrideRecord) -> None:
+    def _ask_of_groups(self, groups: GroupsAsk) -> None:
+        group = self.columns.group
+        self._asked = _gather(groups.by_day, group, NOTHING_DUE)
+        sensed = np.where(_gather(groups.sensed_by_day, group), DueSource.SENSOR, DueSource.PLAN)
+        self._source = np.where(self._asked != NOTHING_PLANNED, sensed, DueSource.DEFAULT).astype(np.uint8)
+        self._ramp = _gather(groups.ramp_s, group, 0)
+
+    def _apply(self, override: OverrideRecord, commanded: Flags) -> None:
         for target in override.targets:
             rows = self.columns.rows_of_target(target)
             self._asked[rows] = override.level_permille
             self._source[rows] = SOURCE_OF_PRIORITY[override.priority]
-            self._waived[rows] = lifts_floor(override.priority, override.level_permille)
+            self._lifted[rows] = lifts_floor(override.priority, override.level_permille)
             self._ramp[rows] = 0
+            commanded[rows] = True
+
+    def _floors(self, now_ms: int) -> Levels:
+        """The floors that hold: the lowest of the class's own and those of the waivers that hold."""
+        floor = self.columns.floor
+        holding = [w for w in self.orders.waivers if w.start_ms <= now_ms < w.end_ms]
+        if holding:
+            floor = floor.copy()
+            for waiver in holding:
+                for target in waiver.targets:
+                    rows = self.columns.rows_of_target(target)
+                    floor[rows] = np.minimum(floor[rows], waiver.floor_permille)
+        return floor
+
+    def _span(self, now_ms: int, sensed_ms: Iterable[int]) -> tuple[int, int]:
+        """The span around an instant in which nothing of what is asked changes."""
+        after = int(np.searchsorted(self._instants, now_ms, side="right"))
+        begin = int(self._instants[after - 1]) if after else -_FOR_EVER
+        end = int(self._instants[after]) if after < self._instants.size else _FOR_EVER
+        for instant in sensed_ms:
+            if instant <= now_ms:
+                begin = max(begin, instant)
+            else:
+                end = min(end, instant)
+        return begin, end
+
+
+@dataclass(frozen=True, eq=False)
+class _BySun:
+    """Luminaires whose plan asks for something else while the sun is down: a twilight switch has no fresh value."""
+
+    rows: Rows = field(default_factory=lambda: NO_ROWS)
+    level: Levels = field(default_factory=lambda: np.empty(0, dtype=np.int16))
+    source: NDArray[np.uint8] = field(default_factory=lambda: np.empty(0, dtype=np.uint8))
+
+    @classmethod
+    def of(cls, columns: Columns, groups: GroupsAsk, commanded: Flags) -> _BySun:
+        """Those of the groups that nobody commands."""
+        differs = (groups.by_day != groups.by_night) | (groups.sensed_by_day != groups.sensed_by_night)
+        if not differs.any():
+            return cls()
+        rows = np.flatnonzero(_gather(differs, columns.group) & ~commanded)
+        group = columns.group[rows]
+        source = np.where(groups.sensed_by_night[group], DueSource.SENSOR, DueSource.PLAN)
+        return cls(rows, groups.by_night[group], source.astype(np.uint8))
+
+    def taken(self, asked: Levels, source: NDArray[np.uint8], night: Flags) -> tuple[Levels, NDArray[np.uint8]]:
+        """What is asked, and why, with these luminaires under the sun of now."""
+        down = night[self.rows]
+        if not down.any():
+            return asked, source
+        asked, source = asked.copy(), source.copy()
+        rows = self.rows[down]
+        asked[rows], source[rows] = self.level[down], self.source[down]
+        return asked, source
 
 
 def _on_one_contactor(columns: Columns, feeder: int) -> Flags:
@@ -192,16 +256,6 @@ def _on_one_contactor(columns: Columns, feeder: int) -> Flags:
     together: Flags = same & columns.feeder_switched & columns.feeder_switched[feeder] & (controllers >= 0)
     together[feeder] = True
     return together
-
-
-def _narrow(begin: int, end: int, now_ms: int, instants: Iterable[int]) -> tuple[int, int]:
-    """The span around `now_ms` in which none of the instants lies."""
-    for instant in instants:
-        if instant <= now_ms:
-            begin = max(begin, instant)
-        else:
-            end = min(end, instant)
-    return begin, end
 
 
 def _gather(values: NDArray[Number], rows: NDArray[np.int32], missing: int = 0) -> NDArray[Number]:

@@ -10,9 +10,8 @@ from typing import Final
 from domain.errors import InvalidInput, OutOfLimits, Violation
 from domain.level import FULL_PERMILLE, OFF_PERMILLE, check_level
 from domain.plan import to_unix_ms
-from domain.priority import Priority
+from domain.priority import Priority, lifts_floor
 from services.lighting.darkness import is_too_dark, span_text
-from services.lighting.due import lifts_floor
 from services.lighting.plan import floor_of
 
 LONGEST: Final = timedelta(days=31)

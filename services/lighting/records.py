@@ -12,6 +12,7 @@ from math import nan
 
 from domain.names import ResourceName
 from domain.plan import Plan
+from domain.plan_rule import SensorKind
 from domain.priority import Priority
 
 
@@ -119,6 +120,25 @@ class LuminaireRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class SensorRecord:
+    """A sensor. `group_uids` are the groups it serves, none for all of the municipality. `endpoint_uid` is empty where
+    its values are sent to us; `point` is what is read at the endpoint."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    kind: SensorKind
+    group_uids: tuple[str, ...] = ()
+    endpoint_uid: str = ""
+    point: str = ""
+    max_age_s: int = 600
+
+    def serves(self, group: GroupRecord) -> bool:
+        """Whether rules of a group's plan listen to it that name no sensor."""
+        return self.municipality_uid == group.municipality_uid and (not self.group_uids or group.uid in self.group_uids)
+
+
+@dataclass(frozen=True, slots=True)
 class OverrideRecord:
     """A command that holds from start until before expiry, or until it was released. Instants in Unix ms.
 
@@ -142,6 +162,21 @@ class LockoutRecord:
     uid: str
     municipality_uid: str
     feeder_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class WaiverRecord:
+    """A council's decision that lowers floors from start until its review, or until it was released. Unix ms.
+
+    `targets` are uids as in OverrideRecord.
+    """
+
+    uid: str
+    municipality_uid: str
+    floor_permille: int
+    start_ms: int
+    end_ms: int
+    targets: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,16 +212,19 @@ class Inventory:
     groups: tuple[GroupRecord, ...] = ()
     luminaires: tuple[LuminaireRecord, ...] = ()
     endpoints: tuple[EndpointRecord, ...] = ()
+    sensors: tuple[SensorRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What decides levels: plans by group uid, overrides that hold or will, lock-outs. `revision` grows on change."""
+    """What decides levels: plans by group uid, overrides and waivers that hold or will, lock-outs. `revision` grows on
+    change."""
 
     revision: int = 0
     plans: dict[str, Plan] = field(default_factory=dict)
     overrides: tuple[OverrideRecord, ...] = ()
     lockouts: tuple[LockoutRecord, ...] = ()
+    waivers: tuple[WaiverRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """The due level of a whole town equals the scalar reference, lamp by lamp, whatever is asked of whom."""
 
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import datetime, timedelta
 from itertools import permutations
 
 import numpy as np
@@ -8,10 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.plan import Plan, to_unix_ms
-from domain.priority import Command, Priority, Source, due_level, winner
-from domain.sun import CIVIL_DEG, elevation_deg, is_sun_down
+from domain.plan_rule import PlanRule, SensorKind, SensorOperation
+from domain.priority import Priority, Source
+from domain.sensing import Condition, SensorView, Thresholds
+from domain.sun import is_sun_down
 from services.lighting.columns import build_columns
-from services.lighting.due import NOTHING_DUE, DueCalculator, DueSource, lifts_floor
+from services.lighting.due import NOTHING_DUE, DueCalculator, DueSource
 from services.lighting.records import (
     CabinetRecord,
     FeederRecord,
@@ -19,15 +22,17 @@ from services.lighting.records import (
     GatewayRecord,
     GroupRecord,
     Inventory,
-    LockoutRecord,
     LuminaireRecord,
     Orders,
     OverrideRecord,
+    SensorRecord,
     TownRecord,
+    WaiverRecord,
 )
+from tests.services.lighting.any_town import DAY_MS, NOON, START_MS, from_ms, reference, situations
 
-NOON = datetime(2026, 11, 10, 11, tzinfo=UTC)
 TOWN = TownRecord("t1", "bad-hersfeld", 50.868, 9.707)
+HOUR = timedelta(hours=1)
 SOURCES = {source: DueSource[source.name] for source in Source}
 
 
@@ -57,101 +62,92 @@ def small_town(lamps: int = 12) -> Inventory:
     )  # fmt: skip
 
 
-TARGETS = ["t1", "c0", "c1", "f0", "f3", "g0", "g1", *(f"l{i}" for i in range(12))]
-DAY_MS = 86_400_000
-START_MS = to_unix_ms(NOON)
-
-
-@st.composite
-def overrides(draw, index: int) -> OverrideRecord:
-    start = START_MS + draw(st.integers(-DAY_MS, DAY_MS))
-    return OverrideRecord(
-        f"o{index:02d}",
-        "t1",
-        draw(st.sampled_from(list(Priority))),
-        draw(st.sampled_from([0, 1, 300, 700, 1000])),
-        START_MS + draw(st.integers(0, 3)),  # ties happen
-        start,
-        start + draw(st.integers(1, DAY_MS)),
-        tuple(draw(st.lists(st.sampled_from(TARGETS), min_size=1, max_size=3))),
-    )
-
-
-@st.composite
-def a_plan(draw) -> Plan:
-    start = START_MS + draw(st.integers(-DAY_MS, DAY_MS // 2))
-    steps = draw(st.lists(st.integers(1, DAY_MS // 4), min_size=1, max_size=8))
-    instants = tuple(start + sum(steps[:k]) for k in range(len(steps)))
-    levels = draw(st.lists(st.sampled_from([0, 200, 500, 1000]), min_size=len(steps), max_size=len(steps)))
-    return Plan(start, start + sum(steps), instants, tuple(levels), (60,) * len(steps))
-
-
-@st.composite
-def orders(draw) -> Orders:
-    plans = {uid: draw(a_plan()) for uid in draw(st.sets(st.sampled_from(["g0", "g1", "gone"])))}
-    count = draw(st.integers(0, 6))
-    lockouts = tuple(
-        LockoutRecord(f"k{feeder}", "t1", feeder) for feeder in draw(st.sets(st.sampled_from(["f0", "f1", "f3"])))
-    )
-    return Orders(1, plans, tuple(draw(overrides(i)) for i in range(count)), lockouts)
-
-
-def reference(columns, given_orders: Orders, row: int, now: datetime):
-    """What domain.priority says for one luminaire, from the records alone."""
-    lamp = columns.inventory.luminaires[row]
-    feeder = next((f for f in columns.inventory.feeders if f.uid == lamp.feeder_uid), None)
-    cabinet_uid = feeder.cabinet_uid if feeder else "c0"
-    mine = {lamp.uid, lamp.group_uid, lamp.feeder_uid, cabinet_uid, lamp.municipality_uid}
-    commands = [
-        Command(o.uid, o.priority, o.level_permille, *(from_ms(v) for v in (o.issued_at_ms, o.start_ms, o.end_ms)))
-        for o in given_orders.overrides
-        if mine & set(o.targets)
-    ]
-    plan = given_orders.plans.get(lamp.group_uid)
-    cabinet = next(c for c in columns.inventory.cabinets if c.uid == cabinet_uid)
-    place = (cabinet.latitude_deg, cabinet.longitude_deg)
-    best = winner(now, commands)
-    return due_level(
-        now,
-        locked_out=any(k.feeder_uid == lamp.feeder_uid for k in given_orders.lockouts),
-        commands=commands,
-        plan_level=plan.level_at(now) if plan else None,
-        night=is_sun_down(*place, now),
-        dark=bool(elevation_deg(*place, now) < CIVIL_DEG),
-        floor_permille=lamp.floor_permille or 1000,
-        dimmable=not lamp.conflict_area,
-        waiver=best is not None and lifts_floor(best.priority, best.level_permille),
-    )
-
-
-def from_ms(value: int) -> datetime:
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=value)
-
-
-@settings(max_examples=150, deadline=None)
-@given(orders(), st.lists(st.integers(-DAY_MS, 2 * DAY_MS), min_size=1, max_size=5))
-def test_the_town_at_once_equals_the_reference_lamp_by_lamp_at_any_sequence_of_instants(given_orders, offsets):
-    columns = build_columns(small_town())
-    calculator = DueCalculator(columns, given_orders)
+@settings(max_examples=120, deadline=None)
+@given(situations(), st.lists(st.integers(-DAY_MS, 2 * DAY_MS), min_size=1, max_size=4))
+def test_the_town_at_once_equals_the_reference_lamp_by_lamp_at_any_sequence_of_instants(situation, offsets):
+    inventory, given_orders, views = situation
+    columns = build_columns(inventory)
+    calculator = DueCalculator(columns, given_orders, views)
     for offset in offsets:  # the same calculator, in any order: clocks may jump
-        now = from_ms(START_MS + offset)
-        due = calculator.at(now)
-        for row in range(columns.count):
-            expected = reference(columns, given_orders, row, now)
-            wanted = NOTHING_DUE if expected.level_permille is None else expected.level_permille
-            assert (int(due.level[row]), due.source[row]) == (wanted, SOURCES[expected.source]), row
+        assert_equals_reference(columns, calculator, given_orders, views, from_ms(START_MS + offset))
 
 
-@settings(max_examples=50, deadline=None)
-@given(orders(), st.integers(-DAY_MS, DAY_MS))
-def test_between_two_changes_only_the_sun_can_change_anything(given_orders, offset):
-    calculator = DueCalculator(build_columns(small_town()), given_orders)
+@settings(max_examples=60, deadline=None)
+@given(situations(), st.integers(-DAY_MS, 2 * DAY_MS))
+def test_it_equals_the_reference_right_before_and_at_every_change_that_it_announces(situation, offset):
+    inventory, given_orders, views = situation
+    columns = build_columns(inventory)
+    calculator = DueCalculator(columns, given_orders, views)
+    now = from_ms(START_MS + offset)
+    for _ in range(6):
+        change = calculator.next_change(now)
+        if change is None:
+            break
+        assert change > to_unix_ms(now)
+        for instant in (change - 1, change):
+            assert_equals_reference(columns, calculator, given_orders, views, from_ms(instant))
+        now = from_ms(change)
+
+
+@settings(max_examples=60, deadline=None)
+@given(situations(), st.integers(-DAY_MS, DAY_MS))
+def test_between_two_changes_only_the_sun_can_change_anything(situation, offset):
+    inventory, given_orders, views = situation
+    calculator = DueCalculator(build_columns(inventory), given_orders, views)
     now = from_ms(START_MS + offset)
     change = calculator.next_change(now)
     before = calculator.at(now)
     until = from_ms(change - 1) if change is not None else now + timedelta(days=3)
-    fresh = DueCalculator(calculator.columns, given_orders).at(until)
-    assert np.array_equal(before.source, fresh.source)
+    fresh = DueCalculator(calculator.columns, given_orders, views).at(until)
+    by_sun = {DueSource.PLAN, DueSource.SENSOR}
+    for had, has in zip(before.source.tolist(), fresh.source.tolist(), strict=True):
+        assert had == has or {had, has} == by_sun
+    assert np.array_equal(before.ramp_s, fresh.ramp_s)
+
+
+@settings(max_examples=25, deadline=None)
+@given(situations(), situations(), st.integers(-DAY_MS, DAY_MS))
+def test_what_sensors_say_later_is_taken_as_if_it_had_been_known_from_the_start(situation, other, offset):
+    inventory, given_orders, views = situation
+    columns, now = build_columns(inventory), from_ms(START_MS + offset)
+    calculator = DueCalculator(columns, given_orders, {})
+    calculator.at(now)
+    calculator.sense(views)
+    assert_equals_reference(columns, calculator, given_orders, views, now)
+    calculator.sense({uid: view for uid, view in other[2].items() if uid in views})
+    calculator.sense(views)
+    assert_equals_reference(columns, calculator, given_orders, views, now)
+
+
+@settings(max_examples=60, deadline=None)
+@given(situations(), st.integers(-DAY_MS, DAY_MS), st.randoms(use_true_random=False))
+def test_the_order_in_which_orders_are_known_does_not_matter(situation, offset, random):
+    inventory, given_orders, views = situation
+    columns, now = build_columns(inventory), from_ms(START_MS + offset)
+
+    def shuffled(items):
+        mixed = list(items)
+        random.shuffle(mixed)
+        return tuple(mixed)
+
+    mixed = replace(
+        given_orders, overrides=shuffled(given_orders.overrides), waivers=shuffled(given_orders.waivers),
+        lockouts=shuffled(given_orders.lockouts), plans=dict(shuffled(given_orders.plans.items())),
+    )  # fmt: skip
+    one, two = (DueCalculator(columns, known, views).at(now) for known in (given_orders, mixed))
+    assert np.array_equal(one.level, two.level)
+    assert np.array_equal(one.source, two.source)
+
+
+def assert_equals_reference(columns, calculator, given_orders, views, now: datetime) -> None:
+    due = calculator.at(now)
+    for row, lamp in enumerate(columns.inventory.luminaires):
+        expected, planned = reference(columns.inventory, given_orders, views, lamp, now)
+        wanted = NOTHING_DUE if expected.level_permille is None else expected.level_permille
+        assert (int(due.level[row]), due.source[row]) == (wanted, SOURCES[expected.source]), (row, now)
+        if expected.source in (Source.PLAN, Source.SENSOR) and not expected.command_uid:
+            assert planned is not None
+            assert due.ramp_s[row] == planned.ramp_s
 
 
 def test_any_order_of_the_same_commands_gives_the_same_result():
@@ -212,6 +208,55 @@ def test_an_emergency_makes_a_street_dark_and_an_operator_cannot():
 
     assert set(level(Priority.EMERGENCY)) == {0}
     assert level(Priority.OPERATOR) == [1000, 400, 667, 1, 1000, 400, 667, 1000, 1000, 400, 667, 1]
+
+
+def test_the_floor_holds_again_by_itself_when_a_waiver_is_to_be_reviewed():
+    columns = build_columns(small_town())
+    start = to_unix_ms(NOON + 9 * HOUR)
+    review = to_unix_ms(NOON + 12 * HOUR)
+    dark = Plan.of(NOON, NOON + 24 * HOUR, [NOON], [0])
+    waiver = WaiverRecord("v", "t1", 100, start, review, ("t1",))
+    calculator = DueCalculator(columns, Orders(1, {"g0": dark, "g1": dark}, waivers=(waiver,)))
+    own = [1000, 400, 667, 1, 1000, 400, 667, 1000, 1000, 400, 667, 1]  # the eighth stands at a crossing
+    assert calculator.at(NOON + 8 * HOUR).level.tolist() == own
+    assert calculator.next_change(NOON + 8 * HOUR) == start
+    waived = [100, 100, 100, 1, 100, 100, 100, 1000, 100, 100, 100, 1]
+    assert calculator.at(NOON + 9 * HOUR).level.tolist() == waived
+    assert calculator.next_change(NOON + 9 * HOUR) == review
+    assert calculator.at(NOON + 12 * HOUR).level.tolist() == own
+
+
+def test_a_sensor_brightens_its_group_for_the_hold_time_and_the_group_knows_it():
+    inventory = replace(small_town(), sensors=(SensorRecord("s", "t1", "S-1", SensorKind.TRAFFIC, ("g1",)),))
+    columns = build_columns(inventory)
+    begin, end = START_MS + 8 * 3_600_000, START_MS + 20 * 3_600_000
+    rule = PlanRule(begin, end, SensorKind.TRAFFIC, SensorOperation.SET, 1000, 120_000, 60_000, hold_s=300)
+    plan = Plan(START_MS, START_MS + DAY_MS, (START_MS,), (700,), (), (rule,))
+    ended = begin + 3_600_000
+    view = SensorView(SensorKind.TRAFFIC, 0, ended, 600_000, {Thresholds.of(rule): Condition(False, ended)})
+    calculator = DueCalculator(columns, Orders(1, {"g0": plan, "g1": plan}), {"s": view})
+    held, after = from_ms(ended + 299_999), from_ms(ended + 300_000)
+    assert set(calculator.at(held).source[1::2].tolist()) == {DueSource.SENSOR}
+    assert set(calculator.at(held).level[1::2].tolist()) == {1000}
+    assert set(calculator.at(held).level[[0, 4]].tolist()) == {1000}  # by their floor, not by the sensor
+    assert set(calculator.at(held).source[0::2].tolist()) == {DueSource.PLAN}
+    assert calculator.active_groups(held) == {"s": [1]}
+    assert calculator.next_change(held) == ended + 300_000
+    assert set(calculator.at(after).source.tolist()) == {DueSource.PLAN}
+    assert calculator.active_groups(after) == {}
+
+
+def test_nothing_lasts_for_ever_but_the_default_and_a_lock_out():
+    """Every command, waiver and plan has an end by its very form; after the last one the default holds."""
+    columns = build_columns(small_town())
+    plan = Plan.of(NOON, NOON + 24 * HOUR, [NOON], [0])
+    override = OverrideRecord("a", "t1", Priority.EMERGENCY, 0, 5, START_MS, START_MS + DAY_MS, ("t1",))
+    waiver = WaiverRecord("v", "t1", 0, START_MS, START_MS + DAY_MS, ("t1",))
+    calculator = DueCalculator(columns, Orders(1, {"g0": plan}, (override,), (), (waiver,)))
+    later = NOON + 36 * HOUR
+    assert calculator.next_change(NOON + 24 * HOUR) is None
+    assert set(calculator.at(later).source.tolist()) == {DueSource.DEFAULT}
+    assert set(calculator.at(later).level.tolist()) == {1000}
 
 
 def test_an_empty_town_has_nothing_due():
