@@ -23,19 +23,22 @@ from fieldbus.faults import AnswerLost, LinkDown, Malformed, NoAnswer, ServiceFa
 from fieldbus.opcua.costs import REQUEST_BYTES
 from fieldbus.opcua.link import OpcUaLink
 from fieldbus.opcua.nodes import node_name
-from fieldbus.opcua.pulse import Pulse
+from fieldbus.opcua.pulse import Pulse, Renewal
 from fieldbus.opcua.session import Session, check_count, status_name
 from fieldbus.opcua.transport import LeanClient
 from fieldbus.opcua.wire import Published
 from fieldbus.profile import Profile
+from fieldbus.raw import told
 from fieldbus.tasks import end
 from fieldbus.values import Counters, PointAddress
 from fieldbus.vocabulary import GEAR_PER_LINE, GROUPS_PER_LINE
 
 _LOGGER = logging.getLogger(__name__)
-_RETRY_S: Final = 0.05
-_HELD_MAX_S: Final = 60.0  # until a link without bytes is looked at again
 _EVENT_QUEUE: Final = 1000
+_LONGEST_NAME: Final = 1000  # of a condition: it is what its reports are told by
+_HIGHEST_SEVERITY: Final = 1000
+_MOST_DIGITS: Final = 9  # of an index in the name of a node
+_FIRST_YEAR, _YEAR_AFTER = 2000, 2100  # of clocks that can be right
 _MOST_STANDING: Final = 10_000  # alarms remembered; a server that invents conditions must not fill our memory
 
 # What is asked of every event: the type that declares the field, and the path to it. No path: the condition's own id.
@@ -81,6 +84,7 @@ class AlarmWatch:
         self._standing: dict[str, Alarm] = {}
         self._refreshed: set[str] | None = None
         self._refresh_wanted = asyncio.Event()
+        self._renewal = Renewal(link)
         self._task = asyncio.create_task(self._run(), name="fieldbus OPC UA alarms")
 
     async def cancel(self) -> None:
@@ -90,6 +94,7 @@ class AlarmWatch:
 
     async def _run(self) -> None:
         while True:
+            had_session = True
             try:
                 if not self._link.connected:
                     self._link.reading(REQUEST_BYTES)
@@ -104,16 +109,18 @@ class AlarmWatch:
                 return
             except (LinkDown, NoAnswer, AnswerLost, Malformed, ServiceFault) as error:
                 self._noticed(f"alarms are not watched: {error}")
+                had_session = not isinstance(error, LinkDown)
             except Exception as error:  # nothing that a server says may end the watch without a word
                 _LOGGER.exception("alarms could not be watched")
                 self._noticed(f"alarms are not watched: {error!r}")
-            await asyncio.sleep(max(_RETRY_S, self._link.backoff.remaining_s, min(self._link.held_s(), _HELD_MAX_S)))
+            await self._renewal.pause(had_session=had_session)
 
     async def _watch(self, session: Session, pulse: Pulse) -> None:
         """Watch until the session or the subscription is lost. Raises as `OpcUaLink.call`."""
         self._refreshed = None
         subscription_id = await pulse.subscribe(lambda answer: self._published(session, answer))
         await self._monitor(session, subscription_id)
+        self._renewal.made()
         self._answered()
         reason = ""
         while not reason:
@@ -175,7 +182,7 @@ class AlarmWatch:
         condition = fields.get("condition")
         name_of_condition = ""
         if isinstance(condition, ua.NodeId) and not condition.is_null():
-            name_of_condition = str(node_name(condition, session.uris))
+            name_of_condition = told(str(node_name(condition, session.uris)), _LONGEST_NAME)
         node = fields.get("source_node")
         name = node_name(node, session.uris) if isinstance(node, ua.NodeId) else None
         message = fields.get("message")
@@ -184,12 +191,12 @@ class AlarmWatch:
         if active is None:
             active = bool(fields.get("retain")) if name_of_condition else True
         return Alarm(
-            source=str(fields.get("source_name") or name or ""),
-            severity=int(fields.get("severity") or 0),
-            message=str((message.Text if isinstance(message, ua.LocalizedText) else message) or ""),
+            source=told(fields.get("source_name")) or told(str(name or "")),
+            severity=_severity(fields.get("severity")),
+            message=told(message.Text if isinstance(message, ua.LocalizedText) else message),
             active=bool(active),
             acknowledged=bool(fields.get("acknowledged") or False),
-            at=_aware(time) if isinstance(time, datetime) else self._now(),
+            at=_instant(time) or self._now(),
             point=None if name is None else self._points.find(name.namespace, name.identifier),
             condition=name_of_condition,
         )
@@ -251,7 +258,7 @@ def _pattern(node: str) -> re.Pattern[str]:
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        return f"(?P<{name}>[0-9]+)"
+        return f"(?P<{name}>[0-9]{{1,{_MOST_DIGITS}}}+)"
 
     return re.compile(re.sub(r"\\\{(\w+)\\\}", group, re.escape(node)))
 
@@ -266,8 +273,15 @@ def _index(variables: dict[str, int]) -> int | None:
     return next(iter(variables.values()))
 
 
-def _aware(instant: datetime) -> datetime:
-    return instant if instant.tzinfo is not None else instant.replace(tzinfo=UTC)
+def _severity(said: Any) -> int:
+    return max(0, min(said, _HIGHEST_SEVERITY)) if isinstance(said, int) else 0
+
+
+def _instant(said: Any) -> datetime | None:
+    """A time that a clock may show; None for those that were never set."""
+    if not isinstance(said, datetime) or not _FIRST_YEAR <= said.year < _YEAR_AFTER:
+        return None
+    return said if said.tzinfo is not None else said.replace(tzinfo=UTC)
 
 
 def _event_item() -> ua.MonitoredItemCreateRequest:

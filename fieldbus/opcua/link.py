@@ -72,7 +72,7 @@ class OpcUaLink:
         self.traffic = Traffic(budget=budget)
         self.backoff = Backoff(limits.backoff_initial_s, limits.backoff_max_s, monotonic, uniform)
         self.not_simulator = False
-        self._uniform = uniform
+        self.uniform = uniform
         self._require_simulator = require_simulator
         self._security = security or OpcUaSecurity(SecurityPolicy.NONE)
         self._lock = asyncio.Lock()
@@ -99,7 +99,7 @@ class OpcUaLink:
             self.endpoint,
             self.limits,
             self.monotonic,
-            self._uniform,
+            self.uniform,
             require_simulator=self._require_simulator,
             security=self._security,
             budget=self.budget,

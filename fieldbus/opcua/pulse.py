@@ -1,4 +1,4 @@
-"""Whether subscriptions of OPC UA still live: how often they are to say so, and what follows when they do not.
+"""Whether subscriptions of OPC UA still live: how often they are to say so, and when lost ones are made anew.
 
 A server that has lost a subscription, or an address that swallows packets, says nothing; a keep-alive that does not
 come is the only sign. What is monitored is items.py's and alarms.py's.
@@ -13,6 +13,7 @@ from typing import Final
 
 from asyncua import ua
 
+from fieldbus.backoff import Backoff
 from fieldbus.opcua.costs import upkeep_s
 from fieldbus.opcua.link import OpcUaLink
 from fieldbus.opcua.publisher import Handler
@@ -24,7 +25,11 @@ from fieldbus.values import Counters
 KEEP_ALIVE_S: Final = 10.0
 _KEEP_ALIVES_MISSED: Final = 3
 _KEEP_ALIVES_PER_LIFE: Final = 6
+_LONGEST_SILENCE_S: Final = 600.0  # whatever the server makes of what was asked for; longer only where we asked for it
 _FAREWELL_S: Final = 1.0
+_RETRY_S: Final = 0.05
+_HELD_MAX_S: Final = 60.0  # until a link without bytes is looked at again
+_LONG_LIFE_S: Final = 10.0  # a subscription that lived so long was none that cannot be had
 
 
 class Pulse:
@@ -37,7 +42,7 @@ class Pulse:
         self._counters = counters
         self._heard_at: dict[int, float] = {}  # subscription to the time it was last heard of
         self._broken = asyncio.Event()
-        self._silence_s = float("inf")
+        self.silence_s = float("inf")  # after which a subscription of which nothing was heard is taken for lost
 
     async def subscribe(self, handler: Handler) -> int:
         """A subscription whose answers, keep-alives too, go to the handler. Raises as `OpcUaLink.call`."""
@@ -45,7 +50,9 @@ class Pulse:
         result = await self._link.call(self._session, self._counters, _subscription(request))
         subscription_id = int(result.SubscriptionId)
         interval_s = max(self.interval_s, result.RevisedPublishingInterval / 1000)
-        self._silence_s = _KEEP_ALIVES_MISSED * interval_s * max(1, int(result.RevisedMaxKeepAliveCount))
+        asked_s = _KEEP_ALIVES_MISSED * max(self.interval_s, upkeep_s(self._link.budget, KEEP_ALIVE_S))
+        promised_s = _KEEP_ALIVES_MISSED * interval_s * max(1, int(result.RevisedMaxKeepAliveCount))
+        self.silence_s = min(promised_s, max(asked_s, _LONGEST_SILENCE_S))
         self._heard_at[subscription_id] = self._link.monotonic()
         self._session.publisher.add(subscription_id, lambda answer: self._heard(answer, handler))
         return subscription_id
@@ -60,14 +67,14 @@ class Pulse:
                 return "the server gave up the subscription"
             if any(event.is_set() for event in others):
                 return ""
-            waiting_s = self._silence_s if self._heard_at else None
+            waiting_s = self.silence_s if self._heard_at else None
             await _until_one(self._session.lost, self._broken, *others, timeout_s=waiting_s)
             if self._link.held_s() > 0:
                 # Nothing can come: the publish requests are held back.
                 self._heard_at = dict.fromkeys(self._heard_at, self._link.monotonic())
             oldest = min(self._heard_at.values(), default=float("inf"))
-            if self._link.monotonic() - oldest >= self._silence_s:
-                return f"nothing was heard of the subscription for {self._silence_s:.0f} s"
+            if self._link.monotonic() - oldest >= self.silence_s:
+                return f"nothing was heard of the subscription for {self.silence_s:.0f} s"
 
     async def end(self) -> None:
         """Give the subscriptions back to the server, if it is still there."""
@@ -88,6 +95,35 @@ class Pulse:
             if isinstance(other, ua.StatusChangeNotification) and not other.Status.is_good():
                 self._broken.set()
         handler(answer)
+
+
+class Renewal:
+    """When a subscription that was lost is made anew: soon at first, as after a restart of the server; ever more seldom
+    where the server does not let it be, or takes it back again and again. A missing session has its link's back-off."""
+
+    def __init__(self, link: OpcUaLink) -> None:
+        self._link = link
+        limits = link.limits
+        self._backoff = Backoff(limits.backoff_initial_s, limits.backoff_max_s, link.monotonic, link.uniform)
+        self._made_at: float | None = None
+        self._failed_before = False
+
+    def made(self) -> None:
+        """It stands."""
+        self._made_at = self._link.monotonic()
+
+    async def pause(self, *, had_session: bool) -> None:
+        """It is lost, or could not be made: wait for the next attempt."""
+        link = self._link
+        if self._made_at is not None and link.monotonic() - self._made_at >= _LONG_LIFE_S:
+            self._backoff.succeeded()
+            self._failed_before = False
+        self._made_at = None
+        if had_session and self._failed_before:
+            self._backoff.failed()
+        self._failed_before |= had_session
+        held_s = min(link.held_s(), _HELD_MAX_S)
+        await asyncio.sleep(max(_RETRY_S, self._backoff.remaining_s, link.backoff.remaining_s, held_s))
 
 
 def _parameters(interval_s: float, keep_alive_s: float) -> ua.CreateSubscriptionRequest:

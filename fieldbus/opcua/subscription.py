@@ -22,6 +22,7 @@ from fieldbus.opcua.costs import REQUEST_BYTES
 from fieldbus.opcua.data import DataColumns
 from fieldbus.opcua.items import Items
 from fieldbus.opcua.link import OpcUaLink
+from fieldbus.opcua.pulse import Renewal
 from fieldbus.opcua.session import status_name
 from fieldbus.opcua.shards import Share
 from fieldbus.opcua.wire import Published
@@ -29,8 +30,7 @@ from fieldbus.tasks import end
 from fieldbus.values import BatchCallback, Counters, ValueBatch, unix_ms
 
 _LOGGER = logging.getLogger(__name__)
-_RETRY_S: Final = 0.05
-_HELD_MAX_S: Final = 60.0  # until a link without bytes is looked at again
+_MOST_OF_A_ROW: Final = 16  # values of one row in an answer: more than the queues that we have set can hold
 
 Rows = npt.NDArray[np.intp]
 
@@ -108,7 +108,9 @@ class OpcUaSubscription:
             usable = changes.status[times] < 0x8000_0000
             self._times[places[times] - len(self.columns.points)] = np.where(usable, changes.values[times], np.nan)
             changes, places = changes.take(np.flatnonzero(is_row)), places[is_row]
-        for part, rows in _without_repetition(changes, places):
+        parts, dropped = without_repetition(changes, places)
+        self.counters.discarded += dropped
+        for part, rows in parts:
             self._report(self.columns.notified(part, rows, self._times, unix_ms(self._now())))
 
     def absent(self, places: Rows, status: int) -> None:
@@ -144,7 +146,9 @@ class _Part:
 
     async def _run(self) -> None:
         link = self.share.link
+        renewal = Renewal(link)
         while True:
+            had_session = True
             try:
                 if not link.connected:
                     link.reading(REQUEST_BYTES)
@@ -152,6 +156,7 @@ class _Part:
                 items = Items(link, session, self._whole.counters, self._whole.interval_s, self._published)
                 try:
                     refused = await items.create(self._whole.columns, self._places)
+                    renewal.made()
                     self._reported_missing = False
                     self._whole.answered()
                     self._place_elsewhere(refused.no_room)
@@ -167,6 +172,7 @@ class _Part:
                 return
             except (LinkDown, NoAnswer, AnswerLost, Malformed, ServiceFault) as error:
                 _LOGGER.debug("subscription interrupted: %s", error)
+                had_session = not isinstance(error, LinkDown)
                 self._whole.noticed(str(error))
             except Exception as error:  # nothing that a server says may end the subscription without a word
                 _LOGGER.exception("subscription interrupted")
@@ -174,7 +180,7 @@ class _Part:
             if not self._reported_missing:
                 self._reported_missing = True
                 self._whole.missing(self._places)
-            await asyncio.sleep(max(_RETRY_S, link.backoff.remaining_s, min(link.held_s(), _HELD_MAX_S)))
+            await renewal.pause(had_session=had_session)
 
     def _published(self, answer: Published) -> None:
         self.share.link.account(self._whole.counters)
@@ -192,13 +198,20 @@ class _Part:
             self._whole.absent(np.array([place], dtype=np.intp), no_room[place])
 
 
-def _without_repetition(changes: DataColumns, places: Rows) -> list[tuple[DataColumns, Rows]]:
-    """Queues may hold several values of a row: they come as several batches in their order, none with a row twice."""
-    if len(np.unique(places)) == len(places):
-        return [(changes, places)] if len(places) else []
-    seen: dict[int, int] = {}
-    turns = np.empty(len(places), dtype=np.intp)
-    for at, place in enumerate(places.tolist()):
-        turns[at] = seen[place] = seen.get(place, -1) + 1
+def without_repetition(changes: DataColumns, places: Rows) -> tuple[list[tuple[DataColumns, Rows]], int]:
+    """Queues may hold several values of a row: they come as several batches in their order, none with a row twice.
+
+    Of a row that comes more often than a queue of ours can hold the last values are taken; the second number says how
+    many were left out.
+    """
+    count = len(places)
+    order = np.argsort(places, kind="stable")
+    ordered = places[order]
+    begins = np.flatnonzero(np.append(True, ordered[1:] != ordered[:-1])) if count else order
+    lengths = np.diff(np.append(begins, count))
+    if not count or lengths.max() == 1:
+        return ([(changes, places)] if count else []), 0
+    turns = np.empty(count, dtype=np.intp)
+    turns[order] = np.arange(count) - np.repeat(begins + np.maximum(lengths - _MOST_OF_A_ROW, 0), lengths)
     groups = (np.flatnonzero(turns == turn) for turn in range(int(turns.max()) + 1))
-    return [(changes.take(at), places[at]) for at in groups]
+    return [(changes.take(at), places[at]) for at in groups], int(np.count_nonzero(turns < 0))

@@ -433,6 +433,28 @@ async def test_watching_alarms_survives_answers_of_the_wrong_number(
     await eventually(lambda: bool(server.publishing))
 
 
+@pytest.mark.parametrize("of_alarms", [False, True], ids=["values", "alarms"])
+async def test_a_server_that_lets_no_subscription_be_is_asked_ever_more_seldom(
+    fieldbus: Fieldbus, serve_opcua: Serve, of_alarms: bool
+) -> None:
+    def twist(exchange: Exchange) -> bool:
+        if exchange.kind == "CreateSubscription":
+            exchange.answer.ResponseHeader.ServiceResult = ua.StatusCode(ua.UInt32(StatusCodes.BadServiceUnsupported))
+        return False
+
+    server = await serve_opcua(twist)
+    device = opened(fieldbus, server)
+    if of_alarms:
+        await device.watch_alarms(lambda alarm: None)
+    else:
+        await device.subscribe(LEVELS, lambda batch: None)
+    await eventually(lambda: server.requests.count("CreateSubscription") >= 2)
+    await asyncio.sleep(1.0)
+    assert server.requests.count("CreateSubscription") <= 4
+    server.twist = truthfully
+    await eventually(lambda: bool(server.publishing))
+
+
 # --- values ----------------------------------------------------------------------------------------------------------
 
 
@@ -465,6 +487,26 @@ async def test_a_command_is_only_confirmed_by_what_the_server_then_holds(
     (result,) = await device.write([(LEVELS[0], 500.0)])
     assert result.outcome is WriteOutcome.ACCEPTED
     assert result.read_back == TRUTH[0]
+
+
+@pytest.mark.parametrize(("took_effect", "outcome"), [(True, WriteOutcome.CONFIRMED), (False, WriteOutcome.REFUSED)])
+async def test_what_a_server_failed_at_is_told_by_what_it_then_holds(
+    fieldbus: Fieldbus, serve_opcua: Serve, took_effect: bool, outcome: WriteOutcome
+) -> None:
+    def twist(exchange: Exchange) -> bool:
+        if exchange.kind == "Write":
+            exchange.answer.Results = [ua.StatusCode(ua.UInt32(StatusCodes.BadCommunicationError))]
+            if not took_effect:
+                server.values.clear()
+        return False
+
+    server = await serve_opcua(twist)
+    device = opened(fieldbus, server)
+    (result,) = await device.write([(LEVELS[0], 500.0)])
+    assert result.outcome is outcome
+    (unseen,) = await device.write([(LEVELS[0], 500.0)], verify=False)
+    assert unseen.outcome is WriteOutcome.UNKNOWN
+    assert unseen.reason.startswith("BadCommunicationError")
 
 
 @pytest.mark.parametrize("results", [0, 2])
