@@ -14,9 +14,10 @@ from cli.field.options import Index, Nodes, Points, ProfileName, Registers, Secu
 from cli.field.registers import RegisterValue, parse_registers, read_registers, reading_profile, register_rows
 from cli.field.telling import end_reading
 from cli.options import Json
-from cli.output import console, print_json, print_rows
+from cli.output import console, note, print_json, print_rows
 from domain.errors import InvalidInput
 from fieldbus.device import Device
+from fieldbus.format.numbering import printed_number
 from fieldbus.profile import Profile
 from fieldbus.values import DeviceHealth, PointAddress, Quality, ValueBatch
 
@@ -143,6 +144,10 @@ def _read_registers(
     elif answered(batch):
         print_rows([{key: row[key] for key in ("register", "type", "raw", "value", "quality")} for row in rows], False)
     good = sum(row["quality"] == "good" for row in rows)
+    unread = next((value for value, row in zip(values, rows, strict=True) if row["quality"] != "good"), None)
+    if unread is not None and (printed := printed_number(unread.address)) is not None:
+        meant, address = printed
+        note(f"addresses count from 0: what a manual calls {unread.address} is {meant.value}:{address}")
     end_reading(url, good=good, asked=len(rows), answered=answered(batch), health=health, field="register")
 
 

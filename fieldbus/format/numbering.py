@@ -28,6 +28,13 @@ def printed_number(number: int) -> tuple[Table, int] | None:
     return None
 
 
+def numbers_printed(table: Table, *addresses: int) -> list[str]:
+    """What a manual that counts from 40001 prints for addresses: 40257, 00017; six digits for all if one needs them."""
+    digit = next((digit for digit, named in _TABLES.items() if named is table), 0)
+    width = 4 if max(addresses) < _FIVE_DIGITS - 1 else 5
+    return [f"{digit}{address + 1:0{width}}" for address in addresses]
+
+
 def what_was_meant(lowest: int, highest: int, table: Table) -> str:
     """Why addresses from `lowest` to `highest` of a table look like printed numbers, and which are the right ones;
     "" when they do not, so that they are what they say.

@@ -18,6 +18,7 @@ _HEADER = re.compile(r"\s*+\[(?P<path>(?:\"[^\"]++\"|'[^']++'|[^\[\]\"'])++)\]\s
 _ARRAY_HEADER = re.compile(r"\s*+\[\[(?P<path>[^\[\]]++)\]\]\s*+(?:#.*)?$")
 _KEY = re.compile(r"\s*(?P<key>\"[^\"]+\"|'[^']+'|[A-Za-z0-9_\-.]+)\s*=")
 _INDEXED_HEADER = re.compile(r"\s*\[[^\[\]\"']+\[\d+\]")
+_LEADING_ZERO = re.compile(r"[^=#]*=\s*+0[0-9]")
 _SYNTAX_LINE = re.compile(r"\(at line (\d+), column \d+\)")
 _LONGEST_FILE = 256 * 1024  # bytes; the longest shipped profile has 18 000
 _DEEPEST_PATH = 8
@@ -40,7 +41,10 @@ class TomlSource:
             match = _SYNTAX_LINE.search(str(error))
             line = int(match[1]) if match else text.count("\n") + 1
             reason = _SYNTAX_LINE.sub("", str(error)).strip()
-            if _INDEXED_HEADER.match("".join(text.splitlines()[line - 1 : line])):
+            written = "".join(text.splitlines()[line - 1 : line])
+            if _LEADING_ZERO.match(written):
+                reason += ": a number does not begin with 0; coil 00017 of a manual is address 16"
+            if _INDEXED_HEADER.match(written):
                 reason += ": a table's name has no brackets; indexes are given by [index], not in the name"
             raise InvalidInput(f"{name}:{line}: {reason}", [Violation(f"{name}:{line}", reason)]) from None
         except ValueError:  # of int(): more digits than Python takes

@@ -29,7 +29,8 @@ async def test_every_command_is_one(command: list[str]) -> None:
     helped = await field(name, "--help")
     for option in (argument for argument in arguments if argument.startswith("--")):
         assert option in helped.out, f"{name} has no {option}"
-    parse_url(next(argument for argument in arguments if "://" in argument))
+    for url in (argument for argument in arguments if "://" in argument):
+        parse_url(url)
     for option, value in pairwise(arguments):
         if option == "--profile":
             assert value in profile_names()

@@ -48,6 +48,14 @@ async def test_nothing_but_refusals_ends_with_5_and_says_why_in_json(line: Pymod
     assert "40108 in a manual is holding:107" in done.error["hint"]
 
 
+async def test_the_number_of_a_manual_is_told_which_register_it_means(line: PymodbusServer) -> None:
+    done = await field("read", line.url, "--register", "holding:40", "--register", "holding:40108")
+    assert done.code == 3
+    assert "what a manual calls 40108 is holding:107" in done.err
+    done = await field("read", line.url, "--register", "holding:40")
+    assert "manual" not in done.err
+
+
 async def test_nobody_at_the_port_ends_with_4_and_says_what_to_check() -> None:
     done = await field("read", f"modbus+tcp://127.0.0.1:{free_port()}", "--register", "holding:0", "--json")
     assert done.code == 4

@@ -39,6 +39,7 @@ def test_the_products_of_a_first_town_are_shipped() -> None:
     meters = {"eastron-sdm630", "eastron-sdm120", "eastron-sdm72dm", "abb-b23", "siemens-pac2200", "siemens-pac3200"}
     meters |= {"janitza-umg96", "janitza-b23", "carlo-gavazzi-em24", "carlo-gavazzi-em340", "schneider-iem3000"}
     meters |= {"sunspec-meter", "mbus-gateway-heat", "mbus-gateway-water", "kamstrup-multical"}
+    meters |= {"kamstrup-multical-kwh", "kamstrup-multical-mwh", "kamstrup-multical-602"}
     lamps = {"intesis-dali", "arlight-dali", "ecodim-dali-gw2", "adfweb-hd67843", "wirenboard-mdm3"}
     lamps |= {"generic-level-status", "opcua-lamp", "opcua-lamp-methods"}
     others = {"cabinet-plc", "cabinet-logo8", "cabinet-wago", "light-sensor", "opcua-room"}
@@ -89,6 +90,13 @@ def test_points_of_one_lamp_and_of_the_device_can_be_listed() -> None:
         ("address = 0", "", 12, "points.voltage_l1.address: is missing"),
         ("address = 0", "address = 65535", 13, "needs 65535 and 65536, and the last register is 65535"),
         ("address = 0", 'address = "10*gear"', 13, "no variable of a device point"),
+        ("address = 0", "address = 30058", 13, "addresses count from 0: write 57 (wire_addresses = true in [modbus]"),
+        ("address = 0", "address = 40257", 13, 'write 256, table = "holding"'),
+        ("address = 0", "address = 300058", 13, "where 300001 is the first of the input table"),
+        ("address = 0", "address = 0\nsum_addresses = [30003]", 14, "sum_addresses: 30003 is the number of a register"),
+        ("address = 0", "address = 00017", 13, "a number does not begin with 0; coil 00017 of a manual is address 16"),
+        ('table = "input"', 'illegal = [["input", 30010, 30019]]', 10, "addresses count from 0: begin with 9"),
+        ('table = "input"', 'wire_addresses = "yes"', 10, "is not true or false"),
         ("address = 0", "address = 0\nscale = 0", 14, "must not be 0"),
         ("address = 0", 'address = 0\nscale = "ten"', 14, "'ten' is not a number"),
         ("address = 0", "address = 0\nscal = 10", 14, "unknown key"),
@@ -121,6 +129,16 @@ def test_a_mistake_is_reported_with_its_line_and_reason(old: str, new: str, line
         load(text)
     found = [(violation.field, violation.reason) for violation in error.value.violations]
     assert any(field == f"meter.toml:{line}" and reason in why for field, why in found), found
+
+
+def test_a_device_that_is_really_asked_for_30058_says_so() -> None:
+    wire = GOOD.replace('table = "input"', 'table = "input"\nwire_addresses = true').replace(
+        "address = 0", "address = 30058"
+    )
+    place = load(wire).points["voltage_l1"].modbus
+    assert place is not None
+    assert place.address is not None
+    assert place.address.constant == 30058
 
 
 def test_a_wrong_order_of_words_is_reported_once() -> None:
