@@ -36,6 +36,8 @@ class GatewayAbilities:
     can_fade: bool
     expected: NDArray[np.int16]
     tolerance: NDArray[np.int16]
+    power_range: tuple[int, int] | None = None
+    """Addresses of luminaires whose power can be read; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,7 @@ def gateway_abilities(profile: Profile) -> GatewayAbilities:
         can_fade=profile.writable("fade_time"),
         expected=expected,
         tolerance=tolerance,
+        power_range=_power_range(profile),
     )
 
 
@@ -83,6 +86,10 @@ def line_of(address: NDArray[np.int32]) -> NDArray[np.int32]:
     """Lines of gear addresses (line * 64 + gear)."""
     lines: NDArray[np.int32] = address // GEAR_PER_LINE
     return lines
+
+
+def _power_range(profile: Profile) -> tuple[int, int] | None:
+    return profile.points["lamp_power"].index_range if profile.readable("lamp_power") else None
 
 
 def _read_back(profile: Profile) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

@@ -21,6 +21,9 @@ from servicekit.wiring import make_server
 from services.lighting.api import LightingServicer, Parts
 from services.lighting.control import Control
 from services.lighting.endpoints import ASK_EVERY_S, Endpoints
+from services.lighting.fault_book import FaultBook
+from services.lighting.fault_clerk import FaultClerk
+from services.lighting.fault_watch import FaultWatch
 from services.lighting.field import Field, Opener
 from services.lighting.ground import Tuning
 from services.lighting.historian import Historian
@@ -103,6 +106,7 @@ async def _with_field(
         holds=lease.holds,
         tuning=tuning,
         after_pass=lambda: historian.collect(),
+        watch_faults=lambda ground: watch.look(ground),
         last_known=lambda: historian.last_known(),
     )
     historian = Historian(
@@ -115,13 +119,26 @@ async def _with_field(
         ready=server.database_ready.is_set,
     )
 
+    book = FaultBook()
+    clerk = FaultClerk(
+        database,
+        book,
+        clock,
+        holds=lease.holds,
+        inventory_revision=lambda: memory.known.inventory.revision,
+        ready=server.database_ready.is_set,
+    )
+    watch = FaultWatch(book, tuning.faults, lambda: clerk.curves)
+
     async def stop() -> None:
         await control.close()
         await historian.close()
+        await clerk.close()
         await lease.release()
 
     server.add_loop("lease", lease.keep, max_silence_s=60)
     server.add_loop("history", historian.keep_draining, max_silence_s=60)
+    server.add_loop("faults", clerk.keep, max_silence_s=60)
     server.on_stop(stop)
     return Parts(database, clock, memory, state, control, endpoints, historian)
 

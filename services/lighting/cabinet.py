@@ -162,6 +162,8 @@ class ControllerWorker:
         ground = self._ground
         self.live.quality = Quality.MISSING
         self._silent = min(self._silent + 1, 250) if counts else ground.tuning.following.silences
+        if counts:
+            ground.signs.controller_silent(self._cabinet, self._feeders, ground.now_ms)
         if self._silent < ground.tuning.following.silences:
             return
         self.live.switch = Switch.UNKNOWN
@@ -193,12 +195,19 @@ class ControllerWorker:
         live.door_open = bool(value("door_open") or 0)
         live.quality = Quality.GOOD if complete else Quality.UNCERTAIN
         ground.switch[self._cabinet] = switch
-        self._supply_lost = value("supply_present") == 0.0
+        supply = value("supply_present")
+        self._supply_lost = supply == 0.0
+        ground.signs.controller_read(self._cabinet, supply=supply, door=value("door_open"), now_ms=ground.now_ms)
+        # Only in automatic, and only while we are the ones who command, must a contactor be as commanded.
+        ours = switch == Switch.AUTO and bool(ground.columns.cabinet_ours[self._cabinet]) and link.may_write
+        judged = ours and not self._supply_lost and link.controller.has_feedback
         for contactor in self._contactors:
             closed, commanded = (value(name, contactor.channel) for name in ("contactor_feedback", "contactor_command"))
             contactor.commanded = None if commanded is None else bool(commanded)
             # Without an auxiliary contact, the command is the best that is known.
             contactor.closed = contactor.commanded if closed is None else bool(closed)
+            known = judged and closed is not None
+            ground.signs.contactor_read(contactor.feeder, contactor.commanded if known else None, contactor.closed)
             if contactor.closed is None:
                 ground.set_feeder_power(contactor.feeder, Power.UNKNOWN, at_ms)
             else:

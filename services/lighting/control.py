@@ -74,15 +74,18 @@ class Control:
         tuning: Tuning | None = None,
         monotonic: Callable[[], float] = time.monotonic,
         after_pass: Callable[[], None] = lambda: None,
+        watch_faults: Callable[[Ground], None] = lambda _ground: None,
         last_known: Callable[[], Awaitable[LastKnown]] | None = None,
     ) -> None:
         """holds: whether this process is the one that works on the field. after_pass: called at the end of each.
+        watch_faults: looks at what a pass that held the field has found.
 
         last_known: asked when the field is taken over: what was recorded last of luminaires, by uid, and until when (in
         Unix ms) somebody watched.
         """
         self._memory, self._state, self._devices, self._clock = memory, state, devices, clock
         self._holds, self._monotonic, self._after_pass, self._last_known = holds, monotonic, after_pass, last_known
+        self._watch_faults = watch_faults
         self._held = False
         self.tuning = tuning or Tuning()
         self.recorder = LevelRecorder(())
@@ -132,6 +135,8 @@ class Control:
             self.settled_until_ms = to_unix_ms(now)
         ground.settle_supply(ground.now_ms)
         ground.show()
+        if self._held:
+            self._watch_faults(ground)
         self._state.publish(to_unix_ms(now))
         self._after_pass()
         metrics.PASSES.inc()
@@ -210,6 +215,7 @@ class Control:
         self.recorder.resume(*self._earlier)
         ground = self._ground = self._new_ground(columns)
         ground.following.take_over(before.following, pairs)
+        ground.signs.take_over(before.signs, pairs)
         self._calculator = DueCalculator(columns, known.orders)
         self._gateways = [GatewayWorker(ground, row) for row in range(len(columns.inventory.gateways))]
         self._controllers = [ControllerWorker(ground, row) for row in range(len(columns.inventory.cabinets))]

@@ -1,4 +1,5 @@
-"""What is wrong with lamps, as bits in columns. Not here: how often a lamp was asked, and who is told."""
+"""What is wrong with lamps now, as bits in columns. Not here: how often a lamp was asked, and the book of faults
+(fault_book.py), in which each is raised once and a parent's fault stands for all that hangs on it."""
 
 from __future__ import annotations
 
@@ -18,6 +19,10 @@ class Fault(IntFlag):
     DIMMING_FAILURE = 4
     DAY_BURNER = 8
     COMMUNICATION_LOSS = 16
+    # These three take longer to tell than one reading: the fault watch adds them.
+    POWER_TOO_HIGH = 32
+    POWER_TOO_LOW = 64
+    CYCLING = 128
 
 
 def fault_bits(

@@ -23,6 +23,7 @@ from services.lighting.following import LONGEST_REST_S, NOTHING_TOLD
 from services.lighting.ground import Ground
 from services.lighting.lamp_reading import LampReading, parse
 from services.lighting.metrics import COMMANDED, READINGS, WRITES
+from services.lighting.power_reading import PowerReader
 from services.lighting.state import UNKNOWN_LEVEL, Power, Quality
 
 _MOST_FADE_S = 90.0
@@ -43,6 +44,7 @@ class GatewayWorker:
         self._is_alone = int((ground.columns.gateway_endpoint == endpoint).sum()) == 1
         self._uid = ground.columns.inventory.gateways[gateway].uid
         self._points: dict[bytes, tuple[PointAddress, ...]] = {}
+        self._power = PowerReader(ground)
 
     @property
     def rows(self) -> Rows:
@@ -103,7 +105,10 @@ class GatewayWorker:
             pace.answered_at = ground.monotonic()
         reading, unasked = parse(batch, active, link)
         self._doubt(unasked)
+        if not silent:
+            ground.signs.gateway_read(self._gateway, True, ground.now_ms)
         self._take(reading)
+        await self._power.step(link, pace, active)
 
     def _points_of(self, link: Link, active: Rows) -> tuple[PointAddress, ...]:
         """What is read of these luminaires: the same tuple each time, since the driver keeps its plan by it."""
@@ -120,7 +125,11 @@ class GatewayWorker:
 
     def _nobody_answered(self, active: Rows) -> None:
         ground, now_ms = self._ground, self._ground.now_ms
-        self._lose(active[~ground.following.is_booting(active, now_ms)], now_ms)
+        missed = active[~ground.following.is_booting(active, now_ms)]
+        if missed.size:
+            ground.signs.gateway_read(self._gateway, False, now_ms)
+            ground.signs.lamps_read(missed, now_ms)
+        self._lose(missed, now_ms)
 
     def _lose(self, rows: Rows, now_ms: int) -> None:
         """Luminaires that did not answer: unsure at first, unknown when it happens too often."""
@@ -147,6 +156,7 @@ class GatewayWorker:
         booting = following.is_booting(reading.rows, now_ms)
         following.gear_failure[reading.rows] = reading.gear_failure & ~booting
         following.lamp_failure[reading.rows] = reading.lamp_failure & answered
+        ground.signs.lamps_read(reading.rows[answered | ~booting], now_ms)
         self._lose(reading.rows[~answered & ~booting], now_ms)
 
         rows, level, at_ms = reading.rows[answered], reading.level[answered], reading.at_ms[answered]
@@ -163,6 +173,8 @@ class GatewayWorker:
             return
         obeys = still & following.follows(rows, level, due.level[rows])
         following.obeyed(rows[obeys])
+        seen = obeys & ~following.lamp_failure[rows]
+        ground.signs.lamps_followed(rows[still], seen[still], due.level[rows[still]], now_ms)
         by_day = (level > 0) & (due.level[rows] == 0) & ~due.night[rows] & still
         by_day &= ~ground.is_left_alone(rows, due.level[rows])
         following.lit_by_day[rows] = np.where(by_day, np.minimum(following.lit_by_day[rows] + 1, 250), 0)

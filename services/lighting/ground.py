@@ -17,6 +17,8 @@ from domain.plan import to_unix_ms
 from servicekit.clock import Clock
 from services.lighting.columns import Columns, Flags, Levels, Rows
 from services.lighting.due import Due, DueSource
+from services.lighting.fault_kinds import FaultLimits
+from services.lighting.fault_signs import Signs
 from services.lighting.faults import fault_bits
 from services.lighting.field import Field
 from services.lighting.following import Following, FollowingLimits
@@ -58,6 +60,7 @@ class Tuning:
     concurrency: int = 200
     """Devices worked on at once."""
     following: FollowingLimits = field(default_factory=FollowingLimits)
+    faults: FaultLimits = field(default_factory=FaultLimits)
 
 
 class Ground:
@@ -77,6 +80,7 @@ class Ground:
         self.columns, self.state, self.recorder = columns, state, recorder
         self.devices, self.clock, self.tuning, self.monotonic = devices, clock, tuning, monotonic
         self.following = Following(columns, tuning.following)
+        self.signs = Signs(columns)
         self.due: Due | None = None
         self.retired = False
         self.are_current: Callable[[Orders], bool] = lambda _orders: False
@@ -165,6 +169,7 @@ class Ground:
         if not rows.size:
             return
         lamps, tuning = self.state.lamps, self.tuning
+        self.signs.supply_changed(rows)
         if power == Power.OFF:
             self.following.supplied(rows, at_ms)
             self.recorder.supply(rows, False, 0, at_ms)

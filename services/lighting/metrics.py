@@ -16,6 +16,17 @@ MISMATCHES: Final = Gauge(
     "Luminaires in control and powered whose settled level is not the due one.",
 )
 FAULTS: Final = Gauge("lichtbuch_lighting_faulty_luminaires", "Luminaires by fault.", ("fault",))
+OPEN_FAULTS: Final = Gauge(
+    "lichtbuch_lighting_open_faults",
+    "Standing faults in the book by kind, those reported by hand included; told by the process that holds the field.",
+    ("kind",),
+)
+UNACKNOWLEDGED_FAULTS: Final = Gauge(
+    "lichtbuch_lighting_unacknowledged_faults", "Standing faults by kind that nobody has acknowledged.", ("kind",)
+)
+FAULTS_GIVEN_UP: Final = Counter(
+    "lichtbuch_lighting_given_up_faults", "Faults of the past lost because the database was away for too long."
+)
 WRITES: Final = Counter("lichtbuch_lighting_writes", "Commands to the field by outcome.", ("target", "outcome"))
 COMMANDED: Final = Counter("lichtbuch_lighting_commanded_luminaires", "Luminaires that commands were meant for.")
 READINGS: Final = Counter("lichtbuch_lighting_readings", "Readings of gateways and controllers.", ("outcome",))

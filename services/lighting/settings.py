@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from servicekit.settings import ServiceSettings
+from services.lighting.fault_kinds import FaultLimits
 from services.lighting.following import FollowingLimits
 from services.lighting.ground import Tuning
 
@@ -35,6 +36,20 @@ class LightingSettings(ServiceSettings):
     """Commands that a lamp does not follow until that is a dimming failure."""
     silence_limit: int = Field(default=3, ge=1, le=100)
     """Readings without an answer until that is a communication loss."""
+    power_tolerance_percent: float = Field(default=25.0, ge=1, le=200)
+    """How far the power of a lamp may be from what its model draws at the level it shows."""
+    power_least_w: float = Field(default=5.0, ge=0, le=1000)
+    """A smaller difference of power is no fault, whatever its share."""
+    power_every_s: float = Field(default=300.0, ge=10, le=86400)
+    """Between two readings of the power of some lamps of a gateway; connections that count bytes are left alone."""
+    cycles_per_hour: int = Field(default=4, ge=1, le=100)
+    """Times within an hour that a lamp may go dark by itself."""
+    door_grace_s: float = Field(default=900.0, ge=0, le=86400)
+    """How long a cabinet's door may be open before that is a fault."""
+    relay_s: float = Field(default=30.0, ge=0, le=3600)
+    """How long a contactor may take to follow its command."""
+    silence_s: float = Field(default=120.0, ge=0, le=86400)
+    """How long a device may be silent, beyond `silence_limit` readings, until that is a fault."""
     field_concurrency: int = Field(default=200, ge=1, le=2000)
     """Devices worked on at once."""
     spool_max_bytes: int = Field(default=64 * 1024 * 1024, ge=4096)
@@ -64,4 +79,13 @@ class LightingSettings(ServiceSettings):
             inrush_slots=self.inrush_slots,
             concurrency=self.field_concurrency,
             following=FollowingLimits(misses=self.follow_limit, silences=self.silence_limit),
+            faults=FaultLimits(
+                power_tolerance=self.power_tolerance_percent / 100,
+                power_least_w=self.power_least_w,
+                power_every_s=self.power_every_s,
+                cycles_per_hour=self.cycles_per_hour,
+                door_grace_s=self.door_grace_s,
+                relay_s=self.relay_s,
+                silence_s=self.silence_s,
+            ),
         )

@@ -227,3 +227,34 @@ class ObservedRow(LightingTable, table=True):
 
     id: int = Field(primary_key=True, default=1)
     until_ms: int = Field(sa_type=BigInteger)
+
+
+class FaultRow(LightingTable, table=True):
+    """A fault. What it is on is kept as it stood in the inventory: street, pole, position, cabinet. 0 for not yet."""
+
+    __tablename__: ClassVar[str] = "fault"
+
+    uid: str = Field(primary_key=True, max_length=32)
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    kind: int = Field(sa_type=SmallInteger)
+    subject_kind: int = Field(sa_type=SmallInteger)
+    subject_uid: str = Field(max_length=32)
+    cabinet_uid: str | None = Field(default=None, max_length=32)
+    street: str = ""
+    pole: str = ""
+    route: str = Field(max_length=300)
+    latitude_deg: float | None = None
+    longitude_deg: float | None = None
+    raised_ms: int = Field(sa_type=BigInteger)
+    last_seen_ms: int = Field(sa_type=BigInteger)
+    cleared_ms: int = Field(default=0, sa_type=BigInteger)
+    end_reason: int = Field(default=0, sa_type=SmallInteger)
+    measured: float | None = None
+    expected: float | None = None
+    by_hand: bool = False
+    report: str = Field(default="", sa_type=Text)
+    reported_by: str = ""
+    acknowledged_ms: int = Field(default=0, sa_type=BigInteger)
+    acknowledged_by: str = ""
+    note: str = Field(default="", sa_type=Text)

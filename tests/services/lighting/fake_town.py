@@ -45,6 +45,7 @@ class FakeLamp:
     target: int = 0
     since: float = 0.0
     fade_s: float = 2.0
+    rated_w: float = 20.0
 
     def level(self, now: float) -> int:
         """Level in effect."""
@@ -165,7 +166,11 @@ class FakeDevice:
     def health(self) -> DeviceHealth:
         """Online unless dead."""
         reason = "the byte budget of this link is used up" if self.out_of_bytes else ""
-        return DeviceHealth(DeviceState.BACKING_OFF if self.dead else DeviceState.ONLINE, last_error=reason)
+        return DeviceHealth(
+            DeviceState.BACKING_OFF if self.dead else DeviceState.ONLINE,
+            last_error=reason,
+            over_budget=self.out_of_bytes,
+        )
 
     def least_interval_s(self, points: Sequence[PointAddress]) -> float:
         """As the test says."""
@@ -200,6 +205,7 @@ class FakeDevice:
             "level_command": lamp.target,
             "lamp_failure": lamp.lamp_failure,
             "gear_failure": False,
+            "lamp_power": lamp.rated_w * level / 1000,
             "fade_time": lamp.fade_s,
             "fade_running": lamp.level(self.town.seconds) != lamp.target,
         }
