@@ -21,6 +21,7 @@ VARIABLES: Mapping[Scope, frozenset[str]] = {
     Scope.CHANNEL: frozenset({"index", "channel"}),
 }
 
+_INDEXES_TRIED = 1024
 _LARGEST_FACTOR = 0xFFFF_FFFF
 _TERM = re.compile(r"(?:(?P<factor>0[xX][0-9a-fA-F]+|\d+)\s*(?:\*\s*(?P<of>[a-z]+))?|(?P<name>[a-z]+))\Z")
 
@@ -68,6 +69,13 @@ class Formula:
             return self.constant
         values = index_variables(scope, index)
         return self.constant + sum(factor * values[name] for name, factor in self.factors)
+
+
+def telling_indexes(first: int, last: int) -> list[int]:
+    """Indexes of a range by which names made of them show whether they differ: enough for several lines, and the end.
+    To try out tens of thousands takes seconds, in which nobody else has a turn."""
+    tried = list(range(first, min(last, first + _INDEXES_TRIED - 1) + 1))
+    return tried if tried[-1] == last else [*tried, last]
 
 
 def index_variables(scope: Scope, index: int | None) -> dict[str, int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from fieldbus.format.formula import VARIABLES, index_variables
+from fieldbus.format.formula import VARIABLES, index_variables, telling_indexes
 from fieldbus.format.tables import NUMBER_TYPES, wrong_type
 from fieldbus.format.toml_entry import Entry, did_you_mean
 from fieldbus.profile import Deadband, MethodCall, NodePlace
@@ -84,7 +84,7 @@ def _read_node_id(entry: Entry, key: str, point: Point, *, many: tuple[int, int]
         entry.wrong("is the same for every index: use {index}", key)
     if many is not None and len(entry.violations) == before:
         seen: dict[str, int] = {}
-        for index in range(many[0], many[1] + 1):
+        for index in telling_indexes(*many):
             name = node.format(**index_variables(point.scope, index))
             if seen.setdefault(name, index) != index:
                 entry.wrong(f"{name!r} is the node of index {seen[name]} and of {index}: each needs its own", key)

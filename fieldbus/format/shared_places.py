@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Iterator
 from itertools import pairwise
 
-from fieldbus.format.formula import index_variables
+from fieldbus.format.formula import index_variables, telling_indexes
 from fieldbus.format.places import ModbusPlace
 from fieldbus.format.toml_entry import Entry, did_you_mean
 from fieldbus.profile import PointBinding, Profile
@@ -122,7 +122,7 @@ class _Sharing:
             node = (place.write_node or place.node) if written else place.node
             if not node or not (written or binding.direction.readable):
                 continue
-            for index in _indices(binding):
+            for index in telling_indexes(*binding.index_range) if binding.index_range else (None,):
                 yield (place.namespace, node.format(**index_variables(binding.scope, index))), name
 
 
