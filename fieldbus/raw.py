@@ -102,6 +102,18 @@ def shown_text(text: str | None) -> str | None:
     return text if text.isprintable() else None
 
 
+def told(text: object, longest: int = LONGEST_TEXT) -> str:
+    """What somebody else says, as it may stand on a terminal, in a log and in a database: printable, and not longer
+    than anybody reads. Lists and other things without words say nothing."""
+    if not isinstance(text, str):
+        return ""
+    if len(text) > longest:
+        text = f"{text[: longest - 3]}..."
+    if text.isprintable():
+        return text
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
+
+
 def hold(kind: str, size: int, number: float) -> float | int:
     """The number as `size` bytes of a kind hold it. Raises ValueError with the reason when they cannot."""
     if kind == "bcd":

@@ -258,7 +258,7 @@ def _pattern(node: str) -> re.Pattern[str]:
         if name in seen:
             return f"(?P={name})"
         seen.add(name)
-        return f"(?P<{name}>[0-9]{{1,{_MOST_DIGITS}}}+)"
+        return f"(?P<{name}>[0-9]{{1,{_MOST_DIGITS}}})"
 
     return re.compile(re.sub(r"\\\{(\w+)\\\}", group, re.escape(node)))
 

@@ -31,6 +31,7 @@ _NODES_PER_REQUEST: Final = 10
 _VALUES_PER_ANSWER: Final = 1000  # per node; the rest comes with the continuation point
 _MOST_VALUES: Final = 2_000_000
 _EMPTY_ANSWERS: Final = 100  # in a row, each of which promises more
+_MOST_ANSWERS: Final = 5_000
 _HISTORY_READABLE: Final = 4  # bit of the access level
 # The server has no history of a node, or none at all.
 _WITHOUT_HISTORY: Final = frozenset(
@@ -65,6 +66,7 @@ class HistoryRequest:
     without: dict[int, str] = field(default_factory=dict)
     _values: int = 0
     _empty: int = 0
+    _answers: int = 0
 
     async def run(self) -> list[ValueBatch]:
         """Recorded values from `start` (inclusive) to `end` (exclusive), oldest first per point.
@@ -107,6 +109,9 @@ class HistoryRequest:
         self, session: Session, nodes: list[ua.NodeId | None], asked: list[_Next]
     ) -> tuple[ValueBatch | None, list[_Next]]:
         """One answer, and what has more to come."""
+        self._answers += 1
+        if self._answers > _MOST_ANSWERS:
+            raise Malformed("the history goes on and on in small pieces")
         most = self.link.affords(VALUE_BYTES * len(asked), _VALUES_PER_ANSWER)
         parameters = _parameters(self.end, nodes, asked, most)
         self.link.reading(REQUEST_BYTES + len(asked) * NODE_READ_BYTES)
@@ -137,7 +142,7 @@ class HistoryRequest:
                 # Some servers take the number per answer for the number in all: ask on behind the last one.
                 last = values[-1].SourceTimestamp
                 last = last if last.tzinfo is not None else last.replace(tzinfo=UTC)
-                if last >= item.start:
+                if item.start <= last < self.end:
                     more.append(_Next(item.row, last + timedelta(microseconds=1)))
         self._values += len(places)
         if self._values > _MOST_VALUES:

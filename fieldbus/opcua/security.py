@@ -205,7 +205,7 @@ async def offered_endpoints(url: str, timeout_s: float) -> list[OfferedEndpoint]
     """What a server offers, asked without security and without a session. Raises OSError and asyncua's errors."""
     client = LeanClient(url, timeout_s, timeout_s, Traffic())
     offers: list[OfferedEndpoint] = []
-    for endpoint in await client.discover():
+    for endpoint in await client.discover() or ():
         certificate = leaf(endpoint.ServerCertificate) if endpoint.ServerCertificate else None
         offers.append(
             OfferedEndpoint(

@@ -19,6 +19,7 @@ from asyncua.ua.status_codes import StatusCodes
 from fieldbus.faults import AnswerLost, Malformed
 from fieldbus.opcua.publisher import Publisher
 from fieldbus.opcua.transport import LeanClient
+from fieldbus.raw import told
 from fieldbus.values import Identity
 
 _BUILD_INFO: Final = (
@@ -85,8 +86,8 @@ async def open_session(client: LeanClient, generation: int) -> Session:
     ]
     answers = await client.uaclient.session.read_attributes(nodes, AttributeIds.Value)
     values = [answer.Value.Value if answer.Value is not None else None for answer in answers]
-    uris = tuple(str(uri) for uri in values[0] or [])
-    product_uri, vendor, product, revision = (str(value or "") for value in values[1 : 1 + len(_BUILD_INFO)])
+    uris = tuple(str(uri) for uri in values[0]) if isinstance(values[0], list) else ()
+    product_uri, vendor, product, revision = (told(value) for value in values[1 : 1 + len(_BUILD_INFO)])
     numbers = values[1 + len(_BUILD_INFO) :]
     limits = {
         name: number

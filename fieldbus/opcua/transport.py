@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import sys
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final
@@ -44,6 +46,23 @@ _SHORTEST_LIFE_MS: Final = 10_000
 # asyncua logs whole requests at debug level, a password among them, and every refusal as fatal, which is ours to judge.
 _LOGGER: Final = logging.getLogger("fieldbus.opcua.transport.requests")
 _LOGGER.setLevel(logging.CRITICAL + 1)
+
+
+_CALLS: Final[Any] = sys.modules[UaClient.__module__]
+_wait_for_of_asyncua: Final = _CALLS.wait_for
+
+
+async def _wait_for(awaited: Awaitable[Any], timeout: float | None) -> Any:
+    """asyncua's, of which an answer that comes in the very moment of a time-out makes a cancellation of a kind of its
+    own. `asyncio.timeout` does not know that for its own: it would end whoever waits, with nobody having asked for it.
+    """
+    try:
+        return await _wait_for_of_asyncua(awaited, timeout)
+    except asyncio.CancelledError:
+        raise asyncio.CancelledError from None
+
+
+_CALLS.wait_for = _wait_for
 
 
 @dataclass(slots=True)
@@ -108,6 +127,7 @@ class _Protocol(UASocketProtocol):
         super().__init__(timeout, security_policy=security_policy)
         self.logger = _LOGGER
         self._traffic = traffic
+        self._barren = 0  # chunks in a row that were no message
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(_CountingTransport(transport, self._traffic))  # type: ignore[arg-type]
@@ -127,6 +147,13 @@ class _Protocol(UASocketProtocol):
             self.receive_buffer = None
             if self.transport is not None:
                 self.transport.abort()
+
+    def _process_received_message(self, msg: Any) -> None:
+        """See asyncua, which takes what it has aborted, or begun, without end."""
+        self._barren = 0 if msg is not None else self._barren + 1
+        if self._barren > _MOST_CHUNKS:
+            raise UaError("chunks come without end, and no message")
+        super()._process_received_message(msg)
 
     async def send_request(
         self, request: Any, timeout: float | None = None, message_type: Any = ua.MessageType.SecureMessage
@@ -239,6 +266,8 @@ class LeanClient(Client):
                 raise DiscoveryRefused("no answer in time") from None
             except (OSError, UaError) as error:
                 raise DiscoveryRefused(str(error) or type(error).__name__) from None
+            except Exception as error:  # asyncua raises whatever a malformed message makes of its parser
+                raise DiscoveryRefused(f"its answer cannot be read: {error!r}") from None
         finally:
             self.disconnect_socket()
 
