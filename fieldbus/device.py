@@ -86,6 +86,10 @@ class Device(Protocol):
         """
         ...
 
+    def least_interval_s(self, points: Sequence[PointAddress]) -> float:
+        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
+        ...
+
     def health(self) -> DeviceHealth:
         """State and counters; no request is made."""
         ...

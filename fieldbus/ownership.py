@@ -17,16 +17,11 @@ from fieldbus.watchdog import GuardedDevice
 _INTERVALS_WATCHED: Final = 1.25  # somewhat more than one: a beat may be late
 _LOOKS_PER_INTERVAL: Final = 8  # a toggle that is looked at too seldom seems to stand still
 _SHORTEST_LOOK_S: Final = 0.01
-_HEARTBEAT: Final = "heartbeat"  # the vocabulary's word
-_USUAL_INTERVAL_S: Final = 10.0
 
 
-def heartbeat_rule(profile: Profile) -> WatchdogRule | None:
-    """The heartbeat by which an owner can be seen: the profile's watchdog, else any heartbeat that can be read, taken
-    to move at the usual pace. None where nothing shows it."""
-    rule = profile.watchdog
-    if rule is None and profile.readable(_HEARTBEAT):
-        rule = WatchdogRule(_HEARTBEAT, _USUAL_INTERVAL_S)
+def rule_to_watch(profile: Profile) -> WatchdogRule | None:
+    """The heartbeat by which an owner can be seen. None where nothing shows it."""
+    rule = profile.heartbeat
     if rule is None or rule.mode is WatchdogMode.TOUCH or not profile.readable(rule.point):
         return None
     return rule
@@ -34,20 +29,17 @@ def heartbeat_rule(profile: Profile) -> WatchdogRule | None:
 
 async def owned_by_another(
     device: GuardedDevice,
-    rule: WatchdogRule | None = None,
     *,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     monotonic: Callable[[], float] = time.monotonic,
 ) -> str:
     """Why the device must be taken for owned, or empty. Watches for a little longer than one interval of the heartbeat,
-    shorter when it moves at once; our own watchdog must not be running. The heartbeat is the profile's own watchdog, or
-    the one of `rule`, which must be readable.
+    shorter when it moves at once; our own watchdog must not be running.
 
     Empty, too, where it cannot be told: no heartbeat in the profile, one that any request restarts, one that cannot be
     read, no answer. A device that falls silent while it is watched is left alone.
     """
-    if rule is None:
-        rule = heartbeat_rule(device.profile) if device.profile.watchdog is not None else None
+    rule = rule_to_watch(device.profile)
     if rule is None:
         return ""
     heartbeat = (PointAddress(rule.point),)

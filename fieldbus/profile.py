@@ -233,6 +233,14 @@ class Profile:
         binding = self.points.get(point)
         return binding is not None and binding.direction.writable
 
+    @cached_property
+    def heartbeat(self) -> WatchdogRule | None:
+        """How the product learns that its master lives: by its watchdog, else by any heartbeat that it has, at the
+        usual pace. None where it has neither."""
+        if self.watchdog is None and self.has(_HEARTBEAT):
+            return WatchdogRule(_HEARTBEAT, _USUAL_INTERVAL_S)
+        return self.watchdog
+
     @property
     def needs_discovery(self) -> bool:
         """Whether the addresses are known only after looking into the device; see `resolved`."""
@@ -287,6 +295,8 @@ class Profile:
         )
 
 
+_HEARTBEAT = "heartbeat"  # the vocabulary's word
+_USUAL_INTERVAL_S = 10.0  # of a heartbeat whose product does not state a pace
 _HEADER_LENGTH = 2  # of a SunSpec model: id and length
 _WHOLE_SPACE = 65536
 

@@ -243,6 +243,7 @@ class DeviceHealth:
     seconds_to_next_attempt: float = 0.0
     counters: Counters = field(default_factory=Counters)
     refused_points: int = 0  # points the device refuses to give, left out of the polling for a while
+    over_budget: bool = False  # the last reading was held back, wholly or in part: the link has carried its bytes
 
 
 BatchCallback = Callable[[ValueBatch], None]

@@ -52,10 +52,18 @@ class WatchdogHealth:
     last_error: str
 
 
+def rule_to_keep(profile: Profile) -> WatchdogRule | None:
+    """The heartbeat that can be kept going. None where there is none, or it cannot be written."""
+    rule = profile.heartbeat
+    if rule is None or rule.mode is WatchdogMode.TOUCH or profile.writable(rule.point):
+        return rule
+    return None
+
+
 class Watchdog:
     """Keeps the heartbeat of one device going from `start` to `stop`, or as an async context.
 
-    A profile without a watchdog makes it do nothing. `on_change` is called with the reason when a beat fails after one
+    A profile without a heartbeat makes it do nothing. `on_change` is called with the reason when a beat fails after one
     that got through, and with "" when it works again; it must not block.
     """
 
@@ -71,7 +79,7 @@ class Watchdog:
         """With `set_timeout` the time after which the device falls back is written to it once at the start, where the
         profile states one, and only if it holds another: such registers wear out."""
         self._device = device
-        self._rule = device.profile.watchdog
+        self._rule = rule_to_keep(device.profile)
         self._set_timeout = set_timeout
         self._on_change = on_change
         self._sleep = sleep
@@ -84,7 +92,7 @@ class Watchdog:
 
     @property
     def needed(self) -> bool:
-        """Whether the product has a watchdog at all."""
+        """Whether the product has a heartbeat to be kept going."""
         return self._rule is not None
 
     def health(self) -> WatchdogHealth:

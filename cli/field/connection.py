@@ -69,6 +69,20 @@ def on_device(
     return run_until_stopped(run())
 
 
+async def to_the_end(work: Coroutine[Any, Any, None]) -> None:
+    """Finish what must not be left half-done, though the command be stopped meanwhile; then it stops."""
+    task = asyncio.ensure_future(work)
+    stopped = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            stopped = True
+    task.result()
+    if stopped:
+        raise asyncio.CancelledError
+
+
 def run_until_stopped(work: Coroutine[Any, Any, T]) -> T:
     """Run to the end, or until Ctrl-C, a closed terminal or a kill: `finally` has its say in every case.
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import csv
 import math
-from collections.abc import Sequence
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Final
@@ -20,7 +21,7 @@ from cli.errors import PARTIAL
 from cli.field.addressing import numbers, profile_of, readable_points, with_unit
 from cli.field.advice import Advice
 from cli.field.asking import END, Answers
-from cli.field.connection import PATIENCE_S, on_device
+from cli.field.connection import PATIENCE_S, on_device, to_the_end
 from cli.field.display import Row, result_rows, runs
 from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
 from cli.field.telling import fail, fail_at
@@ -30,11 +31,13 @@ from cli.output import console, note, plain_cell, print_json
 from domain.errors import InvalidInput
 from fieldbus.device import Device
 from fieldbus.profile import Profile
-from fieldbus.values import PointAddress, Quality, ValueBatch, WriteResult
+from fieldbus.values import PointAddress, Quality, ValueBatch, WriteOutcome, WriteResult
 
 _FULL: Final = 1000.0
 _HALF: Final = 500.0
 _SEEN_BESIDE: Final = ("lamp_failure", "gear_failure", "lamp_on", "lamp_power", "fade_running")
+_GIVING_BACK_S: Final = 30.0
+_AGAIN_S: Final = 0.5
 _FOLLOWS_PERMILLE: Final = 50.0  # a level that moved by so much was moved by us
 _AGAIN: Final = "r"
 _QUESTION: Final = f"which pole? (its name; Enter = none, {_AGAIN} = again, {END} = end)"
@@ -153,14 +156,32 @@ async def _blink(device: Device, profile: Profile, done: Blinked, times: int, pa
                 await _show(device, done, done.target, max(done.before.values()), pause, ())
     finally:
         if done.changes:
-            # Whatever happened, also Ctrl-C: the street gets its light back.
+            # Whatever happened, also Ctrl-C, and if that comes only now: the street gets its light back.
             back = (
                 done.before
                 if done.target.point == "level_command"
                 else {gear: done.before[gear] for gear in sorted(done.followed or done.before)}
             )
-            writes = [(PointAddress("level_command", gear), level) for gear, level in back.items()]
-            done.restored = await device.write(writes, verify=True)
+            await to_the_end(_give_back(device, done, back))
+
+
+async def _give_back(device: Device, done: Blinked, levels: Mapping[int, float]) -> None:
+    """Each lamp its level, tried for a while where the device does not answer: nobody else would."""
+    results: dict[int, WriteResult] = {}
+    until = time.monotonic() + _GIVING_BACK_S
+    left = dict(levels)
+    told = False
+    while left:
+        writes = [(PointAddress("level_command", gear), level) for gear, level in left.items()]
+        results.update(zip(left, await device.write(writes, verify=True), strict=True))
+        left = {gear: levels[gear] for gear, result in results.items() if result.outcome is WriteOutcome.UNKNOWN}
+        if not left or time.monotonic() >= until:
+            break
+        if not told:
+            told = True
+            note(f"{_name(done)}: no answer, its level is not back yet; trying for {_GIVING_BACK_S:g} s ...")
+        await asyncio.sleep(max(_AGAIN_S, device.health().seconds_to_next_attempt))
+    done.restored = [results[gear] for gear in levels]
 
 
 async def _show(

@@ -162,11 +162,10 @@ def _end_reading(rows: Sequence[Row]) -> None:
 def write_and_end(
     url: str,
     assignments: Sequence[tuple[str, str]],
-    yes: bool,
     timeout: float,
     security: Path | None,
     as_json: bool,
-    permit: Callable[[Device, Profile, bool], Awaitable[None]],
+    permit: Callable[[Device, Profile], Awaitable[None]],
     end: Callable[[str, Sequence[WriteResult]], None],
 ) -> None:
     """What `field write --node` does: the type of each node is asked for first, and the value written as that."""
@@ -188,7 +187,7 @@ def write_and_end(
     ]
 
     async def work(device: Device) -> list[WriteResult]:
-        await permit(device, profile, yes)
+        await permit(device, profile)
         return await device.write(writes, verify=True)
 
     results = on_device(url, profile, work, timeout_s=timeout, security=security)

@@ -7,7 +7,7 @@ and refuses where somebody else is seen to run the device.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Final, cast
@@ -30,7 +30,7 @@ from cli.options import Json
 from cli.output import note, print_json, print_rows
 from domain.errors import InvalidInput
 from fieldbus.device import Device
-from fieldbus.ownership import heartbeat_rule, owned_by_another
+from fieldbus.ownership import owned_by_another, rule_to_watch
 from fieldbus.profile import Profile
 from fieldbus.values import PointAddress, WriteOutcome, WriteResult
 from fieldbus.vocabulary import PointType
@@ -40,14 +40,15 @@ WARNING: Final = (
     "This writes to the device itself: it bypasses the owner, the floors and the audit of a running installation."
 )
 _UNKNOWN_OWNER: Final = (
-    "Without a heartbeat in a profile it cannot be seen whether an installation runs this device: make sure that none "
-    "does."
+    "Without a heartbeat in a profile (--profile) it cannot be seen whether an installation runs this device: make "
+    "sure that none does."
 )
 _ASSIGNED_NODE: Final = re.compile(r"(?P<node>.*?(?:^|;)[sigb]=.+?)=(?P<value>[^=]*)\Z")
 
 _KEEP: Final = ("keep", "as before", "-1")
 
 Assignments = Sequence[tuple[PointAddress, float]]
+Allow = Callable[[Device, Profile], Awaitable[None]]
 
 
 def write(
@@ -76,27 +77,40 @@ def write(
 ) -> None:
     """Write points, raw registers or raw nodes, and read them back.
 
+    With raw registers or nodes --profile only says by which heartbeat an owner of the device shows.
+
     Exit code 0: all taken, 3: a part, or acknowledged and not seen in effect, 4: no answer, 5: refused by the device,
     by its owner or by you.
     """
-    check_selection(url, profile_name, register, node)
-    if assignments and not profile_name:
-        raise InvalidInput.of("assignment", f"{assignments[0]!r}: points are written with --profile")
-    if profile_name and not assignments:
+    is_raw = bool(register or node)
+    # Beside raw registers or nodes the profile is only there to see who runs the device.
+    check_selection(url, "" if is_raw else profile_name, register, node)
+    if assignments and (is_raw or not profile_name):
+        raise InvalidInput.of("assignment", f"{assignments[0]!r}: points are written with --profile alone")
+    if not is_raw and not assignments:
         raise InvalidInput.of("assignment", "say what to write: POINT=VALUE or POINT[INDEX]=VALUE")
     address = with_unit(url, unit)
+    known = profile_of(profile_name) if profile_name else None
+    if is_raw and known is not None:
+        _refuse_if_owned_at(address, known, timeout, security)
+
+    async def allow(device: Device, profile: Profile) -> None:
+        if not is_raw or known is None:
+            await refuse_if_owned(device, profile)
+        await agree(yes)
+
     if node:
         nodes.write_and_end(
-            address, [assigned_node(text) for text in node], yes, timeout, security, as_json, permit,
+            address, [assigned_node(text) for text in node], timeout, security, as_json, allow,
             partial(end_writing, field="node"),
         )  # fmt: skip
         return
     if register:
         profile, writes = register_writes(register, multiple=multiple)
     else:
-        profile = profile_of(profile_name)
-        writes = point_writes(profile, assignments or [])
-    results = _write(address, profile, writes, yes, timeout, security)
+        assert known is not None
+        profile, writes = known, point_writes(known, assignments or [])
+    results = _write(address, profile, writes, allow, timeout, security)
     print_json(result_rows(results)) if as_json else print_rows(shown_results(profile, results), False)
     end_writing(address, results, field="register" if register else "url")
 
@@ -176,12 +190,11 @@ async def agree(yes: bool, answers: Answers | None = None) -> None:
 
 async def refuse_if_owned(device: Device, profile: Profile) -> None:
     """Ends with 5 where somebody else keeps the device's heartbeat going."""
-    rule = heartbeat_rule(profile)
-    if rule is None:
+    if rule_to_watch(profile) is None:
         note(_UNKNOWN_OWNER)
         return
     note("looking whether somebody else runs this device ...")
-    if reason := await owned_by_another(cast(GuardedDevice, device), rule):
+    if reason := await owned_by_another(cast(GuardedDevice, device)):
         hint = (
             "Set it through the installation that owns it (lichtbuch level, lichtbuch lockout), or take it out there."
         )
@@ -194,11 +207,20 @@ async def permit(device: Device, profile: Profile, yes: bool, answers: Answers |
     await agree(yes, answers)
 
 
+def _refuse_if_owned_at(url: str, profile: Profile, timeout: float, security: Path | None) -> None:
+    """The same for a write that knows nothing of the profile, over a connection of its own."""
+
+    async def work(device: Device) -> None:
+        await refuse_if_owned(device, profile)
+
+    on_device(url, profile, work, timeout_s=timeout, security=security)
+
+
 def _write(
-    url: str, profile: Profile, writes: Assignments, yes: bool, timeout: float, security: Path | None
+    url: str, profile: Profile, writes: Assignments, allow: Allow, timeout: float, security: Path | None
 ) -> list[WriteResult]:
     async def work(device: Device) -> list[WriteResult]:
-        await permit(device, profile, yes)
+        await allow(device, profile)
         return await device.write(list(writes), verify=True)
 
     return on_device(url, profile, work, timeout_s=timeout, security=security)

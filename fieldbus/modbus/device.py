@@ -113,7 +113,7 @@ class ModbusDevice:
         return subscription
 
     def least_interval_s(self, points: Sequence[PointAddress]) -> float:
-        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
+        """See `Device.least_interval_s`."""
         bus = self._unit.bus
         if bus.budget is None or self._reader.book.profile.needs_discovery:
             return 0.0
@@ -141,6 +141,7 @@ class ModbusDevice:
             seconds_to_next_attempt=wait_s,
             counters=replace(unit.counters),
             refused_points=len(self._reader.book.memory.refused),
+            over_budget=unit.over_budget,
         )
 
     async def identify(self) -> Identity:

@@ -11,7 +11,7 @@ from typing import Any, Final
 from domain.errors import FailedPrecondition, LichtbuchError
 from fieldbus.backoff import Backoff
 from fieldbus.device import SIMULATOR_PRODUCT, SIMULATOR_VENDOR, Limits
-from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
+from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer, OverBudget
 from fieldbus.modbus.line.bus import LinkRenewed, ModbusBus
 from fieldbus.modbus.line.link import Answer
 from fieldbus.profile import ModbusLimits
@@ -49,6 +49,7 @@ class ModbusUnit:
         self.last_error = ""
         self.not_simulator = False
         self.answered_at: float | None = None
+        self._held_back_at: float | None = None  # when the link last bore no reading; None after other failures
         self._require_simulator = require_simulator
         self._verified_generation = 0
         self._answered_generation = 0
@@ -59,6 +60,12 @@ class ModbusUnit:
         if self.backoff.ready:
             return ""
         return f"the device does not answer, next attempt in {self.backoff.remaining_s:.1f} s"
+
+    @property
+    def over_budget(self) -> bool:
+        """Whether the last thing asked for was held back, because the link has carried its bytes for now."""
+        held_back_at = self._held_back_at
+        return held_back_at is not None and (self.answered_at is None or held_back_at >= self.answered_at)
 
     @property
     def generation(self) -> int:
@@ -75,6 +82,7 @@ class ModbusUnit:
     def failed(self, error: LichtbuchError) -> None:
         """The device did not answer as it should; a connection that is down is not its own fault."""
         self.last_error = str(error)
+        self._held_back_at = self.monotonic() if isinstance(error, OverBudget) else None
         if isinstance(error, Malformed):
             self.bus.doubt()
         if not isinstance(error, LinkDown):

@@ -73,6 +73,7 @@ class OpcUaDevice:
         self._subscriptions: list[OpcUaSubscription | AlarmWatch] = []
         self._answered_at: float | None = None
         self._last_error = ""
+        self._over_budget = False
         self._failures = 0
         self._closed = False
 
@@ -98,7 +99,7 @@ class OpcUaDevice:
                 session = await self._link.session()
                 answers = await self._read(session, columns, deadline)
         except OverBudget as error:
-            self._last_error = str(error)
+            self._held_back(error)
             return ValueBatch.missing(points, self._now())
         except (LinkDown, AnswerLost) as error:
             self._failed(error)
@@ -135,7 +136,7 @@ class OpcUaDevice:
                 self._failed(error)
                 break
             except OverBudget as error:
-                self._last_error = str(error)
+                self._held_back(error)
                 break
             except (NoAnswer, Malformed) as error:
                 self._failed(error)
@@ -230,7 +231,7 @@ class OpcUaDevice:
         return await read_named(self._link, self._counters, names)
 
     def least_interval_s(self, points: Sequence[PointAddress]) -> float:
-        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
+        """See `Device.least_interval_s`."""
         identifiers = self._columns(tuple(points)).identifiers
         return least_interval_s(self._link.budget, identifiers, -(-len(identifiers) // self._nodes_per_read))
 
@@ -251,6 +252,7 @@ class OpcUaDevice:
             seconds_since_answer=None if self._answered_at is None else self._monotonic() - self._answered_at,
             seconds_to_next_attempt=self._link.backoff.remaining_s,
             counters=replace(self._counters),
+            over_budget=self._over_budget,
         )
 
     async def identify(self) -> Identity:
@@ -282,9 +284,15 @@ class OpcUaDevice:
 
     def _answered(self) -> None:
         self._failures = 0
+        self._over_budget = False
         self._answered_at = self._monotonic()
 
+    def _held_back(self, error: OverBudget) -> None:
+        self._over_budget = True
+        self._last_error = str(error)
+
     def _failed(self, error: LichtbuchError) -> None:
+        self._over_budget = False
         self._failures += 1
         self._last_error = str(error)
 

@@ -9,14 +9,14 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol, runtime_checkable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 from urllib.parse import urlsplit
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError
 from fieldbus.budget import MobileLink
 from fieldbus.device import Device
-from fieldbus.profile import Profile, WatchdogRule
+from fieldbus.profile import Profile
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome, WriteRequest, WriteResult
 from services.lighting.abilities import (
@@ -36,10 +36,8 @@ NOT_USABLE: Final = "not_usable"
 OVER_BUDGET: Final = "over_budget"
 """Health of an endpoint whose link has carried its bytes for now: it is told what is due, and not read."""
 
-_BUDGET_USED_UP: Final = "byte budget"  # in what a device says of a reading that its link may not carry
 _HEADROOM: Final = 1.25  # of the bytes of a month a fifth is kept for commands and connecting
 _NEVER: Final = float("-inf")
-_BEAT_EVERY_S: Final = 10.0
 
 
 class Opener(Protocol):
@@ -52,15 +50,6 @@ class Opener(Protocol):
 
     async def close(self) -> None:
         """Closes all devices."""
-        ...
-
-
-@runtime_checkable
-class Paced(Protocol):
-    """A device whose link may set a pace."""
-
-    def least_interval_s(self, points: Sequence[PointAddress]) -> float:
-        """Real seconds between two readings of these points that the link bears; 0 where nothing limits it."""
         ...
 
 
@@ -125,7 +114,7 @@ class Link:
 
     def least_interval_s(self, points: tuple[PointAddress, ...]) -> float:
         """Real seconds between two readings of these points that the link bears, with bytes left for commands."""
-        if self.problem or self.closed or not isinstance(self.device, Paced):
+        if self.problem or self.closed:
             return 0.0
         return self.device.least_interval_s(points) * _HEADROOM * self.sharing
 
@@ -153,11 +142,12 @@ class Link:
 
     def _note_budget(self, batch: ValueBatch) -> None:
         """Silence of the device and silence of ours look alike in a batch; the device says which it was."""
-        reason = self.device.health().last_error if bool((batch.quality == Quality.MISSING).any()) else ""
-        held_back = _BUDGET_USED_UP in reason
+        health = self.device.health() if bool((batch.quality == Quality.MISSING).any()) else None
+        held_back = health is not None and health.over_budget
         if held_back != self.over_budget:
             if held_back:
-                _log.warning("endpoint %s is commanded without being read back: %s", self.endpoint.id, reason)
+                why = "" if health is None else health.last_error
+                _log.warning("endpoint %s is commanded without being read back: %s", self.endpoint.id, why)
             else:
                 _log.info("endpoint %s may be read again", self.endpoint.id)
         self.over_budget = held_back
@@ -256,7 +246,7 @@ class Field:
 
     def _described(self, name: str) -> tuple[Profile, GatewayAbilities, ControllerAbilities]:
         if name not in self._abilities:
-            profile = _with_watchdog(load_profile(name))
+            profile = load_profile(name)
             self._abilities[name] = (profile, gateway_abilities(profile), controller_abilities(profile))
         return self._abilities[name]
 
@@ -265,10 +255,3 @@ def _place(endpoint: EndpointRecord) -> str:
     """Host and port, or the serial line: endpoints that have it in common share a connection."""
     parts = urlsplit(endpoint.url)
     return f"{parts.netloc}{parts.path}" if parts.scheme == "modbus+rtu" else parts.netloc
-
-
-def _with_watchdog(profile: Profile) -> Profile:
-    """A controller that takes a heartbeat gets one, also where its profile does not say at which pace."""
-    if profile.watchdog is not None or not profile.writable("heartbeat"):
-        return profile
-    return replace(profile, watchdog=WatchdogRule("heartbeat", _BEAT_EVERY_S))

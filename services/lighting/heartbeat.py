@@ -17,7 +17,7 @@ from typing import Final
 
 from fieldbus.profile import Profile
 from fieldbus.values import PointAddress, ValueBatch, WriteOutcome, WriteRequest, WriteResult
-from fieldbus.watchdog import Watchdog
+from fieldbus.watchdog import Watchdog, rule_to_keep
 from servicekit.clock import Clock
 from services.lighting.field import Link
 from services.lighting.metrics import HEARTBEATS
@@ -77,7 +77,9 @@ class Heartbeats:
         """A pass was made, and these links are commanded: their devices hear of us, all others no longer."""
         self._passed_at = self._monotonic()
         wanted = {
-            link.endpoint.uid: link for link in links if link.profile.watchdog and link.may_write and not link.closed
+            link.endpoint.uid: link
+            for link in links
+            if link.may_write and not link.closed and rule_to_keep(link.profile) is not None
         }
         for uid, (link, watchdog) in list(self._running.items()):
             if wanted.get(uid) is not link or not watchdog.health().running:
@@ -107,7 +109,7 @@ class Heartbeats:
 
     async def _pause(self, link: Link, interval_s: float) -> None:
         """Until the next beat. A controller's patience is domain time: in a time-lapse it is the simulator's."""
-        rule = link.profile.watchdog
+        rule = link.profile.heartbeat
         if link.is_counted and rule is not None and rule.timeout_s is not None:
             interval_s = max(interval_s, rule.timeout_s * _SHARE_OF_PATIENCE)
         speed = self._clock.speed

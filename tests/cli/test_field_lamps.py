@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.field_command import field, field_process
-from tests.fieldbus.servers import LampServer, PymodbusServer
+from tests.fieldbus.servers import LampServer, PymodbusServer, RawServer, answer_frame, eventually
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -48,6 +48,67 @@ async def test_a_lamp_gets_its_level_back_when_the_command_is_stopped(
             process.kill()
     assert process.returncode == 130
     assert await lamps.get(0, "Level") == 50.0
+
+
+class Gateway:
+    """Intesis' registers of one lamp at 40 %, which `obeys` or stays silent to a command as the test wants."""
+
+    def __init__(self) -> None:
+        self.level = 40
+        self.commands: list[int] = []
+        self.silent_to = 0  # so many of the commands that come next
+
+    async def __call__(self, request: bytes, writer: asyncio.StreamWriter) -> None:
+        if request[7] == 3:
+            start, count = int.from_bytes(request[8:10], "big"), int.from_bytes(request[10:12], "big")
+            held = {6: self.level, 15: self.level}
+            data = b"".join(held.get(start + at, 0).to_bytes(2, "big") for at in range(count))
+            writer.write(answer_frame(request, bytes((3, 2 * count)) + data))
+            return
+        self.commands.append(int.from_bytes(request[10:12], "big"))
+        if self.silent_to and len(self.commands) > 1:
+            self.silent_to -= 1
+            return
+        self.level = self.commands[-1]
+        writer.write(answer_frame(request, request[7:]))
+
+
+async def test_a_lamp_gets_its_level_back_from_a_gateway_that_was_silent_for_a_while() -> None:
+    gateway = Gateway()
+    gateway.silent_to = 3
+    server = RawServer(gateway)
+    await server.start()
+    try:
+        done = await field(
+            "identify", server.url, "0", "-P", "intesis-dali", "--yes", "--pause", "0.1", "--timeout", "0.2"
+        )
+    finally:
+        await server.stop()
+    assert gateway.level == 40
+    assert "its level is back at 40 %" in done.out
+    assert "its level is not back yet" in done.err
+
+
+async def test_a_lamp_gets_its_level_back_though_the_command_is_stopped_only_while_it_is_given() -> None:
+    gateway = Gateway()
+    gateway.silent_to = 2
+    server = RawServer(gateway)
+    await server.start()
+    process = await field_process(
+        "identify", server.url, "0", "-P", "intesis-dali", "--yes", "--pause", "0.1", "--timeout", "0.5"
+    )
+    try:
+        # To full, then back in vain: the third command is the one that gives the level back for good.
+        await eventually(lambda: len(gateway.commands) >= 3, 30)
+        process.send_signal(signal.SIGINT)
+        out, _ = await asyncio.wait_for(process.communicate(), 20)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await server.stop()
+    assert process.returncode == 130
+    assert gateway.level == 40
+    assert b"its level is back at 40 %" in out
 
 
 async def test_poles_are_asked_for_and_kept(lamps: LampServer, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fieldbus.ownership import heartbeat_rule
+from fieldbus.ownership import rule_to_watch
 from fieldbus.profile_loader import load_profile, profile_names
 from tests.cli.conftest import floats
 from tests.cli.field_command import field, field_process
@@ -179,6 +179,30 @@ async def test_a_device_that_somebody_runs_is_not_written_to(line: PymodbusServe
 
 
 @pytest.mark.usefixtures("another_master")
+async def test_raw_registers_of_a_device_that_somebody_runs_are_not_written_to_where_a_profile_shows_it(
+    line: PymodbusServer, controller: Path
+) -> None:
+    raw = ("write", line.url, "--register", "coil:1=on", "--yes", "--json")
+    done = await field(*raw, "-P", controller)
+    assert (done.code, done.error["code"]) == (5, "OWNED")
+    assert not line.bit(1, "coil", 1)
+    unseen = await field(*raw)
+    assert unseen.code == 0
+    assert "it cannot be seen whether an installation runs this device" in unseen.err
+    assert line.bit(1, "coil", 1)
+
+
+async def test_raw_registers_of_a_device_that_nobody_runs_are_written_to(
+    line: PymodbusServer, controller: Path
+) -> None:
+    done = await field("write", line.url, "--register", "coil:1=on", "-P", controller, "--yes", "--json")
+    assert done.code == 0, done.err
+    assert done.document[0]["outcome"] == "confirmed"
+    mixed = await field("write", line.url, "heartbeat=3", "--register", "coil:1=on", "-P", controller, "--yes")
+    assert mixed.code == 2
+
+
+@pytest.mark.usefixtures("another_master")
 async def test_a_heartbeat_that_moves_shows_an_owner_also_where_the_profile_says_nothing_of_a_watchdog(
     line: PymodbusServer, tmp_path: Path
 ) -> None:
@@ -223,7 +247,7 @@ async def test_ctrl_c_ends_with_130_after_what_was_found(line: PymodbusServer, a
 @pytest.mark.parametrize("name", [name for name in profile_names() if load_profile(name).readable("heartbeat")])
 def test_the_owner_of_every_shipped_controller_can_be_seen(name: str) -> None:
     profile = load_profile(name)
-    assert heartbeat_rule(profile) == profile.watchdog is not None
+    assert rule_to_watch(profile) == profile.watchdog is not None
 
 
 async def test_a_point_that_the_device_takes_but_does_not_hold_ends_with_3(controller: Path) -> None:

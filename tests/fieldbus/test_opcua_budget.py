@@ -77,6 +77,7 @@ async def test_readings_wait_when_their_bytes_are_used_up_and_commands_do_not(
     assert (await device.read(POINTS)).complete, device.health().last_error
     await exhaust(device)
     assert "byte budget" in device.health().last_error
+    assert device.health().over_budget
     assert device.health().state is DeviceState.ONLINE
     assert device.health().consecutive_failures == 0
     before = budget_of(device).bytes_used

@@ -7,11 +7,12 @@ from dataclasses import replace
 import pytest
 
 from fieldbus.client import Fieldbus
-from fieldbus.ownership import owned_by_another
+from fieldbus.ownership import owned_by_another, rule_to_watch
 from fieldbus.profile import Profile, WatchdogMode, WatchdogRule
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import PointAddress
-from fieldbus.watchdog import GuardedDevice, Watchdog
+from fieldbus.vocabulary import Direction
+from fieldbus.watchdog import GuardedDevice, Watchdog, rule_to_keep
 from tests.fieldbus.conftest import Serve
 from tests.fieldbus.servers import PymodbusServer, eventually, free_port
 
@@ -113,8 +114,22 @@ async def test_a_dead_controller_does_not_end_the_watchdog(fieldbus: Fieldbus) -
         assert watchdog.health().running
 
 
-async def test_a_profile_without_a_watchdog_is_never_written(fieldbus: Fieldbus, plc: PymodbusServer) -> None:
-    device = cabinet(fieldbus, plc.url, None)
+def test_a_heartbeat_whose_pace_no_profile_states_is_kept_and_watched_at_the_usual_one() -> None:
+    profile = cabinet_profile(None)
+    assert profile.heartbeat == WatchdogRule("heartbeat", 10.0)
+    assert rule_to_keep(profile) == rule_to_watch(profile) == profile.heartbeat
+    readable = replace(profile.points["heartbeat"], direction=Direction.READ)
+    only_shown = replace(profile, points={**profile.points, "heartbeat": readable})
+    assert rule_to_keep(only_shown) is None
+    assert rule_to_watch(only_shown) == profile.heartbeat
+    touched = cabinet_profile(WatchdogRule("", 5.0, WatchdogMode.TOUCH))
+    assert rule_to_keep(touched) == touched.watchdog
+    assert rule_to_watch(touched) is None
+
+
+async def test_a_device_without_a_heartbeat_is_never_written(fieldbus: Fieldbus, plc: PymodbusServer) -> None:
+    device = fieldbus.open(plc.url, "generic-level-status")
+    assert isinstance(device, GuardedDevice)
     async with Watchdog(device) as watchdog:
         assert not watchdog.needed
         assert not watchdog.health().running
