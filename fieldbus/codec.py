@@ -197,13 +197,14 @@ class UnitColumns:
         `status` is the quality as far as the device is concerned. A number that is none, or outside the limits, makes
         a row BAD; rows that are BAD or MISSING become NaN. Texts are not numbers, and keep their status.
         """
-        if self._is_scaled:
-            values *= self.scale
-        if self._is_offset:
-            values += self.offset
-        if len(self.rounded_rows):
-            # A counter held as a float in kWh still is an integer in the vocabulary's unit.
-            values[self.rounded_rows] = np.rint(values[self.rounded_rows])
+        with np.errstate(invalid="ignore", over="ignore"):  # what is no number any more is outside the limits
+            if self._is_scaled:
+                values *= self.scale
+            if self._is_offset:
+                values += self.offset
+            if len(self.rounded_rows):
+                # A counter held as a float in kWh still is an integer in the vocabulary's unit.
+                values[self.rounded_rows] = np.rint(values[self.rounded_rows])
         usable = values >= self.minimum
         usable &= values <= self.maximum
         if len(self.text_rows):

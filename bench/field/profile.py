@@ -38,6 +38,7 @@ def _toml(tags: TagList) -> str:
         'protocol = "modbus"',
         'source = "bench/field/tags.py"',
         "[modbus]",
+        "wire_addresses = true",  # far apart, whatever a manual would mean by them
     ]
     for point, members in by_point.items():
         first = members[0]

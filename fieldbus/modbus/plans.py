@@ -31,7 +31,7 @@ class Prepared(NamedTuple):
     points: tuple[PointAddress, ...]
     planned: Planned
     freshness: Freshness | None
-    direct: DirectRead | None  # the shortest way, where the plan is fit for it and nobody judges the age of values
+    direct: DirectRead
 
 
 class PlanBook:
@@ -87,8 +87,7 @@ class PlanBook:
         if len(self._recent) >= _KEPT:
             self._recent.clear()
         freshness = Freshness.of(self.profile, len(points)) if judged else None
-        direct = None if judged else DirectRead.of(planned.plan, planned.quick)
-        prepared = Prepared(points, planned, freshness, direct)
+        prepared = Prepared(points, planned, freshness, DirectRead.of(planned))
         self._recent[id(points)] = prepared
         return prepared
 

@@ -21,9 +21,10 @@ from fieldbus.faults import (
     NoAnswer,
     Postponed,
 )
+from fieldbus.freshness import Freshness
 from fieldbus.modbus.direct_read import READ_FUNCTION, READ_REQUEST
 from fieldbus.modbus.planner import Block, Span, plan_scale_factors, split_block
-from fieldbus.modbus.plans import PlanBook, Prepared
+from fieldbus.modbus.plans import PlanBook
 from fieldbus.modbus.reading import Planned, Reading
 from fieldbus.modbus.unit import ModbusUnit
 from fieldbus.profile import Profile, Table
@@ -44,71 +45,80 @@ class ModbusReader:
         self._probing = False
 
     async def read(self, points: tuple[PointAddress, ...]) -> ValueBatch:
-        """See `Device.read`. The shortest way where it is free (direct_read.py), else by plan, which also deals with
-        whatever went wrong on the shortest one."""
+        """See `Device.read`. The short way as far as it is free (direct_read.py), then by plan, which also deals with
+        whatever went wrong on the short one."""
         unit = self._unit
-        began = unit.monotonic()
+        began = now = unit.monotonic()
         prepared = self.book.of(points, began)
-        direct = prepared.direct
+        _, _, freshness, direct = prepared
+        deadline = began + unit.limits.read_deadline_s
+        answers: list[bytes] = []
+        times: list[int] = []
         failure: _Failure | None = None
-        if direct is not None:
-            bus = unit.bus
-            link = bus.link
-            answer = unit.begin(direct.function_code, direct.request, began)
-            if answer is not None:
-                self._probing = True
-                try:
-                    data = await answer
-                except BaseException as error:
-                    bus.failed(error, link, unit.product, unit.counters)
-                    if not isinstance(error, _FAILURES):
-                        raise
-                    failure = error
-                else:
-                    block = direct.block
-                    bus.succeeded(len(data), unit.product, unit.counters)
-                    if direct.fits(data):
-                        self._gave(block, block.spans, block.count)
-                        return direct.batch(data, unix_ms(self._now()))
-                    failure = self._unfit(data, block.table, block.start, block.count)
-                finally:
-                    self._probing = False
-                if isinstance(failure, AnswerLost):
-                    unit.lost()
-                    failure = None  # a connection that was dead already: ask once more
-        return await self._by_plan(prepared, began, failure)
-
-    async def _by_plan(self, prepared: Prepared, began: float, failure: _Failure | None) -> ValueBatch:
-        """Read, when the device may be asked. With `failure` its only block has been asked for, in vain."""
-        unit, (points, planned, freshness, _) = self._unit, prepared
-        # Not while backing off, and only one probe at a time.
-        if failure is None and unit.backoff.failures and (self._probing or not unit.backoff.ready):
+        for block, function_code, payload, size in direct.requests:
+            link = unit.bus.link
+            asked_at = now
+            answer = unit.begin(function_code, payload, now) if now < deadline else None
+            if answer is None:
+                break
+            self._probing = True
+            try:
+                data = await answer
+            except BaseException as error:
+                unit.bus.failed(unit.asker, error, link, len(payload), asked_at)
+                if not isinstance(error, _FAILURES):
+                    raise
+                failure = error
+                break
+            finally:
+                self._probing = False
+            now = unit.monotonic()
+            unit.bus.succeeded(unit.asker, len(payload), len(data), asked_at, now)
+            if len(data) != size or data[0] != size - 1:
+                failure = self._unfit(data, block.table, block.start, block.count)
+                break
+            self._gave(block, block.spans, block.count, now)
+            answers.append(data)
+            times.append(unix_ms(self._now()))
+        else:
+            if answers:
+                batch = direct.batch(answers, times, deadline)
+                return batch if freshness is None else self._judged(batch, freshness)
+        if isinstance(failure, AnswerLost):
+            unit.lost()
+            failure = None  # a connection that was dead already: ask once more
+        if not answers and failure is None and unit.backoff.failures and (self._probing or not unit.backoff.ready):
+            # Not while backing off, and only one probe at a time.
             return ValueBatch.missing(points, self._now())
-        batch = await self._carry_out(planned, began, failure)
-        if freshness is not None:
-            freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
-            freshness.check_frozen(batch)
+        batch = await self._carry_out(direct.reading(answers, times, deadline), len(answers), failure)
+        return batch if freshness is None else self._judged(batch, freshness)
+
+    def _judged(self, batch: ValueBatch, freshness: Freshness) -> ValueBatch:
+        """Doubting what is too old."""
+        freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
+        freshness.check_frozen(batch)
         return batch
 
     async def scale_factors(self, points: tuple[PointAddress, ...]) -> ValueBatch:
         """The exponents of ten that the device holds for points with a scale factor register, as their values."""
         plan = plan_scale_factors(self.book.profile, points, self.book.memory)
-        return await self._carry_out(Planned(plan, None), self._unit.monotonic())
+        deadline = self._unit.monotonic() + self._unit.limits.read_deadline_s
+        return await self._carry_out(Reading(Planned(plan, None), deadline))
 
-    async def _carry_out(self, planned: Planned, began: float, failure: _Failure | None = None) -> ValueBatch:
-        """Ask for all blocks of a plan; `failure` is what has become of the first one, where it was asked for."""
-        reading = Reading(planned, began + self._unit.limits.read_deadline_s)
-        blocks = planned.plan.blocks
+    async def _carry_out(self, reading: Reading, done: int = 0, failure: _Failure | None = None) -> ValueBatch:
+        """Ask for the blocks of a plan but those `done`; `failure` is what has become of the next one, where it was
+        asked for."""
+        blocks = reading.plan.blocks
         self._probing = True
         try:
-            for number, block in enumerate(blocks):
+            for number, block in enumerate(blocks[done:], start=done + 1):
                 if failure is None:
                     went_on = await self._read_spans(block, block.spans, reading)
                 else:
                     went_on = await self._in_vain(failure, block, block.spans, reading)
                     failure = None
                 if not went_on:
-                    for rest in blocks[number + 1 :]:
+                    for rest in blocks[number:]:
                         reading.lost(rest, rest.spans, Quality.MISSING)
                     break
         finally:
@@ -127,9 +137,9 @@ class ModbusReader:
         reading.arrived(block, start, count, data, unix_ms(self._now()))
         return True
 
-    def _gave(self, block: Block, spans: Sequence[Span], count: int) -> None:
+    def _gave(self, block: Block, spans: Sequence[Span], count: int, now: float | None = None) -> None:
         """The unit gave `count` addresses that were asked for at once: it lives, and lets these be read."""
-        self._unit.answered()
+        self._unit.answered(now)
         book = self.book
         if book.memory.refusals:
             book.memory.grant(spans)

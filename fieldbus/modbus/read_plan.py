@@ -79,13 +79,14 @@ class Companions:
     def apply(self, count: int, values: FloatColumn, status: ByteColumn) -> tuple[FloatColumn, ByteColumn]:
         """The first `count` rows with all that belongs to them: a value is as good as the worst part of it."""
         own, quality = values[:count], status[:count].copy()
-        for rows, parts in self.sums:
-            own[rows] += values[parts]
-            quality[rows] = np.maximum(quality[rows], status[parts])
-        if self.factors is not None:
-            rows, factors = self.factors
-            own[rows] = scale_by_powers(own[rows], values[factors])
-            quality[rows] = np.maximum(quality[rows], status[factors])
+        with np.errstate(invalid="ignore", over="ignore"):  # a device may send infinities: what they make is refused
+            for rows, parts in self.sums:
+                own[rows] += values[parts]
+                quality[rows] = np.maximum(quality[rows], status[parts])
+            if self.factors is not None:
+                rows, factors = self.factors
+                own[rows] = scale_by_powers(own[rows], values[factors])
+                quality[rows] = np.maximum(quality[rows], status[factors])
         for rows, conditions, allowed in self.requirements:
             quality[rows] = np.maximum(quality[rows], status[conditions])
             refuted = rows[~np.isin(values[conditions], allowed)]

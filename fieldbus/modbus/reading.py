@@ -6,7 +6,7 @@ What is asked for and in which order is read.py's business, what the bytes mean 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,8 @@ import numpy.typing as npt
 from fieldbus.modbus.planner import Block, ReadPlan, Span
 from fieldbus.modbus.quick_decode import QuickDecoder
 from fieldbus.values import ByteColumn, InstantColumn, Quality, ValueBatch
+
+_INSTANT: Final = np.dtype(np.int64)
 
 
 class Planned(NamedTuple):
@@ -60,7 +62,7 @@ class Reading:
     def batch(self, ended_ms: int) -> ValueBatch:
         """The columns. What never came bears the instant at which that was certain."""
         plan, quick = self.plan, self._quick
-        observed_at = self._observed_at(ended_ms)
+        observed_at = instants(plan, [self._arrived_ms.get(block.offset, ended_ms) for block in plan.blocks], ended_ms)
         if quick is None or self._losses:
             return plan.batch(np.frombuffer(self.buffer, dtype=np.uint8), self._status(), observed_at)
         values, quality = quick.decode(self.buffer)
@@ -77,20 +79,21 @@ class Reading:
             status[rows] = np.maximum(status[rows], quality)
         return status
 
-    def _observed_at(self, ended_ms: int) -> InstantColumn:
-        times, blocks = self._arrived_ms, self.plan.blocks
-        first = times.get(blocks[0].offset, ended_ms) if blocks else ended_ms
-        column = np.empty(self.plan.row_count, dtype=np.int64)
-        column.fill(first)
-        for block in blocks[1:]:
-            at_ms = times.get(block.offset, ended_ms)
-            if at_ms != first:
-                column[block.rows] = at_ms
-        return column
-
     def _rows_of(self, block: Block, spans: Sequence[Span]) -> npt.NDArray[np.intp]:
         """The rows that spans of a block serve."""
         if len(spans) == len(block.spans):
             return block.rows
         wanted = set(spans)
         return np.array([row for row in block.rows if self.plan.spans[row] in wanted], dtype=np.intp)
+
+
+def instants(plan: ReadPlan, times: Sequence[int], ended_ms: int = 0) -> InstantColumn:
+    """When each row of a plan was observed: `times` of its blocks. `ended_ms` where there are none."""
+    first = times[0] if times else ended_ms
+    column = np.empty(plan.row_count, _INSTANT)
+    column.fill(first)
+    if len(times) > 1:
+        for at_ms, block in zip(times, plan.blocks, strict=True):
+            if at_ms != first:
+                column[block.rows] = at_ms
+    return column

@@ -12,7 +12,7 @@ from domain.errors import FailedPrecondition, LichtbuchError
 from fieldbus.backoff import Backoff
 from fieldbus.device import SIMULATOR_PRODUCT, SIMULATOR_VENDOR, Limits
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer, OverBudget
-from fieldbus.modbus.line.bus import LinkRenewed, ModbusBus
+from fieldbus.modbus.line.bus import Asker, LinkRenewed, ModbusBus
 from fieldbus.modbus.line.link import Answer
 from fieldbus.profile import ModbusLimits
 from fieldbus.url import Endpoint
@@ -45,6 +45,7 @@ class ModbusUnit:
         self.monotonic = monotonic
         self.uniform = uniform
         self.counters = Counters()
+        self.asker = Asker(endpoint.unit, product, self.counters, limits.request_timeout_s)
         self.backoff = Backoff(limits.backoff_initial_s, limits.backoff_max_s, monotonic, uniform)
         self.last_error = ""
         self.not_simulator = False
@@ -72,11 +73,11 @@ class ModbusUnit:
         """Of the connection; 0 before the first one."""
         return self.bus.generation
 
-    def answered(self) -> None:
-        """The device lives."""
+    def answered(self, now: float | None = None) -> None:
+        """The device lives. `now` where the caller has just looked at the clock."""
         if self.backoff.failures:
             self.backoff.succeeded()
-        self.answered_at = self.monotonic()
+        self.answered_at = self.monotonic() if now is None else now
         self._answered_generation = self.bus.generation
 
     def failed(self, error: LichtbuchError) -> None:
@@ -119,16 +120,14 @@ class ModbusUnit:
     def begin(self, function_code: int, payload: bytes, now: float) -> Answer | None:
         """Send a request at once, where the unit is healthy and the bus has nothing else to do; see `ModbusBus.begin`.
         None otherwise: then `request` is to be used."""
-        bus = self.bus
-        generation = bus.generation
+        generation = self.bus.generation
         if (
             self.backoff.failures
             or self._answered_generation != generation
             or (self._require_simulator and self._verified_generation != generation)
         ):
             return None
-        timeout_s = self.limits.request_timeout_s
-        return bus.begin(self.endpoint.unit, function_code, payload, timeout_s, self.product, self.counters, now)
+        return self.bus.begin(self.asker, function_code, payload, now)
 
     def lost(self) -> None:
         """The connection over which the unit has answered is gone: asking once more may do, but not twice."""
@@ -150,16 +149,7 @@ class ModbusUnit:
     def _exchange(
         self, function_code: int, payload: bytes, generation: int | None, turn_by: float | None = None
     ) -> Coroutine[Any, Any, bytes]:
-        return self.bus.exchange(
-            self.endpoint.unit,
-            function_code,
-            payload,
-            timeout_s=self.limits.request_timeout_s,
-            product=self.product,
-            counters=self.counters,
-            generation=generation,
-            turn_by=turn_by,
-        )
+        return self.bus.exchange(self.asker, function_code, payload, generation=generation, turn_by=turn_by)
 
     async def _verified(self) -> int:
         """The generation of a connection at whose end the simulator stands. Raises FailedPrecondition otherwise."""

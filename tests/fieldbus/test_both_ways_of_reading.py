@@ -77,6 +77,13 @@ timestamp = { address = 900, type = "uint32" }
 max_age_s = 600
 frozen_after = 2
 """
+COMMAND = """
+[points.level_command]
+address = 9
+type = "uint16"
+index = [0, 0]
+access = "write"
+"""
 KINDS = {"three blocks": THREE_BLOCKS, "bits": WITH_BITS, "many": MANY, "text": WITH_TEXT, "stamped": STAMPED}
 
 
@@ -183,7 +190,7 @@ async def test_a_command_gets_its_turn_between_the_blocks(
         writer.write(answer_frame(request, request[7:12] if request[7] == 6 else registers_pdu(request, 1)))
 
     server = await serve_raw(behave)
-    profile, points = of(THREE_BLOCKS + '[points.level_command]\naddress = 9\ntype = "uint16"\nindex = [0, 0]\naccess = "write"\n')
+    profile, points = of(THREE_BLOCKS + COMMAND)
     wanted = tuple(point for point in points if point.point != "level_command")
     device = fieldbus.open(server.url, profile)
     await device.read(wanted)

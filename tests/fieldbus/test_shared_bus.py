@@ -11,7 +11,7 @@ import pytest
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device, Limits
 from fieldbus.faults import AnswerLost, LinkDown, Postponed
-from fieldbus.modbus.line.bus import ModbusBus
+from fieldbus.modbus.line.bus import Asker, ModbusBus
 from fieldbus.modbus.line.links import link_maker
 from fieldbus.profile import ModbusLimits
 from fieldbus.security import FieldSecurity
@@ -95,14 +95,7 @@ def _bus(server: RawServer, limits: Limits = FAST) -> ModbusBus:
 async def _ask(
     bus: ModbusBus, unit: int, function_code: int = 3, payload: bytes = READ, product: ModbusLimits | None = None
 ) -> bytes:
-    return await bus.exchange(
-        unit,
-        function_code,
-        payload,
-        timeout_s=1.0,
-        product=product or ModbusLimits(),
-        counters=Counters(),
-    )
+    return await bus.exchange(Asker(unit, product or ModbusLimits(), Counters(), 1.0), function_code, payload)
 
 
 class Held:

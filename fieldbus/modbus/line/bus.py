@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Final
 
 from fieldbus.backoff import Backoff
@@ -29,6 +30,16 @@ _LOOK_AGAIN_S: Final = 0.05
 
 class LinkRenewed(Exception):
     """The connection is another one than the caller knew: it has to look again whom it is talking to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks on a bus: which unit, what it may be asked to bear, and where it is counted."""
+
+    unit: int
+    product: ModbusLimits
+    counters: Counters
+    timeout_s: float  # for the answer to one request
 
 
 class ModbusBus:
@@ -70,29 +81,26 @@ class ModbusBus:
 
     async def exchange(
         self,
-        unit: int,
+        asker: Asker,
         function_code: int,
         payload: bytes,
         *,
-        timeout_s: float,
-        product: ModbusLimits,
-        counters: Counters,
         generation: int | None = None,
         turn_by: float | None = None,
     ) -> bytes:
-        """One request and its answer, when it is this caller's turn. A reading does not wait for it longer than until
+        """One request and its answer, when it is this asker's turn. A reading does not wait for it longer than until
         `turn_by` (by the bus's own clock; default: the read deadline), a command as long as it takes.
 
         With `generation` the request is only sent over that very connection: LinkRenewed otherwise. Raises LinkDown
         (Postponed, OverBudget), NoAnswer, AnswerLost, Malformed, DeviceException.
         """
-        turns = self._turns
+        turns, product = self._turns, asker.product
         if product.max_in_flight < self._in_flight:
             self._in_flight = product.max_in_flight
-        if self._running < self._in_flight and not turns.waiting and unit not in turns.sick:
+        if self._running < self._in_flight and not turns.waiting and asker.unit not in turns.sick:
             self._running += 1
         else:
-            await self._turn(unit, function_code, turn_by)
+            await self._turn(asker.unit, function_code, turn_by)
         try:
             if self.budget is not None:
                 # Before connecting: what may not be read is no reason to pay for a connection.
@@ -105,58 +113,58 @@ class ModbusBus:
             if began < self._not_before:
                 await asyncio.sleep(self._not_before - began)
                 began = self._monotonic()
-            return await self._ask(unit, function_code, payload, timeout_s, product, counters, began)
+            return await self._ask(asker, function_code, payload, began)
         finally:
             self._running -= 1
             if turns.waiting:
                 self._pump()
 
-    def begin(
-        self,
-        unit: int,
-        function_code: int,
-        payload: bytes,
-        timeout_s: float,
-        product: ModbusLimits,
-        counters: Counters,
-        now: float,
-    ) -> Answer | None:
+    def begin(self, asker: Asker, function_code: int, payload: bytes, now: float) -> Answer | None:
         """Send a request at once where nothing stands in its way: a connection that stands, has nothing to keep to and
-        serves this unit alone. None otherwise: then `exchange` is to be used. `now` by the bus's own clock.
+        nobody waiting for it, and a unit that is known there. None otherwise: then `exchange` is to be used. `now` by
+        the bus's own clock.
 
         Whoever awaits the answer says what became of it: `succeeded`, or `failed` with the link that it went over.
         """
+        turns = self._turns
         if (
             self._running >= self._in_flight
-            or product.max_in_flight < self._in_flight
-            or unit != self._only_unit
+            or asker.product.max_in_flight < self._in_flight
+            or (asker.unit in turns.sick if self._shared else asker.unit != self._only_unit)
             or now < self._not_before
-            or self._turns.waiting
+            or turns.waiting
             or self.budget is not None
         ):
             return None
         link = self.link
         try:
-            answer = link.request(unit, function_code, payload, timeout_s)
+            answer = link.request(asker.unit, function_code, payload, asker.timeout_s)
         except LinkDown:
             return None
         self._running += 1
+        counters = asker.counters
         counters.requests += 1
         counters.bytes_sent += link.frame_overhead + 1 + len(payload)
         return answer
 
-    def succeeded(self, size: int, product: ModbusLimits, counters: Counters) -> None:
-        """What was begun has been answered with `size` bytes."""
-        self._came(self.link, size, counters)
-        self._passed(self.link, product, counters)
+    def succeeded(self, asker: Asker, sent: int, received: int, began: float, now: float) -> None:
+        """What was begun with a payload of `sent` bytes has been answered with one of `received`."""
+        link = self.link
+        self._came(link, received, asker.counters)
+        self._passed(link, asker)
+        if self._shared:
+            self._turns.ended(asker.unit, began, now, 2 * (link.frame_overhead + 1) + sent + received, silent=False)
         self._running -= 1
         if self._turns.waiting:
             self._pump()
 
-    def failed(self, error: BaseException, link: ModbusLink, product: ModbusLimits, counters: Counters) -> None:
+    def failed(self, asker: Asker, error: BaseException, link: ModbusLink, sent: int, began: float) -> None:
         """What was begun has not been answered as it should, or nobody waits for it any more."""
-        self._went_wrong(error, link, counters)
-        self._passed(link, product, counters)
+        received, silent = self._went_wrong(error, link, asker.counters)
+        self._passed(link, asker)
+        if self._shared:
+            size = link.frame_overhead + 1 + sent + received
+            self._turns.ended(asker.unit, began, self._monotonic(), size, silent)
         self._running -= 1
         if self._turns.waiting:
             self._pump()
@@ -195,18 +203,9 @@ class ModbusBus:
 
     # --- one request ---------------------------------------------------------------------------------------------
 
-    async def _ask(
-        self,
-        unit: int,
-        function_code: int,
-        payload: bytes,
-        timeout_s: float,
-        product: ModbusLimits,
-        counters: Counters,
-        began: float,
-    ) -> bytes:
-        link = self.link
-        answer = link.request(unit, function_code, payload, timeout_s)
+    async def _ask(self, asker: Asker, function_code: int, payload: bytes, began: float) -> bytes:
+        link, unit, counters = self.link, asker.unit, asker.counters
+        answer = link.request(unit, function_code, payload, asker.timeout_s)
         sent = link.frame_overhead + 1 + len(payload)
         counters.requests += 1
         counters.bytes_sent += sent
@@ -220,7 +219,7 @@ class ModbusBus:
             received, silent = self._went_wrong(error, link, counters)
             raise
         finally:
-            self._passed(link, product, counters)
+            self._passed(link, asker)
             if self.budget is not None:
                 self.budget.after(sent, received)
             if self._shared:
@@ -257,13 +256,14 @@ class ModbusBus:
                 link.forgotten()
         return 0, False
 
-    def _passed(self, link: ModbusLink, product: ModbusLimits, counters: Counters) -> None:
+    def _passed(self, link: ModbusLink, asker: Asker) -> None:
         """A request is over, whatever became of it."""
         if link.discarded != self._discarded_counted and link is self.link:
-            counters.discarded += link.discarded - self._discarded_counted
+            asker.counters.discarded += link.discarded - self._discarded_counted
             self._discarded_counted = link.discarded
-        if product.pause_s:
-            self._not_before = self._monotonic() + product.pause_s
+        pause_s = asker.product.pause_s
+        if pause_s:
+            self._not_before = self._monotonic() + pause_s
 
     def _after_silence(self, link: ModbusLink) -> None:
         self._silent += 1
