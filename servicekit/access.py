@@ -61,6 +61,8 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.luminaireModels.*",
         "lighting.luminaires.*",
         "lighting.groups.*",
+        "lighting.waivers.*",
+        "lighting.sensors.*",
         "metering.meters.*",
         "metering.readings.create",
         "scheduler.*.*",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -13,19 +13,23 @@ from domain.plan import to_unix_ms
 from domain.priority import Priority, lifts_floor
 from services.lighting.darkness import is_too_dark, span_text
 from services.lighting.plan import floor_of
+from services.lighting.waiver import WaivedSpan, floor_over, hint
 
 LONGEST: Final = timedelta(days=31)
+
+_NEVER_DIMMED: Final = "{} stands in a conflict area, as all that are named: it is never dimmed"
 
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """What counts of a luminaire here. Floor 0 for unknown; degrees, NaN for unknown."""
+    """What counts of a luminaire here. Floor 0 for unknown; degrees, NaN for unknown; waivers that are for it."""
 
     name: str
     floor_permille: int
     conflict_area: bool
     latitude_deg: float
     longitude_deg: float
+    waivers: tuple[WaivedSpan, ...] = ()
 
 
 def check_times(start: datetime, expire: datetime, now: datetime) -> None:
@@ -43,32 +47,48 @@ def check_floors(
 ) -> None:
     """Raises OutOfLimits that names the first luminaire that the command would make darker than is safe.
 
-    A level above 0 must reach every floor, whatever the priority. Level 0 in the civil night is for maintenance and
-    emergency only; by day anybody may ask for it. Crossings and conflict areas are not dimmed and so do not object.
+    A level above 0 must reach every floor, whatever the priority, over the whole span. Level 0 in the civil night is
+    for maintenance and emergency, and for anybody where a waiver to 0 holds over the whole span; by day anybody may ask
+    for it. Crossings and conflict areas are not dimmed, waiver or not, and so do not object where others are named too.
     """
     check_level(level_permille, "override.level_permille")
-    start_ms, end_ms = to_unix_ms(start), to_unix_ms(expire)
-    dark_places: dict[tuple[float, float], bool] = {}
     if level_permille == FULL_PERMILLE or lifts_floor(priority, level_permille):
         return
+    start_ms, end_ms = to_unix_ms(start), to_unix_ms(expire)
     lamps = list(lamps)
-    if level_permille != OFF_PERMILLE and lamps and all(lamp.conflict_area for lamp in lamps):
-        raise _refusal(f"{lamps[0].name} stands in a conflict area, as all that are named: it is never dimmed")
+    if level_permille == OFF_PERMILLE:
+        _check_darkness(lamps, start_ms, end_ms)
+        return
+    if lamps and all(lamp.conflict_area for lamp in lamps):
+        raise _refusal(_NEVER_DIMMED.format(lamps[0].name))
     for lamp in lamps:
-        if level_permille == OFF_PERMILLE:
-            # One answer per 0.01 degrees: a street has hundreds of lamps under one sun.
-            place = (round(lamp.latitude_deg, 2), round(lamp.longitude_deg, 2))
-            if place not in dark_places:
-                dark_places[place] = is_too_dark(start_ms, end_ms, *place)
-            if dark_places[place]:
-                raise _refusal(
-                    f"0 would leave {lamp.name} dark in the civil night ({span_text(start_ms, end_ms)}); "
-                    "that takes the priority maintenance or emergency"
-                )
-        elif not lamp.conflict_area and level_permille < floor_of(lamp.floor_permille):
+        floor = floor_over(floor_of(lamp.floor_permille), lamp.waivers, start_ms, end_ms)
+        if not lamp.conflict_area and level_permille < floor:
             why = "" if lamp.floor_permille else " (its floor is unknown, so full level counts)"
             raise _refusal(
-                f"{level_permille} is below the floor of {floor_of(lamp.floor_permille)} per mille of {lamp.name}{why}"
+                f"{level_permille} is below the floor of {floor} per mille of {lamp.name}{why}; "
+                f"{hint(lamp.waivers, level_permille, start_ms, end_ms)}"
+            )
+
+
+def _check_darkness(lamps: Sequence[Lamp], start_ms: int, end_ms: int) -> None:
+    dark_places: dict[tuple[float, float], bool] = {}
+    only_conflict_areas = all(lamp.conflict_area for lamp in lamps)
+    for lamp in lamps:
+        if lamp.conflict_area and not only_conflict_areas:
+            continue
+        # One answer per 0.01 degrees: a street has hundreds of lamps under one sun.
+        place = (round(lamp.latitude_deg, 2), round(lamp.longitude_deg, 2))
+        if place not in dark_places:
+            dark_places[place] = is_too_dark(start_ms, end_ms, *place)
+        if not dark_places[place]:
+            continue
+        if lamp.conflict_area:
+            raise _refusal(_NEVER_DIMMED.format(lamp.name))
+        if floor_over(floor_of(lamp.floor_permille), lamp.waivers, start_ms, end_ms) > OFF_PERMILLE:
+            raise _refusal(
+                f"0 would leave {lamp.name} dark in the civil night ({span_text(start_ms, end_ms)}); without the "
+                f"priority maintenance or emergency {hint(lamp.waivers, OFF_PERMILLE, start_ms, end_ms)}"
             )
 
 

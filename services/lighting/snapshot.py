@@ -1,7 +1,7 @@
 """What control rests on as a local file, so that a restart without the database still has the town. Written atomically.
 
-Two parts, as they change at different rates: the inventory, and the orders (plans, overrides, lock-outs). Rows are
-lists in the order of the records' fields. Not here: when it is written and read (memory.py).
+Two parts, as they change at different rates: the inventory, and the orders (plans, overrides, lock-outs, waivers). Rows
+are lists in the order of the records' fields. Not here: when it is written and read (memory.py).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 from domain.canonical import sha256_hex
 from domain.errors import Corrupted
 from domain.plan import Plan
-from domain.plan_rule import rule_from_document, rule_to_document
+from domain.plan_rule import SensorKind, rule_from_document, rule_to_document
 from domain.priority import Priority
 from services.lighting.records import (
     CabinetRecord,
@@ -33,8 +33,10 @@ from services.lighting.records import (
     LuminaireRecord,
     Orders,
     OverrideRecord,
+    SensorRecord,
     SwitchingOwner,
     TownRecord,
+    WaiverRecord,
 )
 
 _SCHEMA: Final = "lichtbuch-lighting-known/1"
@@ -46,14 +48,17 @@ _TABLES: Final[dict[str, type[Any]]] = {
     "groups": GroupRecord,
     "luminaires": LuminaireRecord,
     "endpoints": EndpointRecord,
+    "sensors": SensorRecord,
     "overrides": OverrideRecord,
     "lockouts": LockoutRecord,
+    "waivers": WaiverRecord,
 }
 _ENUMS: Final[dict[str, type[Any]]] = {
     "switching_owner": SwitchingOwner,
     "supply": FeederSupply,
     "state": EndpointState,
     "priority": Priority,
+    "kind": SensorKind,
 }
 _INVENTORY: Final = tuple(f.name for f in fields(Inventory) if f.name != "revision")
 
@@ -73,13 +78,14 @@ class SnapshotFiles:
         _write(self._inventory, {"revision": inventory.revision, **body})
 
     def save_orders(self, orders: Orders) -> None:
-        """Writes plans, overrides and lock-outs."""
+        """Writes plans, overrides, lock-outs and waivers."""
         plans = [
             [uid, p.valid_from_ms, p.valid_until_ms, p.instants_ms, p.levels_permille, p.ramps_s]
             + ([[rule_to_document(rule) for rule in p.rules]] if p.rules else [])
             for uid, p in orders.plans.items()
         ]
-        body = {"plans": plans, "overrides": _rows(orders.overrides), "lockouts": _rows(orders.lockouts)}
+        body: dict[str, Any] = {"plans": plans}
+        body |= {name: _rows(getattr(orders, name)) for name in ("overrides", "lockouts", "waivers")}
         _write(self._orders, {"revision": orders.revision, **body})
 
     def load(self) -> Known:
@@ -98,6 +104,7 @@ class SnapshotFiles:
                 plans={row[0]: _plan(row) for row in orders.get("plans", ())},
                 overrides=_records("overrides", orders.get("overrides", ())),
                 lockouts=_records("lockouts", orders.get("lockouts", ())),
+                waivers=_records("waivers", orders.get("waivers", ())),
             ),
         )
 
@@ -124,7 +131,7 @@ def _converter(field: str) -> Any:
         return _ENUMS[field]
     if field.endswith("_deg"):
         return lambda value: nan if value is None else value
-    if field == "targets":
+    if field in ("targets", "group_uids"):
         return tuple
     return lambda value: value
 

@@ -6,9 +6,12 @@ from services.lighting.api.importing import ImportCalls
 from services.lighting.api.inventory import InventoryCalls
 from services.lighting.api.orders import OrderCalls
 from services.lighting.api.states import StateCalls
+from services.lighting.api.waivers import WaiverCalls
 
 __all__ = ["LightingServicer", "Parts"]
 
 
-class LightingServicer(InventoryCalls, ImportCalls, OrderCalls, StateCalls, lighting_pb2_grpc.LightingServiceServicer):
+class LightingServicer(
+    InventoryCalls, ImportCalls, OrderCalls, StateCalls, WaiverCalls, lighting_pb2_grpc.LightingServiceServicer
+):
     """All methods of lichtbuch.lighting.v1.LightingService."""

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from google.protobuf.message import Message
 from sqlmodel import Session
 
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
-from domain.names import MUNICIPALITIES, ResourceName, new_uid
+from domain.names import ResourceName, new_uid
 from domain.plan import from_unix_ms, to_unix_ms
 from lichtbuch.lighting.v1 import control_pb2 as ctl
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
@@ -22,15 +22,14 @@ from servicekit.paging import page
 from services.lighting.api import convert, convert_plan
 from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
 from services.lighting.api.reach import Reach
+from services.lighting.api.targets import targets_from_names
 from services.lighting.override import check_floors, check_times
 from services.lighting.plan import check_plan
 from services.lighting.store import orders as store
 from services.lighting.store.inventory import FEEDERS, GROUPS, get
 from services.lighting.store.luminaires import group_limits, lamps_of
-from services.lighting.store.names import Names, uids_of
+from services.lighting.store.names import Names
 from services.lighting.store.tables import FeederRow, LockoutRow, OverrideRow
-
-_TARGETS: Final = ("luminaires", "groups", "feeders", "cabinets")
 
 
 class OrderCalls(Calls):
@@ -47,9 +46,9 @@ class OrderCalls(Calls):
 
         def create(session: Session) -> ctl.Override:
             def make() -> ctl.Override:
-                targets = _targets(session, tenant, list(given.targets))
+                targets = targets_from_names(session, tenant, list(given.targets), "override.targets")
                 Reach(session, tenant).require_targets(targets)
-                lamps = lamps_of(session, tenant, [uid for uid, _ in targets])
+                lamps = lamps_of(session, tenant, [uid for uid, _ in targets], to_unix_ms(start))
                 check_floors(given.level_permille, priority, start, expire, lamps)
                 uid = new_uid()
                 row = OverrideRow(
@@ -241,7 +240,7 @@ class OrderCalls(Calls):
             before = convert_plan.plan_to_proto(known, request.parent) if known is not None else None
             if before is not None and before.hash == plan.hash:
                 return before
-            check_plan(plan, group_limits(session, tenant, group.uid))
+            check_plan(plan, group_limits(session, tenant, group.uid, plan.valid_from_ms))
             row = store.put_plan(session, group, plan, request.plan.origin, now_ms)
             after = convert_plan.plan_to_proto(row, request.parent)
             audit.record(session, "", after.name, group.uid, tenant.uid, _brief(before), _brief(after))
@@ -290,23 +289,6 @@ class OrderCalls(Calls):
 
 def _id(collection: str, name: str, field: str = "name") -> str:
     return ResourceName.parse(name, field=field, collection=collection).id
-
-
-def _targets(session: Session, tenant: Tenant, names: list[str]) -> list[tuple[str, str]]:
-    """(uid, name) of each target, in the order given. Raises InvalidInput that names what does not exist."""
-    parsed = [ResourceName.parse(name, field=f"override.targets[{i}]") for i, name in enumerate(names)]
-    uids: dict[str, str] = {tenant.name: tenant.uid}
-    for collection in _TARGETS:
-        ids = [name.id for name in parsed if name.collection == collection]
-        found = uids_of(session, tenant, collection, ids)
-        uids.update((f"{tenant.name}/{collection}/{identifier}", uid) for identifier, uid in found.items())
-    for index, name in enumerate(parsed):
-        if name.collection not in (*_TARGETS, MUNICIPALITIES):
-            words = "luminaires, groups, feeders, cabinets or the municipality"
-            raise InvalidInput.of(f"override.targets[{index}]", f"{name} is none of {words}")
-        if str(name) not in uids:
-            raise InvalidInput.of(f"override.targets[{index}]", f"{name} does not exist")
-    return [(uids[name], name) for name in dict.fromkeys(str(name) for name in parsed)]
 
 
 def _feeder(session: Session, tenant: Tenant, name: str) -> FeederRow:

@@ -26,6 +26,7 @@ from services.lighting.store.tables import (
     LuminaireRow,
     Named,
     RevisionRow,
+    SensorRow,
 )
 
 Row = TypeVar("Row", bound=Named)
@@ -59,6 +60,7 @@ MODELS: Final = Kind(
 )
 GROUPS: Final = Kind("groups", "group", GroupRow, ((LuminaireRow, "group_uid", "luminaires"),))
 LUMINAIRES: Final = Kind("luminaires", "luminaire", LuminaireRow)
+SENSORS: Final = Kind("sensors", "sensor", SensorRow)
 
 _WIRING: Final[dict[type[Named], tuple[str, ...]]] = {
     CabinetRow: ("controller_uid", "switching_owner"),

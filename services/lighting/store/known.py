@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlmodel import Session
 
 from domain.plan import Plan
-from domain.plan_rule import rule_from_document
+from domain.plan_rule import SensorKind, rule_from_document
 from domain.priority import Priority
 from servicekit.columns import table_of
 from servicekit.context import Tenant
@@ -27,6 +27,7 @@ from services.lighting.records import (
     LuminaireRecord,
     Orders,
     OverrideRecord,
+    SensorRecord,
     SwitchingOwner,
     TownRecord,
 )
@@ -42,7 +43,9 @@ from services.lighting.store.tables import (
     OverrideRow,
     OverrideTargetRow,
     PlanRow,
+    SensorRow,
 )
+from services.lighting.store.waivers import waivers_from
 
 
 def load_inventory(session: Session, tenants: Sequence[Tenant]) -> Inventory:
@@ -72,6 +75,13 @@ def load_inventory(session: Session, tenants: Sequence[Tenant]) -> Inventory:
             for r in _rows(
                 session, EndpointRow,
                 "uid", "municipality_uid", "id", "url", "profile", "state", "round_trip_ms", "monthly_bytes",
+            )
+        ),
+        sensors=tuple(
+            SensorRecord(r[0], r[1], r[2], SensorKind(r[3]), tuple(r[4]), r[5] or "", r[6], r[7])
+            for r in _rows(
+                session, SensorRow,
+                "uid", "municipality_uid", "id", "kind", "group_uids", "endpoint_uid", "point", "max_age_s",
             )
         ),
     )  # fmt: skip
@@ -107,6 +117,7 @@ def load_orders(session: Session, now_ms: int) -> Orders:
             for r in overrides
         ),
         lockouts=tuple(LockoutRecord(*r) for r in locked),
+        waivers=tuple(waivers_from(session, now_ms)),
     )
 
 

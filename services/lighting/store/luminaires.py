@@ -18,9 +18,11 @@ from servicekit.columns import table_of
 from servicekit.context import Tenant
 from services.lighting.inventory import DEFAULT_GROUP
 from services.lighting.override import Lamp
-from services.lighting.plan import GroupLimits, floor_of
+from services.lighting.plan import GroupLimits, LimitingLamp, floor_of
 from services.lighting.store.inventory import GROUPS, LUMINAIRES, add, find
 from services.lighting.store.tables import CabinetRow, FeederRow, GatewayRow, GroupRow, LuminaireRow
+from services.lighting.store.waivers import LampWaivers, lamp_waivers
+from services.lighting.waiver import WaivedSpan
 
 _CHUNK = 5_000
 
@@ -107,32 +109,45 @@ def group_summaries(session: Session, group_uids: Sequence[str]) -> dict[str, Gr
     }
 
 
-def group_limits(session: Session, tenant: Tenant, group_uid: str) -> GroupLimits:
-    """What limits the plan of a group; the sun of the municipality where no member has a position."""
+def group_limits(session: Session, tenant: Tenant, group_uid: str, from_ms: int) -> GroupLimits:
+    """What limits the plan of a group from an instant (Unix ms) on, waivers included; the sun of the municipality where
+    no member has a position."""
     summary = group_summaries(session, [group_uid]).get(group_uid)
     if summary is None:
         return GroupLimits()
-    floor = case((col(LuminaireRow.floor_permille) == 0, FULL_PERMILLE), else_=col(LuminaireRow.floor_permille))
-    strictest = session.exec(
-        select(LuminaireRow)
-        .where(LuminaireRow.group_uid == group_uid)
-        .where(LuminaireRow.deleted_at_ms == 0)
-        .where(col(LuminaireRow.conflict_area).is_(False))
-        .order_by(floor.desc(), col(LuminaireRow.id))
-        .limit(1)
-    ).first()
     placed = summary.latitude_deg is not None and summary.longitude_deg is not None
     return GroupLimits(
-        luminaire=LUMINAIRES.name(tenant.id, strictest.id) if strictest is not None else "",
-        floor_permille=floor_of(strictest.floor_permille) if strictest is not None else 0,
+        lamps=tuple(_limiting_lamps(session, tenant, group_uid, lamp_waivers(session, tenant, from_ms))),
         latitude_deg=float(summary.latitude_deg or 0.0) if placed else tenant.latitude_deg,
         longitude_deg=float(summary.longitude_deg or 0.0) if placed else tenant.longitude_deg,
         members=summary.count,
     )
 
 
-def lamps_of(session: Session, tenant: Tenant, target_uids: Sequence[str]) -> Iterator[Lamp]:
-    """The luminaires that targets (luminaires, groups, feeders, cabinets, the municipality) stand for now, by id."""
+def _limiting_lamps(session: Session, tenant: Tenant, group_uid: str, waivers: LampWaivers) -> Iterator[LimitingLamp]:
+    """The members with the largest floor, one for each set of waivers: without any waiver, one member."""
+    floor = case((col(LuminaireRow.floor_permille) == 0, FULL_PERMILLE), else_=col(LuminaireRow.floor_permille))
+    query = (
+        select(LuminaireRow)
+        .where(LuminaireRow.group_uid == group_uid)
+        .where(LuminaireRow.deleted_at_ms == 0)
+        .where(col(LuminaireRow.conflict_area).is_(False))
+        .order_by(floor.desc(), col(LuminaireRow.id))
+    )
+    seen: set[tuple[WaivedSpan, ...]] = set()
+    for row in session.exec(query if waivers.spans else query.limit(1)):
+        spans = waivers.of(row)
+        if spans not in seen:
+            seen.add(spans)
+            yield LimitingLamp(LUMINAIRES.name(tenant.id, row.id), floor_of(row.floor_permille), spans)
+
+
+def lamps_of(
+    session: Session, tenant: Tenant, target_uids: Sequence[str], from_ms: int | None = None
+) -> Iterator[Lamp]:
+    """The luminaires that targets (luminaires, groups, feeders, cabinets, the municipality) stand for now, by id; with
+    their waivers from an instant (Unix ms) on, where one is given."""
+    waivers = lamp_waivers(session, tenant, from_ms) if from_ms is not None else LampWaivers(tenant.uid, {}, {})
     base = (
         select(LuminaireRow).where(LuminaireRow.municipality_uid == tenant.uid).where(LuminaireRow.deleted_at_ms == 0)
     )
@@ -160,4 +175,5 @@ def lamps_of(session: Session, tenant: Tenant, target_uids: Sequence[str]) -> It
                 row.conflict_area,
                 nan if row.latitude_deg is None else row.latitude_deg,
                 nan if row.longitude_deg is None else row.longitude_deg,
+                waivers.of(row),
             )

@@ -11,12 +11,12 @@ from domain.errors import InvalidInput
 from domain.names import ResourceName
 from servicekit.columns import table_of
 from servicekit.context import Tenant
-from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS, Kind
+from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS, SENSORS, Kind
 from services.lighting.store.tables import EndpointRow
 
 ENDPOINTS: Final = "endpoints"
 _KINDS: Final[dict[str, Kind[Any]]] = {
-    k.collection: k for k in (CABINETS, FEEDERS, GATEWAYS, MODELS, GROUPS, LUMINAIRES)
+    k.collection: k for k in (CABINETS, FEEDERS, GATEWAYS, MODELS, GROUPS, LUMINAIRES, SENSORS)
 }
 
 

@@ -1,9 +1,12 @@
-"""What decides levels, stored: overrides, lock-outs and plans. Whether they may be taken is override.py and plan.py."""
+"""What decides levels, stored: overrides, lock-outs, waivers and plans.
+
+Whether they may be taken is override.py, waiver.py and plan.py.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
@@ -13,18 +16,22 @@ from domain.plan import Plan
 from domain.plan_rule import rule_to_document
 from servicekit.context import Tenant
 from services.lighting.store.inventory import ORDERS, After, bump
-from services.lighting.store.tables import GroupRow, LockoutRow, OverrideRow, OverrideTargetRow, PlanRow
+from services.lighting.store.tables import GroupRow, LockoutRow, OverrideRow, OverrideTargetRow, PlanRow, WaiverRow
+from services.lighting.store.waivers import add_targets
 
-OrderRow = TypeVar("OrderRow", OverrideRow, LockoutRow)
+OrderRow = TypeVar("OrderRow", OverrideRow, LockoutRow, WaiverRow)
+
+_COLLECTIONS: Final[dict[type[Any], str]] = {OverrideRow: "overrides", LockoutRow: "lockouts", WaiverRow: "waivers"}
+_ENDS: Final[dict[type[Any], Any]] = {OverrideRow: OverrideRow.expire_ms, WaiverRow: WaiverRow.review_ms}
 
 
-def collection_of(table: type[OverrideRow] | type[LockoutRow]) -> str:
+def collection_of(table: type[OverrideRow] | type[LockoutRow] | type[WaiverRow]) -> str:
     """Collection of a table's resources."""
-    return "overrides" if table is OverrideRow else "lockouts"
+    return _COLLECTIONS[table]
 
 
-def order_name(tenant: Tenant, row: OverrideRow | LockoutRow) -> str:
-    """Resource name of an override or lock-out."""
+def order_name(tenant: Tenant, row: OverrideRow | LockoutRow | WaiverRow) -> str:
+    """Resource name of an override, lock-out or waiver."""
     return f"{tenant.name}/{collection_of(type(row))}/{row.id}"
 
 
@@ -43,10 +50,16 @@ def add_lockout(session: Session, tenant: Tenant, row: LockoutRow) -> None:
     _add(session, tenant, row)
 
 
+def add_waiver(session: Session, tenant: Tenant, row: WaiverRow, targets: Sequence[tuple[str, str]]) -> None:
+    """Stores a waiver and what it is for: (uid, name) each. Raises AlreadyExists."""
+    _add(session, tenant, row)
+    add_targets(session, row.uid, targets)
+
+
 def get_order(
     session: Session, table: type[OrderRow], tenant: Tenant, identifier: str, *, lock: bool = False
 ) -> OrderRow:
-    """An override or lock-out by the last part of its name. Raises NotFound."""
+    """An override, lock-out or waiver by the last part of its name. Raises NotFound."""
     query = select(table).where(table.municipality_uid == tenant.uid).where(table.id == identifier)
     row = session.exec(query.with_for_update() if lock else query).first()
     if row is None:
@@ -54,8 +67,8 @@ def get_order(
     return row
 
 
-def release(session: Session, row: OverrideRow | LockoutRow, at_ms: int) -> None:
-    """Ends an override before its time, or a lock-out."""
+def release(session: Session, row: OverrideRow | LockoutRow | WaiverRow, at_ms: int) -> None:
+    """Ends an override or a waiver before its time, or a lock-out."""
     row.released_at_ms = at_ms
     session.add(row)
     session.flush()
@@ -71,7 +84,7 @@ def list_orders(
     active_at: int | None,
     where: Callable[[Tenant], Sequence[Any]] = lambda _tenant: (),
 ) -> list[tuple[Tenant, OrderRow]]:
-    """Overrides or lock-outs by name. `active_at` (Unix ms) leaves out what was released or has expired by then.
+    """Overrides, lock-outs or waivers by name. `active_at` (Unix ms) leaves out what was released or is over by then.
 
     where: further conditions, per municipality.
     """
@@ -84,8 +97,8 @@ def list_orders(
         query = select(table).where(table.municipality_uid == tenant.uid).where(*where(tenant))
         if active_at is not None:
             query = query.where(table.released_at_ms == 0)
-            if table is OverrideRow:
-                query = query.where(col(OverrideRow.expire_ms) > active_at)
+            if table in _ENDS:
+                query = query.where(col(_ENDS[table]) > active_at)
         if after is not None and tenant.id == after[0]:
             query = query.where(col(table.id) > str(after[1]))
         rows = session.exec(query.order_by(col(table.id)).limit(limit - len(found)))
@@ -150,7 +163,7 @@ def plan_hashes(session: Session, tenant: Tenant) -> list[tuple[str, str]]:
     return [(identifier, hashes.get(uid, "")) for identifier, uid in groups]
 
 
-def _add(session: Session, tenant: Tenant, row: OverrideRow | LockoutRow) -> None:
+def _add(session: Session, tenant: Tenant, row: OverrideRow | LockoutRow | WaiverRow) -> None:
     session.add(row)
     try:
         session.flush()

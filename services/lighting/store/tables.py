@@ -173,6 +173,60 @@ class LockoutRow(LightingTable, table=True):
     released_at_ms: int = Field(default=0, sa_type=BigInteger)
 
 
+class WaiverRow(LightingTable, table=True):
+    """A council's decision that lowers floors. `decided_on` is an ISO date."""
+
+    __tablename__: ClassVar[str] = "waiver"
+
+    uid: str = Field(primary_key=True, max_length=32)
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    floor_permille: int
+    decision_reference: str = Field(sa_type=Text)
+    decided_on: str
+    start_ms: int = Field(sa_type=BigInteger)
+    review_ms: int = Field(sa_type=BigInteger)
+    sign_at_pole: bool = False
+    reason: str = Field(sa_type=Text)
+    author: str
+    created_at_ms: int = Field(sa_type=BigInteger)
+    released_at_ms: int = Field(default=0, sa_type=BigInteger)
+
+
+class WaiverTargetRow(LightingTable, table=True):
+    """What a waiver is for: the uid of a luminaire, group, feeder, cabinet or municipality."""
+
+    __tablename__: ClassVar[str] = "waiver_target"
+
+    waiver_uid: str = Field(primary_key=True, sa_column_args=(ForeignKey("waiver.uid"),))
+    position: int = Field(primary_key=True)
+    target_uid: str
+    target_name: str
+
+
+class SensorRow(Named, table=True):
+    """A sensor. `endpoint_uid` None where its values are sent to us; `group_uids` empty for all groups."""
+
+    __tablename__: ClassVar[str] = "sensor"
+
+    display_name: str = ""
+    kind: int
+    group_uids: list[str] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    endpoint_uid: str | None = None
+    point: str = ""
+    max_age_s: int
+
+
+class SensorValueRow(LightingTable, table=True):
+    """What a sensor said last, in thousandths of its kind's unit."""
+
+    __tablename__: ClassVar[str] = "sensor_value"
+
+    sensor_uid: str = Field(primary_key=True, max_length=32, sa_column_args=(ForeignKey("sensor.uid"),))
+    value_milli: int = Field(sa_type=BigInteger)
+    at_ms: int = Field(sa_type=BigInteger)
+
+
 class PlanRow(LightingTable, table=True):
     """The plan of a group; instants, levels and ramps are lists, rules are documents (domain.plan_rule)."""
 

@@ -9,12 +9,12 @@ from domain.plan import Plan
 from domain.priority import Priority
 from services.lighting.darkness import darkest_overlap
 from services.lighting.override import Lamp, check_floors, check_times
-from services.lighting.plan import GroupLimits, check_plan
+from services.lighting.plan import GroupLimits, LimitingLamp, check_plan
 
 NOON = datetime(2026, 11, 10, 11, tzinfo=UTC)
 H = timedelta(hours=1)
 PLACE = (50.868, 9.707)
-LIMITS = GroupLimits("municipalities/x/luminaires/L-7", 400, *PLACE, members=3)
+LIMITS = GroupLimits((LimitingLamp("municipalities/x/luminaires/L-7", 400),), *PLACE, members=3)
 
 
 def plan(*steps: tuple[float, int]) -> Plan:

@@ -21,7 +21,7 @@ from servicekit.context import current_caller, current_tenant
 from servicekit.convert import timestamp_from_proto, unix_ms
 from servicekit.server import Server
 from servicekit.tenants import TenantDirectory
-from services.lighting.plan import GroupLimits, check_plan
+from services.lighting.plan import GroupLimits, LimitingLamp, check_plan
 from tests.support.issuer import Issuer
 from tests.support.running import HERSFELD, RunningService, running_service, settings_for
 
@@ -99,11 +99,11 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         )
         if given.hash != plan.hash:
             raise InvalidInput.of("plan.hash", "is not that of the plan")
+        floor = 0 if request.parent in self.waived else group.floor_permille
         check_plan(
             plan,
             GroupLimits(
-                "municipalities/bad-hersfeld/luminaires/L-1",
-                0 if request.parent in self.waived else group.floor_permille,
+                (LimitingLamp("municipalities/bad-hersfeld/luminaires/L-1", floor),),
                 group.position.latitude_deg,
                 group.position.longitude_deg,
                 group.luminaire_count,
