@@ -110,8 +110,8 @@ def load_security(path: Path) -> FieldSecurity:
             else:
                 reader.build(_OPCUA_KEYS, _opcua_security, opcua)
     if wrong:
-        first = wrong[0]
-        raise InvalidInput(f"{first.field}: {first.reason}", wrong)
+        listing = "\n".join(f"{violation.field}: {violation.reason}" for violation in wrong)
+        raise InvalidInput(f"wrong security file:\n{listing}", wrong)
     return FieldSecurity(tls, opcua)
 
 

@@ -90,7 +90,8 @@ class ModbusDevice:
         """See `Device.write`."""
         self._check_open()
         if self._discovery is not None:
-            reason = await self._locate(self._discovery, tuple(address for address, _ in writes))
+            with self._unit.bus.for_command():
+                reason = await self._locate(self._discovery, tuple(address for address, _ in writes))
             if reason:
                 return [WriteResult(address, WriteOutcome.UNKNOWN, f"not sent: {reason}") for address, _ in writes]
         return await self._writer.write(self._reader.book.profile, writes, verify)
@@ -179,6 +180,8 @@ class ModbusDevice:
             except (LinkDown, NoAnswer, AnswerLost, Malformed) as error:
                 unit.failed(error)
                 return unit.last_error
+            if profile is None:
+                return unit.waiting_reason
         if profile is not reader.book.profile:
             reader.book.adopt(profile)
         return ""

@@ -58,14 +58,16 @@ class ModelDiscovery:
         current = bus.connected and bus.generation == self._generation and self._unit.monotonic() < self._due
         return self._found if current else None
 
-    async def look(self, refusals: int) -> Profile:
-        """Follow the chain, unless somebody else just did.
+    async def look(self, refusals: int) -> Profile | None:
+        """Follow the chain, unless somebody else just did. None where somebody else just got no answer.
 
         Raises LinkDown, NoAnswer, AnswerLost, Malformed, or DeviceException when the device cannot answer now.
         """
         async with self._lock:
             found = self.known(refusals)
-            return await self._follow() if found is None else found
+            if found is None and not self._unit.waiting_reason:
+                found = await self._follow()
+            return found
 
     async def _follow(self) -> Profile:
         unit = self._unit
@@ -78,9 +80,8 @@ class ModelDiscovery:
             if unit.monotonic() > deadline:
                 raise Postponed(f"finding the models took longer than {limits.read_deadline_s:g} s")
             try:
-                answer = await unit.request(
-                    _READ_HOLDING, struct.pack(">HH", wanted.address, wanted.count), is_read=True
-                )
+                request = struct.pack(">HH", wanted.address, wanted.count)
+                answer = await unit.request(_READ_HOLDING, request, is_read=True, turn_by=deadline)
             except DeviceException as error:
                 if error.is_absence:
                     raise NoAnswer(str(error)) from None

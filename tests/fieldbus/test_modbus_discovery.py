@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import random
+from dataclasses import replace
 
 import pytest
 
 from domain.errors import InvalidInput
+from fieldbus.budget import MobileLink
 from fieldbus.client import Fieldbus
+from fieldbus.device import Limits
 from fieldbus.format.toml_source import TomlSource
 from fieldbus.modbus.sunspec import MARKER, MODELS_MAX
 from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
 from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import ServeRaw
-from tests.fieldbus.servers import Behaviour, Manual, RawServer, answer_frame, free_port
+from tests.fieldbus.servers import NOON, Behaviour, Manual, RawServer, answer_frame, eventually, free_port
 
 PROFILE = """
 [profile]
@@ -196,6 +199,56 @@ async def test_many_readers_of_a_new_device_search_it_once(fieldbus: Fieldbus, s
     batches = await asyncio.gather(*(device.read((POWER,)) for _ in range(5)))
     assert [batch.values.tolist() for batch in batches] == [[4]] * 5
     assert len([request for request in server.requests if request[10:12] == b"\0\2"]) == 4
+
+
+async def test_many_readers_of_a_silent_device_ask_it_once(fieldbus: Fieldbus, serve_raw: ServeRaw) -> None:
+    async def silent(request: bytes, writer: asyncio.StreamWriter) -> None:
+        pass
+
+    server = await serve_raw(silent)
+    device = fieldbus.open(server.url, profile())
+    batches = await asyncio.gather(*(device.read((POWER,)) for _ in range(5)))
+    assert [batch.quality.tolist() for batch in batches] == [[Quality.MISSING]] * 5
+    assert len(server.requests) == 1
+
+
+async def test_the_models_are_not_waited_for_longer_than_a_reading(serve_raw: ServeRaw) -> None:
+    """A neighbour holds the line; looking for the models gives up its place when the time of the reading is over."""
+    released = asyncio.Event()
+
+    async def held_up(request: bytes, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.write(answer_frame(request, bytes((request[7] | 0x80, 2))))
+
+    server = await serve_raw(held_up)
+    patient = Limits(request_timeout_s=5.0)
+    bus = Fieldbus(now=lambda: NOON, limits=patient)
+    try:
+        neighbour = bus.open(f"{server.url}?unit=2", "generic-level-status")
+        waiting = asyncio.create_task(neighbour.read((PointAddress("level_command", 0),)))
+        await eventually(lambda: len(server.requests) == 1)
+        meter_behind = bus.open(f"{server.url}?unit=1", profile(), limits=replace(patient, read_deadline_s=0.1))
+        async with asyncio.timeout(3):
+            batch = await meter_behind.read((POWER,))
+        assert batch.quality.tolist() == [Quality.MISSING]
+        assert "no turn" in meter_behind.health().last_error
+        released.set()
+        await waiting
+    finally:
+        released.set()
+        await bus.close()
+
+
+async def test_models_are_looked_for_before_a_command_whatever_bytes_are_left(
+    fieldbus: Fieldbus, serve_raw: ServeRaw
+) -> None:
+    server: RawServer = await serve_raw(holding(chain(40000, [COMMON, (64900, [5, 1])])))
+    link = MobileLink(round_trip_s=0.1, monthly_bytes=100_000)
+    device = fieldbus.open(server.url, profile(), link=link)
+    assert (await device.read((HEARTBEAT,))).quality.tolist() == [Quality.MISSING]
+    assert device.health().over_budget
+    (result,) = await device.write([(HEARTBEAT, 120)], verify=False)
+    assert result.outcome is WriteOutcome.ACCEPTED
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -92,6 +92,9 @@ def test_all_errors_are_told_at_once(folder: Path) -> None:
     with pytest.raises(InvalidInput) as caught:
         load_security(_write(folder, '[modbus."c:802"]\nca = "absent"\nkey = 1\n[modbus."d"]\nwrong = 1\n'))
     assert len(caught.value.violations) == 5
+    assert all(violation.reason in str(caught.value) for violation in caught.value.violations), (
+        "one line in the log each"
+    )
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path: Path) -> None:
