@@ -6,10 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from domain.level import PowerCurve
 from domain.plan import Plan, to_unix_ms
 from domain.priority import Priority
 from servicekit.clock import SteppedClock
 from services.lighting.control import Control
+from services.lighting.fault_book import FaultBook
+from services.lighting.fault_watch import FaultWatch
 from services.lighting.field import Field
 from services.lighting.ground import Tuning
 from services.lighting.records import (
@@ -83,9 +86,12 @@ class Bench:
         }
         self.tuning = Tuning(**(defaults | tuning))  # type: ignore[arg-type]
         self._lay(cabinets, lamps_per_feeder, switched)
+        self.book = FaultBook()
+        self.curves: dict[str, PowerCurve] = {}
+        watch = FaultWatch(self.book, self.tuning.faults, lambda: self.curves)
         self.control = Control(
             self.knowledge, self.state, Field(self.town), self.clock, holds=lambda: self.holds, tuning=self.tuning,
-            monotonic=lambda: (self.clock.now() - NOON).total_seconds() + 1000.0,
+            monotonic=lambda: (self.clock.now() - NOON).total_seconds() + 1000.0, watch_faults=watch.look,
         )  # fmt: skip
 
     def _lay(self, cabinets: int, per_feeder: int, switched: int) -> None:
@@ -193,6 +199,10 @@ class Bench:
     def writes(self, url: str, point: str) -> list[tuple[int, float]]:
         """What was written to a point of a device: (index, value) each."""
         return [(index or 0, value) for name, index, value in self.town.devices[url].writes if name == point]
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What stands in the book: (kind, subject) each, in a fixed order."""
+        return sorted((key.kind.name.lower(), key.subject_uid) for key in self.book.standing)
 
     def forget_writes(self) -> None:
         """From now on only new writes are seen."""

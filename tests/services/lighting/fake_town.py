@@ -74,6 +74,7 @@ class FakeCabinet:
     lamps: list[FakeLamp] = field(default_factory=list)
     beats: int = 0
     welded_open: set[int] = field(default_factory=set)
+    welded_closed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.commands = [False] * self.channels
@@ -81,6 +82,8 @@ class FakeCabinet:
 
     def closed(self, channel: int) -> bool:
         """Whether a contactor is closed."""
+        if channel in self.welded_closed:
+            return True
         if channel in self.welded_open or self.switch == OFF:
             return False
         return True if self.switch == HAND else self.commands[channel]
