@@ -17,6 +17,10 @@ PLANS: Final = Counter(
 REFUSALS: Final = Gauge(
     "lichtbuch_scheduler_refused_assignments", "Assignments whose plan stands refused, as last seen."
 )
+UNDECIDED: Final = Gauge(
+    "lichtbuch_scheduler_undecided_assignments",
+    "Assignments whose calendar asks for holidays that nobody has told, within the nights ahead that are looked at.",
+)
 PLANNED_HORIZON: Final = Gauge(
     "lichtbuch_scheduler_planned_horizon_seconds",
     "Domain seconds until the first of the plans that lighting was last seen to hold ends; 0 where one never held any,"

@@ -5,11 +5,12 @@ Pure. What a profile or a calendar says is in profile.py and calendar.py, how pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
 from services.scheduler.calendar import Calendar
+from services.scheduler.days import Days, SchoolHolidays
 from services.scheduler.profile import Profile
 
 
@@ -35,6 +36,17 @@ class StoredCalendar:
     display_name: str
     calendar: Calendar
     profile_ids: Mapping[str, str] = field(compare=False)
+    revision: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class StoredSchoolHolidays:
+    """School holidays that a municipality was given. `id` is the subdivision (ISO 3166-2) that they are of."""
+
+    uid: str
+    municipality_uid: str
+    id: str
+    content: SchoolHolidays
     revision: int = 1
 
 
@@ -66,6 +78,17 @@ class Town:
     assignments: tuple[Assignment, ...]
     calendars: Mapping[str, StoredCalendar]
     profiles: Mapping[str, StoredProfile]
+    school_holidays: tuple[StoredSchoolHolidays, ...] = ()
+
+    @property
+    def days(self) -> Days:
+        """What is known of days in this municipality."""
+        return days_of(self.school_holidays)
+
+
+def days_of(given: Iterable[StoredSchoolHolidays]) -> Days:
+    """What is known of days where these school holidays were given."""
+    return Days({stored.id: stored.content for stored in given})
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,7 @@ from services.scheduler.places import place_of_group
 from services.scheduler.profile import Place
 from services.scheduler.records import Assignment, Group, Town
 from services.scheduler.store.assignments import load_town, record_outcomes
+from services.scheduler.undecided import Undecided
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Synchroniser:
         self._compilers: defaultdict[str, PlanCompiler] = defaultdict(PlanCompiler)
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._horizons = Horizons()
+        self._undecided = Undecided()
         self._changed: dict[str, Tenant] = {}
         self._wake = asyncio.Event()
         self._troubles: dict[str, str] = {}
@@ -122,6 +124,7 @@ class Synchroniser:
                 troubles[tenant.name] = str(error)
             beat()
         self._horizons.keep_only({tenant.uid for tenant in tenants})
+        self._undecided.keep_only({tenant.uid for tenant in tenants})
         self._tell(troubles)
 
     async def synchronise(self, tenant: Tenant, *, retry_refused: bool = False) -> Report:
@@ -175,6 +178,9 @@ class Synchroniser:
         now, compiler = self._clock.now(), self._compilers[tenant.uid]
         wanted = [(assignment.calendar_uid, place) for assignment, _, place in placed]
         compiled = await asyncio.to_thread(compiler.compile_all, town, wanted, now)
+        self._undecided.note(
+            tenant.uid, {group.name: made.warnings for (_, group, _), made in zip(placed, compiled, strict=True)}
+        )
         due = []
         for (assignment, group, _), result in zip(placed, compiled, strict=True):
             if result.plan is None:

@@ -5,9 +5,15 @@ from services.scheduler.api.assignments import AssignmentCalls
 from services.scheduler.api.calendars import CalendarCalls
 from services.scheduler.api.plans import PlanCalls
 from services.scheduler.api.profiles import ProfileCalls
+from services.scheduler.api.school_holidays import SchoolHolidayCalls
 
 
 class SchedulerServicer(
-    ProfileCalls, CalendarCalls, AssignmentCalls, PlanCalls, scheduler_pb2_grpc.SchedulerServiceServicer
+    ProfileCalls,
+    CalendarCalls,
+    SchoolHolidayCalls,
+    AssignmentCalls,
+    PlanCalls,
+    scheduler_pb2_grpc.SchedulerServiceServicer,
 ):
     """All methods of lichtbuch.scheduler.v1.SchedulerService."""

@@ -18,7 +18,7 @@ from services.scheduler.store import assignments as store
 from services.scheduler.store.calendars import calendar_uids
 
 _SETTABLE = ("calendar",)
-_OUTPUT_ONLY = ("name", "uid", "etag", "group", "planned_until", "refusal")
+_OUTPUT_ONLY = ("name", "uid", "etag", "group", "planned_until", "refusal", "warnings")
 
 
 class AssignmentCalls(Calls):
@@ -39,6 +39,7 @@ class AssignmentCalls(Calls):
                 answer = assignment_to_proto(tenant.id, assignment)
                 store.add_assignment(session, assignment, answer.name)
                 audit.record(session, "", answer.name, assignment.uid, tenant.uid, after=answer)
+                answer.warnings.extend(self.foresight(session, tenant).of_assignment(assignment))
                 return answer
 
             return once(session, request, pb.Assignment, store_it, municipality_uid=tenant.uid, real=at.real)
@@ -50,14 +51,22 @@ class AssignmentCalls(Calls):
     async def GetAssignment(self, request: pb.GetAssignmentRequest, context: Context) -> pb.Assignment:
         """One assignment, with what became of its plan."""
         tenant, name = current_tenant(), ResourceName.parse(request.name, collection="assignments")
-        found = await self.database.read(lambda session: store.get_assignment(session, tenant.uid, name))
-        return assignment_to_proto(tenant.id, found)
+
+        def find(session: Session) -> pb.Assignment:
+            found = store.get_assignment(session, tenant.uid, name)
+            return assignment_to_proto(tenant.id, found, self.foresight(session, tenant).of_assignment(found))
+
+        return await self.database.read(find)
 
     async def ListAssignments(self, request: pb.ListAssignmentsRequest, context: Context) -> pb.ListAssignmentsResponse:
         """Assignments of a municipality, or of all that the caller may see."""
         found = await self.page_of(request, store.list_assignments)
+        warnings = await self.warnings_of(found.items, lambda seen, assignment: seen.of_assignment(assignment))
         return pb.ListAssignmentsResponse(
-            assignments=[assignment_to_proto(tenant.id, assignment) for tenant, assignment in found.items],
+            assignments=[
+                assignment_to_proto(tenant.id, assignment, told)
+                for (tenant, assignment), told in zip(found.items, warnings, strict=True)
+            ],
             next_page_token=found.next_page_token,
         )
 
@@ -73,14 +82,16 @@ class AssignmentCalls(Calls):
             before = store.get_assignment(session, tenant.uid, name, lock=True)
             check_etag(given.etag, assignment_etag(before))
             was = assignment_to_proto(tenant.id, before)
-            if "calendar" not in paths:
-                return was
-            calendar_uid, calendar_id = _calendar(session, tenant.uid, given.calendar)
+            calendar_uid = before.calendar_uid
+            if "calendar" in paths:
+                calendar_uid, calendar_id = _calendar(session, tenant.uid, given.calendar)
             if calendar_uid == before.calendar_uid:
+                was.warnings.extend(self.foresight(session, tenant).of_assignment(before))
                 return was
             after = store.follow(session, before, calendar_uid, calendar_id)
             answer = assignment_to_proto(tenant.id, after)
             audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
+            answer.warnings.extend(self.foresight(session, tenant).of_assignment(after))
             return answer
 
         answer = await self.database.run(update)

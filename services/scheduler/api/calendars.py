@@ -16,12 +16,12 @@ from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from services.scheduler.api.calls import Calls, Context, chosen_id
 from services.scheduler.calendar import Calendar, validate
-from services.scheduler.convert import calendar_etag, calendar_to_proto, profile_uid, rules_from_proto
+from services.scheduler.convert_calendar import calendar_etag, calendar_to_proto, profile_uid, rules_from_proto
 from services.scheduler.records import StoredCalendar
 from services.scheduler.store import calendars as store
 
 _SETTABLE = ("display_name", "rules", "default_profile")
-_OUTPUT_ONLY = ("name", "uid", "etag", "revision")
+_OUTPUT_ONLY = ("name", "uid", "etag", "revision", "warnings")
 
 
 class CalendarCalls(Calls):
@@ -42,6 +42,7 @@ class CalendarCalls(Calls):
                 store.add_calendar(session, stored, name, at)
                 answer = calendar_to_proto(tenant.id, stored)
                 audit.record(session, "", name, uid, tenant.uid, after=answer)
+                answer.warnings.extend(self.foresight(session, tenant).of_calendar(calendar))
                 return answer
 
             return once(session, request, pb.Calendar, store_it, municipality_uid=tenant.uid, real=at.real)
@@ -51,14 +52,23 @@ class CalendarCalls(Calls):
     async def GetCalendar(self, request: pb.GetCalendarRequest, context: Context) -> pb.Calendar:
         """One calendar."""
         tenant, name = current_tenant(), ResourceName.parse(request.name, collection="calendars")
-        stored = await self.database.read(lambda session: store.get_calendar(session, tenant.uid, name))
-        return calendar_to_proto(tenant.id, stored)
+
+        def find(session: Session) -> pb.Calendar:
+            stored = store.get_calendar(session, tenant.uid, name)
+            warnings = self.foresight(session, tenant).of_calendar(stored.calendar)
+            return calendar_to_proto(tenant.id, stored, warnings)
+
+        return await self.database.read(find)
 
     async def ListCalendars(self, request: pb.ListCalendarsRequest, context: Context) -> pb.ListCalendarsResponse:
         """Calendars of a municipality, or of all that the caller may see."""
         found = await self.page_of(request, store.list_calendars)
+        warnings = await self.warnings_of(found.items, lambda seen, stored: seen.of_calendar(stored.calendar))
         return pb.ListCalendarsResponse(
-            calendars=[calendar_to_proto(tenant.id, stored) for tenant, stored in found.items],
+            calendars=[
+                calendar_to_proto(tenant.id, stored, told)
+                for (tenant, stored), told in zip(found.items, warnings, strict=True)
+            ],
             next_page_token=found.next_page_token,
         )
 
@@ -78,10 +88,13 @@ class CalendarCalls(Calls):
                 calendar=calendar,
             )
             was = calendar_to_proto(tenant.id, before)
+            warnings = self.foresight(session, tenant).of_calendar(calendar)
             if after == before:
+                was.warnings.extend(warnings)
                 return was
             answer = calendar_to_proto(tenant.id, store.replace_calendar(session, after, at))
             audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
+            answer.warnings.extend(warnings)
             return answer
 
         answer = await self.database.run(update)

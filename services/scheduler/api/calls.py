@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
@@ -14,6 +14,7 @@ from servicekit.clock import Clock
 from servicekit.context import Tenant, current_tenants
 from servicekit.database import Database
 from servicekit.paging import Page, page
+from services.scheduler.api.foresight import Foresight
 from services.scheduler.lighting import Lighting
 from services.scheduler.store.shelf import Moment
 from services.scheduler.synchronising import Synchroniser
@@ -56,6 +57,21 @@ class Calls:
     def moment(self) -> Moment:
         """Now, on both clocks."""
         return Moment(self.clock.now(), self.clock.real())
+
+    def foresight(self, session: Session, tenant: Tenant) -> Foresight:
+        """What can be foreseen in a municipality now."""
+        return Foresight(session, tenant, self.clock.now())
+
+    async def warnings_of(
+        self, found: Sequence[tuple[Tenant, Item]], look: Callable[[Foresight, Item], list[str]]
+    ) -> list[list[str]]:
+        """The warnings of each thing on a page, in its order."""
+
+        def find(session: Session) -> list[list[str]]:
+            seen = {tenant.uid: self.foresight(session, tenant) for tenant, _ in found}
+            return [look(seen[tenant.uid], item) for tenant, item in found]
+
+        return await self.database.read(find)
 
     async def page_of(self, request: Message, query: ListOf[Item]) -> Page[tuple[Tenant, Item]]:
         """A page of what the municipalities hold that the request is about, in the order of the names."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 from sqlmodel import Session
@@ -17,13 +17,14 @@ from servicekit.context import Tenant, current_tenant
 from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from services.scheduler.api.calls import Calls, Context, chosen_id
-from services.scheduler.convert import points_from_proto, profile_etag, profile_to_proto
+from services.scheduler.convert import profile_etag, profile_from_proto, profile_to_proto
 from services.scheduler.places import place_of_town
-from services.scheduler.profile import Profile, check_year, validate
+from services.scheduler.profile import Profile, check_year, validate_profile
 from services.scheduler.records import StoredProfile
 from services.scheduler.store import profiles as store
 
-_SETTABLE = ("display_name", "points")
+_CONTENT = ("points", "rules")
+_SETTABLE = ("display_name", *_CONTENT)
 _OUTPUT_ONLY = ("name", "uid", "etag", "revision")
 
 
@@ -33,7 +34,7 @@ class ProfileCalls(Calls):
     async def CreateProfile(self, request: pb.CreateProfileRequest, context: Context) -> pb.Profile:
         """A new profile, once it is known to keep its order on every night of a year."""
         tenant, given, at = current_tenant(), request.profile, self.moment()
-        profile = await self._checked(given.points, tenant)
+        profile = await self._checked(given, tenant)
         stored = StoredProfile(
             new_uid(), tenant.uid, chosen_id(request.profile_id), given.display_name.strip(), profile
         )
@@ -68,7 +69,11 @@ class ProfileCalls(Calls):
         tenant, given, at = current_tenant(), request.profile, self.moment()
         name = ResourceName.parse(given.name, field="profile.name", collection="profiles")
         paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
-        profile = await self._checked(given.points, tenant) if "points" in paths else None
+        named = [path for path in paths if path in _CONTENT]
+        profile: Profile | None = None
+        if named:
+            stands = await self.database.read(lambda session: store.get_profile(session, tenant.uid, name))
+            profile = await self._checked(given, tenant, stands.profile, named)
 
         def update(session: Session) -> pb.Profile:
             before = store.get_profile(session, tenant.uid, name, lock=True)
@@ -76,7 +81,7 @@ class ProfileCalls(Calls):
             after = replace(
                 before,
                 display_name=given.display_name.strip() if "display_name" in paths else before.display_name,
-                profile=profile or before.profile,
+                profile=_changed(before.profile, profile, named) if profile else before.profile,
             )
             was = profile_to_proto(tenant.id, before)
             if after == before:
@@ -103,14 +108,26 @@ class ProfileCalls(Calls):
 
         return await self.database.run(delete)
 
-    async def _checked(self, points: Iterable[pb.SwitchPoint], tenant: Tenant) -> Profile:
-        """The profile, if it holds. Raises InvalidInput with the first night that goes wrong, FailedPrecondition."""
+    async def _checked(
+        self, given: pb.Profile, tenant: Tenant, stands: Profile | None = None, named: Sequence[str] = _CONTENT
+    ) -> Profile:
+        """The profile, if it holds; what is not named is as it stands.
+
+        Raises InvalidInput with the first night that goes wrong, FailedPrecondition.
+        """
         try:
-            profile = Profile(points_from_proto(points))
-            validate(profile.points)
+            profile = profile_from_proto(given)
+            if stands is not None:
+                profile = _changed(stands, profile, named)
+            validate_profile(profile)
             place = place_of_town(tenant)
             first_night = lighting_night(self.clock.now(), place.tz)
             await asyncio.to_thread(check_year, profile, place, first_night)
         except InvalidInput as error:
             raise error.under("profile") from error
         return profile
+
+
+def _changed(before: Profile, given: Profile, named: Sequence[str]) -> Profile:
+    """A profile with what is named taken from another one. Points and rules are right or wrong by themselves."""
+    return replace(before, **{name: getattr(given, name) for name in named})

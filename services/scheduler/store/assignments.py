@@ -17,6 +17,7 @@ from servicekit.columns import table_of
 from services.scheduler.records import Assignment, Town
 from services.scheduler.store.calendars import list_calendars
 from services.scheduler.store.profiles import list_profiles
+from services.scheduler.store.school_holidays import list_school_holidays
 from services.scheduler.store.tables import AssignmentRow, CalendarRow
 
 
@@ -113,6 +114,7 @@ def load_town(session: Session, municipality_uid: str) -> Town:
         tuple(list_assignments(session, municipality_uid)),
         {calendar.uid: calendar for calendar in list_calendars(session, municipality_uid)},
         {profile.uid: profile for profile in list_profiles(session, municipality_uid)},
+        tuple(list_school_holidays(session, municipality_uid)),
     )
 
 

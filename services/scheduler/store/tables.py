@@ -81,6 +81,19 @@ class CalendarProfileRow(SchedulerTable, table=True):
     profile_uid: str = Field(sa_column=Column(ForeignKey("profile.uid"), primary_key=True))
 
 
+class SchoolHolidaysRow(HeadRow, table=True):
+    """School holidays that a municipality was given; the id is the subdivision."""
+
+    __tablename__ = "school_holidays"
+    __table_args__ = (UniqueConstraint("municipality_uid", "id", name="school_holidays_id"),)
+
+
+class SchoolHolidaysRevisionRow(RevisionRow, table=True):
+    """What they say or said."""
+
+    __tablename__ = "school_holidays_revision"
+
+
 class AssignmentRow(SchedulerTable, table=True):
     """A group follows a calendar. A group has one assignment at most."""
 

@@ -148,7 +148,7 @@ CALENDARS = {
     "a rule without profile": (
         calendar_request(rules=[pb.CalendarRule(weekdays=[1])]),
         "calendar.rules[0].profile",
-        "is required",
+        "a rule needs a profile, or hours and a level",
     ),
     "another town's profile in a rule": (
         calendar_request(rules=[rule(), pb.CalendarRule(profile=f"{SCHWALM}/profiles/night-dim")]),
