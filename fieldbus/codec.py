@@ -26,6 +26,8 @@ from fieldbus.vocabulary import PointType
 RowColumn = npt.NDArray[np.intp]
 
 POWERS_OF_TEN: Final = np.array([float(10**exponent) for exponent in range(31)])
+_LEVEL_UNIT: Final = "permille"
+_BEYOND: Final = 0.01  # of its range that a command may come out beyond its limit, by the device's steps
 LARGEST_EXPONENT: Final = len(POWERS_OF_TEN) - 1  # a scale factor beyond it is no scale factor
 
 
@@ -258,25 +260,47 @@ class Quantised:
 
 
 def quantise(binding: PointBinding, value: float, kind: str, size: int, exponent: int = 0) -> Quantised:
-    """A command as a number of `kind` ("u", "i", "f", "bcd", "b") and `size` bytes can hold it. Raises OutOfLimits."""
+    """A command as a number of `kind` ("u", "i", "f", "bcd", "b") and `size` bytes can hold it. Raises OutOfLimits.
+
+    A level above 0 never becomes 0, however coarse the device's steps: rounding must not switch off a lamp.
+    """
     check_limits(binding, value)
     conversion = binding.conversion
     if exponent:
-        conversion = replace(
-            conversion, scale=float(scale_by_powers(np.array([conversion.scale]), np.array([exponent]))[0])
-        )
+        scale = float(scale_by_powers(np.array([conversion.scale]), np.array([exponent]))[0])
+        if not (math.isfinite(scale) and scale):
+            raise OutOfLimits.of(
+                binding.point.name, f"{exponent} is no scale factor, and the device says it is its own"
+            )
+        conversion = replace(conversion, scale=scale)
     if kind == "b":
         return _nearest_bit(conversion, value)
     raw = raw_from_value(conversion, value, is_float=kind == "f")
+    if value > 0 and binding.point.unit == _LEVEL_UNIT and _meaning(conversion, raw) <= 0:
+        raw = _next_brighter(conversion, raw)
     try:
         held = hold(kind, size, raw)
     except ValueError as error:
         raise OutOfLimits.of(binding.point.name, f"{value:g} {binding.point.unit} does not fit: {error}") from None
-    converted = float(convert(conversion, np.array([held], dtype=np.float64))[0])
-    quantised = converted * conversion.scale + conversion.offset
+    quantised = _meaning(conversion, held)
+    if quantised > binding.maximum + _BEYOND * (binding.maximum - binding.minimum):
+        reason = f"{value:g} {binding.point.unit} is not to be had: {quantised:g} comes nearest to it"
+        raise OutOfLimits.of(binding.point.name, reason)
     if binding.point.type is PointType.COUNTER:
         quantised = float(round(quantised))
     return Quantised(held, quantised)
+
+
+def _meaning(conversion: Conversion, raw: float) -> float:
+    """What a raw number stands for."""
+    converted = float(convert(conversion, np.array([raw], dtype=np.float64))[0])
+    return converted * conversion.scale + conversion.offset
+
+
+def _next_brighter(conversion: Conversion, raw: float) -> float:
+    """The raw number beside one that means dark, towards the light."""
+    up, down = raw + 1, raw - 1
+    return down if _meaning(conversion, down) > _meaning(conversion, up) else up
 
 
 def _nearest_bit(conversion: Conversion, value: float) -> Quantised:
@@ -297,7 +321,7 @@ def check_limits(binding: PointBinding, value: float) -> None:
 
 
 def raw_from_value(conversion: Conversion, value: float, *, is_float: bool) -> float | int:
-    """The raw number nearest to a value. A level above 0 never becomes a raw 0: rounding must not switch off a lamp."""
+    """The raw number nearest to a value."""
     for pattern, meaning in conversion.special:
         if value == meaning:
             return pattern
