@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from math import nan
 from typing import Any
 
 import sqlalchemy as sa
@@ -146,7 +145,7 @@ def lamps_of(
     session: Session, tenant: Tenant, target_uids: Sequence[str], from_ms: int | None = None
 ) -> Iterator[Lamp]:
     """The luminaires that targets (luminaires, groups, feeders, cabinets, the municipality) stand for now, by id; with
-    their waivers from an instant (Unix ms) on, where one is given."""
+    their waivers from an instant (Unix ms) on, where one is given. Without a position they stand where the town does."""
     waivers = lamp_waivers(session, tenant, from_ms) if from_ms is not None else LampWaivers(tenant.uid, {}, {})
     base = (
         select(LuminaireRow).where(LuminaireRow.municipality_uid == tenant.uid).where(LuminaireRow.deleted_at_ms == 0)
@@ -173,7 +172,7 @@ def lamps_of(
                 LUMINAIRES.name(tenant.id, row.id),
                 row.floor_permille,
                 row.conflict_area,
-                nan if row.latitude_deg is None else row.latitude_deg,
-                nan if row.longitude_deg is None else row.longitude_deg,
+                tenant.latitude_deg if row.latitude_deg is None else row.latitude_deg,
+                tenant.longitude_deg if row.longitude_deg is None else row.longitude_deg,
                 waivers.of(row),
             )
