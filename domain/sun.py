@@ -13,6 +13,7 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from enum import IntEnum
+from functools import lru_cache
 from typing import Any, Final
 
 import numpy as np
@@ -209,8 +210,7 @@ class _Sun:
         count = int((last - self._first) / _TABLE_STEP_S) + 2
         self._tabulated = count <= max(_SHORT_TABLE, 4 * noon_s.size)
         if self._tabulated:
-            self._values = _sines(self._first + np.arange(count) * _TABLE_STEP_S)
-            self._slopes = tuple(np.diff(v, append=v[-1]) for v in self._values)
+            self._values, self._slopes = _table(self._first, count)
 
     def equation_s(self, t: Floats) -> Floats:
         """Equation of time in seconds."""
@@ -235,6 +235,13 @@ class _Sun:
         before, after = (_sines(self._first + whole * _TABLE_STEP_S) for whole in (hour, hour + 1.0))
         sine, cosine, equation = (a + rest * (b - a) for a, b in zip(before, after, strict=True))
         return sine, cosine, equation
+
+
+@lru_cache(maxsize=8)
+def _table(first_s: float, count: int) -> tuple[tuple[Floats, ...], tuple[Floats, ...]]:
+    """What `_sines` gives for whole hours, and how it changes within each: whoever asks for a year asks again."""
+    values = _sines(first_s + np.arange(count) * _TABLE_STEP_S)
+    return values, tuple(np.diff(v, append=v[-1]) for v in values)
 
 
 def _sines(t: NDArray[np.floating[Any]]) -> tuple[Floats, Floats, Floats]:

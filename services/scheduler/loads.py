@@ -1,0 +1,77 @@
+"""What the luminaires of a group draw at which level, as lighting describes it, and what they show of a plan. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from domain.level import FULL_PERMILLE, OFF_PERMILLE, PowerCurve
+from domain.priority import safe_level
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPart:
+    """Luminaires that always show the same level: one sun (degrees, WGS84), one floor, dimmable or not.
+
+    Power of all of them together in W runs straight between `levels_permille`, which ascend to 1000; below the first
+    one it stays that of the first. standby_power_w: at level 0, of those whose gear stays supplied then.
+    """
+
+    latitude_deg: float
+    longitude_deg: float
+    floor_permille: int
+    dimmable: bool
+    luminaires: int
+    levels_permille: tuple[int, ...]
+    powers_w: tuple[float, ...]
+    standby_power_w: float = 0.0
+
+    def power_w(self, level_permille: ArrayLike) -> NDArray[np.float64]:
+        """Power in W at levels."""
+        levels = np.asarray(level_permille)
+        power = np.interp(levels, self.levels_permille, self.powers_w)
+        return np.where(levels == OFF_PERMILLE, self.standby_power_w, power)
+
+    def shown(self, level_permille: int, *, civil_night: bool) -> int:
+        """What they show where the plan says a level: lighting holds floors in the civil night (domain.priority)."""
+        return safe_level(
+            level_permille, floors_hold=civil_night, floor_permille=self.floor_permille, dimmable=self.dimmable
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLoad:
+    """The parts of a group, and how many luminaires are guessed at, cannot be dimmed, or are switched by others."""
+
+    parts: tuple[LoadPart, ...]
+    luminaires: int
+    estimated: int = 0
+    undimmed: int = 0
+    foreign: int = 0
+
+    @property
+    def floor_permille(self) -> int:
+        """The largest floor among those that may be dimmed: below it lighting refuses a plan. 0 where none may."""
+        return max((part.floor_permille for part in self.parts if part.dimmable), default=0)
+
+
+def load_of(
+    curve: PowerCurve, luminaires: int, latitude_deg: float, longitude_deg: float, floor_permille: int = 0
+) -> GroupLoad:
+    """Luminaires of one model at one place, for a preview without a town. No standby: a contactor opens by day."""
+    part = LoadPart(
+        latitude_deg,
+        longitude_deg,
+        floor_permille,
+        True,
+        luminaires,
+        tuple(level for level, _ in curve.points),
+        tuple(luminaires * power * curve.rated_w / FULL_PERMILLE for _, power in curve.points),
+    )
+    return GroupLoad((part,), luminaires)
+
+
+NO_LOAD: Final = GroupLoad((), 0)

@@ -1,0 +1,330 @@
+"""What a profile or calendar would bring to groups before it goes live: hours, energy, and what to look at. Pure.
+
+Beside it stand what the groups follow now and full light from sunset to sunrise. All nights of many groups are computed
+at once (nights.py, sums.py); a thousand groups take a second for a year. What lamps show is what lighting would make of
+the plan: floors and conflict areas hold in the civil night. Ramps are taken as done at once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from domain.errors import InvalidInput
+from domain.level import FULL_PERMILLE, OFF_PERMILLE
+from services.scheduler.calendar import Calendar
+from services.scheduler.days import BUILT_IN, Days
+from services.scheduler.loads import NO_LOAD, GroupLoad, LoadPart
+from services.scheduler.moment import Place
+from services.scheduler.nights import Courses, compile_calendar
+from services.scheduler.planning import Course
+from services.scheduler.profile import Profile
+from services.scheduler.sky import Nights, Seconds, Sky
+from services.scheduler.sums import CivilNight, Months, Sums, Views, night_seconds, sums_of
+from services.scheduler.warnings import group_warnings
+
+_AT_ONCE: Final = 128
+"""Groups that are computed together: a year of them fits the processor's cache."""
+_HOUR_S: Final = 3_600.0
+
+Ints = NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class PreviewedGroup:
+    """A group to look at. load: None where nobody knows it. current: what it follows now, None for nothing."""
+
+    name: str
+    place: Place
+    load: GroupLoad | None = None
+    current: Calendar | None = None
+
+
+@dataclass(frozen=True)
+class Period:
+    """Nights by one clock."""
+
+    first_night: date
+    nights: int
+    tz: ZoneInfo
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Sums per month of the period, not rounded: seconds and Wh."""
+
+    lit_s: tuple[float, ...]
+    full_light_equivalent_s: tuple[float, ...]
+    lit_luminaire_s: tuple[float, ...]
+    energy_wh: tuple[float, ...]
+    energy_sensors_active_wh: tuple[float, ...]
+
+    def __add__(self, other: Figures) -> Figures:
+        """The sums of both."""
+        mine, others = vars(self), vars(other)
+        return Figures(*(tuple(np.add(mine[name], others[name]).tolist()) for name in mine))
+
+
+@dataclass(frozen=True)
+class GroupPreview:
+    """What would happen in a group. problem: why there are no figures, empty where there are.
+
+    level_s: seconds of the plan by level in per mille. shown_luminaire_s: seconds of luminaires by the level that they
+    would show, summed over the luminaires.
+    """
+
+    group: PreviewedGroup
+    problem: str = ""
+    previewed: Figures | None = None
+    current: Figures | None = None
+    full: Figures | None = None
+    level_s: Mapping[int, float] = field(default_factory=dict)
+    shown_luminaire_s: Mapping[int, float] = field(default_factory=dict)
+    course: Course | None = None
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class PreviewOfGroups:
+    """Groups in the order in which they were given, and the names of the months ("2026-11")."""
+
+    months: tuple[str, ...]
+    groups: tuple[GroupPreview, ...]
+
+    def totals(self) -> tuple[Figures, Figures, Figures] | None:
+        """Previewed, current and full over all groups without a problem; None where there is none."""
+        found = [
+            (group.previewed, group.current, group.full)
+            for group in self.groups
+            if group.previewed is not None and group.current is not None and group.full is not None
+        ]
+        if not found:
+            return None
+        return _total([each[0] for each in found]), _total([each[1] for each in found]), _total([e[2] for e in found])
+
+
+def _total(figures: Sequence[Figures]) -> Figures:
+    columns = (np.sum([vars(each)[name] for each in figures], axis=0).tolist() for name in vars(figures[0]))
+    return Figures(*map(tuple, columns))
+
+
+def preview_groups(
+    groups: Sequence[PreviewedGroup],
+    previewed: Calendar,
+    profiles: Mapping[str, Profile],
+    period: Period,
+    days: Days = BUILT_IN,
+    *,
+    with_courses: bool = False,
+) -> PreviewOfGroups:
+    """Every group at its own place, over the whole period; `profiles` are those of all calendars.
+
+    with_courses: the switch events of each group, too. Raises nothing: what goes wrong in a group stands in it.
+    """
+    frame = Nights(period.tz, period.first_night, period.nights)
+    months = Months(frame)
+    by_calendar: defaultdict[Calendar | None, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups):
+        by_calendar[group.current].append(index)
+    found: dict[int, GroupPreview] = {}
+    for current, indices in by_calendar.items():
+        for begin in range(0, len(indices), _AT_ONCE):
+            some = indices[begin : begin + _AT_ONCE]
+            batch = _Batch([groups[index] for index in some], frame, months, profiles, days)
+            found.update(zip(some, batch.previews(previewed, current, with_courses=with_courses), strict=True))
+    return PreviewOfGroups(tuple(months.names), tuple(found[index] for index in range(len(groups))))
+
+
+class _Batch:
+    """Some groups, with the sun over them and over their lamps."""
+
+    def __init__(
+        self,
+        groups: Sequence[PreviewedGroup],
+        frame: Nights,
+        months: Months,
+        profiles: Mapping[str, Profile],
+        days: Days,
+    ) -> None:
+        self.groups, self.months, self.profiles, self.days = groups, months, profiles, days
+        plan_places, plan_row = _places([(g.place.latitude_deg, g.place.longitude_deg) for g in groups])
+        self.parts: list[LoadPart] = []
+        self.part_group: list[int] = []
+        seen: list[tuple[int, tuple[float, float]]] = []
+        for number, group in enumerate(groups):
+            # A group without known lamps is seen under its own sun.
+            own = group.place.latitude_deg, group.place.longitude_deg
+            parts = (group.load or NO_LOAD).parts
+            self.parts += parts
+            self.part_group += [number] * len(parts)
+            seen += [(plan_row[number], (part.latitude_deg, part.longitude_deg)) for part in parts]
+            if not parts:
+                seen.append((plan_row[number], own))
+        sun_places, sun_row = _places([place for _, place in seen])
+        self.sky = Sky(frame, *plan_places)
+        same = all(np.array_equal(mine, theirs) for mine, theirs in zip(plan_places, sun_places, strict=True))
+        self.sun = self.sky if same else Sky(frame, *sun_places)
+        keys = [(row, sun) for (row, _), sun in zip(seen, sun_row, strict=True)]
+        views = list(dict.fromkeys(keys))
+        number_of = {key: number for number, key in enumerate(views)}
+        self.views = Views(_ints(row for row, _ in views), _ints(sun for _, sun in views))
+        self.part_view: list[int] = []
+        self.group_view: list[int] = []
+        at = 0
+        for group in groups:
+            count = len((group.load or NO_LOAD).parts)
+            mine = [number_of[key] for key in keys[at : at + max(count, 1)]]
+            self.group_view.append(mine[0])
+            self.part_view += mine[:count]
+            at += max(count, 1)
+        self.plan_row = plan_row
+        self.civil = CivilNight(self.sun)
+
+    def previews(self, previewed: Calendar, current: Calendar | None, *, with_courses: bool) -> list[GroupPreview]:
+        """What becomes of each group."""
+        courses = compile_calendar(previewed, self.profiles, self.sky, self.days)
+        first_wrong = courses.first_wrong()
+        quiet, active = sums_of(courses, self.views, self.civil, self.months)
+        coming, full = self._figures(quiet, active), self._full()
+        now = full if current is None else self._current(current)
+        level_s = {level: total.sum(axis=1) for level, (total, _) in quiet.levels.items()}
+        shown = self._shown(quiet)
+        warnings = group_warnings(courses, self.plan_row, [group.load for group in self.groups])
+        answers = []
+        for number, group in enumerate(self.groups):
+            row = self.plan_row[number]
+            if first_wrong[row] >= 0:
+                answers.append(GroupPreview(group, problem=_problem(courses, row, int(first_wrong[row]))))
+                continue
+            view = self.group_view[number]
+            answers.append(
+                GroupPreview(
+                    group,
+                    previewed=coming[number],
+                    current=now[number],
+                    full=full[number],
+                    level_s={
+                        level: float(seconds[view]) for level, seconds in sorted(level_s.items()) if seconds[view] > 0
+                    },
+                    shown_luminaire_s=shown[number],
+                    course=courses.course(row) if with_courses else None,
+                    warnings=warnings[number],
+                )
+            )
+        return answers
+
+    def _current(self, current: Calendar) -> list[Figures]:
+        courses = compile_calendar(current, self.profiles, self.sky, self.days)
+        return self._figures(*sums_of(courses, self.views, self.civil, self.months))
+
+    def _figures(self, quiet: Sums, active: Sums) -> list[Figures]:
+        """Per group; where its plan cannot be compiled the figures mean nothing."""
+        lit, weighted = (np.zeros((self.views.count, self.months.count)) for _ in range(2))
+        for level, (total, _) in quiet.levels.items():
+            if level != OFF_PERMILLE:
+                lit += total
+                weighted += total * (level / FULL_PERMILLE)
+        energy, luminaires_lit = self._drawn(quiet)
+        energy_active = energy if _are_equal(quiet, active) else self._drawn(active)[0]
+        return [
+            Figures(*(tuple(row) for row in rows))
+            for rows in zip(
+                lit[self.group_view].tolist(),
+                weighted[self.group_view].tolist(),
+                luminaires_lit.tolist(),
+                energy.tolist(),
+                energy_active.tolist(),
+                strict=True,
+            )
+        ]
+
+    def _drawn(self, sums: Sums) -> tuple[Seconds, Seconds]:
+        """Wh, and seconds of lit luminaires, [group, month]."""
+        energy_ws, lit = (np.zeros((len(self.parts), self.months.count)) for _ in range(2))
+        levels = sorted(sums.levels)
+        outside, inside = (
+            np.array([[part.shown(level, civil_night=civil) for level in levels] for part in self.parts], dtype=np.intp)
+            for civil in (False, True)
+        )
+        powers = np.array(
+            [part.power_w([out, within]) for part, out, within in zip(self.parts, outside, inside, strict=True)]
+        )
+        count = np.array([part.luminaires for part in self.parts], dtype=np.float64)[:, None]
+        for number, level in enumerate(levels if self.parts else ()):
+            total, civil = (seconds[self.part_view] for seconds in sums.levels[level])
+            for shown, power, seconds in (
+                (outside[:, number], powers[:, 0, number], total - civil),
+                (inside[:, number], powers[:, 1, number], civil),
+            ):
+                energy_ws += power[:, None] * seconds
+                lit += np.where(shown[:, None] != OFF_PERMILLE, count * seconds, 0.0)
+        return self._by_group(energy_ws / _HOUR_S), self._by_group(lit)
+
+    def _shown(self, sums: Sums) -> list[dict[int, float]]:
+        """Seconds of luminaires by the level that they show, per group."""
+        found: list[defaultdict[int, float]] = [defaultdict(float) for _ in self.groups]
+        whole = {level: (total.sum(axis=1), civil.sum(axis=1)) for level, (total, civil) in sums.levels.items()}
+        for part, group, view in zip(self.parts, self.part_group, self.part_view, strict=True):
+            for level, (total, civil) in whole.items():
+                mine = found[group]
+                mine[part.shown(level, civil_night=False)] += part.luminaires * float(total[view] - civil[view])
+                mine[part.shown(level, civil_night=True)] += part.luminaires * float(civil[view])
+        return [{level: seconds for level, seconds in sorted(each.items()) if seconds > 0} for each in found]
+
+    def _full(self) -> list[Figures]:
+        """Full light from sunset to sunrise, as lighting computes it without a plan."""
+        at_group = night_seconds(self.sky, self.months)[self.plan_row]
+        nights = self.sun.nights
+        whole = self.months.sums((nights.ends - nights.starts)[None, :], np.arange(nights.count, dtype=np.intp))
+        at_part = (
+            (at_group if self.sun is self.sky else night_seconds(self.sun, self.months))[
+                self.views.sun_rows[self.part_view]
+            ]
+            if self.parts
+            else np.zeros((0, self.months.count))
+        )
+        energy_ws = np.array([part.power_w(FULL_PERMILLE) for part in self.parts]).reshape(-1, 1) * at_part
+        energy_ws += np.array([part.standby_power_w for part in self.parts]).reshape(-1, 1) * (whole - at_part)
+        count = np.array([part.luminaires for part in self.parts]).reshape(-1, 1)
+        energy, lit = self._by_group(energy_ws / _HOUR_S), self._by_group(count * at_part)
+        return [
+            Figures(tuple(mine), tuple(mine), tuple(lamps), tuple(wh), tuple(wh))
+            for mine, lamps, wh in zip(at_group.tolist(), lit.tolist(), energy.tolist(), strict=True)
+        ]
+
+    def _by_group(self, values: Seconds) -> Seconds:
+        found = np.zeros((len(self.groups), self.months.count))
+        np.add.at(found, np.array(self.part_group, dtype=np.intp), values)
+        return found
+
+
+def _are_equal(quiet: Sums, active: Sums) -> bool:
+    return quiet.levels.keys() == active.levels.keys() and all(
+        np.array_equal(quiet.levels[level][0], active.levels[level][0]) for level in quiet.levels
+    )
+
+
+def _problem(courses: Courses, row: int, night: int) -> str:
+    try:
+        courses.raise_wrong(row, night)
+    except InvalidInput as error:
+        return error.message
+    raise AssertionError("a night that goes wrong in arrays goes wrong alone")
+
+
+def _places(places: Sequence[tuple[float, float]]) -> tuple[tuple[Seconds, Seconds], list[int]]:
+    """Each place once, as columns of latitudes and longitudes, and its row for every one given."""
+    rows = {place: row for row, place in enumerate(dict.fromkeys(places))}
+    columns = np.array(list(rows), dtype=np.float64).reshape(-1, 2)
+    return (columns[:, 0].copy(), columns[:, 1].copy()), [rows[place] for place in places]
+
+
+def _ints(values: object) -> Ints:
+    return np.fromiter(values, dtype=np.intp)  # type: ignore[call-overload, no-any-return]

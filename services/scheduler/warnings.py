@@ -1,0 +1,140 @@
+"""What a planner should look at before a profile goes live: what lighting would refuse, and unusual nights. Pure.
+
+Of many groups at once. What keeps a profile from being saved at all is no warning: it is refused with its first night.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import numpy as np
+
+from domain.level import FULL_PERMILLE, OFF_PERMILLE
+from domain.night import night_bounds
+from services.scheduler.calendar import Calendar
+from services.scheduler.days import BUILT_IN, Days
+from services.scheduler.loads import GroupLoad
+from services.scheduler.nights import Courses, NightKind
+from services.scheduler.sky import Flags, Nights, Seconds
+from services.scheduler.sums import CivilNight, plain_edges, spans_of
+
+DARK_TOLERANCE_S: Final = 900.0
+"""Seconds for which lighting lets a plan be off within a civil night: places of one group differ, clocks drift."""
+
+
+def period_warnings(calendar: Calendar, nights: Nights, days: Days = BUILT_IN) -> list[str]:
+    """What is so in the period wherever the groups are: changes of the clock, holidays that nobody knows."""
+    found = []
+    for night in nights.dates():
+        before, after = (bound.astimezone(nights.tz).utcoffset() for bound in night_bounds(night, nights.tz))
+        if before != after:
+            found.append(f"the clock changes in the night of {night.isoformat()}: see its switch points")
+    return found + calendar.warnings(nights.first_night, nights.count, days)
+
+
+def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupLoad | None]) -> list[tuple[str, ...]]:
+    """What is so in each group; `rows` are those of their places, `loads` what is known of their lamps."""
+    unlit = courses.unlit
+    dark_s = _longest_dark(courses)
+    lit, levels = _lit_and_lowest(courses)
+    found = []
+    for row, load in zip(rows, loads, strict=True):
+        mine: list[str] = []
+        if not lit[row]:
+            mine.append("nothing is ever lit")
+        if unlit[row].any():
+            mine.append(f"{_nights(courses, unlit[row])} never get dark: nothing is lit")
+        if load is not None and load.luminaires:
+            mine += _below_floor(courses, row, load, levels[row])
+            too_dark = dark_s[row] > DARK_TOLERANCE_S
+            if too_dark.any():
+                mine.append(
+                    f"off for up to {round(float(dark_s[row].max()) / 60)} minutes within the civil night, in"
+                    f" {_nights(courses, too_dark)}: lighting refuses such a plan unless a waiver allows it"
+                )
+        mine += _of_load(load)
+        found.append(tuple(mine))
+    return found
+
+
+def _of_load(load: GroupLoad | None) -> list[str]:
+    if load is None:
+        return []
+    if not load.luminaires:
+        return ["the group has no luminaires"]
+    kinds = (
+        (load.estimated, "have no measured curve or power: their energy is an estimate"),
+        (load.undimmed, "have no gateway: they are not dimmed, and counted at full power while lit"),
+        (load.foreign, "are switched by others: their hours are taken as the plan's"),
+    )
+    return [f"{count} of {load.luminaires} luminaires {words}" for count, words in kinds if count]
+
+
+def _below_floor(courses: Courses, row: int, load: GroupLoad, lowest: Seconds) -> list[str]:
+    floor = load.floor_permille
+    below = (lowest > OFF_PERMILLE) & (lowest < floor)
+    if not below.any():
+        return []
+    return [
+        f"{lowest[below].min() / 10:g} % is below the floor of {floor / 10:g} % in {_nights(courses, below)}:"
+        " lighting refuses such a plan"
+    ]
+
+
+def _nights(courses: Courses, which: Flags) -> str:
+    """So many nights, and the first of them."""
+    first = courses.sky.nights.first_night + timedelta(days=int(which.argmax()))
+    count = int(np.count_nonzero(which))
+    return f"{count} night{'s' if count != 1 else ''} from {first.isoformat()} on"
+
+
+def _longest_dark(courses: Courses) -> Seconds:
+    """[place, night]: the longest stretch at level 0 within the civil night, in seconds."""
+    sky = courses.sky
+    civil = CivilNight(sky)
+    places = np.arange(sky.latitude_deg.size, dtype=np.intp)
+    longest = np.zeros(sky.unlit.shape)
+    for kind in courses.kinds:
+        spans = civil.over(kind.nights, places)
+        worst = np.zeros(kind.base.unlit.shape)
+        run = np.zeros_like(worst)
+        for begin, end, off in _off_spans(kind):
+            if off is False:
+                run = np.zeros_like(worst)
+                continue
+            dark = spans.passed(end) - spans.passed(begin)
+            # What is empty ends no stretch.
+            run = run + dark if off is True else np.where(off, run + dark, np.where(begin < end, 0.0, run))
+            worst = np.maximum(worst, run)
+        longest[:, kind.nights] = worst
+    return longest
+
+
+def _off_spans(kind: NightKind) -> list[tuple[Seconds, Seconds, Flags | bool]]:
+    """Begin, end, and whether the plan is off between them, in the order of the night."""
+    if not kind.is_plain:
+        return [(begin, end, plan == OFF_PERMILLE) for begin, end, plan, _ in spans_of(kind)]
+    edges = plain_edges(kind)
+    levels = [OFF_PERMILLE, *(point.level_permille for point in kind.base.profile.points)]
+    return [(begin, end, level == OFF_PERMILLE) for begin, end, level in zip(edges, edges[1:], levels, strict=False)]
+
+
+def _lit_and_lowest(courses: Courses) -> tuple[Flags, Seconds]:
+    """[place]: anything is ever lit. [place, night]: the lowest level above 0, else 0."""
+    lowest = np.full(courses.sky.unlit.shape, FULL_PERMILLE + 1.0)
+    for kind in courses.kinds:
+        mine = np.full(kind.base.unlit.shape, FULL_PERMILLE + 1.0)
+        if kind.is_plain:
+            edges = plain_edges(kind)[1:]
+            for begin, end, point in zip(edges, edges[1:], kind.base.profile.points, strict=False):
+                if point.level_permille:
+                    mine = np.where(begin < end, np.minimum(mine, point.level_permille), mine)
+        else:
+            for begin, end, plan, _ in spans_of(kind):
+                mine = np.where((plan > 0) & (begin < end), np.minimum(mine, plan), mine)
+        lowest[:, kind.nights] = mine
+    lowest[lowest > FULL_PERMILLE] = OFF_PERMILLE
+    lit = np.asarray((lowest > OFF_PERMILLE).any(axis=1))
+    return lit, lowest
