@@ -10,6 +10,7 @@ from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
+from domain import instants
 from domain.errors import InvalidInput
 
 QUARTER_HOUR_S: Final = 900
@@ -37,14 +38,8 @@ def as_utc(instant: datetime, field: str = "instant") -> datetime:
     return instant.astimezone(UTC)
 
 
-def unix_ms(instant: datetime) -> int:
-    """Milliseconds since 1970-01-01T00:00Z, finer digits cut off. Raises InvalidInput for a naive datetime."""
-    return (as_utc(instant) - _EPOCH) // timedelta(milliseconds=1)
-
-
-def instant_from_unix_ms(milliseconds: int) -> datetime:
-    """The UTC instant of milliseconds since 1970-01-01T00:00Z."""
-    return _EPOCH + timedelta(milliseconds=int(milliseconds))
+unix_ms = instants.unix_ms
+instant_from_unix_ms = instants.from_unix_ms
 
 
 def local_instant(day: date, wall: time, tz: ZoneInfo) -> datetime:

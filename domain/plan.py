@@ -10,33 +10,25 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from itertools import pairwise
 from typing import Final
 
+from domain import instants
 from domain.canonical import canonical_hash
 from domain.errors import InvalidInput, Violation
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
-from domain.night import as_utc
 from domain.plan_rule import MAX_RAMP_S, PlanRule, rule_to_document, rule_violations
 
 MAX_INSTANTS: Final = 5_000
 MAX_VALIDITY: Final = timedelta(days=400)
 MAX_RULES: Final = 500
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND: Final = timedelta(milliseconds=1)
 
-
-def to_unix_ms(instant: datetime, field: str = "instant") -> int:
-    """Unix milliseconds of an aware instant, finer digits cut off. Raises InvalidInput for a naive one."""
-    return (as_utc(instant, field) - _EPOCH) // _MILLISECOND
-
-
-def from_unix_ms(unix_ms: int) -> datetime:
-    """The instant (UTC) of Unix milliseconds."""
-    return _EPOCH + timedelta(milliseconds=unix_ms)
+to_unix_ms = instants.unix_ms
+from_unix_ms = instants.from_unix_ms
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from domain import instants
 from domain.errors import InvalidInput
 
 FloatColumn = npt.NDArray[np.float64]
@@ -249,13 +250,5 @@ class DeviceHealth:
 BatchCallback = Callable[[ValueBatch], None]
 
 
-def unix_ms(instant: datetime) -> int:
-    """Unix milliseconds of an aware instant; InvalidInput for a naive one."""
-    if instant.tzinfo is None:
-        raise InvalidInput.of("instant", "has no time zone")
-    return round(instant.timestamp() * 1000)
-
-
-def from_unix_ms(milliseconds: int) -> datetime:
-    """The aware UTC instant of Unix milliseconds."""
-    return datetime.fromtimestamp(milliseconds / 1000, tz=UTC)
+unix_ms = instants.unix_ms
+from_unix_ms = instants.from_unix_ms

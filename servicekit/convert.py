@@ -12,6 +12,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from domain import instants
 from domain.errors import Conflict, InvalidInput, Violation
 from lichtbuch.type.v1.types_pb2 import Date
 
@@ -58,17 +59,13 @@ def date_from_proto(day: Date, field: str = "date") -> date:
         raise InvalidInput.of(field, f"{day.year}-{day.month}-{day.day} is not a date") from error
 
 
-def unix_ms(instant: datetime) -> int:
-    """Milliseconds since 1970, as columns hold instants. Raises InvalidInput for a naive datetime."""
-    if instant.utcoffset() is None:
-        raise InvalidInput.of("instant", "an instant with a time zone is needed")
-    return (instant - _EPOCH) // timedelta(milliseconds=1)
+unix_ms = instants.unix_ms
 
 
 def instant_of_unix_ms(milliseconds: int) -> datetime:
     """The instant (UTC) of milliseconds since 1970. Raises InvalidInput beyond the years 1 and 9999."""
     try:
-        return _EPOCH + timedelta(milliseconds=milliseconds)
+        return instants.from_unix_ms(milliseconds)
     except OverflowError as error:
         raise InvalidInput.of("instant", "not between the years 1 and 9999") from error
 

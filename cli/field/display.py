@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from cli.output import enum_word
 from fieldbus.profile import Profile
-from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, WriteResult
+from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, WriteResult, from_unix_ms
 from fieldbus.vocabulary import Point, PointType
 
 Row = dict[str, Any]
@@ -61,7 +61,7 @@ def seen(batch: ValueBatch, row: int) -> Row:
     """Quality and time of a row."""
     return {
         "quality": Quality(int(batch.quality[row])).name.lower(),
-        "observed_at": datetime.fromtimestamp(int(batch.observed_at[row]) / 1000, UTC).isoformat(),
+        "observed_at": from_unix_ms(int(batch.observed_at[row])).isoformat(),
         "time_of": "device" if int(batch.time_source[row]) == TimeSource.DEVICE else "ours",
     }
 

@@ -4,31 +4,19 @@ A slot is an instant, the start of a UTC quarter hour: the reading of slot T is 
 are whole quarter hours off UTC, so UTC quarter hours are the local ones. Integers, because slots come by the million.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from domain.errors import InvalidInput
+from domain import instants
 
 SLOT_MS: Final = 900_000
 EARLIEST_SLOT_MS: Final = 631_152_000_000
 """1990-01-01T00:00Z. Older slots are a mistake of a clock or a file, not a reading."""
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-
-
-def to_ms(instant: datetime) -> int:
-    """Unix milliseconds of an aware instant, finer digits cut off. Raises InvalidInput for a naive one."""
-    if instant.utcoffset() is None:
-        raise InvalidInput.of("instant", "an instant with a time zone is needed")
-    return (instant - _EPOCH) // timedelta(milliseconds=1)
-
-
-def from_ms(unix_ms: int) -> datetime:
-    """The UTC instant of Unix milliseconds, exact."""
-    return _EPOCH + timedelta(milliseconds=unix_ms)
+to_ms = instants.unix_ms
+from_ms = instants.from_unix_ms
 
 
 def slot_text(unix_ms: int) -> str:

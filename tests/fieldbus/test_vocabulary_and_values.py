@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from domain.errors import InvalidInput
-from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, from_unix_ms, unix_ms
+from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from fieldbus.vocabulary import COUNTER_MAX, TRADES, VOCABULARY, HandOffAuto, Point, PointType, point_named
 from tests.fieldbus.servers import NOON
 
@@ -96,8 +92,3 @@ def test_a_point_that_is_not_in_the_batch_is_said_by_name() -> None:
 def test_instants_without_a_time_zone_are_refused() -> None:
     with pytest.raises(InvalidInput):
         unix_ms(NOON.replace(tzinfo=None))
-
-
-@given(st.datetimes(min_value=datetime(1990, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC)))
-def test_instants_survive_as_milliseconds(instant: datetime) -> None:
-    assert abs((from_unix_ms(unix_ms(instant)) - instant).total_seconds()) <= 0.0005
