@@ -88,6 +88,9 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
         "updated", "unchanged", "refused", "refused_by_reader", "equal", "put", "stored", "entries", "leaves", "index",
         "first_leaf", "nights", "weekdays", "year", "month", "day", "faults", "schema_version", "max_bytes",
         "max_items", "min", "max",
+        "position",
+        # In thousandths of the unit of the sensor's kind, which stands beside them.
+        "on_milli", "off_milli",
         # In the base unit that the meter names: `unit` stands beside them.
         "value", "values", "amounts", "estimated_amounts", "latest_value", "first_reading", "final_reading", "rollover",
     }  # fmt: skip

@@ -99,7 +99,8 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         )
         if given.hash != plan.hash:
             raise InvalidInput.of("plan.hash", "is not that of the plan")
-        floor = 0 if request.parent in self.waived else group.floor_permille
+        # Without a waiver no lamp may be dark, whatever else its floor is.
+        floor = 0 if request.parent in self.waived else max(group.floor_permille, 1)
         check_plan(
             plan,
             GroupLimits(
