@@ -43,6 +43,11 @@ def harmless(value: str) -> str:
     return "".join(character if character.isprintable() or character == "\n" else "�" for character in value)
 
 
+def one_line(value: str) -> str:
+    """The same on one line: what comes from others must not add lines that look like ours."""
+    return harmless(value).replace("\n", "�")
+
+
 def print_json(document: Any) -> None:
     """One JSON document on standard output; instants as RFC 3339."""
     print(json_text(document, indent=2))
@@ -62,7 +67,7 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str =
         console.print(empty)
         return
     if title:
-        console.print(harmless(title), markup=False)
+        console.print(harmless(title), markup=False)  # with the line breaks of ours
     table = Table(box=None, header_style="bold", pad_edge=False)
     for heading in rows[0]:
         number = isinstance(rows[0][heading], (int, float)) and not isinstance(rows[0][heading], bool)
@@ -74,8 +79,8 @@ def print_rows(rows: Sequence[Mapping[str, Any]], as_json: bool, *, title: str =
 
 def plain_cell(value: str) -> Text:
     """Text as it is: names and reasons come from others, and may hold brackets that look like markup, or escapes that
-    a terminal would obey."""
-    return Text(harmless(value))
+    a terminal would obey, or lines that look like ours."""
+    return Text(one_line(value))
 
 
 def print_facts(facts: Mapping[str, Any], as_json: bool) -> None:

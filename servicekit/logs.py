@@ -14,6 +14,7 @@ from structlog.typing import EventDict, Processor
 __all__ = ["bind_contextvars", "bound_contextvars", "clear_contextvars", "configure_logs", "get_logger"]
 
 _HIDDEN: Final = ("token", "secret", "password", "authorization")
+_OF_SEVERAL_LINES: Final = ("exception", "stack")
 _NOISY: Final = ("httpx", "httpcore", "alembic", "asyncua", "pymodbus", "grpc")
 
 
@@ -51,7 +52,10 @@ def configure_logs(settings: LogSettings, service: str, stream: TextIO | None = 
     if settings.log_format == "json":
         ending: list[Processor] = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
-        ending = [structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty())]
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=(stream or sys.stderr).isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+        ending = [structlog.processors.format_exc_info, show_harmless, renderer]
     structlog.configure(
         processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
         wrapper_class=structlog.stdlib.BoundLogger,
@@ -70,6 +74,16 @@ def configure_logs(settings: LogSettings, service: str, stream: TextIO | None = 
     root.setLevel(settings.log_level.upper())
     for name in _NOISY:
         logging.getLogger(name).setLevel(max(root.level, logging.WARNING))
+
+
+def show_harmless(_logger: Any, _method: str, event: EventDict) -> EventDict:
+    """For a console: texts that may come from others neither command the terminal nor add lines that look like ours."""
+    for key, value in event.items():
+        if isinstance(value, str) and not value.isprintable() and key not in _OF_SEVERAL_LINES:
+            event[key] = "".join(one if one.isprintable() else ascii(one)[1:-1] for one in value)
+        elif key in _OF_SEVERAL_LINES and isinstance(value, str):
+            event[key] = "".join(one if one.isprintable() or one == "\n" else ascii(one)[1:-1] for one in value)
+    return event
 
 
 def get_logger(name: str = "") -> structlog.stdlib.BoundLogger:

@@ -27,6 +27,7 @@ _SUNSPEC_PROFILE: Final = "sunspec-meter"
 _SUNSPEC_END: Final = 0xFFFF
 _SUNSPEC_COMMON: Final = 1
 _MOST_MODELS: Final = 32
+_LAST_REGISTER: Final = 65_535
 
 
 @dataclass
@@ -177,8 +178,11 @@ async def _sunspec_models(fieldbus: Fieldbus, url: str, base: int) -> tuple[list
 
 
 async def _sunspec_identity(fieldbus: Fieldbus, url: str, address: int) -> Identity:
-    """Manufacturer, model and version of the common model: 16, 16 and 8 registers."""
+    """Manufacturer, model and version of the common model: 16, 16 and 8 registers. Nothing where the chain has led to
+    the end of the registers, which only one that is none does."""
     fields = ((2, 16), (18, 16), (42, 8))
+    if address + sum(fields[-1]) - 1 > _LAST_REGISTER:
+        return Identity()
     texts = []
     for offset, length in fields:
         first = address + offset

@@ -11,7 +11,7 @@ import typer
 
 from cli.errors import PARTIAL, document
 from cli.field.advice import Advice, diagnose, recognise
-from cli.output import harmless, json_text, json_wanted, note
+from cli.output import json_text, json_wanted, note, one_line
 from domain.errors import LichtbuchError
 from fieldbus.values import DeviceHealth
 
@@ -22,7 +22,7 @@ def fail(advice: Advice, *, field: str = "url") -> NoReturn:
         told = document(advice.code, advice.message, field=field, hint=advice.hint)
         print(json_text(told), file=sys.stderr)
     else:
-        print(harmless(f"lichtbuch: {advice.message}\n  {advice.hint}"), file=sys.stderr)
+        print(f"lichtbuch: {one_line(advice.message)}\n  {one_line(advice.hint)}", file=sys.stderr)
     raise typer.Exit(advice.exit_code)
 
 
@@ -68,6 +68,6 @@ def _other_profile(url: str) -> str:
 
 def _say_why(health: DeviceHealth) -> None:
     if health.last_error:
-        note(f"last seen: {health.last_error}")
+        note(f"last seen: {one_line(health.last_error)}")
         if advice := recognise(health.last_error):
             note(advice.hint)

@@ -15,6 +15,7 @@ from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, No
 from fieldbus.modbus.line.bus import Asker, LinkRenewed, ModbusBus
 from fieldbus.modbus.line.link import Answer
 from fieldbus.profile import ModbusLimits
+from fieldbus.raw import told
 from fieldbus.url import Endpoint
 from fieldbus.values import Counters, Identity
 
@@ -193,6 +194,6 @@ def _parse_identity(answer: bytes, texts: dict[int, str]) -> tuple[bool, int]:
         if position + 2 > len(answer) or position + 2 + answer[position + 1] > len(answer):
             raise Malformed("the identification ends in the middle of a text")
         end = position + 2 + answer[position + 1]
-        texts[answer[position]] = answer[position + 2 : end].decode("utf-8", "replace").strip("\0 ")
+        texts[answer[position]] = told(answer[position + 2 : end].decode("utf-8", "replace").strip("\0 "))
         position = end
     return answer[3] == 0xFF, answer[4]

@@ -36,6 +36,7 @@ from fieldbus.vocabulary import GEAR_PER_LINE, GROUPS_PER_LINE
 _LOGGER = logging.getLogger(__name__)
 _EVENT_QUEUE: Final = 1000
 _LONGEST_NAME: Final = 1000  # of a condition: it is what its reports are told by
+_REFRESH_PAUSE_S: Final = 1.0  # between two refreshes, however often the server asks for one
 _HIGHEST_SEVERITY: Final = 1000
 _MOST_DIGITS: Final = 9  # of an index in the name of a node
 _FIRST_YEAR, _YEAR_AFTER = 2000, 2100  # of clocks that can be right
@@ -123,9 +124,13 @@ class AlarmWatch:
         self._renewal.made()
         self._answered()
         reason = ""
+        loop = asyncio.get_running_loop()
         while not reason:
+            refreshed_at = loop.time()
             await self._refresh(session, subscription_id)
             reason = await pulse.until_lost(self._refresh_wanted)
+            if not reason:
+                await asyncio.sleep(max(0.0, refreshed_at + _REFRESH_PAUSE_S - loop.time()))
         self._noticed(f"alarms were not watched for a while: {reason}")
 
     async def _monitor(self, session: Session, subscription_id: int) -> None:

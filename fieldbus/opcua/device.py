@@ -28,6 +28,7 @@ from fieldbus.opcua.subscription import OpcUaSubscription
 from fieldbus.opcua.transport import LeanClient
 from fieldbus.opcua.write import OpcUaWriter
 from fieldbus.profile import Profile
+from fieldbus.raw import told
 from fieldbus.url import Endpoint
 from fieldbus.values import (
     BatchCallback,
@@ -276,7 +277,7 @@ class OpcUaDevice:
         self._subscriptions.append(subscription)
 
     def _noticed(self, reason: str) -> None:
-        self._last_error = reason
+        self._last_error = told(reason)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -294,7 +295,7 @@ class OpcUaDevice:
     def _failed(self, error: LichtbuchError) -> None:
         self._over_budget = False
         self._failures += 1
-        self._last_error = str(error)
+        self._last_error = told(str(error))
 
 
 class _Reading:

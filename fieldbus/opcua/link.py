@@ -288,7 +288,9 @@ async def _disconnect(client: Client, session: Session | None) -> None:
 
 
 def _quieten_asyncua() -> None:
-    """A lost server is told by our health, not by stack traces per attempt. An explicit level wins."""
-    logger = logging.getLogger("asyncua")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.CRITICAL)
+    """A lost server is told by our health, not by stack traces per attempt, and in our words: asyncua's client logs
+    what servers say. An explicit level wins, each for its own logger."""
+    for name in ("asyncua", "asyncua.client", "asyncua.uaprotocol"):
+        logger = logging.getLogger(name)
+        if logger.level == logging.NOTSET:
+            logger.setLevel(logging.CRITICAL)

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, load_der_private_key, load_pem_private_key
 
 from fieldbus.faults import LinkDown
+from fieldbus.raw import told
 
 _PEM: Final = b"-----BEGIN"
 _SUFFIXES: Final = frozenset({".der", ".crt", ".cer", ".pem"})
@@ -122,7 +123,7 @@ class TrustList:
 def describe(certificate: x509.Certificate) -> str:
     """Who it is for, until when, and its fingerprint."""
     until = certificate.not_valid_after_utc.date().isoformat()
-    return f"'{certificate.subject.rfc4514_string()}', valid until {until}, SHA-256 {fingerprint(certificate)}"
+    return f"'{told(certificate.subject.rfc4514_string())}', valid until {until}, SHA-256 {fingerprint(certificate)}"
 
 
 def check_validity(certificate: x509.Certificate, whose: str, at: datetime) -> None:
@@ -141,7 +142,7 @@ def check_names(certificate: x509.Certificate, host: str, application_uri: str) 
     uris, hosts = application_uris(certificate), host_names(certificate)
     if application_uri not in uris:
         raise SecurityRefused(
-            f"the server calls itself '{application_uri}', its certificate is for {_listed(uris)}: "
+            f"the server calls itself '{told(application_uri)}', its certificate is for {_listed(uris)}: "
             f"{describe(certificate)}",
             fingerprint(certificate),
         )
@@ -198,7 +199,7 @@ def _normal(host: str) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(f"'{name}'" for name in names) or "nobody by name"
+    return ", ".join(f"'{told(name)}'" for name in names) or "nobody by name"
 
 
 def _reason(error: Exception) -> str:

@@ -1,15 +1,18 @@
 """Names and reasons come from others: what they hold is shown as it is, neither obeyed nor stumbled over."""
 
 import json
+from typing import Any
 
 import pytest
 from typer import Exit
 
 from cli.errors import report
 from cli.field.advice import Advice
+from cli.field.modbus_scan import _sunspec_identity
 from cli.field.telling import fail
 from cli.output import note, print_facts, print_json, print_json_line, print_rows
 from domain.errors import FailedPrecondition
+from fieldbus.values import Identity
 
 HOSTILE = "[/red] [bold]lamp[/bold] [link=http://x]y[/link] \x1b[2J\x1b]0;title\x07"
 
@@ -48,6 +51,24 @@ def test_no_word_of_a_device_reaches_the_terminal_as_a_command(
     told = capsys.readouterr()
     for character in told.out + told.err:
         assert character.isprintable() or character == "\n"
+
+
+def test_a_name_adds_no_line_that_looks_like_one_of_ours(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.argv", ["lichtbuch"])
+    forged = "lamp\nlevel_actual[0]  100 %  good"
+    print_rows([{"name": forged}], as_json=False)
+    print_facts({"name": forged}, as_json=False)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+    with pytest.raises(Exit):
+        fail(Advice("NO_ANSWER", forged, "hint"))
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+async def test_a_chain_of_models_that_leads_to_the_end_of_the_registers_names_nobody() -> None:
+    unasked: Any = None
+    assert await _sunspec_identity(unasked, "", 65_500) == Identity()
 
 
 def test_json_says_what_the_device_said(capsys: pytest.CaptureFixture[str]) -> None:

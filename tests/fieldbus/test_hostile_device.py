@@ -348,3 +348,18 @@ def _crc16(data: bytes) -> int:
         for _ in range(8):
             check = check >> 1 ^ (0xA001 if check & 1 else 0)
     return check
+
+
+async def test_a_device_that_calls_itself_by_escapes_is_called_by_what_can_be_shown(
+    fieldbus: Fieldbus, serve_raw: ServeRaw
+) -> None:
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        objects = b"".join(
+            bytes((number, len(text))) + text for number, text in enumerate((b"\x1b[2J\nACME", b"\xff\x9b", b"v1"))
+        )
+        writer.write(answer_frame(request, bytes((0x2B, 0x0E, 1, 1, 0, 0, 3)) + objects))
+
+    server = await serve_raw(behave)
+    identity = await fieldbus.open(server.url, "generic-level-status").identify()
+    assert identity.vendor.endswith("ACME")
+    assert all(text.isprintable() for text in (identity.vendor, identity.product, identity.revision))
