@@ -1,0 +1,101 @@
+"""The method about what groups draw at which level."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+
+from sqlmodel import Session, col, select
+
+from domain.errors import InvalidInput
+from domain.names import ResourceName
+from lichtbuch.lighting.v1 import loads_pb2
+from lichtbuch.type.v1.types_pb2 import Position
+from servicekit.context import Tenant, current_tenant
+from services.lighting.api.calls import Calls, Context
+from services.lighting.columns import Columns, build_columns
+from services.lighting.energy import Drawn, drawn_by
+from services.lighting.loads import GroupLoad, group_load
+from services.lighting.store.tables import LuminaireModelRow, LuminaireRow
+
+
+class LoadCalls(Calls):
+    """What luminaires would draw."""
+
+    async def DescribeGroupLoads(
+        self, request: loads_pb2.DescribeGroupLoadsRequest, context: Context
+    ) -> loads_pb2.DescribeGroupLoadsResponse:
+        """Parts of groups as control sees them, with their power over level."""
+        tenant = current_tenant()
+        await self.parts.memory.refresh()
+        inventory = self.parts.memory.known.inventory
+        drawn = await self.database.read(lambda session: _drawn(session, tenant))
+        columns = await asyncio.to_thread(build_columns, inventory)
+        ids = sorted(group.id for group in inventory.groups if group.municipality_uid == tenant.uid)
+        known = frozenset(ids)
+        wanted = [_group_id(name, known, index) for index, name in enumerate(request.groups)] or ids
+        loads = await asyncio.to_thread(_loads, columns, tenant, wanted, drawn)
+        return loads_pb2.DescribeGroupLoadsResponse(
+            loads=[
+                _load_to_proto(f"{tenant.name}/groups/{identifier}", load)
+                for identifier, load in zip(wanted, loads, strict=True)
+            ]
+        )
+
+
+def _group_id(name: str, ids: Collection[str], index: int) -> str:
+    identifier = ResourceName.parse(name, field=f"groups[{index}]", collection="groups").id
+    if identifier not in ids:
+        raise InvalidInput.of(f"groups[{index}]", f"{name} does not exist")
+    return identifier
+
+
+def _drawn(session: Session, tenant: Tenant) -> dict[str, Drawn]:
+    """What each luminaire draws at which level, by uid; equal ones share one curve."""
+    models = {model.uid: model for model in session.exec(select(LuminaireModelRow))}
+    query = (
+        select(LuminaireRow.uid, LuminaireRow.model_uid, LuminaireRow.installed_power_w)
+        .where(LuminaireRow.municipality_uid == tenant.uid)
+        .where(col(LuminaireRow.deleted_at_ms) == 0)
+    )
+    made: dict[tuple[str | None, float], Drawn] = {}
+    found = {}
+    for uid, model_uid, installed_power_w in session.exec(query):
+        key = (model_uid, installed_power_w)
+        if key not in made:
+            model = models.get(model_uid or "")
+            made[key] = drawn_by(
+                rated_power_w=model.rated_power_w if model else 0.0,
+                standby_power_w=model.standby_power_w if model else 0.0,
+                curve=[(level, power) for level, power in model.curve] if model else [],
+                installed_power_w=installed_power_w,
+            )
+        found[uid] = made[key]
+    return found
+
+
+def _loads(columns: Columns, tenant: Tenant, ids: list[str], drawn: dict[str, Drawn]) -> list[GroupLoad]:
+    uids = {group.id: group.uid for group in columns.inventory.groups if group.municipality_uid == tenant.uid}
+    return [group_load(columns, columns.rows_of_target(uids[identifier]), drawn) for identifier in ids]
+
+
+def _load_to_proto(name: str, load: GroupLoad) -> loads_pb2.GroupLoad:
+    return loads_pb2.GroupLoad(
+        group=name,
+        parts=[
+            loads_pb2.GroupLoadPart(
+                position=Position(latitude_deg=part.latitude_deg, longitude_deg=part.longitude_deg),
+                floor_permille=part.floor_permille,
+                dimmable=part.dimmable,
+                luminaires=part.luminaires,
+                levels_permille=part.levels_permille,
+                powers_w=part.powers_w,
+                standby_power_w=part.standby_power_w,
+            )
+            for part in load.parts
+        ],
+        luminaires=load.luminaires,
+        estimated_luminaires=load.estimated,
+        undimmed_luminaires=load.undimmed,
+        foreign_luminaires=load.foreign,
+    )

@@ -1,0 +1,118 @@
+"""What groups draw at which level: the sum of their lamps' curves, in parts that always show the same level."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from domain.errors import InvalidInput, NotPermitted
+from domain.level import PowerCurve
+from lichtbuch.lighting.v1 import inventory_pb2 as inv
+from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.lighting.v1 import loads_pb2
+from services.lighting.columns import build_columns
+from services.lighting.energy import Drawn
+from services.lighting.loads import group_load
+from services.lighting.records import (
+    CabinetRecord,
+    FeederRecord,
+    FeederSupply,
+    GatewayRecord,
+    GroupRecord,
+    Inventory,
+    LuminaireRecord,
+    SwitchingOwner,
+    TownRecord,
+)
+from tests.services.lighting.running import FITTER, OTHER, Lighting, T
+
+LED = Drawn(PowerCurve(((100, 330), (500, 610), (1000, 1000)), 22.8, 0.3), estimated=False)
+SMALL = Drawn(PowerCurve(((50, 200), (1000, 1000)), 10.0, 0.2), estimated=False)
+
+
+def inventory(*lamps: LuminaireRecord) -> Inventory:
+    return Inventory(
+        towns=(TownRecord("t", "bad-hersfeld", 50.868, 9.707),),
+        cabinets=(
+            CabinetRecord("c", "t", "C-1", latitude_deg=50.87, longitude_deg=9.71),
+            CabinetRecord("old", "t", "C-2", switching_owner=SwitchingOwner.RIPPLE_CONTROL),
+        ),
+        feeders=(
+            FeederRecord("switched", "t", "F-1", "c", 0, FeederSupply.SWITCHED),
+            FeederRecord("permanent", "t", "F-2", "c", 1, FeederSupply.PERMANENT),
+            FeederRecord("rippled", "t", "F-3", "old", 0, FeederSupply.SWITCHED),
+        ),
+        gateways=(GatewayRecord("g", "t", "G-1", "c", "e"),),
+        groups=(GroupRecord("grp", "t", "markt"), GroupRecord("empty", "t", "leer")),
+        luminaires=lamps,
+    )
+
+
+def lamp(uid: str, feeder: str = "switched", gateway: str = "g", **changes: object) -> LuminaireRecord:
+    given = {"floor_permille": 400} | changes
+    return LuminaireRecord(uid, "t", f"L-{uid}", "grp", feeder, gateway, **given)  # type: ignore[arg-type]
+
+
+def test_the_power_of_a_part_is_the_sum_of_its_lamps_at_every_level() -> None:
+    columns = build_columns(inventory(lamp("a"), lamp("b"), lamp("c")))
+    load = group_load(columns, columns.rows_of_target("grp"), {"a": LED, "b": SMALL, "c": LED})
+    [part] = load.parts
+    assert (part.luminaires, part.floor_permille, part.dimmable) == (3, 400, True)
+    assert (part.latitude_deg, part.longitude_deg) == (50.87, 9.71)  # at the cabinet, where control has its sun
+    for level in (1, 49, 50, 75, 100, 333, 500, 777, 1000):
+        expected = 2 * LED.curve.power_w(level) + SMALL.curve.power_w(level)
+        between = float(np.interp(level, part.levels_permille, part.powers_w))
+        assert between == pytest.approx(expected)
+
+
+def test_parts_differ_by_floor_and_conflict_area_and_gear_behind_a_contactor_draws_nothing_when_off() -> None:
+    columns = build_columns(
+        inventory(lamp("a"), lamp("b", "permanent"), lamp("c", conflict_area=True), lamp("d", floor_permille=0))
+    )
+    load = group_load(columns, columns.rows_of_target("grp"), dict.fromkeys("abcd", LED))
+    assert [(p.floor_permille, p.dimmable, p.luminaires, p.standby_power_w) for p in load.parts] == [
+        (400, False, 1, 0.0),
+        (400, True, 2, 0.3),
+        (1000, True, 1, 0.0),
+    ]
+
+
+def test_what_is_not_known_or_not_ours_is_counted() -> None:
+    columns = build_columns(inventory(lamp("a", gateway=""), lamp("b", "rippled"), lamp("c")))
+    load = group_load(columns, columns.rows_of_target("grp"), {"a": LED, "b": LED})
+    assert (load.luminaires, load.estimated, load.undimmed, load.foreign) == (3, 1, 1, 1)
+    alone = build_columns(inventory(lamp("a", gateway="")))
+    [part] = group_load(alone, alone.rows_of_target("grp"), {"a": LED}).parts
+    assert part.levels_permille == (1000,)  # a lamp without communication costs full power at any light
+    assert part.powers_w == (22.8,)
+    assert group_load(columns, columns.rows_of_target("empty"), {}).parts == ()
+
+
+async def test_the_scheduler_asks_for_the_loads_of_groups(light: Lighting) -> None:
+    await light.street()
+    group = inv.Group(display_name="Leer")
+    await light.planner.CreateGroup(pb.CreateGroupRequest(parent=T, group_id="leer", group=group))
+    stub = light.as_("service:scheduler")
+    answer = await stub.DescribeGroupLoads(loads_pb2.DescribeGroupLoadsRequest(parent=T))
+    assert [load.group for load in answer.loads] == [f"{T}/groups/default", f"{T}/groups/leer"]
+    load = answer.loads[0]
+    assert (load.luminaires, load.estimated_luminaires, load.undimmed_luminaires, load.foreign_luminaires) == (
+        4, 0, 0, 0,
+    )  # fmt: skip
+    [part] = load.parts
+    assert list(part.levels_permille) == [100, 500, 1000]
+    assert list(part.powers_w) == pytest.approx([4 * 22.8 * share for share in (0.33, 0.61, 1.0)])
+    assert part.floor_permille == 400
+    assert (part.position.latitude_deg, part.position.longitude_deg) == (50.868, 9.707)
+    one = loads_pb2.DescribeGroupLoadsRequest(parent=T, groups=[f"{T}/groups/leer"])
+    assert [item.group for item in (await stub.DescribeGroupLoads(one)).loads] == [f"{T}/groups/leer"]
+
+
+async def test_unknown_groups_other_towns_and_fitters_are_refused(light: Lighting) -> None:
+    none = loads_pb2.DescribeGroupLoadsRequest(parent=T, groups=[f"{T}/groups/none"])
+    with pytest.raises(InvalidInput, match=r"groups\[0\].*does not exist"):
+        await light.planner.DescribeGroupLoads(none)
+    with pytest.raises(NotPermitted):
+        await light.planner.DescribeGroupLoads(loads_pb2.DescribeGroupLoadsRequest(parent=OTHER))
+    with pytest.raises(NotPermitted):
+        await light.as_(FITTER).DescribeGroupLoads(loads_pb2.DescribeGroupLoadsRequest(parent=T))
