@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import account, field, imports, lamps, ledger, levels, meters, profiles, savings, sun
+from cli.commands import account, faults, field, imports, lamps, ledger, levels, meters, profiles, savings, sun
 from cli.errors import EPILOG, guard
 from cli.output import json_wanted
 
@@ -44,10 +44,12 @@ app.command("status")(account.status)
 app.command("lamps")(lamps.lamps)
 app.command("cabinets")(lamps.cabinets)
 app.command("groups")(lamps.groups)
+app.command("faults")(faults.faults)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(imports.app, name="import")
+app.add_typer(faults.fault, name="fault")
 app.add_typer(levels.level, name="level")
 app.add_typer(levels.lockout, name="lockout")
 app.add_typer(profiles.app, name="profile")

@@ -13,7 +13,16 @@ from cli.session import Session, all_pages, online
 from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2
 from lichtbuch.type.v1 import types_pb2
 
-FAULTS = {1: "lamp failure", 2: "gear failure", 4: "does not follow", 8: "day burner", 16: "no communication"}
+FAULTS = {
+    1: "lamp failure",
+    2: "gear failure",
+    4: "does not follow",
+    8: "day burner",
+    16: "no communication",
+    32: "power too high",
+    64: "power too low",
+    128: "cycling",
+}
 
 
 def fault_words(bits: int) -> list[str]:
