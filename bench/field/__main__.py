@@ -30,9 +30,9 @@ def prepared(*, quick: bool) -> Bench | None:
         device_server=server,
         libmodbus_client=machine.compiled("libmodbus_client.c", "modbus"),
         gateway_python=machine.gateway_python(make=not quick),
-        rounds=1 if quick else 3,
+        rounds=1 if quick else 5,
         warm_up_s=0.05 if quick else 0.5,
-        measured_s=0.2 if quick else 1.5,
+        measured_s=0.2 if quick else 1.2,
         quick=quick,
     )
 

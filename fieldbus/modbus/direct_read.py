@@ -8,6 +8,7 @@ the rule and goes on where this one stops: both give equal batches.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from fieldbus.modbus.quick_decode import QuickDecoder
@@ -29,7 +30,8 @@ class DirectRequest(NamedTuple):
     answer_size: int  # bytes of a right answer, of which the first one counts the others
 
 
-class DirectRead(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class DirectRead:
     """The requests of a plan, and how their answers become a batch."""
 
     requests: tuple[DirectRequest, ...]
