@@ -188,10 +188,12 @@ class WatchdogRule:
 
 @dataclass(frozen=True, slots=True)
 class FreshnessRule:
-    """When a device's own time stamps say that a value is old."""
+    """When a device itself shows that its values are old: by their time stamps, or by a counter that stands still."""
 
     max_age_s: float | None = None  # older than this: UNCERTAIN
     frozen_after: int = 0  # readings in a row with the same time stamp: UNCERTAIN; 0 = never
+    live_point: str = ""  # a point that moves as long as the device works (Modbus); "" = none
+    live_within_s: float = 0.0  # when it has not moved for so long, all values are UNCERTAIN
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ MODBUS_KEYS = {
     "wire_addresses",
 }
 WATCHDOG_KEYS = {"point", "interval_s", "mode", "timeout_point", "timeout_s"}
-FRESHNESS_KEYS = {"max_age_s", "frozen_after"}
+FRESHNESS_KEYS = {"max_age_s", "frozen_after", "live_point", "live_within_s"}
 OPCUA_KEYS = {"namespace", "max_nodes_per_read", "max_nodes_per_write", "max_age_s"}
 _TABLES = ("profile", "modbus", "opcua", "index", "watchdog", "freshness", "points")
 _DEFAULT_INDEX = {
@@ -170,7 +170,10 @@ class _Loader:
             max_age_s=age,
         )
         frozen_after = entry.integer("frozen_after", 0, 2, 100_000) if "frozen_after" in entry else 0
-        return FreshnessRule(age, frozen_after), limits
+        live_point, within_s = entry.text("live_point", required=False), entry.positive("live_within_s")
+        if ("live_point" in entry) != ("live_within_s" in entry):
+            entry.wrong("live_point and live_within_s belong together", *(set(entry) & {"live_point", "live_within_s"}))
+        return FreshnessRule(age, frozen_after, live_point, within_s or 0.0), limits
 
     def _watchdog(self) -> WatchdogRule | None:
         if "watchdog" not in self._file:

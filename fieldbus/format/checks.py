@@ -14,7 +14,7 @@ from fieldbus.format.places import ModbusPlace, Table
 from fieldbus.format.shared_places import check_shared_places
 from fieldbus.format.toml_entry import Entry
 from fieldbus.profile import PointBinding, Profile, Protocol, WatchdogMode
-from fieldbus.vocabulary import Scope
+from fieldbus.vocabulary import PointType, Scope
 
 
 def check_profile(file: Entry, profile: Profile) -> None:
@@ -56,6 +56,14 @@ def _check_watchdog(file: Entry, profile: Profile) -> None:
 
 def _check_freshness(file: Entry, profile: Profile) -> None:
     rule = profile.freshness
+    if name := rule.live_point:
+        live = profile.points.get(name)
+        if profile.protocol is Protocol.OPCUA:
+            file.wrong("is for Modbus: OPC UA has the time of every value", "freshness", "live_point")
+        elif live is None or not live.direction.readable or live.scope is not Scope.DEVICE:
+            file.wrong(f"'{name}' is no readable point of the device in this profile", "freshness", "live_point")
+        elif live.point.type is PointType.TEXT:
+            file.wrong(f"'{name}' is a text, which does not count", "freshness", "live_point")
     if profile.protocol is Protocol.OPCUA or (rule.max_age_s is None and not rule.frozen_after):
         return
     places = [binding.modbus for binding in profile.points.values()]

@@ -13,6 +13,7 @@ from datetime import datetime
 from domain.errors import InvalidInput
 from fieldbus.device import Limits, Subscription
 from fieldbus.faults import AnswerLost, DeviceException, LinkDown, Malformed, NoAnswer
+from fieldbus.freshness import LiveCounter
 from fieldbus.modbus.direct_read import READ_FUNCTION
 from fieldbus.modbus.discovery import ModelDiscovery
 from fieldbus.modbus.line.bus import ModbusBus
@@ -67,6 +68,7 @@ class ModbusDevice:
         )
         self._reader = ModbusReader(self._unit, profile, now)
         self._writer = ModbusWriter(self._unit, self.read, self._reader.scale_factors)
+        self._live = LiveCounter.of(profile, monotonic)
         self._discovery = ModelDiscovery(self._unit, profile) if profile.needs_discovery else None
         self._subscriptions: list[PollingSubscription] = []
         self._closed = False
@@ -75,6 +77,11 @@ class ModbusDevice:
         """See `Device.read`."""
         self._check_open()
         wanted = points if isinstance(points, tuple) else tuple(points)
+        if self._live is None:
+            return await self._read(wanted)
+        return self._live.judge(await self._read(self._live.beside(wanted)), wanted)
+
+    async def _read(self, wanted: tuple[PointAddress, ...]) -> ValueBatch:
         if self._discovery is None:
             return await self._reader.read(wanted)
         reason = await self._locate(self._discovery, wanted)
@@ -118,7 +125,8 @@ class ModbusDevice:
         bus = self._unit.bus
         if bus.budget is None or self._reader.book.profile.needs_discovery:
             return 0.0
-        plan = self._reader.book.of(tuple(points), self._unit.monotonic()).planned.plan
+        wanted = tuple(points) if self._live is None else self._live.beside(tuple(points))
+        plan = self._reader.book.of(wanted, self._unit.monotonic()).planned.plan
         return bus.least_interval_s([(READ_FUNCTION[block.table], block.size) for block in plan.blocks])
 
     def health(self) -> DeviceHealth:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from domain.errors import InvalidInput
 from fieldbus.client import Fieldbus
 from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile import Profile
@@ -83,3 +84,58 @@ async def test_a_time_that_stands_still_makes_its_value_uncertain_until_it_moves
     assert seen == [Quality.GOOD] * 3 + [Quality.UNCERTAIN] * 2
     server.set_registers(1, "holding", 0, registers(-1))
     assert (await device.read(ASKED)).complete
+
+
+LIVE = PROFILE.replace("max_age_s = 600\nfrozen_after = 3", 'live_point = "operating_time"\nlive_within_s = 60') + (
+    """
+[points.operating_time]
+table = "input"
+address = 9
+type = "uint32"
+"""
+)
+
+
+async def test_a_device_without_a_clock_that_stands_still_is_doubted_until_its_counter_moves(
+    fieldbus: Fieldbus, serve: Serve, clock: Manual
+) -> None:
+    server = await serve({1: {"holding": {0: registers(0)}, "input": {9: [0, 100]}}})
+    device = fieldbus.open(server.url, profile_from_toml(TomlSource("stamped.toml", LIVE)))
+    asked = (POWER, SERIAL)
+    assert (await device.read(asked)).complete
+    clock.seconds += 60
+    assert (await device.read(asked)).complete
+    clock.seconds += 1
+    doubted = await device.read(asked)
+    assert doubted.points == asked
+    assert doubted.quality.tolist() == [Quality.UNCERTAIN] * 2
+    assert (doubted.value(POWER), doubted.text(SERIAL)) == (230, "AB12")
+    assert (await device.read((ENERGY,))).quality.tolist() == [Quality.UNCERTAIN], "whatever else is read"
+    server.set_registers(1, "input", 10, [101])
+    assert (await device.read(asked)).complete
+
+
+async def test_a_counter_that_cannot_be_read_has_not_moved(fieldbus: Fieldbus, serve: Serve, clock: Manual) -> None:
+    server = await serve({1: {"holding": {0: registers(0)}, "input": {9: [0, 100]}}})
+    device = fieldbus.open(server.url, profile_from_toml(TomlSource("stamped.toml", LIVE)))
+    assert (await device.read((POWER,))).complete
+    server.refuse[4] = 4
+    assert (await device.read((POWER,))).complete
+    clock.seconds += 61
+    assert (await device.read((POWER,))).quality.tolist() == [Quality.UNCERTAIN]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("live_within_s = 60\n", "", "belong together"),
+        ('live_point = "operating_time"\n', "", "belong together"),
+        ('live_point = "operating_time"', 'live_point = "heartbeat"', "no readable point of the device"),
+        ('live_point = "operating_time"', 'live_point = "serial_number"', "does not count"),
+        ("live_within_s = 60", "live_within_s = 0", "live_within_s"),
+    ],
+)
+def test_a_counter_that_cannot_show_that_a_device_works_is_refused(old: str, new: str, reason: str) -> None:
+    assert old in LIVE
+    with pytest.raises(InvalidInput, match=reason):
+        profile_from_toml(TomlSource("stamped.toml", LIVE.replace(old, new)))
