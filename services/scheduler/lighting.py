@@ -1,18 +1,19 @@
-"""Lighting as the scheduler sees it over gRPC: groups, hashes of the plans it holds, and putting one.
+"""Lighting as the scheduler sees it over gRPC: groups and what they draw, hashes of the plans it holds, putting one.
 
 Every answer, a refusal included, shows that lighting is there. What follows from an answer is synchronising.py's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from domain.errors import NotAuthenticated, NotPermitted, PermanentError, RetryableError, TimedOut, Unavailable
 from domain.plan import Plan
-from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc
+from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc, loads_pb2
 from servicekit.calls import remaining_s
 from services.scheduler.convert import group_from_proto, plan_to_proto
+from services.scheduler.loads import GroupLoad, LoadPart
 from services.scheduler.metrics import LIGHTING_REACHABLE
 from services.scheduler.records import Group
 
@@ -48,6 +49,12 @@ class Lighting:
             if not token:
                 return found
 
+    async def loads(self, municipality: str, groups: Sequence[str]) -> dict[str, GroupLoad]:
+        """What some groups of a municipality draw, by name. Raises InvalidInput for a group that it does not have."""
+        request = loads_pb2.DescribeGroupLoadsRequest(parent=municipality, groups=groups)
+        answer = await _answer(self._stub.DescribeGroupLoads(request, timeout=TIMEOUT_S))
+        return {load.group: _load_from_proto(load) for load in answer.loads}
+
     async def hashes(self, municipality: str) -> dict[str, str]:
         """Hashes of the plans that lighting holds, by name of the group; empty for a group without one."""
         request = lighting_pb2.ListPlanHashesRequest(parent=municipality)
@@ -77,3 +84,25 @@ async def _answer(call: Awaitable[Answer]) -> Answer:
         raise
     LIGHTING_REACHABLE.set(1)
     return answer
+
+
+def _load_from_proto(load: loads_pb2.GroupLoad) -> GroupLoad:
+    return GroupLoad(
+        tuple(
+            LoadPart(
+                part.position.latitude_deg,
+                part.position.longitude_deg,
+                part.floor_permille,
+                part.dimmable,
+                part.luminaires,
+                tuple(part.levels_permille),
+                tuple(part.powers_w),
+                part.standby_power_w,
+            )
+            for part in load.parts
+        ),
+        load.luminaires,
+        load.estimated_luminaires,
+        load.undimmed_luminaires,
+        load.foreign_luminaires,
+    )

@@ -74,14 +74,14 @@ class Figures:
 
 @dataclass(frozen=True)
 class GroupPreview:
-    """What would happen in a group. problem: why there are no figures, empty where there are.
+    """What would happen in a group. error: why there are no figures, None where there are.
 
     level_s: seconds of the plan by level in per mille. shown_luminaire_s: seconds of luminaires by the level that they
     would show, summed over the luminaires.
     """
 
     group: PreviewedGroup
-    problem: str = ""
+    error: InvalidInput | None = None
     previewed: Figures | None = None
     current: Figures | None = None
     full: Figures | None = None
@@ -89,6 +89,11 @@ class GroupPreview:
     shown_luminaire_s: Mapping[int, float] = field(default_factory=dict)
     course: Course | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def problem(self) -> str:
+        """Why there are no figures, for people; empty where there are."""
+        return "" if self.error is None else self.error.message
 
 
 @dataclass(frozen=True)
@@ -193,7 +198,7 @@ class _Batch:
         first_wrong = courses.first_wrong()
         quiet, active = sums_of(courses, self.views, self.civil, self.months)
         coming, full = self._figures(quiet, active), self._full()
-        now = full if current is None else self._current(current)
+        now, broken = self._current(current, full)
         level_s = {level: total.sum(axis=1) for level, (total, _) in quiet.levels.items()}
         shown = self._shown(quiet)
         warnings = group_warnings(courses, self.plan_row, [group.load for group in self.groups])
@@ -201,7 +206,7 @@ class _Batch:
         for number, group in enumerate(self.groups):
             row = self.plan_row[number]
             if first_wrong[row] >= 0:
-                answers.append(GroupPreview(group, problem=_problem(courses, row, int(first_wrong[row]))))
+                answers.append(GroupPreview(group, error=_error(courses, row, int(first_wrong[row]))))
                 continue
             view = self.group_view[number]
             answers.append(
@@ -215,14 +220,25 @@ class _Batch:
                     },
                     shown_luminaire_s=shown[number],
                     course=courses.course(row) if with_courses else None,
-                    warnings=warnings[number],
+                    warnings=(*warnings[number], *((broken[number],) if number in broken else ())),
                 )
             )
         return answers
 
-    def _current(self, current: Calendar) -> list[Figures]:
+    def _current(self, current: Calendar | None, full: list[Figures]) -> tuple[list[Figures], dict[int, str]]:
+        """What the groups follow now, and what is wrong with it by group; then lighting's default is full light."""
+        if current is None:
+            return full, {}
         courses = compile_calendar(current, self.profiles, self.sky, self.days)
-        return self._figures(*sums_of(courses, self.views, self.civil, self.months))
+        found = self._figures(*sums_of(courses, self.views, self.civil, self.months))
+        first_wrong = courses.first_wrong()
+        broken = {}
+        for number, row in enumerate(self.plan_row):
+            if first_wrong[row] >= 0:
+                found[number] = full[number]
+                reason = _error(courses, row, int(first_wrong[row])).message
+                broken[number] = f"what it follows now goes wrong, full light stands for it: {reason}"
+        return found, broken
 
     def _figures(self, quiet: Sums, active: Sums) -> list[Figures]:
         """Per group; where its plan cannot be compiled the figures mean nothing."""
@@ -311,11 +327,11 @@ def _are_equal(quiet: Sums, active: Sums) -> bool:
     )
 
 
-def _problem(courses: Courses, row: int, night: int) -> str:
+def _error(courses: Courses, row: int, night: int) -> InvalidInput:
     try:
         courses.raise_wrong(row, night)
     except InvalidInput as error:
-        return error.message
+        return error
     raise AssertionError("a night that goes wrong in arrays goes wrong alone")
 
 

@@ -4,6 +4,7 @@ from lichtbuch.scheduler.v1 import scheduler_pb2_grpc
 from services.scheduler.api.assignments import AssignmentCalls
 from services.scheduler.api.calendars import CalendarCalls
 from services.scheduler.api.plans import PlanCalls
+from services.scheduler.api.previews import PreviewCalls
 from services.scheduler.api.profiles import ProfileCalls
 from services.scheduler.api.school_holidays import SchoolHolidayCalls
 
@@ -14,6 +15,7 @@ class SchedulerServicer(
     SchoolHolidayCalls,
     AssignmentCalls,
     PlanCalls,
+    PreviewCalls,
     scheduler_pb2_grpc.SchedulerServiceServicer,
 ):
     """All methods of lichtbuch.scheduler.v1.SchedulerService."""

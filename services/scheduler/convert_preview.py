@@ -1,0 +1,126 @@
+"""A preview as the contract has it: rounded once, with money and emissions. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from zoneinfo import ZoneInfo
+
+from domain.night import instant_from_unix_ms
+from lichtbuch.scheduler.v1 import preview_pb2
+from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
+from services.scheduler.calendar import Calendar
+from services.scheduler.planning import Course
+from services.scheduler.preview import Figures, GroupPreview, PreviewOfGroups
+
+_CENT = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Factors:
+    """What a kWh costs and emits."""
+
+    price_eur_per_kwh: Decimal
+    co2_g_per_kwh: int
+
+    def cost_eur(self, energy_wh: float) -> Decimal:
+        """Money of an energy, to the cent."""
+        exact = Decimal(round(energy_wh)) / 1000 * self.price_eur_per_kwh
+        return exact.quantize(_CENT, rounding=ROUND_HALF_UP)
+
+    def co2_g(self, energy_wh: float) -> int:
+        """Emissions of an energy in g."""
+        return round(energy_wh * self.co2_g_per_kwh / 1000)
+
+
+def local_times(course: Course, tz: ZoneInfo) -> list[str]:
+    """The instants of a course by a town's clock, as ISO text with offset."""
+    return [
+        instant_from_unix_ms(instant).astimezone(tz).isoformat(timespec="seconds") for instant in course.instants_ms
+    ]
+
+
+def events_of(course: Course | None, tz: ZoneInfo) -> dict[str, Any]:
+    """The switch events of a course, as fields."""
+    if course is None:
+        return {}
+    return {
+        "instants_unix_ms": course.instants_ms,
+        "levels_permille": course.levels_permille,
+        "local_times": local_times(course, tz),
+    }
+
+
+def fill_preview(
+    answer: pb.PreviewProfileResponse,
+    seen: PreviewOfGroups,
+    factors: Factors,
+    calendars: Mapping[Calendar, str] | None,
+) -> None:
+    """Puts groups, months and sums into an answer. calendars: ids of what groups follow; None for a place only."""
+    known = not answer.energy_unknown
+    if calendars is not None:
+        answer.groups.extend(_group_to_proto(group, factors, calendars, known) for group in seen.groups)
+    totals = seen.totals()
+    if totals is None:
+        return
+    for index, name in enumerate(seen.months):
+        previewed, current, full = (_figures(each, factors, known, index) for each in totals)
+        month = preview_pb2.PreviewMonth(month=name, previewed=previewed, full=full)
+        if calendars is not None:
+            month.current.CopyFrom(current)
+        answer.months.append(month)
+    previewed, current, full = (_figures(each, factors, known) for each in totals)
+    answer.previewed.CopyFrom(previewed)
+    answer.full.CopyFrom(full)
+    if calendars is not None:
+        answer.current.CopyFrom(current)
+
+
+def _figures(
+    figures: Figures, factors: Factors, energy_known: bool, month: int | None = None
+) -> preview_pb2.PreviewFigures:
+    def value(columns: tuple[float, ...]) -> float:
+        return sum(columns) if month is None else columns[month]
+
+    found = preview_pb2.PreviewFigures(
+        lit_seconds=round(value(figures.lit_s)),
+        full_light_equivalent_seconds=round(value(figures.full_light_equivalent_s)),
+    )
+    if energy_known:
+        energy_wh = value(figures.energy_wh)
+        found.lit_luminaire_seconds = round(value(figures.lit_luminaire_s))
+        found.energy_wh = round(energy_wh)
+        found.energy_sensors_active_wh = round(value(figures.energy_sensors_active_wh))
+        found.cost_eur = str(factors.cost_eur(energy_wh))
+        found.co2_g = factors.co2_g(energy_wh)
+    return found
+
+
+def _group_to_proto(
+    seen: GroupPreview, factors: Factors, calendars: Mapping[Calendar, str], energy_known: bool
+) -> preview_pb2.GroupPreview:
+    group = seen.group
+    municipality, _, _ = group.name.rpartition("/groups/")
+    found = preview_pb2.GroupPreview(
+        group=group.name,
+        problem=seen.problem,
+        current_calendar=f"{municipality}/calendars/{calendars[group.current]}" if group.current is not None else "",
+        levels_permille=list(seen.level_s),
+        level_seconds=[round(seconds) for seconds in seen.level_s.values()],
+        shown_levels_permille=list(seen.shown_luminaire_s),
+        shown_luminaire_seconds=[round(seconds) for seconds in seen.shown_luminaire_s.values()],
+        luminaires=group.load.luminaires if group.load is not None else 0,
+        estimated_luminaires=group.load.estimated if group.load is not None else 0,
+        warnings=seen.warnings,
+    )
+    for name, figures in (("previewed", seen.previewed), ("current", seen.current), ("full", seen.full)):
+        if figures is not None:
+            getattr(found, name).CopyFrom(_figures(figures, factors, energy_known))
+    if seen.course is not None:
+        found.instants_unix_ms.extend(seen.course.instants_ms)
+        found.event_levels_permille.extend(seen.course.levels_permille)
+        found.local_times.extend(local_times(seen.course, group.place.tz))
+    return found
