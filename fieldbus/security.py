@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from domain.errors import InvalidInput, Violation
 from fieldbus.format.toml_source import TomlSource
-from fieldbus.url import Endpoint
+from fieldbus.url import Endpoint, is_host
 
 if TYPE_CHECKING:
     from fieldbus.opcua.security import OpcUaSecurity
@@ -110,8 +110,8 @@ def load_security(path: Path) -> FieldSecurity:
             else:
                 reader.build(_OPCUA_KEYS, _opcua_security, opcua)
     if wrong:
-        listing = "\n".join(f"{violation.field}: {violation.reason}" for violation in wrong)
-        raise InvalidInput(f"wrong security file:\n{listing}", wrong)
+        # All on one line: that is what reaches the log of a service that cannot start.
+        raise InvalidInput("; ".join(f"{violation.field}: {violation.reason}" for violation in wrong), wrong)
     return FieldSecurity(tls, opcua)
 
 
@@ -176,6 +176,8 @@ class _Entry:
         if not isinstance(value, str) or not value:
             self._complain("is not a text", key)
             return ""
+        if key == "server_name" and not is_host(value):
+            self._complain("is no host name", key)
         return self._file(key, value) if key in _PATHS else value
 
     def _file(self, key: str, text: str) -> Path:
