@@ -141,13 +141,17 @@ def parse_url(url: str) -> Endpoint:
     return Endpoint(scheme, parts.hostname, port or _DEFAULT_PORT[scheme], unit, url.strip(), base=base)
 
 
+def is_host(text: str) -> bool:
+    """Whether a resolver takes it for a host name or an address."""
+    try:
+        return text.isprintable() and (":" in text or len(text.encode("idna")) <= _LONGEST_HOST) and " " not in text
+    except UnicodeError:
+        return False
+
+
 def _check_host(host: str) -> None:
     """Raises InvalidInput for what no resolver takes: it would say so with every attempt to connect."""
-    try:
-        right = ":" in host or (len(host.encode("idna")) <= _LONGEST_HOST and not any(map(str.isspace, host)))
-    except UnicodeError:
-        right = False
-    if not right:
+    if not is_host(host):
         raise InvalidInput.of("url", f"'{host}' is no host name: labels of 1 to 63 characters with dots between them")
 
 

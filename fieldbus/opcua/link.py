@@ -278,6 +278,7 @@ class OpcUaLink:
 
 
 async def _disconnect(client: Client, session: Session | None) -> None:
+    protocol = client.uaclient.protocol
     if session is not None:
         await session.publisher.close()
     with suppress(Exception):
@@ -285,6 +286,8 @@ async def _disconnect(client: Client, session: Session | None) -> None:
             await client.disconnect()
     with suppress(Exception):
         client.disconnect_socket()
+    if protocol is not None and protocol.transport is not None:
+        protocol.transport.abort()  # closing waits for what the other end does not take, for ever
 
 
 def _quieten_asyncua() -> None:

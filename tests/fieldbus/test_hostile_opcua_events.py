@@ -34,12 +34,18 @@ from fieldbus.values import Counters
 from tests.fieldbus.conftest import FAST
 from tests.fieldbus.faulty_opcua import Exchange, truthfully
 from tests.fieldbus.servers import NOON, Manual, eventually
-from tests.fieldbus.test_hostile_opcua import LEVELS, PATIENCE_S, TRUTH, Serve, opened, serve_opcua
+from tests.fieldbus.test_hostile_opcua import LEVELS, PATIENCE_S, TRUTH, Serve, lamps_of, opened, serve_opcua
 
 __all__ = ["serve_opcua"]
 
 START: Final = datetime(2026, 6, 1, tzinfo=UTC)
 ESCAPE: Final = "\x1b[2J\nall is well\u202e"
+
+
+def patient(clock: Manual) -> Fieldbus:
+    """One that waits: what is decoded here takes its time."""
+    limits = replace(FAST, connect_timeout_s=60.0, request_timeout_s=60.0, read_deadline_s=60.0)
+    return Fieldbus(now=clock.now, limits=limits, monotonic=clock.monotonic)
 
 
 # --- what is sent by itself ------------------------------------------------------------------------------------------
@@ -73,8 +79,7 @@ async def test_aborted_messages_without_end_end_the_session(clock: Manual, serve
         exchange.send(bytes(flood))
         return True
 
-    patient = replace(FAST, connect_timeout_s=60.0, request_timeout_s=60.0, read_deadline_s=60.0)
-    bus = Fieldbus(now=clock.now, limits=patient, monotonic=clock.monotonic)
+    bus = patient(clock)
     device = opened(bus, await serve_opcua(twist))
     async with asyncio.timeout(50):  # it is cut off, not waited for
         assert not (await device.read(LEVELS)).good.any()
@@ -183,7 +188,7 @@ def _recorded(*instants: datetime) -> Any:
     return ua.HistoryData(DataValues=[ua.DataValue(ua.Variant(50.0), SourceTimestamp=at) for at in instants])
 
 
-async def test_a_history_from_the_end_of_time_is_none(fieldbus: Fieldbus, serve_opcua: Serve) -> None:
+async def test_a_history_from_the_end_of_time_is_none(clock: Manual, serve_opcua: Serve) -> None:
     def twist(exchange: Exchange) -> bool:
         if exchange.kind == "HistoryRead":
             last: Any = 0x7FFF_FFFF_FFFF_FFFF
@@ -191,9 +196,10 @@ async def test_a_history_from_the_end_of_time_is_none(fieldbus: Fieldbus, serve_
                 result.HistoryData = _recorded(*[ua.win_epoch_to_datetime(last)] * 1000)
         return False
 
-    device = opened(fieldbus, await serve_opcua(twist))
-    async with asyncio.timeout(PATIENCE_S):
-        assert not await device.history(LEVELS[:1], START, START + timedelta(days=1))
+    bus = patient(clock)
+    device = opened(bus, await serve_opcua(twist))
+    assert not await device.history(LEVELS[:1], START, START + timedelta(days=1))
+    await bus.close()
 
 
 async def test_a_history_of_ever_one_more_value_is_given_up(
@@ -214,6 +220,24 @@ async def test_a_history_of_ever_one_more_value_is_given_up(
         with pytest.raises(LichtbuchError, match="goes on and on"):
             await device.history(LEVELS[:1], START, START + timedelta(days=1))
     assert (await device.read(LEVELS)).values.tolist() == TRUTH
+
+
+# --- what is left behind ---------------------------------------------------------------------------------------------
+
+
+async def test_a_server_that_takes_nothing_does_not_keep_its_connection(fieldbus: Fieldbus, serve_opcua: Serve) -> None:
+    def twist(exchange: Exchange) -> bool:
+        if lamps_of(exchange):
+            exchange.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        return False
+
+    device = opened(fieldbus, await serve_opcua(twist))
+    await device.read(LEVELS)
+    session = await device._link.session()
+    protocol: Any = session.client.uaclient.protocol
+    protocol.transport.write(bytes(20_000_000))  # more than the kernels hold
+    device._link.drop(session)
+    await eventually(lambda: protocol.transport is None)
 
 
 # --- names and words -------------------------------------------------------------------------------------------------

@@ -68,6 +68,8 @@ password_file = "password"
         ('[modbus."c:802"]\nca = "absent.pem"', "security.toml:2", "'absent.pem' does not exist"),
         ('[modbus."c:802"]\nca = "trusted"', "security.toml:2", "is a directory"),
         ('[modbus."c:802"]\nca = 7', "security.toml:2", "is not a text"),
+        ('[modbus."c:802"]\nca = "ca.pem"\nserver_name = ".c"', "security.toml:3", "is no host name"),
+        ('[opcua."c:802"]\nserver_name = "a\\u0000b"', "security.toml:2", "is no host name"),
         ('[modbus."c:802"]\nserver_name = "c"', "security.toml:1", "'ca' is missing"),
         ('[modbus."c:802"]\nca = "ca.pem"\nkey = "lichtbuch.key"', "security.toml:3", "without its certificate"),
         ('[modbus."cabinet"]\nca = "ca.pem"', "security.toml:1", 'no "host:port"'),
