@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from cli.commands import account, faults, field, imports, lamps, ledger, levels, meters, profiles, savings, sun
+from cli.commands import (
+    account,
+    calendars,
+    faults,
+    field,
+    imports,
+    lamps,
+    ledger,
+    levels,
+    meters,
+    profiles,
+    savings,
+    sun,
+)
 from cli.errors import EPILOG, guard
 from cli.output import json_wanted
 
@@ -53,6 +66,7 @@ app.add_typer(faults.fault, name="fault")
 app.add_typer(levels.level, name="level")
 app.add_typer(levels.lockout, name="lockout")
 app.add_typer(profiles.app, name="profile")
+app.add_typer(calendars.app, name="calendar")
 app.add_typer(meters.app, name="readings")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(savings.app, name="savings")
