@@ -15,12 +15,12 @@ from datetime import date, timedelta
 from enum import IntEnum
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import Final
-
-import holidays
-from holidays.constants import SCHOOL
+from typing import TYPE_CHECKING, Final
 
 from domain.errors import InvalidInput, Violation
+
+if TYPE_CHECKING:
+    from holidays import HolidayBase
 
 DEFAULT_SUBDIVISION: Final = "DE-HE"
 """Hesse, where the towns are that this was made for."""
@@ -124,7 +124,7 @@ def _public_holidays(subdivision: str, year: int) -> frozenset[date] | None:
 def packaged_school_holidays(subdivision: str) -> SchoolHolidays | None:
     """What the package has of a state's school holidays, the last years without a hole; None where it has none."""
     years = range(_FIRST_SCHOOL_YEAR, _LAST_SCHOOL_YEAR + 1)
-    found = _of_years(subdivision, years, SCHOOL)
+    found = _of_years(subdivision, years, "school")
     if not found:
         return None
     periods: list[Period] = []
@@ -138,7 +138,10 @@ def packaged_school_holidays(subdivision: str) -> SchoolHolidays | None:
     return SchoolHolidays(whole, whole[0].first_day, whole[-1].last_day, "the package holidays")
 
 
-def _of_years(subdivision: str, years: Sequence[int], category: str = "public") -> holidays.HolidayBase | None:
+def _of_years(subdivision: str, years: Sequence[int], category: str = "public") -> HolidayBase | None:
+    # A quarter of a second that a command which asks for no holiday need not spend.
+    import holidays
+
     country, _, state = subdivision.partition("-")
     try:
         return holidays.country_holidays(country, subdiv=state or None, years=years, expand=False, categories=category)
