@@ -44,6 +44,17 @@ class PollingSubscription:
         """Stop polling; no callback comes after this returns."""
         await end(self._task)
 
+    @property
+    def cancelled(self) -> bool:
+        """Whether nothing more will come."""
+        return self._task.done()
+
+    def _report(self, changed: ValueBatch) -> None:
+        try:
+            self._callback(changed)
+        except Exception:  # a caller's mistake must not end what it has subscribed to without a word
+            _LOGGER.exception("a subscription's callback failed")
+
     async def _run(self) -> None:
         last: ValueBatch | None = None
         loop = asyncio.get_running_loop()
@@ -57,7 +68,7 @@ class PollingSubscription:
                 return
             changed = batch if last is None else changed_rows(last, batch)
             if len(changed):
-                self._callback(changed)
+                self._report(changed)
             last = batch
             # By the clock and not by pauses, or the phases of slow devices would drift together. What is overdue is
             # left out rather than caught up on.

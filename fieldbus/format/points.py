@@ -89,6 +89,8 @@ class PointReader:
         tolerance = entry.not_negative("confirm_tolerance", 0.0) or 0.0
         timeout_ms = entry.not_negative("confirm_timeout_ms")
         on_change = entry.flag("write_on_change")
+        if on_change and direction.writable and not confirm:
+            entry.wrong("needs a point that shows what the register holds (confirm)", "write_on_change")
         if self.violations:
             return None
         return PointBinding(

@@ -117,6 +117,7 @@ class ModbusDevice:
         subscription = PollingSubscription(
             lambda: self.read(wanted), callback, max(asked_s, self.least_interval_s(wanted)), self._unit.uniform
         )
+        self._subscriptions = [other for other in self._subscriptions if not other.cancelled]
         self._subscriptions.append(subscription)
         return subscription
 

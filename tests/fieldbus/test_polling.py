@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 
 import numpy as np
+import pytest
 
 from domain.errors import FailedPrecondition
 from fieldbus.polling import PollingSubscription, changed_rows
@@ -79,6 +80,24 @@ async def test_a_reading_that_raises_ends_the_subscription() -> None:
     await asyncio.sleep(0.02)
     assert len(calls) == 1
     await subscription.cancel()
+
+
+async def test_a_callback_that_fails_is_told_and_the_next_change_comes(caplog: pytest.LogCaptureFixture) -> None:
+    seen: asyncio.Queue[ValueBatch] = asyncio.Queue()
+
+    def callback(changed: ValueBatch) -> None:
+        seen.put_nowait(changed)
+        if seen.qsize() == 1:
+            raise ValueError("not mine")
+
+    subscription = PollingSubscription(reading([batch([1, 2]), batch([1, 3])]), callback, 0.001)
+    async with asyncio.timeout(2):
+        while seen.qsize() < 2:  # noqa: ASYNC110 - what is waited for gives no event
+            await asyncio.sleep(0.001)
+    assert not subscription.cancelled
+    await subscription.cancel()
+    assert subscription.cancelled
+    assert "a subscription's callback failed" in caplog.text
 
 
 def test_a_changed_text_quality_or_number_is_a_change_and_nothing_else_is() -> None:

@@ -210,6 +210,7 @@ def test_what_cannot_be_meant_is_refused(keys: str, reason: str) -> None:
 @pytest.mark.parametrize(
     ("keys", "reason"),
     [
+        ('type = "uint16"\nwrite_on_change = true\nconfirm = ""', "shows what the register holds"),
         ('type = "uint32"\nwrite_mode = "single"', "2 registers cannot be written one by one"),
         ('type = "uint16"\nwrite_mode = "sequence"', "belong together"),
         ('type = "uint16"\nsequence = { register = 0 }', "belong together"),
