@@ -1,4 +1,4 @@
-"""Points of lighting cabinets: feeders, switch, door, the controller's own schedule; and outdoor light sensors."""
+"""Points of lighting cabinets: feeders, switch, door, the controller's own schedule; and sensors of the street."""
 
 from __future__ import annotations
 
@@ -57,6 +57,8 @@ _SENSORS: Final[tuple[Point, ...]] = (
         "illuminance outdoors, on the horizontal",
         "outside illuminance sensor",
     ),
+    measured("traffic_flow", "1/h", _DEVICE, 0, 100_000, "vehicles or persons that pass, reckoned to an hour"),
+    measured("rain_intensity", "mm/h", _DEVICE, 0, 1000, "rain"),
 )
 
 POINTS: Final[tuple[Point, ...]] = (*_FEEDERS, *_CABINET, *_SCHEDULE, *_SENSORS)

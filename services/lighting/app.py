@@ -28,6 +28,8 @@ from services.lighting.field import Field, Opener
 from services.lighting.ground import Tuning
 from services.lighting.historian import Historian
 from services.lighting.memory import LOOK_EVERY_S, Memory
+from services.lighting.sensor_keeper import SensorFile, SensorKeeper
+from services.lighting.sensors import SensorBoard
 from services.lighting.settings import LightingSettings
 from services.lighting.snapshot import SnapshotFiles
 from services.lighting.spool import LastLevels, LevelSpool
@@ -72,15 +74,21 @@ async def fill(server: Server, settings: LightingSettings, opener: Opener, tunin
     except OSError as error:
         raise Unavailable(f"{settings.own_dir} cannot be used: {error.strerror}", 5.0) from error
     endpoints = Endpoints(server.registry_channel, database, server.tenants, clock, ready=server.database_ready.is_set)
+    board = SensorBoard()
+    sensor_file = SensorFile(settings.own_dir / "sensors.json") if settings.control else None
+    sensors = SensorKeeper(board, database, clock, sensor_file, ready=server.database_ready.is_set)
+    await sensors.start()
+    server.on_stop(sensors.store)
     if settings.control:
-        parts = await _with_field(server, settings, tuning, opener, memory, endpoints, database)
+        parts = await _with_field(server, settings, tuning, opener, memory, endpoints, database, sensors)
     else:
         state = TownState()
-        control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=tuning)
-        parts = Parts(database, clock, memory, state, control, endpoints, None)
+        control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=tuning, sensors=board)
+        parts = Parts(database, clock, memory, state, control, endpoints, None, sensors)
         server.on_stop(control.close)
     server.add_servicer(lighting_pb2_grpc.add_LightingServiceServicer_to_server, LightingServicer(parts))
     server.add_loop("memory", memory.keep_fresh, max_silence_s=30 * LOOK_EVERY_S)
+    server.add_loop("sensors", sensors.keep, max_silence_s=60)
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=20 * ASK_EVERY_S)
     server.add_loop("control", parts.control.run, max_silence_s=60 + settings.pass_interval_s)
     return parts
@@ -94,6 +102,7 @@ async def _with_field(
     memory: Memory,
     endpoints: Endpoints,
     database: Database,
+    sensors: SensorKeeper,
 ) -> Parts:
     clock, state = server.clock, TownState()
     lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
@@ -108,6 +117,7 @@ async def _with_field(
         after_pass=lambda: historian.collect(),
         watch_faults=lambda ground: watch.look(ground),
         last_known=lambda: historian.last_known(),
+        sensors=sensors.board,
     )
     historian = Historian(
         database,
@@ -140,7 +150,7 @@ async def _with_field(
     server.add_loop("history", historian.keep_draining, max_silence_s=60)
     server.add_loop("faults", clerk.keep, max_silence_s=60)
     server.on_stop(stop)
-    return Parts(database, clock, memory, state, control, endpoints, historian)
+    return Parts(database, clock, memory, state, control, endpoints, historian, sensors)
 
 
 def limits_for(clock: Clock, settings: LightingSettings) -> Limits:

@@ -30,7 +30,9 @@ from services.lighting.gateway import GatewayWorker
 from services.lighting.ground import Ground, Tuning
 from services.lighting.heartbeat import Heartbeats
 from services.lighting.history import Change, LevelRecorder
-from services.lighting.records import EndpointState, Known
+from services.lighting.records import EndpointState, GroupRecord, Known
+from services.lighting.sensor_field import SensorWorker, sensor_workers
+from services.lighting.sensors import SensorBoard
 from services.lighting.state import Power, TownState
 
 _log = logging.getLogger(__name__)
@@ -76,6 +78,7 @@ class Control:
         after_pass: Callable[[], None] = lambda: None,
         watch_faults: Callable[[Ground], None] = lambda _ground: None,
         last_known: Callable[[], Awaitable[LastKnown]] | None = None,
+        sensors: SensorBoard | None = None,
     ) -> None:
         """holds: whether this process is the one that works on the field. after_pass: called at the end of each.
         watch_faults: looks at what a pass that held the field has found.
@@ -103,11 +106,19 @@ class Control:
         self._wake = asyncio.Event()
         self._reported = 0.0
         memory.on_change(self._wake.set)
+        self.sensors = sensors or SensorBoard()
+        self.sensors.on_news(self._wake.set)
+        self._sensor_workers: list[SensorWorker] = []
 
     @property
     def holds_field(self) -> bool:
         """Whether this process works on the field."""
         return self._holds()
+
+    def active_groups(self) -> dict[str, list[GroupRecord]]:
+        """By uid of a sensor: groups with a rule that is active because of it, as of the last pass."""
+        groups = self._ground.columns.inventory.groups
+        return {uid: [groups[row] for row in rows] for uid, rows in self._calculator.active.items()}
 
     # --- the loop -------------------------------------------------------------------------------------------------
 
@@ -127,6 +138,7 @@ class Control:
         if self._holds() != self._held:
             await self._change_hands()
         now = self._clock.now()
+        self._calculator.sense(self.sensors.views)
         due = self._calculator.at(now)
         ground = self._ground
         ground.take_due(due)
@@ -175,6 +187,7 @@ class Control:
     async def _take_known(self) -> None:
         """Takes what changed since the last pass."""
         known = self._memory.known
+        self.sensors.watch(known)
         if known.inventory is not self._known.inventory:
             await self._take_inventory(known)
         elif known.orders is not self._known.orders:
@@ -219,6 +232,7 @@ class Control:
         self._calculator = DueCalculator(columns, known.orders)
         self._gateways = [GatewayWorker(ground, row) for row in range(len(columns.inventory.gateways))]
         self._controllers = [ControllerWorker(ground, row) for row in range(len(columns.inventory.cabinets))]
+        self._sensor_workers = sensor_workers(ground, self.sensors, columns.inventory)
         # A step on the old ground may still be under way; its device takes one request after the other.
         self._busy = {f"{_OLD}{name}": task for name, task in self._busy.items() if not task.done()}
         _log.info(
@@ -249,6 +263,9 @@ class Control:
         ]
         await self._wait(controllers)
         ground.settle_supply(ground.now_ms)
+        for row, sensors in enumerate(self._sensor_workers):
+            if sensors.is_due:  # not waited for: a condition that begins or ends wakes the next pass
+                self._start(f"sensors {row}", sensors.step)
         gateways = [self._start(f"gateway {row}", self._gateways[row].step) for row in self._gateways_to_work_on()]
         await self._wait(gateways)
         await self._heartbeats.keep(self._commanded())
@@ -387,6 +404,9 @@ class Control:
             metrics.FAULTS.labels(str(fault.name).lower()).set(int(((lamps.faults & fault) > 0).sum()))
         for health, count in self._devices.health(ground.columns.inventory.endpoints).items():
             metrics.ENDPOINTS.labels(health).set(count)
+        for state, count in self.sensors.counts(ground.now_ms).items():
+            metrics.SENSORS.labels(state).set(count)
+        metrics.SENSED_GROUPS.set(len({row for rows in self._calculator.active.values() for row in rows}))
         metrics.LOCKED_FEEDERS.set(int(due.feeder_locked.sum()))
         for power in Power:
             metrics.ENERGISED_FEEDERS.labels(power.name.lower()).set(int((self._state.feeder_power == power).sum()))

@@ -145,9 +145,9 @@ class DueCalculator:
         self._renew(to_unix_ms(now))
         return self._holds_until if self._holds_until < _FOR_EVER else None
 
-    def active_groups(self, now: datetime) -> Mapping[str, list[int]]:
-        """By uid of a sensor: rows of the groups with a rule that is active because of it."""
-        self._renew(to_unix_ms(now))
+    @property
+    def active(self) -> Mapping[str, list[int]]:
+        """By uid of a sensor: rows of the groups with a rule that is active because of it, when last asked."""
         return self._active
 
     def _feeder_on(self, level: Levels, night_at: Flags) -> Flags:

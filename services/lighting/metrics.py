@@ -37,6 +37,11 @@ STEP_FAILURES: Final = Counter(
     "lichtbuch_lighting_step_failures", "Steps of a gateway or a controller that ended in an unexpected error."
 )
 ENDPOINTS: Final = Gauge("lichtbuch_lighting_endpoints", "Field endpoints by health.", ("health",))
+SENSORS: Final = Gauge("lichtbuch_lighting_sensors", "Sensors by state: fresh, stale, or never heard of.", ("state",))
+SENSOR_VALUES: Final = Counter(
+    "lichtbuch_lighting_sensor_values", "Values of sensors by what became of them.", ("outcome",)
+)
+SENSED_GROUPS: Final = Gauge("lichtbuch_lighting_sensed_groups", "Groups with a rule that a sensor makes active now.")
 LOCKED_FEEDERS: Final = Gauge("lichtbuch_lighting_locked_feeders", "Feeders that are locked out.")
 ENERGISED_FEEDERS: Final = Gauge("lichtbuch_lighting_feeders", "Feeders by supply.", ("supply",))
 DATABASE_AWAY: Final = Gauge(

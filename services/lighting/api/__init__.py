@@ -2,9 +2,12 @@
 
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from services.lighting.api.calls import Parts
+from services.lighting.api.faults import FaultCalls
 from services.lighting.api.importing import ImportCalls
 from services.lighting.api.inventory import InventoryCalls
+from services.lighting.api.loads import LoadCalls
 from services.lighting.api.orders import OrderCalls
+from services.lighting.api.sensors import SensorCalls
 from services.lighting.api.states import StateCalls
 from services.lighting.api.waivers import WaiverCalls
 
@@ -12,6 +15,14 @@ __all__ = ["LightingServicer", "Parts"]
 
 
 class LightingServicer(
-    InventoryCalls, ImportCalls, OrderCalls, StateCalls, WaiverCalls, lighting_pb2_grpc.LightingServiceServicer
+    FaultCalls,
+    SensorCalls,
+    InventoryCalls,
+    ImportCalls,
+    LoadCalls,
+    OrderCalls,
+    StateCalls,
+    WaiverCalls,
+    lighting_pb2_grpc.LightingServiceServicer,
 ):
     """All methods of lichtbuch.lighting.v1.LightingService."""

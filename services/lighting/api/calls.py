@@ -14,6 +14,7 @@ from services.lighting.control import Control
 from services.lighting.endpoints import Endpoints
 from services.lighting.historian import Historian
 from services.lighting.memory import Memory
+from services.lighting.sensor_keeper import SensorKeeper
 from services.lighting.state import TownState
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -33,6 +34,7 @@ class Parts:
     control: Control
     endpoints: Endpoints
     historian: Historian | None
+    sensors: SensorKeeper
 
 
 class Calls:

@@ -49,7 +49,7 @@ class Resource(Generic[Row, Proto]):
     show: Callable[[Session, Sequence[tuple[Tenant, Row]]], list[Proto]]
 
 
-def _shown(convert_row: Callable[[Any, Tenant, Names], Any], *collections: str) -> Callable[..., list[Any]]:
+def shown(convert_row: Callable[[Any, Tenant, Names], Any], *collections: str) -> Callable[..., list[Any]]:
     """Messages of rows whose references are names of these collections."""
 
     def show(session: Session, rows: Sequence[tuple[Tenant, Any]]) -> list[Any]:
@@ -79,20 +79,20 @@ def _show_luminaires(session: Session, rows: Sequence[tuple[Tenant, LuminaireRow
 
 CABINET = Resource(
     CABINETS, inv.Cabinet, ("display_name", "street", "position", "controller", "switching_owner"),
-    convert.cabinet_values, _shown(convert.cabinet_to_proto, "endpoints"),
+    convert.cabinet_values, shown(convert.cabinet_to_proto, "endpoints"),
 )  # fmt: skip
 FEEDER = Resource(
     FEEDERS, inv.Feeder, ("cabinet", "channel", "phase", "supply"),
-    convert.feeder_values, _shown(convert.feeder_to_proto, "cabinets"),
+    convert.feeder_values, shown(convert.feeder_to_proto, "cabinets"),
 )  # fmt: skip
 GATEWAY = Resource(
     GATEWAYS, inv.Gateway, ("cabinet", "endpoint"),
-    convert.gateway_values, _shown(convert.gateway_to_proto, "cabinets", "endpoints"),
+    convert.gateway_values, shown(convert.gateway_to_proto, "cabinets", "endpoints"),
 )  # fmt: skip
 MODEL = Resource(
     MODELS, inv.LuminaireModel,
     ("display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve"),
-    convert.model_values, _shown(convert.model_to_proto),
+    convert.model_values, shown(convert.model_to_proto),
 )  # fmt: skip
 GROUP = Resource(GROUPS, inv.Group, ("display_name",), convert.group_values, _show_groups)
 LUMINAIRE = Resource(

@@ -145,7 +145,8 @@ def lamps_of(
     session: Session, tenant: Tenant, target_uids: Sequence[str], from_ms: int | None = None
 ) -> Iterator[Lamp]:
     """The luminaires that targets (luminaires, groups, feeders, cabinets, the municipality) stand for now, by id; with
-    their waivers from an instant (Unix ms) on, where one is given. Without a position they stand where the town does."""
+    their waivers from an instant (Unix ms) on, where one is given. Without a position they stand where their town does.
+    """
     waivers = lamp_waivers(session, tenant, from_ms) if from_ms is not None else LampWaivers(tenant.uid, {}, {})
     base = (
         select(LuminaireRow).where(LuminaireRow.municipality_uid == tenant.uid).where(LuminaireRow.deleted_at_ms == 0)

@@ -122,7 +122,7 @@ def plans(draw: Any) -> Plan:
 def orders(draw: Any, inventory: Inventory) -> Orders:
     """Plans, overrides (with ties), lock-outs and waivers."""
     records = (inventory.towns, inventory.cabinets, inventory.feeders, inventory.groups, inventory.luminaires)
-    known = [record.uid for kind in records for record in kind]  # type: ignore[attr-defined]
+    known = [record.uid for kind in records for record in kind]
     targets = st.lists(st.sampled_from([*known, "gone"]), min_size=1, max_size=3).map(tuple)
     overrides, waivers = [], []
     for i in range(draw(st.integers(0, 5))):

@@ -240,10 +240,10 @@ def test_a_sensor_brightens_its_group_for_the_hold_time_and_the_group_knows_it()
     assert set(calculator.at(held).level[1::2].tolist()) == {1000}
     assert set(calculator.at(held).level[[0, 4]].tolist()) == {1000}  # by their floor, not by the sensor
     assert set(calculator.at(held).source[0::2].tolist()) == {DueSource.PLAN}
-    assert calculator.active_groups(held) == {"s": [1]}
+    assert calculator.active == {"s": [1]}
     assert calculator.next_change(held) == ended + 300_000
     assert set(calculator.at(after).source.tolist()) == {DueSource.PLAN}
-    assert calculator.active_groups(after) == {}
+    assert calculator.active == {}
 
 
 def test_nothing_lasts_for_ever_but_the_default_and_a_lock_out():
