@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from domain.errors import InvalidInput, Violation
 from domain.level import OFF_PERMILLE
 from domain.plan import to_unix_ms
 from domain.plan_rule import PlanRule
@@ -233,8 +234,10 @@ def _on_nights(profile: Profile, sky: Sky, nights: Ints) -> ProfileNights:
     return ProfileNights(profile, tuple(times), unlit, tuple(windows), wrong)
 
 
-def check_places(profile: Profile, places: Sequence[Place], first_night: date, nights: int) -> None:
-    """`check_year` at many places that keep one clock.
+def check_places(
+    profile: Profile, places: Sequence[Place], first_night: date, nights: int, names: Sequence[str] = ()
+) -> None:
+    """`check_year` at many places that keep one clock; `names` of the places are for people, empty where it is obvious.
 
     Raises InvalidInput as `check_year` does, with the earliest night that goes wrong, wherever that is.
     """
@@ -243,6 +246,13 @@ def check_places(profile: Profile, places: Sequence[Place], first_night: date, n
     courses = compile_profile(profile, sky_over(Nights(places[0].tz, first_night, nights), places))
     first = courses.first_wrong()
     wrong = np.flatnonzero(first >= 0)
-    if wrong.size:
-        row = int(wrong[first[wrong].argmin()])
+    if not wrong.size:
+        return
+    row = int(wrong[first[wrong].argmin()])
+    try:
         courses.raise_wrong(row, int(first[row]))
+    except InvalidInput as error:
+        if not names or not names[row]:
+            raise
+        violations = [Violation(v.field, f"{v.reason} (at {names[row]})") for v in error.violations]
+        raise InvalidInput("", violations) from error

@@ -184,7 +184,8 @@ def _answer(
     if asked.field == "profile":
         places = [place, *(group.place for group in groups)]
         try:
-            check_places(asked.profiles[_PREVIEWED], places, period.first_night, NIGHTS_CHECKED)
+            names = ["", *(group.name for group in groups)]
+            check_places(asked.profiles[_PREVIEWED], places, period.first_night, NIGHTS_CHECKED, names)
         except InvalidInput as error:
             answer.warnings.append(f"the profile cannot be saved: {error.message}")
     seen = at_place

@@ -1,4 +1,5 @@
-"""Methods about profiles. A profile is checked for every night of a year at the municipality's position."""
+"""Methods about profiles. A profile is checked for every night of a year at the municipality's position, and a changed
+one also where the groups are that follow it."""
 
 from __future__ import annotations
 
@@ -8,7 +9,7 @@ from dataclasses import replace
 
 from sqlmodel import Session
 
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, RetryableError
 from domain.names import ResourceName, new_uid
 from domain.night import lighting_night
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
@@ -18,10 +19,12 @@ from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from services.scheduler.api.calls import Calls, Context, chosen_id
 from services.scheduler.convert import profile_etag, profile_from_proto, profile_to_proto
-from services.scheduler.places import place_of_town
-from services.scheduler.profile import Profile, check_year, validate_profile
+from services.scheduler.nights import check_places
+from services.scheduler.places import place_of_group, place_of_town
+from services.scheduler.profile import NIGHTS_CHECKED, Place, Profile, check_year, validate_profile
 from services.scheduler.records import StoredProfile
 from services.scheduler.store import profiles as store
+from services.scheduler.store.assignments import load_town
 
 _CONTENT = ("points", "rules")
 _SETTABLE = ("display_name", *_CONTENT)
@@ -73,7 +76,7 @@ class ProfileCalls(Calls):
         profile: Profile | None = None
         if named:
             stands = await self.database.read(lambda session: store.get_profile(session, tenant.uid, name))
-            profile = await self._checked(given, tenant, stands.profile, named)
+            profile = await self._checked(given, tenant, stands, named)
 
         def update(session: Session) -> pb.Profile:
             before = store.get_profile(session, tenant.uid, name, lock=True)
@@ -109,23 +112,43 @@ class ProfileCalls(Calls):
         return await self.database.run(delete)
 
     async def _checked(
-        self, given: pb.Profile, tenant: Tenant, stands: Profile | None = None, named: Sequence[str] = _CONTENT
+        self, given: pb.Profile, tenant: Tenant, stands: StoredProfile | None = None, named: Sequence[str] = _CONTENT
     ) -> Profile:
-        """The profile, if it holds; what is not named is as it stands.
+        """The profile, if it holds here and where groups follow it; what is not named is as it stands.
 
         Raises InvalidInput with the first night that goes wrong, FailedPrecondition.
         """
         try:
             profile = profile_from_proto(given)
             if stands is not None:
-                profile = _changed(stands, profile, named)
+                profile = _changed(stands.profile, profile, named)
             validate_profile(profile)
             place = place_of_town(tenant)
             first_night = lighting_night(self.clock.now(), place.tz)
             await asyncio.to_thread(check_year, profile, place, first_night)
+            if stands is not None and profile != stands.profile:
+                places = await self._places_following(stands, tenant)
+                names, where = list(places), list(places.values())
+                await asyncio.to_thread(check_places, profile, where, first_night, NIGHTS_CHECKED, names)
         except InvalidInput as error:
             raise error.under("profile") from error
         return profile
+
+    async def _places_following(self, stored: StoredProfile, tenant: Tenant) -> dict[str, Place]:
+        """Where the groups are, by name, whose calendars use a profile; none while lighting does not answer.
+
+        Then what goes wrong at a group's place stands on its assignment, as for a group that moves there later.
+        """
+        town = await self.database.read(lambda session: load_town(session, tenant.uid))
+        using = {uid for uid, calendar in town.calendars.items() if stored.uid in calendar.calendar.profiles()}
+        followers = {assignment.group_uid for assignment in town.assignments if assignment.calendar_uid in using}
+        if not followers:
+            return {}
+        try:
+            groups = await self.lighting.groups(tenant.name)
+        except RetryableError:
+            return {}
+        return {group.name: place_of_group(group, tenant) for group in groups if group.uid in followers}
 
 
 def _changed(before: Profile, given: Profile, named: Sequence[str]) -> Profile:

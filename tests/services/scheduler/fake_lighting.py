@@ -14,7 +14,7 @@ from typing import Any
 from domain.errors import InvalidInput, NotFound
 from domain.names import new_uid
 from domain.plan import Plan
-from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2_grpc
+from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2_grpc, loads_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import current_caller, current_tenant
@@ -76,6 +76,24 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         names = [name for name in self._names() if name > request.page_token]
         more = names[1] if len(names) > 2 else ""
         return pb.ListGroupsResponse(groups=[self.groups[name] for name in names[:2]], next_page_token=more)
+
+    async def DescribeGroupLoads(
+        self, request: loads_pb2.DescribeGroupLoadsRequest, context: Any
+    ) -> loads_pb2.DescribeGroupLoadsResponse:
+        """Three lamps of 20 W in each group, one of them in a conflict area."""
+        self.calls.append("DescribeGroupLoads")
+        loads = []
+        for name in request.groups or self._names():
+            group = self.groups[name]
+            part: dict[str, Any] = {"position": group.position, "levels_permille": [100, 1000]}
+            parts = [
+                loads_pb2.GroupLoadPart(
+                    floor_permille=group.floor_permille, dimmable=True, luminaires=2, powers_w=[12.0, 40.0], **part
+                ),
+                loads_pb2.GroupLoadPart(floor_permille=1000, luminaires=1, powers_w=[6.0, 20.0], **part),
+            ]
+            loads.append(loads_pb2.GroupLoad(group=name, parts=parts, luminaires=3, estimated_luminaires=1))
+        return loads_pb2.DescribeGroupLoadsResponse(loads=loads)
 
     async def ListPlanHashes(self, request: pb.ListPlanHashesRequest, context: Any) -> pb.ListPlanHashesResponse:
         """Every group, with the hash of its plan or without."""
