@@ -49,6 +49,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.overrides.*",
         "lighting.lockouts.*",
         "lighting.faults.*",
+        "lighting.sensors.report",
         "metering.readings.create",
         "metering.meters.exchange",
         "scheduler.plans.synchronise",
