@@ -2,26 +2,30 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Annotated, Any
+from zoneinfo import ZoneInfo
 
 import typer
 
 from cli import parsing
 from cli.commands.calendars import let_follow
-from cli.errors import REFUSED
+from cli.errors import FOUND_WRONG, REFUSED
+from cli.nights.preview_offline import Lamps, factors_of, preview_offline
+from cli.nights.preview_shown import shown
 from cli.nights.profile_files import read_profile
 from cli.options import Json, Town
-from cli.output import console, enum_word, note, note_lines, percent, print_facts, print_json, print_rows
+from cli.output import console, enum_word, note_lines, percent, print_facts, print_rows
 from cli.session import Session, all_pages, online
 from domain.errors import NotFound
 from domain.names import ResourceName
 from domain.night import zone
 from lichtbuch.scheduler.v1 import scheduler_pb2
+from servicekit.convert import date_to_proto
 from services.scheduler.convert import point_to_proto, sensor_rule_to_proto
-from services.scheduler.planning import preview
-from services.scheduler.profile import NIGHTS_CHECKED, Place, check_year
+from services.scheduler.convert_preview import MOST_GROUP_NIGHTS
+from services.scheduler.profile import Place, Profile
 
 app = typer.Typer(help="Dimming profiles.", no_args_is_help=True)
 
@@ -29,54 +33,85 @@ app = typer.Typer(help="Dimming profiles.", no_args_is_help=True)
 @app.command("preview")
 def preview_profile(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="The profile, a TOML file (docs/profiles.md).")],
+    groups: Annotated[
+        list[str] | None, typer.Option("--group", help="A group of the town, asked of its scheduler; may be repeated.")
+    ] = None,
     latitude: Annotated[float, typer.Option("--latitude", help="Degrees; default Bad Hersfeld.")] = 50.868,
     longitude: Annotated[float, typer.Option("--longitude", help="Degrees; default Bad Hersfeld.")] = 9.707,
     time_zone: Annotated[str, typer.Option("--time-zone")] = "Europe/Berlin",
     start: Annotated[str, typer.Option("--from", help="First night; default tonight.")] = "",
-    nights: Annotated[int, typer.Option("--nights", min=1, max=400)] = 1,
+    nights: Annotated[
+        int | None, typer.Option("--nights", min=1, max=400, help="Default 365 where energy is asked for, else 1.")
+    ] = None,
+    watts: Annotated[float, typer.Option("--watts", help="Power of a lamp at full level, for energy offline.")] = 0.0,
+    lamps: Annotated[int, typer.Option("--lamps", help="Number of lamps.")] = 1,
+    curve: Annotated[
+        str,
+        typer.Option("--curve", help="Power over level in percent, 10:33,50:61; or typical-led, not-dimmable."),
+    ] = "typical-led",
+    floor: Annotated[str, typer.Option("--floor", help="Lowest level of the lighting class, percent.")] = "0",
+    against: Annotated[
+        Path | None, typer.Option("--against", metavar="FILE", help="The profile that holds now, to compare with.")
+    ] = None,
+    price: Annotated[str, typer.Option("--price", help="EUR per kWh; default 0.30.")] = "",
+    co2: Annotated[int, typer.Option("--co2", help="g CO2 per kWh; default 363.", show_default=False)] = -1,
+    municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Show what a profile does at a place, before anybody sees it on the street. Offline.
+    """Show what a profile does, before anybody sees it on the street: when it switches, hours, energy, cost, CO2.
 
-    Every night of a year is checked first; the first one on which it goes wrong is named.
+    Offline at a place, with lamps as the options say; with --group for groups of the town, each at its own place with
+    its own lamps, compared with what they follow now. Every night of a year is checked first; the first one on which
+    the profile goes wrong is named.
     """
     name, profile = read_profile(file)
-    place = Place(latitude, longitude, zone(time_zone))
-    first = parsing.day(start, "from") if start else datetime.now(UTC).astimezone(place.tz).date()
-    check_year(profile, place, first, NIGHTS_CHECKED)
-    seen = preview(profile, place, first, nights)
-    events = [
-        {
-            "local": datetime.fromtimestamp(instant / 1000, UTC).astimezone(place.tz).isoformat(timespec="seconds"),
-            "utc": datetime.fromtimestamp(instant / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            "level_permille": level,
-            "ramp_s": ramp,
-        }
-        for instant, level, ramp in zip(
-            seen.plan.instants_ms, seen.plan.levels_permille, seen.plan.ramps_s, strict=True
+    factors = factors_of(price, co2)
+    count = nights or (365 if groups or watts else 1)
+    if not groups:
+        place = Place(latitude, longitude, zone(time_zone))
+        first = _first_night(start, place.tz)
+        now = read_profile(against)[1] if against else None
+        load = Lamps(watts, lamps, curve, floor).load(place)
+        shown(
+            preview_offline(profile, now, place, first, count, load, factors),
+            name,
+            first.isoformat(),
+            count,
+            as_json=as_json,
         )
-    ]
-    facts = {
-        "profile": name,
-        "first_night": first.isoformat(),
-        "nights": nights,
-        "lit_hours": round(seen.lit_seconds / 3600, 3),
-        "full_light_equivalent_hours": round(seen.full_light_equivalent_seconds / 3600, 3),
-    }
-    if as_json:
-        print_json(facts | {"events": events, "warnings": list(seen.warnings)})
         return
-    print_rows(
-        [
-            {"local time": item["local"], "UTC": item["utc"], "level": percent(int(str(item["level_permille"])))}
-            for item in events
-        ],
-        False,
-        title=f"{name}: {nights} night(s) from {first}",
+
+    async def ask(session: Session) -> tuple[str, scheduler_pb2.PreviewProfileResponse]:
+        parent = await session.parent()
+        first = _first_night(start, await session.zone())
+        request = scheduler_pb2.PreviewProfileRequest(
+            parent=parent,
+            profile=_to_proto(name, profile, ResourceName.parse(parent).id),
+            first_night=date_to_proto(first),
+            nights=count,
+            groups=[await session.name("groups", group) for group in groups],
+            price_eur_per_kwh=str(factors.price_eur_per_kwh),
+            co2_g_per_kwh=factors.co2_g_per_kwh,
+            omit_group_events=not as_json or len(groups) * count > MOST_GROUP_NIGHTS,
+        )
+        return first.isoformat(), await session.scheduler.PreviewProfile(request)
+
+    first_night, seen = online(ask, municipality)
+    shown(seen, name, first_night, count, as_json=as_json)
+    if any(group.problem for group in seen.groups):
+        raise typer.Exit(FOUND_WRONG)
+
+
+def _first_night(start: str, tz: ZoneInfo) -> date:
+    return parsing.day(start, "from") if start else datetime.now(UTC).astimezone(tz).date()
+
+
+def _to_proto(display_name: str, profile: Profile, town: str) -> scheduler_pb2.Profile:
+    return scheduler_pb2.Profile(
+        display_name=display_name,
+        points=[point_to_proto(point) for point in profile.points],
+        rules=[sensor_rule_to_proto(town, rule) for rule in profile.rules],
     )
-    print_facts({"lit": f"{facts['lit_hours']} h", "as full light": f"{facts['full_light_equivalent_hours']} h"}, False)
-    for warning in seen.warnings:
-        note(f"warning: {warning}")
 
 
 @app.command("put")
@@ -92,13 +127,8 @@ def put_profile(
 
     async def ask(session: Session) -> scheduler_pb2.Profile:
         name = await session.name("profiles", chosen)
-        town = ResourceName.parse(name).municipality
-        wanted = scheduler_pb2.Profile(
-            name=name,
-            display_name=display_name,
-            points=[point_to_proto(point) for point in profile.points],
-            rules=[sensor_rule_to_proto(town, rule) for rule in profile.rules],
-        )
+        wanted = _to_proto(display_name, profile, ResourceName.parse(name).municipality)
+        wanted.name = name
         try:
             await session.scheduler.GetProfile(scheduler_pb2.GetProfileRequest(name=wanted.name))
         except NotFound:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
-from typing import Any
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from domain.night import instant_from_unix_ms
@@ -15,15 +15,21 @@ from services.scheduler.calendar import Calendar
 from services.scheduler.planning import Course
 from services.scheduler.preview import Figures, GroupPreview, PreviewOfGroups
 
-_CENT = Decimal("0.01")
+DEFAULT_PRICE_EUR_PER_KWH: Final = "0.30"
+"""An assumption, for whoever gives none: the avoidable price of a kWh is in the town's contract of supply."""
+DEFAULT_CO2_G_PER_KWH: Final = 363
+"""German grid mix 2024, first estimate of UBA."""
+MOST_GROUP_NIGHTS: Final = 20_000
+"""Of which switch events are told: an answer has to fit a message."""
+_CENT: Final = Decimal("0.01")
 
 
 @dataclass(frozen=True)
 class Factors:
     """What a kWh costs and emits."""
 
-    price_eur_per_kwh: Decimal
-    co2_g_per_kwh: int
+    price_eur_per_kwh: Decimal = Decimal(DEFAULT_PRICE_EUR_PER_KWH)
+    co2_g_per_kwh: int = DEFAULT_CO2_G_PER_KWH
 
     def cost_eur(self, energy_wh: float) -> Decimal:
         """Money of an energy, to the cent."""
@@ -50,6 +56,7 @@ def events_of(course: Course | None, tz: ZoneInfo) -> dict[str, Any]:
         "instants_unix_ms": course.instants_ms,
         "levels_permille": course.levels_permille,
         "local_times": local_times(course, tz),
+        "ramps_s": course.ramps_s,
     }
 
 
@@ -123,4 +130,5 @@ def _group_to_proto(
         found.instants_unix_ms.extend(seen.course.instants_ms)
         found.event_levels_permille.extend(seen.course.levels_permille)
         found.local_times.extend(local_times(seen.course, group.place.tz))
+        found.ramps_s.extend(seen.course.ramps_s)
     return found

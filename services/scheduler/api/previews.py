@@ -22,7 +22,14 @@ from services.scheduler.calendar import validate as validate_calendar
 from services.scheduler.compiling import is_whole
 from services.scheduler.convert import profile_from_proto
 from services.scheduler.convert_calendar import profile_uid, rules_from_proto
-from services.scheduler.convert_preview import Factors, events_of, fill_preview
+from services.scheduler.convert_preview import (
+    DEFAULT_CO2_G_PER_KWH,
+    DEFAULT_PRICE_EUR_PER_KWH,
+    MOST_GROUP_NIGHTS,
+    Factors,
+    events_of,
+    fill_preview,
+)
 from services.scheduler.loads import GroupLoad
 from services.scheduler.nights import check_places
 from services.scheduler.places import place_of_group, place_of_town
@@ -34,12 +41,6 @@ from services.scheduler.store.assignments import load_town
 from services.scheduler.store.calendars import profile_uids
 from services.scheduler.warnings import period_warnings
 
-DEFAULT_PRICE_EUR_PER_KWH: Final = "0.30"
-"""An assumption, for whoever gives none: the avoidable price of a kWh is in the town's contract of supply."""
-DEFAULT_CO2_G_PER_KWH: Final = 363
-"""German grid mix 2024, first estimate of UBA."""
-MOST_GROUP_NIGHTS: Final = 20_000
-"""Of which switch events are told: an answer has to fit a message."""
 _PREVIEWED: Final = "previewed"
 """Key of the profile that is previewed; those of the town are uids."""
 

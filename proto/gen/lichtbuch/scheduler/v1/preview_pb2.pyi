@@ -126,6 +126,7 @@ class GroupPreview(_message.Message):
     LUMINAIRES_FIELD_NUMBER: _builtins.int
     ESTIMATED_LUMINAIRES_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
+    RAMPS_S_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group in lighting."""
     problem: _builtins.str
@@ -180,6 +181,10 @@ class GroupPreview(_message.Message):
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What a planner should look at."""
 
+    @_builtins.property
+    def ramps_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ramp in seconds into the event level of the same index."""
+
     def __init__(
         self,
         *,
@@ -199,10 +204,11 @@ class GroupPreview(_message.Message):
         luminaires: _builtins.int = ...,
         estimated_luminaires: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
+        ramps_s: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "full", b"full", "previewed", b"previewed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "current_calendar", b"current_calendar", "estimated_luminaires", b"estimated_luminaires", "event_levels_permille", b"event_levels_permille", "full", b"full", "group", b"group", "instants_unix_ms", b"instants_unix_ms", "level_seconds", b"level_seconds", "levels_permille", b"levels_permille", "local_times", b"local_times", "luminaires", b"luminaires", "previewed", b"previewed", "problem", b"problem", "shown_levels_permille", b"shown_levels_permille", "shown_luminaire_seconds", b"shown_luminaire_seconds", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "current_calendar", b"current_calendar", "estimated_luminaires", b"estimated_luminaires", "event_levels_permille", b"event_levels_permille", "full", b"full", "group", b"group", "instants_unix_ms", b"instants_unix_ms", "level_seconds", b"level_seconds", "levels_permille", b"levels_permille", "local_times", b"local_times", "luminaires", b"luminaires", "previewed", b"previewed", "problem", b"problem", "ramps_s", b"ramps_s", "shown_levels_permille", b"shown_levels_permille", "shown_luminaire_seconds", b"shown_luminaire_seconds", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

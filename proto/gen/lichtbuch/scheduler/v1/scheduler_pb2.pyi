@@ -1111,6 +1111,7 @@ class PreviewProfileResponse(_message.Message):
     ENERGY_UNKNOWN_FIELD_NUMBER: _builtins.int
     PRICE_EUR_PER_KWH_FIELD_NUMBER: _builtins.int
     CO2_G_PER_KWH_FIELD_NUMBER: _builtins.int
+    RAMPS_S_FIELD_NUMBER: _builtins.int
     lit_seconds: _builtins.int
     """Seconds at a level above 0 over the whole period."""
     full_light_equivalent_seconds: _builtins.int
@@ -1157,6 +1158,10 @@ class PreviewProfileResponse(_message.Message):
     def full(self) -> _preview_pb2.PreviewFigures:
         """Full light from sunset to sunrise, over all groups."""
 
+    @_builtins.property
+    def ramps_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Ramp in seconds into the level of the same index."""
+
     def __init__(
         self,
         *,
@@ -1174,10 +1179,11 @@ class PreviewProfileResponse(_message.Message):
         energy_unknown: _builtins.str = ...,
         price_eur_per_kwh: _builtins.str = ...,
         co2_g_per_kwh: _builtins.int = ...,
+        ramps_s: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "full", b"full", "previewed", b"previewed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["co2_g_per_kwh", b"co2_g_per_kwh", "current", b"current", "energy_unknown", b"energy_unknown", "full", b"full", "full_light_equivalent_seconds", b"full_light_equivalent_seconds", "groups", b"groups", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "lit_seconds", b"lit_seconds", "local_times", b"local_times", "months", b"months", "previewed", b"previewed", "price_eur_per_kwh", b"price_eur_per_kwh", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["co2_g_per_kwh", b"co2_g_per_kwh", "current", b"current", "energy_unknown", b"energy_unknown", "full", b"full", "full_light_equivalent_seconds", b"full_light_equivalent_seconds", "groups", b"groups", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "lit_seconds", b"lit_seconds", "local_times", b"local_times", "months", b"months", "previewed", b"previewed", "price_eur_per_kwh", b"price_eur_per_kwh", "ramps_s", b"ramps_s", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
