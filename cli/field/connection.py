@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 2.0  # for one answer, unless told otherwise
 _SHORTEST_CONNECT_S: Final = 3.0
-_READ_DEADLINE_S: Final = 300.0  # a full line at 9600 baud takes its time, and a person can press Ctrl-C
+_DEADLINE_S: Final = 300.0  # a full line at 9600 baud takes its time, and a person can press Ctrl-C
 
 
 def now() -> datetime:
@@ -39,7 +39,8 @@ def open_fieldbus(timeout_s: float = PATIENCE_S, security: Path | None = None) -
     limits = Limits(
         connect_timeout_s=max(_SHORTEST_CONNECT_S, timeout_s),
         request_timeout_s=timeout_s,
-        read_deadline_s=_READ_DEADLINE_S,
+        read_deadline_s=_DEADLINE_S,
+        write_deadline_s=_DEADLINE_S,
         confirm_timeout_s=max(1.0, timeout_s),
     )
     if security is None:

@@ -40,9 +40,10 @@ WARNING: Final = (
     "This writes to the device itself: it bypasses the owner, the floors and the audit of a running installation."
 )
 _UNKNOWN_OWNER: Final = (
-    "Without a heartbeat in a profile (--profile) it cannot be seen whether an installation runs this device: make "
-    "sure that none does."
+    "Without a heartbeat in a profile it cannot be seen whether an installation runs this device: make sure that none "
+    "does."
 )
+_NAME_A_PROFILE: Final = "If a profile of this device has one, name it with --profile, and it is watched."
 _ASSIGNED_NODE: Final = re.compile(r"(?P<node>.*?(?:^|;)[sigb]=.+?)=(?P<value>[^=]*)\Z")
 
 _KEEP: Final = ("keep", "as before", "-1")
@@ -97,6 +98,8 @@ def write(
     async def allow(device: Device, profile: Profile) -> None:
         if not is_raw or known is None:
             await refuse_if_owned(device, profile)
+        if is_raw and known is None:
+            note(_NAME_A_PROFILE)
         await agree(yes)
 
     if node:

@@ -234,7 +234,7 @@ async def test_ctrl_c_ends_with_130_after_what_was_found(line: PymodbusServer, a
             while {"watch": b"holding:40", "scan": b"asking", "write": b"Write?"}[command] not in said:
                 said += await stream.read(1000)
             if command == "scan":
-                await eventually(lambda: len(line.requests) > 1)
+                await eventually(lambda: len(line.requests) > 1, 25)  # it loads the drivers only now
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), 20)
     finally:
