@@ -85,7 +85,8 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
     )  # fmt: skip
     counts = {
         "page_size", "revision", "revisions", "channel", "phase", "gateway_address", "gateway_addresses", "created",
-        "updated", "unchanged", "refused", "refused_by_reader", "equal", "put", "stored", "entries", "leaves", "index",
+        "updated", "unchanged", "accepted", "outdated", "refused", "refused_by_reader", "equal", "put", "stored",
+        "entries", "leaves", "index",
         "first_leaf", "nights", "weekdays", "year", "month", "day", "faults", "schema_version", "max_bytes",
         "max_items", "min", "max",
         "position",
