@@ -25,7 +25,7 @@ from servicekit.settings import split_address
 from services.admin.auth import OpenId
 from services.admin.guard import Guard, Place
 from services.admin.id_token import IdTokenJudge
-from services.admin.pages import town_page
+from services.admin.pages import faults_page, live_page, town_page
 from services.admin.seal import Seal
 from services.admin.session import Sessions
 from services.admin.settings import AdminSettings
@@ -110,6 +110,7 @@ def _application(admin: Admin) -> FastAPI:
     app.add_route("/favicon.ico", lambda _request: FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml"))
     app.mount("/static", StaticFiles(directory=STATIC))
     town_page.register(simulated=admin.settings.simulated)
+    faults_page.register(simulated=admin.settings.simulated)
     nicegui.app.on_page_exception(town_page.error_content)
     ui.run_with(
         app,
@@ -117,7 +118,7 @@ def _application(admin: Admin) -> FastAPI:
         favicon=STATIC / "favicon.svg",
         tailwind=False,
         binding_refresh_interval=None,
-        reconnect_timeout=town_page.RECONNECT_S,
+        reconnect_timeout=live_page.RECONNECT_S,
         show_welcome_message=False,
         gzip_middleware_factory=None,
     )

@@ -16,13 +16,14 @@ from zoneinfo import ZoneInfo
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from domain.night import QUARTER_HOUR_S, floor_slot, lighting_night, night_bounds
 from lichtbuch.ledger.v1 import ledger_pb2
-from lichtbuch.lighting.v1 import control_pb2, lighting_pb2
+from lichtbuch.lighting.v1 import control_pb2, faults_pb2, lighting_pb2
 from lichtbuch.metering.v1 import metering_pb2
 from lichtbuch.registry.v1 import registry_pb2
 from servicekit.clock import Clock
 from servicekit.convert import timestamp_to_proto
 from services.admin import figures
 from services.admin.clients import Clients, all_pages
+from services.admin.faults import FaultNow, fault_from_proto
 from services.admin.lamps import Lamp, lamp_from_proto
 
 NIGHTS: Final = 14
@@ -97,6 +98,36 @@ class Asking:
         except NotFound:
             return True
         return True
+
+    async def faults(self) -> tuple[FaultNow, ...]:
+        """Faults that stand, as a fitter drives."""
+        request = faults_pb2.ListFaultsRequest(parent=self.name, open_only=True)
+        found = await all_pages(self._clients.lighting.ListFaults, request, "faults")
+        return tuple(map(fault_from_proto, found))
+
+    async def may_acknowledge(self) -> bool:
+        """Whether the server would let this person acknowledge: asked as in `may_override`."""
+        request = faults_pb2.AcknowledgeFaultRequest(name=f"{self.name}/faults/none")
+        try:
+            await self._clients.lighting.AcknowledgeFault(request)
+        except NotPermitted:
+            return False
+        except NotFound:
+            return True
+        return True
+
+    async def acknowledge(self, name: str, note: str) -> None:
+        """Says that this person knows of a fault."""
+        await self._clients.lighting.AcknowledgeFault(faults_pb2.AcknowledgeFaultRequest(name=name, note=note))
+
+    async def clear_fault(self, name: str, note: str) -> None:
+        """Ends a fault that was reported by hand."""
+        await self._clients.lighting.ClearFault(faults_pb2.ClearFaultRequest(name=name, note=note))
+
+    async def report_fault(self, subject: str, text: str, request_id: str) -> None:
+        """Reports a fault by hand; the same request id again reports no second one."""
+        request = faults_pb2.ReportFaultRequest(parent=self.name, subject=subject, text=text, request_id=request_id)
+        await self._clients.lighting.ReportFault(request)
 
     async def meters(self) -> tuple[figures.MeterNow, ...]:
         """The meters, with the gaps and the consumption of their last 24 hours of domain time."""

@@ -31,6 +31,9 @@ class Fault(IntFlag):
     DIMMING = 4
     DAY_BURNER = 8
     COMMUNICATION = 16
+    POWER_TOO_HIGH = 32
+    POWER_TOO_LOW = 64
+    CYCLING = 128
 
 
 class Look(IntEnum):

@@ -19,6 +19,7 @@ from servicekit.clock import Clock
 from services.admin import figures
 from services.admin.asking import Asking, Inventory
 from services.admin.clients import Clients
+from services.admin.faults import FaultNow
 from services.admin.feed import SLOW_S, Feed, Kept, Problem
 from services.admin.lamps import LampTable
 
@@ -43,6 +44,9 @@ class Town:
         self.cabinets: Feed[tuple[figures.CabinetNow, ...]] = Feed("lighting", asking.cabinets, 5.0, real)
         self.overrides: Feed[tuple[figures.OverrideNow, ...]] = Feed("lighting", asking.overrides, 5.0, real)
         self.may_override: Feed[bool] = Feed("lighting", asking.may_override, 300.0, real)
+        self.faults: Feed[tuple[FaultNow, ...]] = Feed("lighting", asking.faults, 5.0, real)
+        """Those that stand, as a fitter drives."""
+        self.may_acknowledge: Feed[bool] = Feed("lighting", asking.may_acknowledge, 300.0, real)
         self.meters: Feed[tuple[figures.MeterNow, ...]] = Feed("metering", asking.meters, 15.0, real)
         self.savings: Feed[figures.Savings] = Feed("ledger", self._fetch_savings, 15.0, real)
         self.log_check: Feed[figures.LogCheck] = Feed("ledger", asking.log_check, 3600.0, real)
@@ -61,6 +65,7 @@ class Town:
             self.live,
             self.cabinets,
             self.overrides,
+            self.faults,
             self.meters,
             self.savings,
         )
@@ -99,7 +104,11 @@ class Town:
             self._ending.cancel()
             self._ending = None
         if not self._tasks:
-            kept = [feed for feed in (*self.feeds, self.may_override, self.log_check) if isinstance(feed, Feed)]
+            kept = [
+                feed
+                for feed in (*self.feeds, self.may_override, self.may_acknowledge, self.log_check)
+                if isinstance(feed, Feed)
+            ]
             works = [*(feed.keep() for feed in kept), self._watch()]
             self._tasks = [asyncio.create_task(work, name=f"{self.name} for a page") for work in works]
 
@@ -132,6 +141,21 @@ class Town:
         """Ends an override before its time. Raises what the server says."""
         await self._asking.release(name, reason)
         await self.overrides.refresh_anew()
+
+    async def acknowledge(self, name: str, note: str) -> None:
+        """Says that the person knows of a fault. Raises what the server says."""
+        await self._asking.acknowledge(name, note)
+        await self.faults.refresh_anew()
+
+    async def clear_fault(self, name: str, note: str) -> None:
+        """Ends a fault that was reported by hand. Raises what the server says."""
+        await self._asking.clear_fault(name, note)
+        await self.faults.refresh_anew()
+
+    async def report_fault(self, subject: str, text: str, request_id: str) -> None:
+        """Reports a fault by hand. Raises what the server says."""
+        await self._asking.report_fault(subject, text, request_id)
+        await self.faults.refresh_anew()
 
     # --- what comes in -----------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from html import escape
+from typing import Final
 
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
@@ -14,12 +15,18 @@ from services.admin.figures import id_of
 from services.admin.pages.view import View, rich
 from services.admin.session import Session
 
+PAGES: Final = {"page": "", "fault_page": "/faults"}
+"""Pages of a municipality: the key of the name, and what follows the municipality in the address."""
+
 
 class Header:
     """The header."""
 
-    def __init__(self, view: View, session: Session, *, simulated: bool) -> None:
-        self.view, self._session = view, session
+    def __init__(
+        self, view: View, session: Session, *, path: str = "", title: str = "page", simulated: bool = False
+    ) -> None:
+        """path: what follows the municipality in the page's address; title: the key of its name."""
+        self.view, self._session, self._path, self._title = view, session, path, title
         t, town = view.t, view.town
         with ui.element("header").classes("top"):
             ui.link(t("skip"), "#content").classes("skip")
@@ -29,6 +36,9 @@ class Header:
                 self._choice = ui.select({}, label=t("municipality"), on_change=self._go).mark("choose-town")
                 self._choice.props("dense outlined dark options-dense").set_visibility(False)
                 self._time = ui.label().classes("time").mark("time")
+            with ui.element("nav").classes("pages").mark("pages") as pages:
+                pages.props["aria-label"] = t("pages")
+                self._links = {key: self._link(key, tail) for key, tail in PAGES.items()}
             with ui.element("div").classes("chips"):
                 if town.clock.speed != 1:
                     ui.label(t("lapse", speed=view.formats.number(town.clock.speed))).classes("chip")
@@ -36,7 +46,7 @@ class Header:
                     ui.label(t("simulated")).classes("chip")
             with ui.element("div").classes("who"):
                 ui.label(session.login.name).mark("person").props["title"] = t("logged_in_as", name=session.login.name)
-                ui.link(t("other_language"), f"/{t.other}/{id_of(town.name)}").props["lang"] = t.other
+                ui.link(t("other_language"), f"/{t.other}/{id_of(town.name)}{path}").props["lang"] = t.other
                 with ui.element("form").props('method="post" action="/logout"'):
                     ui.button(t("logout"), color=None).props("flat dense no-caps type=submit text-color=white").mark(
                         "logout"
@@ -46,6 +56,7 @@ class Header:
         self._away = ui.label().classes("banner away").props('role="alert"').mark("away")
         self._away.set_visibility(False)
         self._facts_seen = -1
+        self._faults_seen = -1
 
     def tick(self) -> None:
         """Time, town, and who does not answer."""
@@ -57,8 +68,14 @@ class Header:
             facts = town.facts.value
             name = facts.display_name if facts else id_of(town.name)
             self._name.set_content(escape(name))
-            ui.page_title(f"{name} · Lichtbuch")
+            page = f"{t(self._title)} · " if self._path else ""
+            ui.page_title(f"{page}{name} · Lichtbuch")
             self._synthetic.set_visibility(bool(facts and facts.synthetic))
+        if town.faults.version != self._faults_seen:
+            self._faults_seen = town.faults.version
+            count = len(town.faults.value or ())
+            words = t("fault_page")
+            self._links["fault_page"].set_text(f"{words} ({self.view.formats.number(count)})" if count else words)
         away = town.away
         self._away.set_text(
             t("away", services=self.view.formats.listed([t(service) for service in away])) if away else ""
@@ -83,4 +100,11 @@ class Header:
 
     def _go(self, event: ValueChangeEventArguments[str | None]) -> None:
         if event.value and event.value != id_of(self.view.town.name):
-            ui.navigate.to(f"/{self.view.t.language}/{event.value}")
+            ui.navigate.to(f"/{self.view.t.language}/{event.value}{self._path}")
+
+    def _link(self, key: str, tail: str) -> ui.link:
+        """A link to a page of this municipality; the one that is open says so."""
+        link = ui.link(self.view.t(key), f"/{self.view.t.language}/{id_of(self.view.town.name)}{tail}").mark(key)
+        if tail == self._path:
+            link.props["aria-current"] = "page"
+        return link

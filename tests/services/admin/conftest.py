@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from services.admin.pages import town_page
+from services.admin.pages import live_page
 from tests.services.admin.application import Application, running_application
 from tests.services.admin.town_services import Town, TownServices, small_town
 
@@ -28,7 +28,7 @@ def _light_collections() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def _quick_pages(monkeypatch: pytest.MonkeyPatch) -> None:
     """Pages are brought up to date more often than once a second: tests wait for what they show."""
-    monkeypatch.setattr(town_page, "TICK_S", 0.1)
+    monkeypatch.setattr(live_page, "TICK_S", 0.1)
 
 
 @pytest.fixture(scope="session")

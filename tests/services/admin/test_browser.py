@@ -16,6 +16,7 @@ import pytest
 from playwright.async_api import Page, async_playwright
 
 from services.admin.texts import words
+from tests.services.admin.test_faults_page import stands, three
 from tests.services.admin.town_services import Town, TownServices, name
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -220,6 +221,41 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_
                 )
             )
         assert {"Deutsch", "Log out", "Zoom in", "Show all"} <= reached
+    assert visitor.hosts == {"127.0.0.1"}
+    assert visitor.complaints == []
+
+
+async def test_a_fitter_s_list_of_work_in_a_real_browser(
+    chromium: str, town: Town, services: TownServices, issuer_url: str, tmp_path: Path
+) -> None:
+    stands(town, *three())
+    async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium) as visitor:
+        page, address = visitor.page, admin.address
+        await page.goto(f"{address}/de/bad-hersfeld")
+        await visitor.log_in("operator")
+        await page.get_by_role("link", name="Störungen (3)").click()
+        await page.wait_for_url(f"{address}/de/bad-hersfeld/faults")
+        street = page.get_by_role("region", name="Mondgasse")
+        await street.get_by_text("41,3 W statt 22,8 W").wait_for()
+        await street.get_by_role("button", name="Quittieren: Leuchte L-0001").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_label("Notiz").fill("Leiter am Dienstag")
+        await dialog.get_by_role("button", name="Quittieren").click()
+        await street.get_by_text("Leiter am Dienstag").wait_for()
+        form = page.locator(".report-form-card")
+        await form.get_by_label("Welche").first.fill("L-0004")
+        await form.get_by_label("Was ist nicht in Ordnung").fill("flackert seit gestern")
+        await page.keyboard.press("Enter")
+        await page.locator(".fault").get_by_text("flackert seit gestern").wait_for()
+        if picture := os.environ.get("LICHTBUCH_SCREENSHOT"):
+            await page.screenshot(path=picture, full_page=True)
+        await page.set_viewport_size({"width": PHONE, "height": 800})
+        await page.wait_for_function(f"document.documentElement.scrollWidth <= {PHONE}")
+        if picture:
+            await page.screenshot(path=picture.replace(".png", "-phone.png"), full_page=True)
+        await page.get_by_role("link", name="English").click()
+        await page.wait_for_url(f"{address}/en/bad-hersfeld/faults")
+        await page.get_by_text("4 stand, 3 of them nobody knows of yet.").wait_for()
     assert visitor.hosts == {"127.0.0.1"}
     assert visitor.complaints == []
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from domain.errors import InvalidInput, NotFound
 from lichtbuch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
-from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc
+from lichtbuch.lighting.v1 import control_pb2, faults_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc
 from lichtbuch.metering.v1 import metering_pb2, metering_pb2_grpc
 from lichtbuch.registry.v1 import registry_pb2, registry_pb2_grpc
 from lichtbuch.type.v1 import types_pb2
@@ -55,6 +55,8 @@ class Town:
     states: dict[str, dict[str, int]] = field(default_factory=dict)
     cabinet_states: list[control_pb2.CabinetState] = field(default_factory=list)
     overrides: dict[str, control_pb2.Override] = field(default_factory=dict)
+    faults: dict[str, faults_pb2.Fault] = field(default_factory=dict)
+    """By name, in the order in which they are listed."""
     meters: list[metering_pb2.Meter] = field(default_factory=list)
     gaps: dict[str, int] = field(default_factory=dict)
     entries: list[ledger_pb2.StatementLine] = field(default_factory=list)
@@ -97,6 +99,15 @@ class Town:
             faults=[state["faults"] for _, state in found],
             in_control=[bool(state["in_control"]) for _, state in found],
         )
+
+
+def fault_on(subject: str, kind: Any, *, key: str = "", street: str = "", **changes: Any) -> faults_pb2.Fault:
+    """A fault on "luminaires/L-0001" or the like, since this morning."""
+    raised = timestamp_to_proto(datetime(2026, 11, 22, 6, 30, tzinfo=UTC))
+    return faults_pb2.Fault(
+        name=name("faults", key or subject.replace("/", "-").lower()), kind=kind, subject=f"{PARENT}/{subject}",
+        street=street, cabinet=name("cabinets", "C-001"), raised_at=raised, last_seen_at=raised, **changes,
+    )  # fmt: skip
 
 
 SWITCHED_ON = {
@@ -253,6 +264,41 @@ class Lighting(lighting_pb2_grpc.LightingServiceServicer):
         while True:
             changed, seen = await town.changes(seen)
             yield self._news(changed, seen, snapshot=False)
+
+    async def ListFaults(self, request: faults_pb2.ListFaultsRequest, context: Any) -> faults_pb2.ListFaultsResponse:
+        """Those that stand."""
+        standing = [item for item in self._town.faults.values() if not item.HasField("cleared_at")]
+        return faults_pb2.ListFaultsResponse(faults=self._here(standing))
+
+    async def AcknowledgeFault(self, request: faults_pb2.AcknowledgeFaultRequest, context: Any) -> faults_pb2.Fault:
+        """Somebody knows of it."""
+        fault = self._fault("AcknowledgeFault", request.name)
+        fault.acknowledged_by, fault.acknowledgement_note = current_caller().subject, request.note
+        fault.acknowledged_at.CopyFrom(timestamp_to_proto(self._town.clock.now()))
+        return fault
+
+    async def ReportFault(self, request: faults_pb2.ReportFaultRequest, context: Any) -> faults_pb2.Fault:
+        """Takes it; the same request id again changes nothing."""
+        self._town.calls.append(f"ReportFault {current_caller().subject}")
+        key = name("faults", request.request_id)
+        if key not in self._town.faults:
+            self._town.faults[key] = fault_on(
+                request.subject.split("/", 2)[2], faults_pb2.FAULT_KIND_REPORTED, key=request.request_id,
+                by_hand=True, text=request.text,
+            )  # fmt: skip
+        return self._town.faults[key]
+
+    async def ClearFault(self, request: faults_pb2.ClearFaultRequest, context: Any) -> faults_pb2.Fault:
+        """Ends it."""
+        fault = self._fault("ClearFault", request.name)
+        fault.cleared_at.CopyFrom(timestamp_to_proto(self._town.clock.now()))
+        return fault
+
+    def _fault(self, call: str, identity: str) -> faults_pb2.Fault:
+        if identity not in self._town.faults:
+            raise NotFound(identity)
+        self._town.calls.append(f"{call} {current_caller().subject}")
+        return self._town.faults[identity]
 
     async def ListOverrides(
         self, request: lighting_pb2.ListOverridesRequest, context: Any
