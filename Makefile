@@ -75,6 +75,10 @@ bench: $(READY) ## Run the benchmarks: ratios against a peer on the same work in
 bench-field: $(READY) ## Run the field layer beside a gateway, plain libraries and C (BENCHFLAGS=--quick, or part numbers)
 	$(BIN)/python -m bench.field $(BENCHFLAGS)
 
+.PHONY: bench-lighting
+bench-lighting: $(READY) ## Run sun, due levels, previews and all-on beside a peer each (BENCHFLAGS=--quick, or part numbers)
+	$(BIN)/python -m bench.lighting $(BENCHFLAGS)
+
 # --- checks ------------------------------------------------------------------------------------------------
 
 .PHONY: check

@@ -1,4 +1,7 @@
-"""python -m bench: runs every benchmark, prints a table and writes bench/results/latest.json."""
+"""python -m bench: runs what has no harness of its own, prints a table and writes bench/results/latest.json.
+
+The field layer is in bench.field, lighting with sun and previews in bench.lighting.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bench import importing, sun
+from bench import importing
 
 RESULTS = Path(__file__).parent / "results"
 
@@ -19,7 +22,7 @@ RESULTS = Path(__file__).parent / "results"
 def main() -> None:
     """Run all, or those named on the command line."""
     chosen = sys.argv[1:]
-    known = {"sun": sun.run, "importing": importing.run}
+    known = {"importing": importing.run}
     if unknown := sorted(set(chosen) - set(known)):
         raise SystemExit(f"no such benchmark: {', '.join(unknown)}; there are {', '.join(known)}")
     rows = [found.row() for name, run in known.items() if not chosen or name in chosen for found in run()]

@@ -22,8 +22,13 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """How many times as fast ours is: the median over the pairs of peer's over ours, per item."""
+        return statistics.median(self.ratios)
+
+    @property
+    def ratios(self) -> tuple[float, ...]:
+        """The same of each pair of runs."""
         pairs = zip(self.ours_s, self.peer_s, strict=True)
-        return statistics.median((peer / self.peer_items) / (ours / self.items) for ours, peer in pairs)
+        return tuple((peer / self.peer_items) / (ours / self.items) for ours, peer in pairs)
 
     def row(self) -> dict[str, object]:
         """The comparison as a row of the report."""

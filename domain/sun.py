@@ -274,27 +274,35 @@ class _Night:
         """Dusk and dawn through an elevation."""
         height = math.sin(math.radians(elevation_deg))
         up_noon, up_mid, up_next = (h >= height for h in (self._noon_height, self._mid_height, self._next_height))
-        dusk = self._passage(height, up_noon & ~up_mid, self._at_noon, 1.0)
-        dawn = self._passage(height, up_next & ~up_mid, self._at_next, -1.0)
+        dusk = self._passage(height, up_noon & ~up_mid, (self._at_noon, self._at_next), 1.0)
+        dawn = self._passage(height, up_next & ~up_mid, (self._at_next, self._at_noon), -1.0)
         state = np.full(up_mid.shape, SunState.NORMAL, dtype=np.uint8)
         state[up_mid] = SunState.ALWAYS_UP
         state[~(up_noon | up_mid | up_next)] = SunState.ALWAYS_DOWN
         return Crossings(dusk, dawn, state)
 
-    def _passage(self, height: float, exists: NDArray[np.bool_], at_noon: tuple[Floats, ...], side: float) -> Floats:
-        """The instant after (side 1) or before (side -1) a noon at which the sine of the elevation is `height`."""
+    def _passage(
+        self, height: float, exists: NDArray[np.bool_], at_noons: tuple[tuple[Floats, ...], ...], side: float
+    ) -> Floats:
+        """The instant after (side 1) or before (side -1) a noon at which the sine of the elevation is `height`.
+
+        at_noons: the sun's position at that noon, and at the one beyond midnight.
+        """
         # t = mean noon + H(t) - equation of time(t) is a map that contracts a hundredfold a step at most latitudes.
         # Where it contracts too slowly, near a midsummer midnight or a midwinter noon, halving finds the instant.
         # Each instant stands still once its own step was small, so that it does not depend on its neighbours.
         mean = self._mean_noon if side > 0 else self._mean_noon + DAY_S
         # Half-way between noon and midnight is a good first guess of the sun's position, and costs nothing; where it
-        # stands at the hour that follows from it, on the straight line between the two, is good to a second.
-        changes = tuple(b - a for a, b in zip(at_noon, self._at_midnight, strict=True))
-        half_way = tuple(a + 0.5 * change for a, change in zip(at_noon, changes, strict=True))
+        # stands at the hour that follows from it, on the parabola through both noons and midnight, is good to a second.
+        positions = tuple(zip(*at_noons, self._at_midnight, strict=True))
+        half_way = tuple(0.5 * (noon + midnight) for noon, _, midnight in positions)
         share = self._hour_angle(height, half_way) * (1.0 / math.pi)
-        t = self._event(
-            height, mean, tuple(a + share * change for a, change in zip(at_noon, changes, strict=True)), side
+        bend = share * (share - 1.0) * 0.5
+        guess = tuple(
+            noon + share * (midnight - noon) + bend * (other - 2.0 * midnight + noon)
+            for noon, other, midnight in positions
         )
+        t = self._event(height, mean, guess, side)
         restless = exists
         steps = 0
         while steps < _MAX_ITERATIONS and np.count_nonzero(restless) * 50 > restless.size:
