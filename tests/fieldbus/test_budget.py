@@ -13,7 +13,6 @@ from fieldbus.budget import Budget, MobileLink, request_overhead
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.faults import OverBudget
-from fieldbus.modbus.device import ModbusDevice
 from fieldbus.profile import ModbusLimits
 from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import FAST, Serve
