@@ -21,7 +21,6 @@ from fieldbus.faults import (
     NoAnswer,
     Postponed,
 )
-from fieldbus.freshness import Freshness
 from fieldbus.modbus.direct_read import READ_FUNCTION, READ_REQUEST
 from fieldbus.modbus.planner import Block, Span, plan_scale_factors, split_block
 from fieldbus.modbus.plans import PlanBook
@@ -56,7 +55,7 @@ class ModbusReader:
         times: list[int] = []
         failure: _Failure | None = None
         for block, function_code, payload, size in direct.requests:
-            link = unit.bus.link
+            link = unit.bus.link  # there may be another one when this request has failed
             asked_at = now
             answer = unit.begin(function_code, payload, now) if now < deadline else None
             if answer is None:
@@ -80,24 +79,25 @@ class ModbusReader:
             self._gave(block, block.spans, block.count, now)
             answers.append(data)
             times.append(unix_ms(self._now()))
+        if answers and len(answers) == len(direct.requests):
+            batch = direct.batch(answers, times, deadline)
         else:
-            if answers:
-                batch = direct.batch(answers, times, deadline)
-                return batch if freshness is None else self._judged(batch, freshness)
+            batch = await self._by_plan(direct.reading(answers, times, deadline), len(answers), failure)
+        if freshness is not None:
+            freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
+            freshness.check_frozen(batch)
+        return batch
+
+    async def _by_plan(self, reading: Reading, done: int, failure: _Failure | None) -> ValueBatch:
+        """Read what is left, where the device may be asked; see `_carry_out`."""
+        unit = self._unit
         if isinstance(failure, AnswerLost):
             unit.lost()
             failure = None  # a connection that was dead already: ask once more
-        if not answers and failure is None and unit.backoff.failures and (self._probing or not unit.backoff.ready):
-            # Not while backing off, and only one probe at a time.
-            return ValueBatch.missing(points, self._now())
-        batch = await self._carry_out(direct.reading(answers, times, deadline), len(answers), failure)
-        return batch if freshness is None else self._judged(batch, freshness)
-
-    def _judged(self, batch: ValueBatch, freshness: Freshness) -> ValueBatch:
-        """Doubting what is too old."""
-        freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
-        freshness.check_frozen(batch)
-        return batch
+        # Not while backing off, and only one probe at a time; but who has got half of it gets the rest.
+        if not done and failure is None and unit.backoff.failures and (self._probing or not unit.backoff.ready):
+            return ValueBatch.missing(reading.plan.points, self._now())
+        return await self._carry_out(reading, done, failure)
 
     async def scale_factors(self, points: tuple[PointAddress, ...]) -> ValueBatch:
         """The exponents of ten that the device holds for points with a scale factor register, as their values."""
