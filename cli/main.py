@@ -19,7 +19,9 @@ from cli.commands import (
     meters,
     profiles,
     savings,
+    sensors,
     sun,
+    waivers,
 )
 from cli.errors import EPILOG, guard
 from cli.output import json_wanted
@@ -58,6 +60,7 @@ app.command("lamps")(lamps.lamps)
 app.command("cabinets")(lamps.cabinets)
 app.command("groups")(lamps.groups)
 app.command("faults")(faults.faults)
+app.command("sensors")(sensors.sensors)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
@@ -65,6 +68,8 @@ app.add_typer(imports.app, name="import")
 app.add_typer(faults.fault, name="fault")
 app.add_typer(levels.level, name="level")
 app.add_typer(levels.lockout, name="lockout")
+app.add_typer(waivers.app, name="waiver")
+app.add_typer(sensors.sensor, name="sensor")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(calendars.app, name="calendar")
 app.add_typer(meters.app, name="readings")

@@ -64,6 +64,16 @@ def override_row(item: control_pb2.Override, tz: Any) -> dict[str, Any]:
     }
 
 
+def with_waiver_hint(error: InvalidInput) -> InvalidInput:
+    """The error, with what to type where a council's waiver would help."""
+    if any("waiver" in violation.reason for violation in error.violations):
+        error.add_note(
+            "a decision of the council is entered with: lichtbuch waiver create FLOOR TARGET... "
+            "--decision REFERENCE --decided-on DAY --review DAY --reason WHY"
+        )
+    return error
+
+
 @level.command("set")
 def set_level(
     value: Annotated[str, typer.Argument(metavar="LEVEL", help="Percent of full light: 50, 12.5%, on, off.")],
@@ -99,7 +109,10 @@ def set_level(
         if start:
             wanted.start_time.CopyFrom(timestamp_to_proto(begins))
         request = lighting_pb2.CreateOverrideRequest(parent=await session.parent(), override=wanted)
-        return override_row(await session.lighting.CreateOverride(request), tz)
+        try:
+            return override_row(await session.lighting.CreateOverride(request), tz)
+        except InvalidInput as error:
+            raise with_waiver_hint(error) from None
 
     print_facts(online(ask, municipality), as_json)
 
