@@ -11,16 +11,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any
 
-from domain.errors import InvalidInput, NotFound
+from domain.errors import NotFound
 from domain.names import new_uid
 from domain.plan import Plan
 from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2_grpc, loads_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import current_caller, current_tenant
-from servicekit.convert import timestamp_from_proto, unix_ms
 from servicekit.server import Server
 from servicekit.tenants import TenantDirectory
+from services.lighting.api.convert_plan import plan_from_proto
 from services.lighting.plan import GroupLimits, LimitingLamp, check_plan
 from tests.support.issuer import Issuer
 from tests.support.running import HERSFELD, RunningService, running_service, settings_for
@@ -37,6 +37,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
     def __init__(self) -> None:
         self.groups: dict[str, inventory_pb2.Group] = {}
         self.plans: dict[str, Plan] = {}
+        self.sent: dict[str, control_pb2.Plan] = {}
         self.origins: dict[str, str] = {}
         self.puts: list[tuple[str, str]] = []
         self.calls: list[str] = []
@@ -108,15 +109,8 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         if request.parent not in self.groups:
             raise NotFound(request.parent)
         given, group = request.plan, self.groups[request.parent]
-        plan = Plan(
-            unix_ms(timestamp_from_proto(given.valid_from)),
-            unix_ms(timestamp_from_proto(given.valid_until)),
-            tuple(given.instants_unix_ms),
-            tuple(given.levels_permille),
-            tuple(given.ramps_s),
-        )
-        if given.hash != plan.hash:
-            raise InvalidInput.of("plan.hash", "is not that of the plan")
+        plan = plan_from_proto(given)
+        assert given.hash == plan.hash
         # Without a waiver no lamp may be dark, whatever else its floor is.
         floor = 0 if request.parent in self.waived else max(group.floor_permille, 1)
         check_plan(
@@ -133,6 +127,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
             self.loses -= 1
             return given
         self.plans[request.parent] = plan
+        self.sent[request.parent] = given
         self.origins[request.parent] = given.origin
         return given
 
