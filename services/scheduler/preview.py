@@ -21,6 +21,7 @@ from domain.errors import InvalidInput
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
 from services.scheduler.calendar import Calendar
 from services.scheduler.days import BUILT_IN, Days
+from services.scheduler.lamp_columns import LampColumns
 from services.scheduler.loads import NO_LOAD, GroupLoad, LoadPart
 from services.scheduler.moment import Place
 from services.scheduler.nights import Courses, compile_calendar
@@ -160,15 +161,15 @@ class _Batch:
     ) -> None:
         self.groups, self.months, self.profiles, self.days = groups, months, profiles, days
         plan_places, plan_row = _places([(g.place.latitude_deg, g.place.longitude_deg) for g in groups])
-        self.parts: list[LoadPart] = []
-        self.part_group: list[int] = []
+        lamps: list[LoadPart] = []
+        part_group: list[int] = []
         seen: list[tuple[int, tuple[float, float]]] = []
         for number, group in enumerate(groups):
             # A group without known lamps is seen under its own sun.
             own = group.place.latitude_deg, group.place.longitude_deg
             parts = (group.load or NO_LOAD).parts
-            self.parts += parts
-            self.part_group += [number] * len(parts)
+            lamps += parts
+            part_group += [number] * len(parts)
             seen += [(plan_row[number], (part.latitude_deg, part.longitude_deg)) for part in parts]
             if not parts:
                 seen.append((plan_row[number], own))
@@ -180,15 +181,16 @@ class _Batch:
         views = list(dict.fromkeys(keys))
         number_of = {key: number for number, key in enumerate(views)}
         self.views = Views(_ints(row for row, _ in views), _ints(sun for _, sun in views))
-        self.part_view: list[int] = []
+        part_view: list[int] = []
         self.group_view: list[int] = []
         at = 0
         for group in groups:
             count = len((group.load or NO_LOAD).parts)
             mine = [number_of[key] for key in keys[at : at + max(count, 1)]]
             self.group_view.append(mine[0])
-            self.part_view += mine[:count]
+            part_view += mine[:count]
             at += max(count, 1)
+        self.lamps, self.part_group, self.part_view = LampColumns(lamps), _ints(part_group), _ints(part_view)
         self.plan_row = plan_row
         self.civil = CivilNight(self.sun)
 
@@ -263,53 +265,46 @@ class _Batch:
 
     def _drawn(self, sums: Sums) -> tuple[Seconds, Seconds]:
         """Wh, and seconds of lit luminaires, [group, month]."""
-        energy_ws, lit = (np.zeros((len(self.parts), self.months.count)) for _ in range(2))
+        energy_ws, lit = (np.zeros((self.lamps.count, self.months.count)) for _ in range(2))
         levels = sorted(sums.levels)
-        outside, inside = (
-            np.array([[part.shown(level, civil_night=civil) for level in levels] for part in self.parts], dtype=np.intp)
-            for civil in (False, True)
-        )
-        powers = np.array(
-            [part.power_w([out, within]) for part, out, within in zip(self.parts, outside, inside, strict=True)]
-        )
-        count = np.array([part.luminaires for part in self.parts], dtype=np.float64)[:, None]
-        for number, level in enumerate(levels if self.parts else ()):
-            total, civil = (seconds[self.part_view] for seconds in sums.levels[level])
-            for shown, power, seconds in (
-                (outside[:, number], powers[:, 0, number], total - civil),
-                (inside[:, number], powers[:, 1, number], civil),
-            ):
-                energy_ws += power[:, None] * seconds
-                lit += np.where(shown[:, None] != OFF_PERMILLE, count * seconds, 0.0)
+        lit_of_one = self.lamps.luminaires[:, None]
+        for civil_night in (False, True):
+            shown = self.lamps.shown(levels, civil_night=civil_night)
+            power_w = self.lamps.power_w(shown)
+            for number, level in enumerate(levels):
+                total, civil = sums.levels[level]
+                seconds = (civil if civil_night else total - civil)[self.part_view]
+                energy_ws += power_w[:, number, None] * seconds
+                lit += np.where(shown[:, number, None] != OFF_PERMILLE, lit_of_one * seconds, 0.0)
         return self._by_group(energy_ws / _HOUR_S), self._by_group(lit)
 
     def _shown(self, sums: Sums) -> list[dict[int, float]]:
         """Seconds of luminaires by the level that they show, per group."""
-        found: list[defaultdict[int, float]] = [defaultdict(float) for _ in self.groups]
-        whole = {level: (total.sum(axis=1), civil.sum(axis=1)) for level, (total, civil) in sums.levels.items()}
-        for part, group, view in zip(self.parts, self.part_group, self.part_view, strict=True):
-            for level, (total, civil) in whole.items():
-                mine = found[group]
-                mine[part.shown(level, civil_night=False)] += part.luminaires * float(total[view] - civil[view])
-                mine[part.shown(level, civil_night=True)] += part.luminaires * float(civil[view])
-        return [{level: seconds for level, seconds in sorted(each.items()) if seconds > 0} for each in found]
+        levels = sorted(sums.levels)
+        found = np.zeros((len(self.groups), FULL_PERMILLE + 1))
+        for civil_night in (False, True):
+            shown = self.lamps.shown(levels, civil_night=civil_night)
+            for number, level in enumerate(levels):
+                total, civil = sums.levels[level]
+                seconds = (civil if civil_night else total - civil).sum(axis=1)[self.part_view]
+                np.add.at(found, (self.part_group, shown[:, number]), seconds * self.lamps.luminaires)
+        rows: list[dict[int, float]] = [{} for _ in self.groups]
+        for row, level in np.argwhere(found > 0).tolist():
+            rows[row][level] = float(found[row, level])
+        return rows
 
     def _full(self) -> list[Figures]:
         """Full light from sunset to sunrise, as lighting computes it without a plan."""
-        at_group = night_seconds(self.sky, self.months)[self.plan_row]
+        at_sky = night_seconds(self.sky, self.months)
+        at_sun = at_sky if self.sun is self.sky else night_seconds(self.sun, self.months)
+        at_group, at_part = at_sky[self.plan_row], at_sun[self.views.sun_rows[self.part_view]]
         nights = self.sun.nights
         whole = self.months.sums((nights.ends - nights.starts)[None, :], np.arange(nights.count, dtype=np.intp))
-        at_part = (
-            (at_group if self.sun is self.sky else night_seconds(self.sun, self.months))[
-                self.views.sun_rows[self.part_view]
-            ]
-            if self.parts
-            else np.zeros((0, self.months.count))
-        )
-        energy_ws = np.array([part.power_w(FULL_PERMILLE) for part in self.parts]).reshape(-1, 1) * at_part
-        energy_ws += np.array([part.standby_power_w for part in self.parts]).reshape(-1, 1) * (whole - at_part)
-        count = np.array([part.luminaires for part in self.parts]).reshape(-1, 1)
-        energy, lit = self._by_group(energy_ws / _HOUR_S), self._by_group(count * at_part)
+        off_and_on = np.broadcast_to(np.array([OFF_PERMILLE, FULL_PERMILLE]), (self.lamps.count, 2))
+        power_w = self.lamps.power_w(off_and_on)
+        energy_ws = power_w[:, 1:] * at_part + power_w[:, :1] * (whole - at_part)
+        lit = self._by_group(self.lamps.luminaires[:, None] * at_part)
+        energy = self._by_group(energy_ws / _HOUR_S)
         return [
             Figures(tuple(mine), tuple(mine), tuple(lamps), tuple(wh), tuple(wh))
             for mine, lamps, wh in zip(at_group.tolist(), lit.tolist(), energy.tolist(), strict=True)
@@ -317,7 +312,7 @@ class _Batch:
 
     def _by_group(self, values: Seconds) -> Seconds:
         found = np.zeros((len(self.groups), self.months.count))
-        np.add.at(found, np.array(self.part_group, dtype=np.intp), values)
+        np.add.at(found, self.part_group, values)
         return found
 
 
