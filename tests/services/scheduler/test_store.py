@@ -11,12 +11,13 @@ from sqlalchemy import inspect
 from sqlmodel import Session, col, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
-from domain.names import ResourceName
+from domain.names import ResourceName, new_uid
 from servicekit.database import Database
 from services.scheduler.calendar import Rule
+from services.scheduler.days import DayKind, Period, SchoolHolidays
 from services.scheduler.profile import Anchor, Profile, SwitchPoint
-from services.scheduler.records import Assignment, StoredCalendar, StoredProfile
-from services.scheduler.store import assignments, calendars, profiles
+from services.scheduler.records import Assignment, StoredCalendar, StoredProfile, StoredSchoolHolidays
+from services.scheduler.store import assignments, calendars, profiles, school_holidays
 from services.scheduler.store.assignments import Outcome
 from services.scheduler.store.shelf import Moment
 from services.scheduler.store.tables import ProfileRevisionRow, SchedulerTable
@@ -239,3 +240,38 @@ async def test_what_became_of_a_plan_is_noted_only_at_the_version_it_was_made_fo
     assert (followed.version, followed.planned_until, followed.refusal, followed.refused_key) == (2, until, "", "")
     late = await note(Outcome(assignment.uid, 1, None, "of the calendar before", "key"))
     assert late == followed
+
+
+async def test_school_holidays_are_kept_with_every_revision_and_are_part_of_the_town(either_database: Database) -> None:
+    def given(last: date) -> SchoolHolidays:
+        return SchoolHolidays((Period(date(2030, 7, 22), last, "Sommerferien"),), date(2030, 7, 22), last, "ministry")
+
+    hesse = StoredSchoolHolidays(new_uid(), TOWN, "DE-HE", given(date(2030, 8, 30)))
+    await either_database.run(lambda session: school_holidays.add_school_holidays(session, hesse, "hesse", MOMENT))
+    elsewhere = replace(hesse, uid=new_uid(), municipality_uid=OTHER)
+    await either_database.run(lambda session: school_holidays.add_school_holidays(session, elsewhere, "x", MOMENT))
+    with pytest.raises(AlreadyExists):
+        again = replace(hesse, uid=new_uid())
+        await either_database.run(lambda session: school_holidays.add_school_holidays(session, again, "x", MOMENT))
+
+    def change(session: Session) -> StoredSchoolHolidays:
+        found = school_holidays.get_school_holidays(session, TOWN, name("schoolHolidays", "DE-HE"), lock=True)
+        after = replace(found, content=given(date(2030, 8, 31)))
+        return school_holidays.replace_school_holidays(session, after, later(1))
+
+    changed = await either_database.run(change)
+    assert (changed.revision, changed.content) == (2, given(date(2030, 8, 31)))
+    town = await either_database.read(lambda session: assignments.load_town(session, TOWN))
+    assert town.school_holidays == (changed,)
+    assert town.days.is_a(DayKind.SCHOOL_HOLIDAY, "DE-HE", date(2030, 8, 31)) is True
+    history = await either_database.read(lambda session: school_holidays.SHELF.history(session, TOWN, "DE-HE"))
+    assert [(revision.kept.revision, revision.held_from) for revision in history] == [
+        (1, MOMENT.domain),
+        (2, later(1).domain),
+    ]
+    await either_database.run(lambda session: school_holidays.remove_school_holidays(session, changed, later(2)))
+    with pytest.raises(NotFound):
+        await either_database.read(
+            lambda session: school_holidays.get_school_holidays(session, TOWN, name("schoolHolidays", "DE-HE"))
+        )
+    assert len(await either_database.read(lambda session: school_holidays.list_school_holidays(session, OTHER))) == 1
