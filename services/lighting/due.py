@@ -100,6 +100,7 @@ class DueCalculator:
         self._floor = columns.floor
         self._lifted = np.zeros(columns.count, dtype=np.bool_)
         self._ramp = np.zeros(columns.count, dtype=np.int16)
+        self._rows: dict[tuple[str, ...], list[Rows]] = {}
         self._by_sun = _BySun()
         self._active: dict[str, list[int]] = {}
         self._members = np.array([rows.size for rows in columns.rows_by_feeder], dtype=np.int64)
@@ -183,13 +184,22 @@ class DueCalculator:
         self._ramp = _gather(groups.ramp_s, group, 0)
 
     def _apply(self, override: OverrideRecord, commanded: Flags) -> None:
-        for target in override.targets:
-            rows = self.columns.rows_of_target(target)
+        for rows in self._rows_of(override.targets):
             self._asked[rows] = override.level_permille
             self._source[rows] = SOURCE_OF_PRIORITY[override.priority]
             self._lifted[rows] = lifts_floor(override.priority, override.level_permille)
             self._ramp[rows] = 0
             commanded[rows] = True
+
+    def _rows_of(self, targets: tuple[str, ...]) -> list[Rows]:
+        """The luminaires that targets stand for: those that are named one by one in one piece. Looked up once."""
+        found = self._rows.get(targets)
+        if found is None:
+            row_of = self.columns.row_of
+            single = [row_of[uid] for uid in targets if uid in row_of]
+            found = [self.columns.rows_of_target(uid) for uid in targets if uid not in row_of]
+            self._rows[targets] = found = [*found, np.array(single, dtype=np.intp)] if single else found
+        return found
 
     def _floors(self, now_ms: int) -> Levels:
         """The floors that hold: the lowest of the class's own and those of the waivers that hold."""
@@ -198,8 +208,7 @@ class DueCalculator:
         if holding:
             floor = floor.copy()
             for waiver in holding:
-                for target in waiver.targets:
-                    rows = self.columns.rows_of_target(target)
+                for rows in self._rows_of(waiver.targets):
                     floor[rows] = np.minimum(floor[rows], waiver.floor_permille)
         return floor
 
