@@ -6,13 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from datetime import datetime
+from datetime import date, datetime
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from astral import LocationInfo
+from astral import LocationInfo, SunDirection
 from astral.sun import sun as astral_sun
+from astral.sun import time_of_transit
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -65,6 +66,15 @@ def test_sun_prints_the_times_of_a_date_within_a_minute_of_another_library() -> 
         found = datetime.fromisoformat(document[name]["utc"])
         assert abs((found - expected[name]).total_seconds()) < 60
         assert datetime.fromisoformat(document[name]["local"]) == found
+    for name, day, direction in (
+        ("civil_dusk", 22, SunDirection.SETTING),
+        ("civil_dawn", 22, SunDirection.RISING),
+        ("next_civil_dawn", 23, SunDirection.RISING),
+    ):
+        # Without its refraction, which astral would apply to twilight, too.
+        theirs = time_of_transit(observer, date(2026, 11, day), 96.0, direction, with_refraction=False)
+        assert abs((datetime.fromisoformat(document[name]["utc"]) - theirs).total_seconds()) < 60
+        assert document[name]["local"].endswith("+01:00")
 
 
 @pytest.mark.parametrize(

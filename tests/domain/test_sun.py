@@ -73,6 +73,29 @@ def test_tokyo_agrees_with_the_observatorys_tables_within_a_minute(day, sunrise,
     assert seconds_between(morning, datetime.combine(day, sunrise, tz)) <= 60
 
 
+# U. S. Naval Observatory, Astronomical Applications Department: "Rise and Set for the Sun for 2019", location N60 00,
+# 0 E, Universal Time, to the minute. Rise and set of the 1st, 11th and 21st of every month.
+USNO_60_NORTH_2019 = """
+    09021505 08151613 06591726 05261843 03591957 02502107 02422125 03402031 04541905 06051734 07211605 08341503
+    08541522 07501640 06301752 04561907 03332022 02392121 02562114 04042005 05181834 06291704 07471540 08521454
+    08381545 07221706 06001816 04271932 03102045 02362128 03152056 04281937 05411804 06531635 08121519 09021454
+"""
+
+
+@pytest.mark.parametrize(("line", "day_of_month"), [(0, 1), (1, 11), (2, 21)])
+def test_at_60_degrees_it_agrees_with_the_naval_observatorys_table_within_a_minute(line, day_of_month):
+    def instant(day, clock):
+        return datetime.combine(day, time(int(clock[:2]), int(clock[2:])), UTC)
+
+    months = USNO_60_NORTH_2019.strip().splitlines()[line].split()
+    assert len(months) == 12
+    for month, both in enumerate(months, start=1):
+        day = date(2019, month, day_of_month)
+        evening, morning = sun_events(60.0, 0.0, day).sunset, sun_events(60.0, 0.0, day - timedelta(days=1)).sunrise
+        assert seconds_between(morning, instant(day, both[:4])) <= 60
+        assert seconds_between(evening, instant(day, both[4:])) <= 60
+
+
 def test_the_sun_stands_where_meeus_computes_it():
     # Astronomical Algorithms, examples 25.a and 28.a: 1992 October 13 at 0 h dynamical time.
     at = datetime(1992, 10, 13, tzinfo=UTC)
