@@ -91,6 +91,7 @@ class Cabinet(_message.Message):
     CONTROLLER_FIELD_NUMBER: _builtins.int
     SWITCHING_OWNER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    INRUSH_STEP_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/cabinets/{id}"."""
     uid: _builtins.str
@@ -105,6 +106,10 @@ class Cabinet(_message.Message):
     """Who switches its feeders. Default: Lichtbuch where there is a controller, else an astro clock."""
     etag: _builtins.str
     """Version for optimistic locking."""
+    inrush_step_ms: _builtins.int
+    """Milliseconds between two of its contactors that close, against inrush; 0 for all at once. Not set: as the service is
+    set up.
+    """
     @_builtins.property
     def position(self) -> _types_pb2.Position:
         """Where it stands."""
@@ -120,12 +125,15 @@ class Cabinet(_message.Message):
         controller: _builtins.str = ...,
         switching_owner: Global___SwitchingOwner.ValueType = ...,
         etag: _builtins.str = ...,
+        inrush_step_ms: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "inrush_step_ms", b"inrush_step_ms", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["controller", b"controller", "display_name", b"display_name", "etag", b"etag", "name", b"name", "position", b"position", "street", b"street", "switching_owner", b"switching_owner", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "controller", b"controller", "display_name", b"display_name", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "position", b"position", "street", b"street", "switching_owner", b"switching_owner", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__inrush_step_ms: _TypeAlias = _typing.Literal["inrush_step_ms"]  # noqa: Y015
+    _WhichOneofArgType__inrush_step_ms: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inrush_step_ms) -> _WhichOneofReturnType__inrush_step_ms | None: ...
 
 Global___Cabinet: _TypeAlias = Cabinet  # noqa: Y015
 
@@ -142,6 +150,7 @@ class Feeder(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     SUPPLY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    INRUSH_STEP_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/feeders/{id}"."""
     uid: _builtins.str
@@ -156,6 +165,8 @@ class Feeder(_message.Message):
     """Switched or permanent."""
     etag: _builtins.str
     """Version for optimistic locking."""
+    inrush_step_ms: _builtins.int
+    """Milliseconds after its contactor closed until the next one of the cabinet may. Not set: the cabinet's."""
     def __init__(
         self,
         *,
@@ -166,14 +177,45 @@ class Feeder(_message.Message):
         phase: _builtins.int = ...,
         supply: Global___FeederSupply.ValueType = ...,
         etag: _builtins.str = ...,
+        inrush_step_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "inrush_step_ms", b"inrush_step_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "phase", b"phase", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__inrush_step_ms: _TypeAlias = _typing.Literal["inrush_step_ms"]  # noqa: Y015
+    _WhichOneofArgType__inrush_step_ms: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inrush_step_ms) -> _WhichOneofReturnType__inrush_step_ms | None: ...
+
+Global___Feeder: _TypeAlias = Feeder  # noqa: Y015
+
+@_typing.final
+class GearGroup(_message.Message):
+    """A group of gear that one command reaches, as it was put into the gear when that was commissioned."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    ADDRESSES_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """Number of the group: line * 16 + group on DALI."""
+    @_builtins.property
+    def addresses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Addresses of all gear in it, as in Luminaire.gateway_address."""
+
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        addresses: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "name", b"name", "phase", b"phase", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["addresses", b"addresses", "number", b"number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Feeder: _TypeAlias = Feeder  # noqa: Y015
+Global___GearGroup: _TypeAlias = GearGroup  # noqa: Y015
 
 @_typing.final
 class Gateway(_message.Message):
@@ -186,6 +228,7 @@ class Gateway(_message.Message):
     CABINET_FIELD_NUMBER: _builtins.int
     ENDPOINT_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    GEAR_GROUPS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/gateways/{id}"."""
     uid: _builtins.str
@@ -196,6 +239,12 @@ class Gateway(_message.Message):
     """Its field endpoint in the registry."""
     etag: _builtins.str
     """Version for optimistic locking."""
+    @_builtins.property
+    def gear_groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___GearGroup]:
+        """Groups in its gear. A command goes to a group where all of it is due the same level; whether the lamps followed is
+        read back from each of them. Numbers and the addresses within one are unique.
+        """
+
     def __init__(
         self,
         *,
@@ -204,10 +253,11 @@ class Gateway(_message.Message):
         cabinet: _builtins.str = ...,
         endpoint: _builtins.str = ...,
         etag: _builtins.str = ...,
+        gear_groups: _abc.Iterable[Global___GearGroup] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "endpoint", b"endpoint", "etag", b"etag", "name", b"name", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "endpoint", b"endpoint", "etag", b"etag", "gear_groups", b"gear_groups", "name", b"name", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
