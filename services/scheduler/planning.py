@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import Final
 
-from domain.level import FULL_PERMILLE
 from domain.night import lighting_night, night_bounds
 from domain.plan import Plan, to_unix_ms
 from domain.plan_rule import PlanRule
@@ -112,33 +111,3 @@ def follow_nights(
     return Course(
         to_unix_ms(start), to_unix_ms(end), tuple(map(to_unix_ms, moments)), levels, ramps, tuple(unlit), tuple(rules)
     )
-
-
-@dataclass(frozen=True)
-class Preview:
-    """What a profile would do: its course, and its sums over the whole period in seconds."""
-
-    plan: Course
-    lit_seconds: int
-    full_light_equivalent_seconds: int
-    warnings: tuple[str, ...]
-
-
-def preview(profile: Profile, place: Place, first_night: date, nights: int) -> Preview:
-    """A profile over a period as if it held every night. Raises InvalidInput with the first night that goes wrong."""
-    plan = follow_nights(Calendar((), "profile"), {"profile": profile}, place, first_night, nights)
-    lit = weighted = 0
-    for start_ms, end_ms, level in plan.segments():
-        seconds = (end_ms - start_ms) // 1000
-        lit += seconds if level else 0
-        weighted += seconds * level
-    warnings = []
-    if not any(plan.levels_permille):
-        warnings.append("nothing is ever lit")
-    for night in (first_night + timedelta(days=number) for number in range(nights)):
-        before, after = (bound.astimezone(place.tz).utcoffset() for bound in night_bounds(night, place.tz))
-        if before != after:
-            warnings.append(f"the clock changes in the night of {night.isoformat()}: see its switch points")
-        if night in plan.unlit_nights:
-            warnings.append(f"the night of {night.isoformat()} never gets dark: nothing is lit")
-    return Preview(plan, lit, weighted // FULL_PERMILLE, tuple(warnings))

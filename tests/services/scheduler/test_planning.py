@@ -16,7 +16,7 @@ from domain.errors import InvalidInput
 from services.scheduler import calendar, profile
 from services.scheduler.calendar import Calendar, Rule
 from services.scheduler.moment import suns_of_nights
-from services.scheduler.planning import NIGHTS, compile_nights, compile_plan, preview
+from services.scheduler.planning import NIGHTS, compile_nights, compile_plan
 from services.scheduler.profile import Anchor, Place, Profile, SwitchPoint
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -188,10 +188,3 @@ def test_a_rule_that_can_never_match_and_a_range_turned_round_are_refused() -> N
     with pytest.raises(InvalidInput) as refused:
         calendar.validate([Rule("a", date(2026, 2, 1), date(2026, 1, 1))])
     assert refused.value.violations[0].field == "rules[0].last_night"
-
-
-def test_a_preview_sums_what_would_be_lit_and_warns_of_the_clock_change() -> None:
-    seen = preview(NIGHT_DIM, BAD_HERSFELD, date(2026, 10, 20), 10)
-    dimmed = 10 * 6 * 3600 + 3600  # 22:30 to 04:30, an hour more in the night of the change
-    assert seen.lit_seconds - seen.full_light_equivalent_seconds == dimmed // 2
-    assert [warning for warning in seen.warnings if "2026-10-24" in warning]
