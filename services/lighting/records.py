@@ -59,7 +59,8 @@ class TownRecord:
 
 @dataclass(frozen=True, slots=True)
 class CabinetRecord:
-    """A cabinet. `controller_uid` is its controller's endpoint, empty where there is none; NaN for no position."""
+    """A cabinet. `controller_uid` is its controller's endpoint, empty where there is none; NaN for no position.
+    `inrush_step_ms` is -1 where the service's setting holds."""
 
     uid: str
     municipality_uid: str
@@ -68,11 +69,13 @@ class CabinetRecord:
     switching_owner: SwitchingOwner = SwitchingOwner.LICHTBUCH
     latitude_deg: float = nan
     longitude_deg: float = nan
+    inrush_step_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class FeederRecord:
-    """A circuit. `channel` counts contactors at the cabinet's controller and means nothing for permanent feeders."""
+    """A circuit. `channel` counts contactors at the cabinet's controller and means nothing for permanent feeders.
+    `inrush_step_ms` is -1 where the cabinet's holds."""
 
     uid: str
     municipality_uid: str
@@ -80,17 +83,19 @@ class FeederRecord:
     cabinet_uid: str
     channel: int
     supply: FeederSupply
+    inrush_step_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class GatewayRecord:
-    """A gateway and its endpoint."""
+    """A gateway and its endpoint. `gear_groups`: the groups in its gear, each with a number and the addresses in it."""
 
     uid: str
     municipality_uid: str
     id: str
     cabinet_uid: str
     endpoint_uid: str
+    gear_groups: tuple[tuple[int, tuple[int, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -133,6 +133,8 @@ def _converter(field: str) -> Any:
         return lambda value: nan if value is None else value
     if field in ("targets", "group_uids"):
         return tuple
+    if field == "gear_groups":
+        return lambda value: tuple((number, tuple(addresses)) for number, addresses in value)
     return lambda value: value
 
 

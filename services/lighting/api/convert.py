@@ -61,6 +61,7 @@ def cabinet_to_proto(row: CabinetRow, tenant: Tenant, names: Names) -> inventory
         position=_position_to_proto(row.latitude_deg, row.longitude_deg),
         controller=names.of(ENDPOINTS, row.controller_uid),
         switching_owner=row.switching_owner,  # type: ignore[arg-type]  # the numbers are the contract's
+        inrush_step_ms=row.inrush_step_ms,
         etag=etag(row),
     )
 
@@ -77,6 +78,7 @@ def cabinet_values(session: Session, tenant: Tenant, cabinet: inventory_pb2.Cabi
         **_position_values(cabinet, "cabinet.position"),
         "controller_uid": controller,
         "switching_owner": int(owner),
+        "inrush_step_ms": cabinet.inrush_step_ms if cabinet.HasField("inrush_step_ms") else None,
     }
 
 
@@ -89,6 +91,7 @@ def feeder_to_proto(row: FeederRow, tenant: Tenant, names: Names) -> inventory_p
         channel=row.channel,
         phase=row.phase,
         supply=row.supply,  # type: ignore[arg-type]  # the numbers are the contract's
+        inrush_step_ms=row.inrush_step_ms,
         etag=etag(row),
     )
 
@@ -100,6 +103,7 @@ def feeder_values(session: Session, tenant: Tenant, feeder: inventory_pb2.Feeder
         "channel": feeder.channel,
         "phase": feeder.phase,
         "supply": int(feeder.supply),
+        "inrush_step_ms": feeder.inrush_step_ms if feeder.HasField("inrush_step_ms") else None,
     }
 
 
@@ -110,15 +114,24 @@ def gateway_to_proto(row: GatewayRow, tenant: Tenant, names: Names) -> inventory
         uid=row.uid,
         cabinet=names.of("cabinets", row.cabinet_uid),
         endpoint=names.of(ENDPOINTS, row.endpoint_uid),
+        gear_groups=[inventory_pb2.GearGroup(number=n, addresses=addresses) for n, addresses in row.gear_groups],
         etag=etag(row),
     )
 
 
 def gateway_values(session: Session, tenant: Tenant, gateway: inventory_pb2.Gateway, now_ms: int) -> Values:
     """Column values of a gateway."""
+    groups = [(group.number, sorted(group.addresses)) for group in gateway.gear_groups]
+    for place, (number, addresses) in enumerate(groups):
+        field = f"gateway.gear_groups[{place}]"
+        if any(number == other for other, _ in groups[:place]):
+            raise InvalidInput.of(f"{field}.number", f"{number} is there twice")
+        if len(set(addresses)) < len(addresses):
+            raise InvalidInput.of(f"{field}.addresses", "one is there twice")
     return {
         "cabinet_uid": uid_of(session, tenant, "cabinets", gateway.cabinet, "gateway.cabinet"),
         "endpoint_uid": _endpoint(session, tenant, gateway.endpoint, "gateway.endpoint"),
+        "gear_groups": [list(group) for group in sorted(groups)],
     }
 
 

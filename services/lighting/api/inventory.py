@@ -78,15 +78,15 @@ def _show_luminaires(session: Session, rows: Sequence[tuple[Tenant, LuminaireRow
 
 
 CABINET = Resource(
-    CABINETS, inv.Cabinet, ("display_name", "street", "position", "controller", "switching_owner"),
+    CABINETS, inv.Cabinet, ("display_name", "street", "position", "controller", "switching_owner", "inrush_step_ms"),
     convert.cabinet_values, shown(convert.cabinet_to_proto, "endpoints"),
 )  # fmt: skip
 FEEDER = Resource(
-    FEEDERS, inv.Feeder, ("cabinet", "channel", "phase", "supply"),
+    FEEDERS, inv.Feeder, ("cabinet", "channel", "phase", "supply", "inrush_step_ms"),
     convert.feeder_values, shown(convert.feeder_to_proto, "cabinets"),
 )  # fmt: skip
 GATEWAY = Resource(
-    GATEWAYS, inv.Gateway, ("cabinet", "endpoint"),
+    GATEWAYS, inv.Gateway, ("cabinet", "endpoint", "gear_groups"),
     convert.gateway_values, shown(convert.gateway_to_proto, "cabinets", "endpoints"),
 )  # fmt: skip
 MODEL = Resource(

@@ -54,19 +54,27 @@ def load_inventory(session: Session, tenants: Sequence[Tenant]) -> Inventory:
         revision=revisions(session).get(INVENTORY, 0),
         towns=tuple(TownRecord(t.uid, t.id, t.latitude_deg, t.longitude_deg, t.time_zone) for t in tenants),
         cabinets=tuple(
-            CabinetRecord(r[0], r[1], r[2], r[3] or "", SwitchingOwner(r[4]), _degrees(r[5]), _degrees(r[6]))
+            CabinetRecord(
+                r[0], r[1], r[2], r[3] or "", SwitchingOwner(r[4]), _degrees(r[5]), _degrees(r[6]), _or_unset(r[7])
+            )
             for r in _rows(
                 session, CabinetRow,
                 "uid", "municipality_uid", "id", "controller_uid", "switching_owner", "latitude_deg", "longitude_deg",
+                "inrush_step_ms",
             )
         ),
         feeders=tuple(
-            FeederRecord(r[0], r[1], r[2], r[3], r[4], FeederSupply(r[5]))
-            for r in _rows(session, FeederRow, "uid", "municipality_uid", "id", "cabinet_uid", "channel", "supply")
+            FeederRecord(r[0], r[1], r[2], r[3], r[4], FeederSupply(r[5]), _or_unset(r[6]))
+            for r in _rows(
+                session, FeederRow,
+                "uid", "municipality_uid", "id", "cabinet_uid", "channel", "supply", "inrush_step_ms",
+            )
         ),
         gateways=tuple(
-            GatewayRecord(*r)
-            for r in _rows(session, GatewayRow, "uid", "municipality_uid", "id", "cabinet_uid", "endpoint_uid")
+            GatewayRecord(r[0], r[1], r[2], r[3], r[4], tuple((number, tuple(addresses)) for number, addresses in r[5]))
+            for r in _rows(
+                session, GatewayRow, "uid", "municipality_uid", "id", "cabinet_uid", "endpoint_uid", "gear_groups"
+            )
         ),
         groups=tuple(GroupRecord(*r) for r in _rows(session, GroupRow, "uid", "municipality_uid", "id")),
         luminaires=tuple(_luminaires(session)),
@@ -148,6 +156,10 @@ def _rows(session: Session, model: Any, *columns: str) -> Iterable[Any]:
     table = table_of(model)
     query = sa.select(*(table.c[name] for name in columns)).where(table.c.deleted_at_ms == 0).order_by(table.c.uid)
     return session.connection().execute(query)
+
+
+def _or_unset(value: int | None) -> int:
+    return -1 if value is None else value
 
 
 def _degrees(value: float | None) -> float:

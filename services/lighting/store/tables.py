@@ -7,7 +7,7 @@ of their own: other services have tables of the same names.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from sqlalchemy import JSON, BigInteger, Column, ForeignKey, SmallInteger, Text
 from sqlalchemy.orm import registry
@@ -59,6 +59,7 @@ class CabinetRow(Named, table=True):
     longitude_deg: float | None = None
     controller_uid: str | None = None
     switching_owner: int = 1
+    inrush_step_ms: int | None = None
 
 
 class FeederRow(Named, table=True):
@@ -70,15 +71,17 @@ class FeederRow(Named, table=True):
     channel: int = 0
     phase: int = 0
     supply: int
+    inrush_step_ms: int | None = None
 
 
 class GatewayRow(Named, table=True):
-    """A gateway."""
+    """A gateway. `gear_groups` is a list of [number, [address, ...]]."""
 
     __tablename__: ClassVar[str] = "gateway"
 
     cabinet_uid: str = Field(sa_column_args=(ForeignKey("cabinet.uid"),))
     endpoint_uid: str
+    gear_groups: list[list[Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
 
 
 class LuminaireModelRow(Named, table=True):

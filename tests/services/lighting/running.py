@@ -97,7 +97,7 @@ class Lighting:
         """Endpoints "c0", "g0" ... as the registry would have told; the fake devices of these names are behind them."""
         records = [
             EndpointRecord(
-                f"{index:032x}", HERSFELD.uid, f"E-{name}", f"fake://{name}",
+                f"{0xE0000 + index:032x}", HERSFELD.uid, f"E-{name}", f"fake://{name}",
                 "cabinet-plc" if name.startswith("c") else "generic-level-status", state,
             )
             for index, name in enumerate(names)

@@ -190,3 +190,46 @@ async def test_a_fitter_sees_what_hangs_on_the_named_cabinets_only(lighting: Lig
     await lighting.known()
     states = await fitter.QueryLuminaireStates(pb.QueryLuminaireStatesRequest(parent=T))
     assert list(states.states.names) == first
+
+
+async def test_groups_of_gear_and_inrush_steps_are_kept_and_reach_control(lighting: Lighting):
+    await lighting.street()
+    planner = lighting.planner
+    groups = [inv.GearGroup(number=17, addresses=[66, 64]), inv.GearGroup(number=3, addresses=[2, 1])]
+    gateway = await planner.UpdateGateway(
+        pb.UpdateGatewayRequest(
+            gateway=inv.Gateway(name=f"{T}/gateways/G-1", gear_groups=groups),
+            update_mask=FieldMask(paths=["gear_groups"]),
+        )
+    )
+    assert [(g.number, list(g.addresses)) for g in gateway.gear_groups] == [(3, [1, 2]), (17, [64, 66])]
+    for kind, name in (("Cabinet", "cabinets/C-1"), ("Feeder", "feeders/F-1")):
+        resource = getattr(inv, kind)(name=f"{T}/{name}", inrush_step_ms=0)
+        request = getattr(pb, f"Update{kind}Request")(
+            **{kind.lower(): resource}, update_mask=FieldMask(paths=["inrush_step_ms"])
+        )
+        assert (await getattr(planner, f"Update{kind}")(request)).HasField("inrush_step_ms")
+    await lighting.parts.memory.refresh()
+    inventory = lighting.parts.memory.known.inventory
+    assert inventory.gateways[0].gear_groups == ((3, (1, 2)), (17, (64, 66)))
+    assert (inventory.cabinets[0].inrush_step_ms, inventory.feeders[0].inrush_step_ms) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("groups", "field", "reason"),
+    [
+        ([(3, [1]), (3, [2])], "gateway.gear_groups[1].number", "3 is there twice"),
+        ([(3, [1, 2, 1])], "gateway.gear_groups[0].addresses", "one is there twice"),
+    ],
+)
+async def test_groups_of_gear_that_make_no_sense_are_refused(lighting: Lighting, groups, field: str, reason: str):
+    await lighting.street()
+    given = [inv.GearGroup(number=number, addresses=addresses) for number, addresses in groups]
+    with pytest.raises(InvalidInput) as refused:
+        await lighting.planner.UpdateGateway(
+            pb.UpdateGatewayRequest(
+                gateway=inv.Gateway(name=f"{T}/gateways/G-1", gear_groups=given),
+                update_mask=FieldMask(paths=["gear_groups"]),
+            )
+        )
+    assert fields(refused.value) == {field: reason}

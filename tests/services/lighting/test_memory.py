@@ -40,7 +40,10 @@ UID = "a" * 32
 
 def known() -> Known:
     endpoint = EndpointRecord("e0", "t1", "E-0", "modbus+tcp://10.0.0.1", "cabinet-plc", EndpointState.TESTED)
-    inventory = replace(small_town(), endpoints=(endpoint,))
+    town = small_town()
+    gateways = tuple(replace(gateway, gear_groups=((0, (1, 2)), (17, (64,)))) for gateway in town.gateways)
+    inventory = replace(town, endpoints=(endpoint,), gateways=gateways)
+    assert gateways
     override = OverrideRecord("o1", "t1", Priority.MAINTENANCE, 700, 1, 2, 3, ("c0", "l1"))
     plans = {"g0": Plan(0, 10, (0, 5), (0, 1000), (0, 60))}
     return Known(inventory, Orders(4, plans, (override,), (LockoutRecord("k1", "t1", "f0"),)))
