@@ -65,6 +65,10 @@ class World:
         self._gateway_lamps = _group([lamp.gateway for lamp in town.luminaires])
         self.cabinets = {c.id: self._cabinet_state(c) for c in town.cabinets}
         self.gateways = {c.gateway: self._gateway_state(c) for c in town.cabinets}
+        numbers = {gateway: number for number, gateway in enumerate(self.gateways)}
+        self._gateway_of = np.array([numbers[lamp.gateway] for lamp in town.luminaires], dtype=np.intp)
+        self._gateway_revisions = np.zeros(len(numbers), dtype=np.int64)
+        self._gateway_numbers = numbers
         self._set_initial_light()
         self.meters = {m.id: self._meter_state(m, sources or {}) for m in town.meters}
         self.meter_log = SlotLog(METER_SLOTS_KEPT)
@@ -158,7 +162,7 @@ class World:
         """Write one of the lamp bank's stored values (a level or a fade code). Returns the lamps that heard it."""
         heard = index[self.lamps.responds(index)]
         values[heard] = value
-        self.revision += 1
+        self._touch(heard)
         return heard
 
     def change_lamp(self, change: Callable[[float, Indices, bool], None], luminaire: str, on: bool) -> None:
@@ -168,6 +172,10 @@ class World:
         self._note(index)
 
     # --- questions ------------------------------------------------------------------------------------------------
+
+    def revision_of(self, gateway: GatewayState) -> int:
+        """Another number after each change of one of a gateway's lamps; a fade is one change, at its beginning."""
+        return int(self._gateway_revisions[self._gateway_numbers[gateway.id]])
 
     def feeders_of(self, index: Indices) -> list[str]:
         """Ids of the feeders that some lamps hang on, sorted."""
@@ -289,10 +297,15 @@ class World:
     def _note(self, index: Indices) -> Indices:
         """Put what some lamps do from now on into the history."""
         if index.size:
-            self.revision += 1
+            self._touch(index)
             start, target, until = self.lamps.course(self.now, index)
             self.history.record(self.now, index, start, target, until)
         return index
+
+    def _touch(self, index: Indices) -> None:
+        """Some lamps are not as they were."""
+        self.revision += 1
+        self._gateway_revisions[self._gateway_of[index]] = self.revision
 
 
 def _group(keys: list[str]) -> dict[str, Indices]:

@@ -7,8 +7,11 @@ Holding registers, 0-based: status of gear a at a; level at 256+a (asked of the 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
-from domain.level import DALI_ARC_MAX, dali_arc_to_permille, permille_to_dali_arc
+import numpy as np
+
+from domain.level import DALI_ARC_MAX, FULL_PERMILLE, dali_arc_to_permille, permille_to_dali_arc
 from simulator.modbus.dali import GEAR_FAILURE, Command, DaliGateway
 from simulator.modbus.unit import (
     ILLEGAL_ADDRESS,
@@ -36,12 +39,12 @@ class ArlightGateway(DaliGateway):
         for first, size, read in (
             (0, GEARS_PER_LINE, self._status),
             (LEVEL, GEARS_PER_LINE, self._asked),
-            (GROUP_LEVEL, GROUPS, self._group),
+            (GROUP_LEVEL, GROUPS, self._groups),
             (LAST_LEVEL, GEARS_PER_LINE, self._known),
-            (LAST_GROUP_LEVEL, GROUPS, self._group),
+            (LAST_GROUP_LEVEL, GROUPS, self._groups),
         ):
             if first <= address and address + count <= first + size:
-                return registers([read(place) for place in range(address - first, address - first + count)])
+                return read(address - first, count)
         raise ModbusRefusal(ILLEGAL_ADDRESS)
 
     def write_holding(self, address: int, values: Sequence[int], origin: Origin) -> None:
@@ -61,21 +64,31 @@ class ArlightGateway(DaliGateway):
             level = float(dali_arc_to_permille(arc))
             self.order(Command.LEVEL, lamps, level, origin, f"holding {register}", (float(arc),))
 
-    def _status(self, gear: int) -> int:
-        index = self.gear(gear)
-        return self.status(index)[0] if index.size else GEAR_FAILURE
+    def imaged(self) -> bytes:
+        """Status, then the level as last known, of each address."""
+        places = self.gateway.addresses[:GEARS_PER_LINE]
+        image = np.empty((2, GEARS_PER_LINE), dtype=">u2")
+        image[0], image[1] = GEAR_FAILURE, NOT_KNOWN
+        used = np.flatnonzero(places >= 0)
+        image[0, used] = self.status(places[used])
+        answering = used[self.lamps.responds(places[used])]
+        image[1, answering] = _ARCS[np.rint(self.lamps.light_level(self.world.now, places[answering])).astype(np.intp)]
+        return image.tobytes()
 
-    def _known(self, gear: int) -> int:
-        index = self.gear(gear)
-        if not index.size or not self.lamps.responds(index)[0]:
-            return NOT_KNOWN
-        return permille_to_dali_arc(round(float(self.lamps.light_level(self.world.now, index)[0])))
+    def _status(self, first: int, count: int) -> bytes:
+        return self.image()[2 * first : 2 * (first + count)]
 
-    def _asked(self, gear: int) -> int:
-        level = self._known(gear)
-        if level == NOT_KNOWN:
+    def _known(self, first: int, count: int) -> bytes:
+        return self._status(GEARS_PER_LINE + first, count)
+
+    def _asked(self, first: int, count: int) -> bytes:
+        levels = self._known(first, count)
+        if NOT_KNOWN in np.frombuffer(levels, dtype=">u2"):
             raise ModbusRefusal(TARGET_FAILED_TO_RESPOND)
-        return level
+        return levels
 
-    def _group(self, group: int) -> int:
-        return self.gateway.written.get(group, NOT_KNOWN)
+    def _groups(self, first: int, count: int) -> bytes:
+        return registers([self.gateway.written.get(group, NOT_KNOWN) for group in range(first, first + count)])
+
+
+_ARCS: Final = np.array([permille_to_dali_arc(level) for level in range(FULL_PERMILLE + 1)], dtype=np.uint16)

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from enum import Enum
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.field import Field
 from simulator.lamps import KEEP_LAST
@@ -38,6 +39,8 @@ class DaliGateway(Unit):
         self.world = field.world
         self.lamps = field.world.lamps
         self.gateway = gateway
+        self._image = b""
+        self._image_of: tuple[int, float | None] | None = None
 
     def order(
         self, command: Command, targets: Indices, value: float, origin: Origin, register: str, raw: Iterable[float]
@@ -58,6 +61,19 @@ class DaliGateway(Unit):
             kind=command.value, values=raw, lamps=targets, heard=heard,
         )  # fmt: skip
 
+    def image(self) -> bytes:
+        """The registers of all gear as they are now; worked out anew after a change, and while a lamp fades."""
+        revision, now = self.world.revision_of(self.gateway), self.world.now
+        if self._image_of not in ((revision, None), (revision, now)):
+            self._image = self.imaged()
+            fading = bool(self.lamps.fading(now, self.gateway.lamps).any())
+            self._image_of = revision, now if fading else None
+        return self._image
+
+    def imaged(self) -> bytes:
+        """Two bytes per register of all gear, in the order of the product's map."""
+        return b""
+
     def gear(self, address: int) -> Indices:
         """The lamp at a short address (line * 64 + gear), or none."""
         return self.lamps_at(address, address + 1)
@@ -71,7 +87,7 @@ class DaliGateway(Unit):
         """Lamps of a DALI group."""
         return self.gateway.groups.get(line * 16 + group, np.empty(0, dtype=np.intp))
 
-    def status(self, index: Indices) -> list[int]:
+    def status(self, index: Indices) -> NDArray[np.int64]:
         """Status bytes; gear that does not answer shows as failed, and nothing else."""
         now, lamps = self.world.now, self.lamps
         responds = lamps.responds(index)
@@ -82,11 +98,10 @@ class DaliGateway(Unit):
             + FADING * lamps.fading(now, index).astype(np.int64)
             + POWER_CYCLED * lamps.power_cycled[index].astype(np.int64)
         )
-        return [int(b) for b in np.where(responds, bits, GEAR_FAILURE)]
+        return np.where(responds, bits, GEAR_FAILURE)
 
 
-def percent(level_permille: float) -> int:
-    """A level in whole percent; 255 (DALI MASK) for "keep the last one"; never 0 for a level above 0."""
-    if level_permille == KEEP_LAST:
-        return 255
-    return 0 if level_permille <= 0 else max(1, round(level_permille / 10.0))
+def percent(level_permille: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Levels in whole percent; 255 (DALI MASK) for "keep the last one"; never 0 for a level above 0."""
+    lit = np.where(level_permille <= 0, 0, np.maximum(1, np.rint(level_permille / 10.0)))
+    return np.where(level_permille == KEEP_LAST, 255, lit).astype(np.int64)

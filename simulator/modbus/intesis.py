@@ -11,9 +11,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from simulator.lamps import KEEP_LAST
-from simulator.modbus.dali import Command, DaliGateway, percent
+from simulator.modbus.dali import GEAR_FAILURE, Command, DaliGateway, percent
 from simulator.modbus.unit import (
     ILLEGAL_ADDRESS,
     ILLEGAL_VALUE,
@@ -70,61 +71,49 @@ class IntesisGateway(DaliGateway):
     # --- reading --------------------------------------------------------------------------------------------------
 
     def _signals(self, address: int, count: int) -> bytes:
-        image = RegisterImage(address, count)
         end = address + count
-        for line in range(address // LINE, (end - 1) // LINE + 1):
-            offset = line * LINE
-            first = max(0, (address - offset) // GEAR)
-            last = min(GEARS_PER_LINE - 1, (end - 1 - offset) // GEAR)
-            for gear in range(first, last + 1):
-                self._put_gear(image, offset + gear * GEAR, line * GEARS_PER_LINE + gear, address, end)
-            self._put_failures(image, offset, line, address, end)
-        for register, value in self.gateway.written.items():
-            if address <= register < end and register % LINE >= GROUP_BASE:
-                image.put(register, registers([value]))
-        return image.read(address, count)
+        found = self.image()[2 * address : 2 * end]
+        written = [r for r in self.gateway.written if address <= r < end and r % LINE >= GROUP_BASE]
+        if not written:
+            return found
+        image = bytearray(found)
+        for register in written:
+            image[2 * (register - address) : 2 * (register - address + 1)] = registers([self.gateway.written[register]])
+        return bytes(image)
 
-    def _put_gear(self, image: RegisterImage, base: int, place: int, address: int, end: int) -> None:
-        """The signals of one gear that a request covers."""
-        index = self.gear(place)
-        if not index.size:
-            signals = {5: 1}
-        elif not self.lamps.responds(index)[0]:
-            signals = {5: 1, **self._stored(index)}
-        else:
-            signals = {
-                5: self.status(index)[0],
-                6: percent(float(self.lamps.light_level(self.world.now, index)[0])),
-                7: DEVICE_TYPE_LED,
-                8: percent(float(self.lamps.minimum[index][0])),
-                9: percent(float(self.lamps.minimum[index][0])),
-                10: 100,
-                CURVE: int(self.lamps.curve_code[index][0]),
-                FIRST_COMMAND: percent(float(self.lamps.target[index][0])),
-                **self._stored(index),
-            }
-        for signal, value in signals.items():
-            if address <= base + signal < end:
-                image.put(base + signal, registers([value]))
+    def imaged(self) -> bytes:
+        """Both tables of a line, one after the other: the signals of its gear, and empty groups."""
+        lines = len(self.gateway.addresses) // GEARS_PER_LINE
+        image = np.zeros((lines, LINE), dtype=">u2")
+        for line in range(lines):
+            places = self.gateway.addresses[line * GEARS_PER_LINE : (line + 1) * GEARS_PER_LINE]
+            gears = image[line, : GEARS_PER_LINE * GEAR].reshape(GEARS_PER_LINE, GEAR)
+            gears[:, 5] = GEAR_FAILURE
+            used = np.flatnonzero(places >= 0)
+            self._put_stored(gears, used, places[used])
+            responds = self.lamps.responds(places[used])
+            self._put_live(gears, used[responds], places[used[responds]])
+            failed = used[~responds | self.lamps.lamp_failed[places[used]]]
+            bits = np.bincount(failed // 16, weights=2.0 ** (failed % 16), minlength=4)
+            image[line, :4] = bits  # one bit per gear with a failure of lamp or gear, addressed gear only
+        return image.tobytes()
 
-    def _stored(self, index: Indices) -> dict[int, int]:
+    def _put_live(self, gears: NDArray[np.uint16], places: Indices, index: Indices) -> None:
+        """What gear that answers tells."""
+        gears[places, 5] = self.status(index)
+        gears[places, 6] = percent(self.lamps.light_level(self.world.now, index))
+        gears[places, 7] = DEVICE_TYPE_LED
+        gears[places, 8] = gears[places, 9] = percent(self.lamps.minimum[index])
+        gears[places, 10] = 100
+        gears[places, CURVE] = self.lamps.curve_code[index]
+        gears[places, FIRST_COMMAND] = percent(self.lamps.target[index])
+
+    def _put_stored(self, gears: NDArray[np.uint16], places: Indices, index: Indices) -> None:
         """What the gear keeps without supply, as the gateway remembers it."""
-        power_on = percent(float(self.lamps.power_on_level[index][0]))
-        failure = percent(float(self.lamps.system_failure_level[index][0]))
-        fade = int(self.lamps.fade_code[index][0])
-        return {11: power_on, 12: failure, 13: fade, 14: 7, 23: fade, 27: power_on, 28: failure}
-
-    def _put_failures(self, image: RegisterImage, offset: int, line: int, address: int, end: int) -> None:
-        """Registers 0..3 of a line: one bit per gear with a failure of lamp or gear, addressed gear only."""
-        if not any(address <= offset + i < end for i in range(4)):
-            return
-        places = self.gateway.addresses[line * GEARS_PER_LINE : (line + 1) * GEARS_PER_LINE]
-        used = np.flatnonzero(places >= 0)
-        failed = ~self.lamps.responds(places[used]) | self.lamps.lamp_failed[places[used]]
-        for i in range(4):
-            bits = sum(1 << int(gear - 16 * i) for gear in used[failed] if 16 * i <= gear < 16 * (i + 1))
-            if address <= offset + i < end:
-                image.put(offset + i, registers([bits]))
+        gears[places, 11] = gears[places, 27] = percent(self.lamps.power_on_level[index])
+        gears[places, 12] = gears[places, 28] = percent(self.lamps.system_failure_level[index])
+        gears[places, 13] = gears[places, 23] = self.lamps.fade_code[index]
+        gears[places, 14] = 7
 
     def _energy(self, address: int, count: int) -> bytes:
         """Energy in Wh, power in W, operating time in s, starts, temperature in C, 32 bit each, high word first."""
