@@ -7,14 +7,16 @@ and its parts can say what its lamps will show and draw. Not here: what they dre
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from domain.level import FULL_PERMILLE, PowerCurve
-from services.lighting.columns import NONE, Columns, Rows
+from services.lighting.columns import NONE, Columns, Levels, Rows
 from services.lighting.energy import Drawn
+from services.lighting.records import WaiverRecord
+from services.lighting.waiver import WaivedSpan, floor_over
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class LoadPart:
 
 @dataclass(frozen=True, slots=True)
 class GroupLoad:
-    """The parts of a group, and how many of its luminaires are guessed at, cannot be dimmed, or are switched by others."""
+    """The parts of a group, and how many of its luminaires are guessed at, cannot be dimmed, are switched by others."""
 
     parts: tuple[LoadPart, ...]
     luminaires: int
@@ -46,14 +48,32 @@ class GroupLoad:
     foreign: int
 
 
-def group_load(columns: Columns, rows: Rows, drawn: Mapping[str, Drawn]) -> GroupLoad:
+def floors_over(columns: Columns, waivers: Iterable[WaiverRecord], start_ms: int, end_ms: int) -> Levels:
+    """The floor of every luminaire that holds at any instant of [start, end), as plans are held to (waiver.floor_over).
+
+    Unix ms. Waivers lower it as far as they hold all the time.
+    """
+    spans: defaultdict[int, list[WaivedSpan]] = defaultdict(list)
+    for waiver in waivers:
+        span = WaivedSpan(waiver.uid, waiver.floor_permille, waiver.start_ms, waiver.end_ms)
+        for row in {int(row) for uid in waiver.targets for row in columns.rows_of_target(uid)}:
+            spans[row].append(span)
+    floors = columns.floor.copy()
+    for row, mine in spans.items():
+        floors[row] = floor_over(int(floors[row]), mine, start_ms, end_ms)
+    return floors
+
+
+def group_load(columns: Columns, rows: Rows, drawn: Mapping[str, Drawn], floors: Levels | None = None) -> GroupLoad:
     """What the luminaires of some rows draw; `drawn` by their uid. A luminaire that is not in it draws nothing.
 
-    Without a gateway a luminaire follows its feeder: any light costs full power.
+    Without a gateway a luminaire follows its feeder: any light costs full power. floors: those that hold, where waivers
+    are to be heeded; else the classes' own.
     """
+    floors = columns.floor if floors is None else floors
     members: defaultdict[tuple[int, int, bool], list[int]] = defaultdict(list)
     for row in rows.tolist():
-        key = int(columns.place[row]), int(columns.floor[row]), bool(columns.dimmable[row])
+        key = int(columns.place[row]), int(floors[row]), bool(columns.dimmable[row])
         members[key].append(row)
     parts, estimated = [], 0
     for (place, floor, dimmable), mine in sorted(members.items()):

@@ -6,12 +6,14 @@ Every answer, a refusal included, shows that lighting is there. What follows fro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from domain.errors import NotAuthenticated, NotPermitted, PermanentError, RetryableError, TimedOut, Unavailable
 from domain.plan import Plan
 from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc, loads_pb2
 from servicekit.calls import remaining_s
+from servicekit.convert import timestamp_to_proto
 from services.scheduler.convert import group_from_proto, plan_to_proto
 from services.scheduler.loads import GroupLoad, LoadPart
 from services.scheduler.metrics import LIGHTING_REACHABLE
@@ -49,9 +51,19 @@ class Lighting:
             if not token:
                 return found
 
-    async def loads(self, municipality: str, groups: Sequence[str]) -> dict[str, GroupLoad]:
-        """What some groups of a municipality draw, by name. Raises InvalidInput for a group that it does not have."""
-        request = loads_pb2.DescribeGroupLoadsRequest(parent=municipality, groups=groups)
+    async def loads(
+        self, municipality: str, groups: Sequence[str], start: datetime, end: datetime
+    ) -> dict[str, GroupLoad]:
+        """What some groups of a municipality draw, by name, with the floors that hold from `start` until `end`.
+
+        Raises InvalidInput for a group that it does not have.
+        """
+        request = loads_pb2.DescribeGroupLoadsRequest(
+            parent=municipality,
+            groups=groups,
+            start_time=timestamp_to_proto(start),
+            end_time=timestamp_to_proto(end),
+        )
         answer = await _answer(self._stub.DescribeGroupLoads(request, timeout=TIMEOUT_S))
         return {load.group: _load_from_proto(load) for load in answer.loads}
 

@@ -57,6 +57,11 @@ class GroupLoad:
         """The largest floor among those that may be dimmed: below it lighting refuses a plan. 0 where none may."""
         return max((part.floor_permille for part in self.parts if part.dimmable), default=0)
 
+    @property
+    def may_be_dark(self) -> bool:
+        """True where a council's waiver leaves no floor: only then lighting takes a plan that is off at night."""
+        return any(part.dimmable for part in self.parts) and not self.floor_permille
+
 
 def load_of(
     curve: PowerCurve, luminaires: int, latitude_deg: float, longitude_deg: float, floor_permille: int = 0

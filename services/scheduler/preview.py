@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
+from datetime import date, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from domain.errors import InvalidInput
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
+from domain.night import night_bounds
 from services.scheduler.calendar import Calendar
 from services.scheduler.days import BUILT_IN, Days
 from services.scheduler.lamp_columns import LampColumns
@@ -55,6 +56,12 @@ class Period:
     first_night: date
     nights: int
     tz: ZoneInfo
+
+    @property
+    def bounds(self) -> tuple[datetime, datetime]:
+        """From the first noon until the last one, UTC."""
+        last = self.first_night + timedelta(days=self.nights - 1)
+        return night_bounds(self.first_night, self.tz)[0], night_bounds(last, self.tz)[1]
 
 
 @dataclass(frozen=True)

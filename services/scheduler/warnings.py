@@ -49,7 +49,7 @@ def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupL
         if load is not None and load.luminaires:
             mine += _below_floor(courses, row, load, levels[row])
             too_dark = dark_s[row] > DARK_TOLERANCE_S
-            if too_dark.any():
+            if not load.may_be_dark and too_dark.any():
                 mine.append(
                     f"off for up to {round(float(dark_s[row].max()) / 60)} minutes within the civil night, in"
                     f" {_nights(courses, too_dark)}: lighting refuses such a plan unless a waiver allows it"

@@ -9,13 +9,15 @@ from sqlmodel import Session, col, select
 
 from domain.errors import InvalidInput
 from domain.names import ResourceName
+from domain.plan import to_unix_ms
 from lichtbuch.lighting.v1 import loads_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import Tenant, current_tenant
+from servicekit.convert import optional_timestamp_from_proto
 from services.lighting.api.calls import Calls, Context
-from services.lighting.columns import Columns, build_columns
+from services.lighting.columns import Columns, Levels, build_columns
 from services.lighting.energy import Drawn, drawn_by
-from services.lighting.loads import GroupLoad, group_load
+from services.lighting.loads import GroupLoad, floors_over, group_load
 from services.lighting.store.tables import LuminaireModelRow, LuminaireRow
 
 
@@ -27,14 +29,22 @@ class LoadCalls(Calls):
     ) -> loads_pb2.DescribeGroupLoadsResponse:
         """Parts of groups as control sees them, with their power over level."""
         tenant = current_tenant()
+        start = optional_timestamp_from_proto(request, "start_time")
+        start_ms = self.now_ms if start is None else to_unix_ms(start)
+        end = optional_timestamp_from_proto(request, "end_time")
+        end_ms = start_ms + 1 if end is None else to_unix_ms(end)
+        if end_ms <= start_ms:
+            raise InvalidInput.of("end_time", "is not after start_time")
         await self.parts.memory.refresh()
-        inventory = self.parts.memory.known.inventory
+        known_now = self.parts.memory.known
+        inventory = known_now.inventory
         drawn = await self.database.read(lambda session: _drawn(session, tenant))
         columns = await asyncio.to_thread(build_columns, inventory)
         ids = sorted(group.id for group in inventory.groups if group.municipality_uid == tenant.uid)
         known = frozenset(ids)
         wanted = [_group_id(name, known, index) for index, name in enumerate(request.groups)] or ids
-        loads = await asyncio.to_thread(_loads, columns, tenant, wanted, drawn)
+        floors = floors_over(columns, known_now.orders.waivers, start_ms, end_ms)
+        loads = await asyncio.to_thread(_loads, columns, tenant, wanted, drawn, floors)
         return loads_pb2.DescribeGroupLoadsResponse(
             loads=[
                 _load_to_proto(f"{tenant.name}/groups/{identifier}", load)
@@ -74,9 +84,11 @@ def _drawn(session: Session, tenant: Tenant) -> dict[str, Drawn]:
     return found
 
 
-def _loads(columns: Columns, tenant: Tenant, ids: list[str], drawn: dict[str, Drawn]) -> list[GroupLoad]:
+def _loads(
+    columns: Columns, tenant: Tenant, ids: list[str], drawn: dict[str, Drawn], floors: Levels
+) -> list[GroupLoad]:
     uids = {group.id: group.uid for group in columns.inventory.groups if group.municipality_uid == tenant.uid}
-    return [group_load(columns, columns.rows_of_target(uids[identifier]), drawn) for identifier in ids]
+    return [group_load(columns, columns.rows_of_target(uids[identifier]), drawn, floors) for identifier in ids]
 
 
 def _load_to_proto(name: str, load: GroupLoad) -> loads_pb2.GroupLoad:

@@ -73,7 +73,7 @@ class PreviewCalls(Calls):
         )
         asked = await self.database.read(lambda session: _asked(session, tenant, request))
         place = _place(request, tenant)
-        groups, unknown = await self._groups(request, tenant, asked.town, place)
+        groups, unknown = await self._groups(request, tenant, asked.town, place, period)
 
         def work() -> pb.PreviewProfileResponse:
             return _answer(request, asked, place, groups, unknown, period, factors)
@@ -84,7 +84,7 @@ class PreviewCalls(Calls):
             raise error.under(asked.field) from error
 
     async def _groups(
-        self, request: pb.PreviewProfileRequest, tenant: Tenant, town: Town, place: Place
+        self, request: pb.PreviewProfileRequest, tenant: Tenant, town: Town, place: Place, period: Period
     ) -> tuple[list[PreviewedGroup], str]:
         """The groups, and why their energy is not known; while lighting is away they lie at the municipality's place.
 
@@ -103,7 +103,7 @@ class PreviewCalls(Calls):
             for index, name in enumerate(request.groups):
                 if name not in known:
                     raise InvalidInput.of(f"groups[{index}]", f"{name} does not exist")
-            loads = await self.lighting.loads(tenant.name, names)
+            loads = await self.lighting.loads(tenant.name, names, *period.bounds)
         except RetryableError as error:
             unknown = f"lighting does not answer, so nobody knows the lamps: {error.message}"
         found = []

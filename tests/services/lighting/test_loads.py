@@ -12,7 +12,7 @@ from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.lighting.v1 import loads_pb2
 from services.lighting.columns import build_columns
 from services.lighting.energy import Drawn
-from services.lighting.loads import group_load
+from services.lighting.loads import floors_over, group_load
 from services.lighting.records import (
     CabinetRecord,
     FeederRecord,
@@ -23,6 +23,7 @@ from services.lighting.records import (
     LuminaireRecord,
     SwitchingOwner,
     TownRecord,
+    WaiverRecord,
 )
 from tests.services.lighting.running import FITTER, OTHER, Lighting, T
 
@@ -86,6 +87,22 @@ def test_what_is_not_known_or_not_ours_is_counted() -> None:
     assert part.levels_permille == (1000,)  # a lamp without communication costs full power at any light
     assert part.powers_w == (22.8,)
     assert group_load(columns, columns.rows_of_target("empty"), {}).parts == ()
+
+
+def test_a_waiver_lowers_the_floor_where_it_holds_over_the_whole_period() -> None:
+    columns = build_columns(inventory(lamp("a"), lamp("b"), lamp("c", floor_permille=200)))
+    waivers = [WaiverRecord("w", "t", 300, 1_000, 5_000, ("a", "c")), WaiverRecord("v", "t", 0, 2_000, 3_000, ("grp",))]
+    for start_ms, end_ms, floors in (
+        (0, 1_000, [400, 400, 200]),
+        (1_000, 2_000, [300, 400, 200]),
+        (2_000, 3_000, [0, 0, 0]),
+        (2_000, 3_001, [300, 400, 200]),
+        (500, 2_000, [400, 400, 200]),
+    ):
+        assert floors_over(columns, waivers, start_ms, end_ms).tolist() == floors
+    held = floors_over(columns, waivers, 1_000, 2_000)
+    load = group_load(columns, columns.rows_of_target("grp"), dict.fromkeys("abc", LED), held)
+    assert [part.floor_permille for part in load.parts] == [200, 300, 400]
 
 
 async def test_the_scheduler_asks_for_the_loads_of_groups(light: Lighting) -> None:

@@ -83,6 +83,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
     ) -> loads_pb2.DescribeGroupLoadsResponse:
         """Three lamps of 20 W in each group, one of them in a conflict area."""
         self.calls.append("DescribeGroupLoads")
+        assert request.start_time.seconds < request.end_time.seconds
         loads = []
         for name in request.groups or self._names():
             group = self.groups[name]

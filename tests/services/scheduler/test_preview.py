@@ -274,6 +274,9 @@ def test_what_lighting_would_refuse_is_warned_of_with_the_first_night() -> None:
     late = Profile((SwitchPoint(Anchor.CIVIL_DUSK, 1000, 1200), SwitchPoint(Anchor.SUNRISE, 0)))
     assert "off for up to 20 minutes within the civil night, in 365 nights" in warnings_of(late, load)
     assert "off for" not in warnings_of(late, None)  # where nobody lives in the dark, nothing is refused
+    waived = load_of(LED, 10, 50.868, 9.707, 0)
+    assert waived.may_be_dark
+    assert warnings_of(late, waived) == ""
     summer = Profile((SwitchPoint(Anchor.SUNSET, 1000), SwitchPoint(Anchor.CLOCK, 0, clock_time=time(4))))
     first_dark = warnings_of(summer, load, period=Period(date(2026, 6, 15), 120, BERLIN))
     assert "nights from 2026-0" in first_dark

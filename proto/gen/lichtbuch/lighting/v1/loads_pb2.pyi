@@ -6,6 +6,7 @@ What the lamps of groups draw at which level: for whoever works out what a plan 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from lichtbuch.type.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
@@ -33,7 +34,9 @@ class GroupLoadPart(_message.Message):
     POWERS_W_FIELD_NUMBER: _builtins.int
     STANDBY_POWER_W_FIELD_NUMBER: _builtins.int
     floor_permille: _builtins.int
-    """Lowest level in the civil night in per mille, 0..1000; 1000 where their class is not known."""
+    """Lowest level in the civil night in per mille, 0..1000; 1000 where their class is not known. Waivers lower it as far as
+    they hold over the whole period that was asked for.
+    """
     dimmable: _builtins.bool
     """False in conflict areas: full light from civil dusk to civil dawn, off or full outside."""
     luminaires: _builtins.int
@@ -125,21 +128,33 @@ class DescribeGroupLoadsRequest(_message.Message):
 
     PARENT_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The groups; empty for all of the municipality."""
 
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the period over which floors have to hold; unset for now."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of that period, exclusive; unset for the instant at which it begins."""
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "groups", b"groups", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
