@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 
 from cli.options import Json, Town
 from cli.output import console, enum_word, local, percent, print_json, print_rows
+from cli.parsing import instant
 from cli.session import Session, all_pages, online
+from domain.errors import InvalidInput
 from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2
 from lichtbuch.type.v1 import types_pb2
 
@@ -53,14 +56,52 @@ def state_rows(states: control_pb2.LuminaireStateColumns, tz: Any) -> list[dict[
     ]
 
 
+async def inventory_at(session: Session, at: str, group: str = "") -> list[dict[str, Any]]:
+    """The lamps of the inventory as it stood at an instant, as rows. Raises InvalidInput."""
+    then = instant(at, await session.zone(), datetime.now(UTC), "--at")
+    request = lighting_pb2.ListLuminairesRequest(parent=await session.parent(), page_size=10_000)
+    request.at.FromDatetime(then)
+    if group:
+        request.group = await session.name("groups", group)
+    found: list[inventory_pb2.Luminaire] = await all_pages(session.lighting.ListLuminaires, request, "luminaires")
+    return [
+        {
+            "lamp": _last(lamp.name),
+            "pole": lamp.pole,
+            "street": lamp.street,
+            "model": _last(lamp.model),
+            "power_w": lamp.installed_power_w or None,
+            "group": _last(lamp.group),
+            "class": lamp.lighting_class,
+            "floor": percent(lamp.floor_permille) if lamp.floor_permille else "",
+            "feeder": _last(lamp.feeder),
+            "gateway": _last(lamp.gateway),
+        }
+        for lamp in found
+    ]
+
+
+def _last(name: str) -> str:
+    return name.rsplit("/", 1)[-1]
+
+
 def lamps(
     group: Annotated[str, typer.Option("--group", help="Only lamps of this group.")] = "",
     wrong: Annotated[bool, typer.Option("--wrong", help="Only lamps with a fault or not at their due level.")] = False,
     every: Annotated[bool, typer.Option("--all", help="Every lamp instead of a summary.")] = False,
+    at: Annotated[
+        str, typer.Option("--at", help="What the inventory held then: 2025-06-30 (as the day begins) or a local time.")
+    ] = "",
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Show what every lamp does now, and what it ought to do."""
+    """Show what every lamp does now, and what it ought to do; or what stood where on a past date."""
+    if at:
+        if wrong:
+            raise InvalidInput.of("--wrong", "what lamps did is not kept with the inventory; leave --at or --wrong out")
+        print_rows(online(lambda session: inventory_at(session, at, group), municipality), as_json,
+                   empty="there were no lamps")  # fmt: skip
+        return
 
     async def ask(session: Session) -> tuple[list[dict[str, Any]], str]:
         request = lighting_pb2.QueryLuminaireStatesRequest(parent=await session.parent())
@@ -68,10 +109,10 @@ def lamps(
             request.groups.append(await session.name("groups", group))
         answer = await session.lighting.QueryLuminaireStates(request)
         tz = await session.zone()
-        at = answer.at.ToDatetime(tzinfo=tz) if answer.HasField("at") else None
-        return state_rows(answer.states, tz), f"{at:%Y-%m-%d %H:%M:%S %Z}" if at else ""
+        then = answer.at.ToDatetime(tzinfo=tz) if answer.HasField("at") else None
+        return state_rows(answer.states, tz), f"{then:%Y-%m-%d %H:%M:%S %Z}" if then else ""
 
-    rows, at = online(ask, municipality)
+    rows, passed = online(ask, municipality)
     if wrong:
         rows = [
             row
@@ -103,7 +144,7 @@ def lamps(
             for (due, source, actual), number in count.most_common()
         ],
         False,
-        title=f"{len(rows)} lamps at {at}",
+        title=f"{len(rows)} lamps at {passed}",
         empty="there are no lamps",
     )
     faulty = Counter(fault for row in rows for fault in row["faults"])

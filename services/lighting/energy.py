@@ -26,6 +26,18 @@ class Drawn:
     estimated: bool
 
 
+@dataclass(frozen=True, slots=True)
+class DrawnSince:
+    """What a luminaire draws from an instant on; None where it is not asked about from then on (gone, moved away)."""
+
+    from_ms: int
+    drawn: Drawn | None
+
+
+Timeline = tuple[DrawnSince, ...]
+"""What a luminaire drew over time, ascending: model, installed power and curve as they were. Before it, nothing."""
+
+
 def drawn_by(
     *,
     rated_power_w: float,
@@ -66,20 +78,30 @@ class Energies:
     known_s: NDArray[np.int64]
 
 
-def energies(changes: LevelChanges, drawn: Sequence[Drawn], start_ms: int, end_ms: int) -> Energies:
-    """Energy of each luminaire in [start, end). Before its first change nothing is known of a luminaire."""
+def energies(changes: LevelChanges, drawn: Sequence[Drawn | Timeline], start_ms: int, end_ms: int) -> Energies:
+    """Energy of each luminaire in [start, end). Before its first change nothing is known of a luminaire.
+
+    drawn: per luminaire one curve for the whole period, or what it drew over time.
+    """
     count = len(drawn)
-    next_at = np.append(changes.at_ms[1:], end_ms)
-    last_of_row = np.append(changes.row[1:] != changes.row[:-1], True) if changes.row.size else np.empty(0, np.bool_)
+    kinds, curves = _Kinds(drawn), changes
+    if kinds.splits_row.size:
+        curves = _split(changes, kinds.splits_row, kinds.splits_at)
+    kind = kinds.of(curves)
+    next_at = np.append(curves.at_ms[1:], end_ms)
+    last_of_row = np.append(curves.row[1:] != curves.row[:-1], True) if curves.row.size else np.empty(0, np.bool_)
     until = np.where(last_of_row, end_ms, next_at)
-    span_ms = np.maximum(np.minimum(until, end_ms) - np.maximum(changes.at_ms, start_ms), 0)
-    known = changes.level != UNKNOWN_LEVEL
-    lit = known & changes.powered & (changes.level > 0)
-    power_w = _power(changes, drawn, known)
+    span_ms = np.maximum(np.minimum(until, end_ms) - np.maximum(curves.at_ms, start_ms), 0)
+    known = (curves.level != UNKNOWN_LEVEL) & (kind != _NOTHING)
+    lit = known & curves.powered & (curves.level > 0)
+    power_w = np.zeros(curves.row.size)
+    for number, curve in enumerate(kinds.curves):
+        mine = known & curves.powered & (kind == number)
+        power_w[mine] = curve.power_w_array(curves.level[mine])
     # W times ms is 1/3600 mWh.
-    weighted = np.bincount(changes.row, weights=power_w * span_ms, minlength=count) / 3600.0
-    lit_ms = np.bincount(changes.row, weights=np.where(lit, span_ms, 0), minlength=count)
-    known_ms = np.bincount(changes.row, weights=np.where(known, span_ms, 0), minlength=count)
+    weighted = np.bincount(curves.row, weights=power_w * span_ms, minlength=count) / 3600.0
+    lit_ms = np.bincount(curves.row, weights=np.where(lit, span_ms, 0), minlength=count)
+    known_ms = np.bincount(curves.row, weights=np.where(known, span_ms, 0), minlength=count)
     return Energies(
         np.floor(weighted + 0.5).astype(np.int64),
         np.floor(lit_ms / 1000.0 + 0.5).astype(np.int64),
@@ -87,22 +109,70 @@ def energies(changes: LevelChanges, drawn: Sequence[Drawn], start_ms: int, end_m
     )
 
 
-def _power(changes: LevelChanges, drawn: Sequence[Drawn], known: NDArray[np.bool_]) -> NDArray[np.float64]:
-    power = np.zeros(changes.row.size)
-    supplied = known & changes.powered
-    curves: dict[PowerCurve, int] = {}
-    kind_of_row = np.fromiter(
-        (curves.setdefault(d.curve, len(curves)) for d in drawn), dtype=np.int64, count=len(drawn)
+_NOTHING = -1
+"""Kind of time in which nobody asks about a luminaire."""
+
+
+class _Kinds:
+    """Which curve counts for which luminaire from when on: equal curves are one kind, evaluated at once."""
+
+    def __init__(self, drawn: Sequence[Drawn | Timeline]) -> None:
+        numbers: dict[PowerCurve, int] = {}
+        always: list[int] = []
+        splits: list[tuple[int, int, int]] = []
+        for row, one in enumerate(drawn):
+            if isinstance(one, Drawn):
+                always.append(numbers.setdefault(one.curve, len(numbers)))
+                continue
+            always.append(_NOTHING)
+            for since in one:
+                kind = _NOTHING if since.drawn is None else numbers.setdefault(since.drawn.curve, len(numbers))
+                splits.append((row, since.from_ms, kind))
+        self.curves = list(numbers)
+        self._always = np.array(always, dtype=np.int64)
+        self.splits_row = np.array([s[0] for s in splits], dtype=np.int64)
+        self.splits_at = np.array([s[1] for s in splits], dtype=np.int64)
+        self._kind = np.array([s[2] for s in splits], dtype=np.int64)
+
+    def of(self, changes: LevelChanges) -> NDArray[np.int64]:
+        """Kind that counts from each change on. Between two changes it stays: they were split before."""
+        kind = self._always[changes.row]
+        if self.splits_row.size:
+            at = _last_before(self.splits_row, self.splits_at, changes.row, changes.at_ms)
+            kind = np.where(at >= 0, self._kind[at], kind)
+        return kind
+
+
+def _split(changes: LevelChanges, rows: NDArray[np.int64], at_ms: NDArray[np.int64]) -> LevelChanges:
+    """The same history with further changes that change nothing, at instants of luminaires where something holds."""
+    held = _last_before(changes.row, changes.at_ms, rows, at_ms)
+    rows, at_ms, held = rows[held >= 0], at_ms[held >= 0], held[held >= 0]
+    row, at = np.append(changes.row, rows), np.append(changes.at_ms, at_ms)
+    order = np.lexsort((at, row))
+    return LevelChanges(
+        row[order],
+        at[order],
+        np.append(changes.level, changes.level[held])[order],
+        np.append(changes.powered, changes.powered[held])[order],
     )
-    kind = kind_of_row[changes.row]
-    for curve, number in curves.items():
-        mine = supplied & (kind == number)
-        power[mine] = curve.power_w_array(changes.level[mine])
-    return power
+
+
+def _last_before(
+    rows: NDArray[np.int64], at_ms: NDArray[np.int64], of_row: NDArray[np.int64], of_ms: NDArray[np.int64]
+) -> NDArray[np.intp]:
+    """Index of the last (row, instant), sorted, of the same row at or before each asked-for instant; -1 for none."""
+    order = np.lexsort((np.append(np.zeros(rows.size), np.ones(of_row.size)), np.append(at_ms, of_ms),
+                        np.append(rows, of_row)))  # fmt: skip
+    index = np.where(order < rows.size, order, -1)
+    last = np.maximum.accumulate(index) if index.size else index
+    answer = np.empty(of_row.size, dtype=np.intp)
+    asked = order >= rows.size
+    answer[order[asked] - rows.size] = last[asked]
+    return np.where((answer >= 0) & (rows[answer] == of_row) if rows.size else False, answer, -1)
 
 
 def evidence_hash(
-    uids: Sequence[str], drawn: Sequence[Drawn], changes: LevelChanges, start_ms: int, end_ms: int
+    uids: Sequence[str], drawn: Sequence[Drawn | Timeline], changes: LevelChanges, start_ms: int, end_ms: int
 ) -> str:
     """SHA-256 in hex over the canonical bytes of all that the energies rest on: powers in mW, curves, level changes."""
     bounds = np.searchsorted(changes.row, np.arange(len(uids) + 1))
@@ -110,17 +180,28 @@ def evidence_hash(
     luminaires = []
     for row in sorted(range(len(uids)), key=lambda r: uids[r]):
         mine = slice(int(bounds[row]), int(bounds[row + 1]))
-        curve = drawn[row].curve
         luminaires.append(
             {
                 "uid": uids[row],
-                "rated_mw": round(curve.rated_w * 1000),
-                "standby_mw": round(curve.standby_w * 1000),
-                "curve": [list(point) for point in curve.points],
-                "estimated": drawn[row].estimated,
+                **_evidence_of(drawn[row]),
                 "at": at[mine],
                 "level": level[mine],
                 "powered": powered[mine],
             }
         )
     return canonical_hash({"start": start_ms, "end": end_ms, "luminaires": luminaires})
+
+
+def _evidence_of(drawn: Drawn | Timeline | None) -> dict[str, object]:
+    """What a luminaire drew: one curve, or a list of them with the instants from which they count."""
+    if drawn is None:
+        return {}
+    if not isinstance(drawn, Drawn):
+        return {"versions": [{"from": since.from_ms, **_evidence_of(since.drawn)} for since in drawn]}
+    curve = drawn.curve
+    return {
+        "rated_mw": round(curve.rated_w * 1000),
+        "standby_mw": round(curve.standby_w * 1000),
+        "curve": [list(point) for point in curve.points],
+        "estimated": drawn.estimated,
+    }

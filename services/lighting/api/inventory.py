@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -10,16 +10,19 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from sqlmodel import Session
 
+from domain.errors import InvalidInput
 from domain.names import ResourceName, new_uid
+from domain.plan import to_unix_ms
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from servicekit import audit
 from servicekit.context import Tenant, current_tenant, current_tenants, scope_aware
-from servicekit.convert import apply_mask, check_etag, mask_paths
+from servicekit.convert import apply_mask, check_etag, mask_paths, optional_timestamp_from_proto
 from servicekit.idempotency import once
 from servicekit.paging import page
 from services.lighting.api import convert
 from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
+from services.lighting.api.past import Past
 from services.lighting.api.reach import Reach
 from services.lighting.store import inventory as store
 from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS, Kind
@@ -47,6 +50,11 @@ class Resource(Generic[Row, Proto]):
     settable: tuple[str, ...]
     values: Callable[[Session, Tenant, Any, int], dict[str, Any]]
     show: Callable[[Session, Sequence[tuple[Tenant, Row]]], list[Proto]]
+    show_then: Callable[[Session, Sequence[tuple[Tenant, Row]], Past], list[Proto]] | None = None
+
+    def then(self, session: Session, rows: Sequence[tuple[Tenant, Row]], past: Past) -> list[Proto]:
+        """Messages of rows as they stood at an instant."""
+        return self.show(session, rows) if self.show_then is None else self.show_then(session, rows, past)
 
 
 def shown(convert_row: Callable[[Any, Tenant, Names], Any], *collections: str) -> Callable[..., list[Any]]:
@@ -66,10 +74,25 @@ def _show_groups(session: Session, rows: Sequence[tuple[Tenant, GroupRow]]) -> l
     return [convert.group_to_proto(row, tenant, summaries.get(row.uid, GroupSummary())) for tenant, row in rows]
 
 
+def _show_groups_then(session: Session, rows: Sequence[tuple[Tenant, GroupRow]], past: Past) -> list[inv.Group]:
+    summaries = past.summaries([tenant for tenant, _ in rows])
+    return [convert.group_to_proto(row, tenant, summaries.get(row.uid, GroupSummary())) for tenant, row in rows]
+
+
 def _show_luminaires(session: Session, rows: Sequence[tuple[Tenant, LuminaireRow]]) -> list[inv.Luminaire]:
-    tenants = {tenant.uid: tenant for tenant, _ in rows}
-    names = Names(session, tenants.values())
-    cabinets = cabinets_by_feeder(session, list(tenants))
+    return _luminaires(session, rows, cabinets_by_feeder(session, list({tenant.uid for tenant, _ in rows})))
+
+
+def _show_luminaires_then(
+    session: Session, rows: Sequence[tuple[Tenant, LuminaireRow]], past: Past
+) -> list[inv.Luminaire]:
+    return _luminaires(session, rows, past.cabinets_by_feeder([tenant for tenant, _ in rows]))
+
+
+def _luminaires(
+    session: Session, rows: Sequence[tuple[Tenant, LuminaireRow]], cabinets: Mapping[str, str]
+) -> list[inv.Luminaire]:
+    names = Names(session, {tenant.uid: tenant for tenant, _ in rows}.values())
     if len(rows) > 1:
         names.preload("luminaireModels", "feeders", "gateways", "groups", "cabinets")
     return [
@@ -94,14 +117,14 @@ MODEL = Resource(
     ("display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve"),
     convert.model_values, shown(convert.model_to_proto),
 )  # fmt: skip
-GROUP = Resource(GROUPS, inv.Group, ("display_name",), convert.group_values, _show_groups)
+GROUP = Resource(GROUPS, inv.Group, ("display_name",), convert.group_values, _show_groups, _show_groups_then)
 LUMINAIRE = Resource(
     LUMINAIRES, inv.Luminaire,
     (
         "pole", "street", "position", "model", "feeder", "gateway", "gateway_address", "group", "lighting_class",
         "floor_permille", "conflict_area", "installed_on", "installed_power_w", "previous", "lamp_technology",
     ),
-    convert.luminaire_values, _show_luminaires,
+    convert.luminaire_values, _show_luminaires, _show_luminaires_then,
 )  # fmt: skip
 
 
@@ -117,7 +140,7 @@ class InventoryCalls(Calls):
     @scope_aware
     async def GetCabinet(self, request: pb.GetCabinetRequest, context: Context) -> inv.Cabinet:
         """A cabinet."""
-        return await self._get(CABINET, request.name)
+        return await self._get(CABINET, request.name, self._at_ms(request))
 
     @scope_aware
     async def ListCabinets(self, request: pb.ListCabinetsRequest, context: Context) -> pb.ListCabinetsResponse:
@@ -142,7 +165,7 @@ class InventoryCalls(Calls):
     @scope_aware
     async def GetFeeder(self, request: pb.GetFeederRequest, context: Context) -> inv.Feeder:
         """A feeder."""
-        return await self._get(FEEDER, request.name)
+        return await self._get(FEEDER, request.name, self._at_ms(request))
 
     @scope_aware
     async def ListFeeders(self, request: pb.ListFeedersRequest, context: Context) -> pb.ListFeedersResponse:
@@ -166,7 +189,7 @@ class InventoryCalls(Calls):
     @scope_aware
     async def GetGateway(self, request: pb.GetGatewayRequest, context: Context) -> inv.Gateway:
         """A gateway."""
-        return await self._get(GATEWAY, request.name)
+        return await self._get(GATEWAY, request.name, self._at_ms(request))
 
     @scope_aware
     async def ListGateways(self, request: pb.ListGatewaysRequest, context: Context) -> pb.ListGatewaysResponse:
@@ -193,7 +216,7 @@ class InventoryCalls(Calls):
     @scope_aware
     async def GetLuminaireModel(self, request: pb.GetLuminaireModelRequest, context: Context) -> inv.LuminaireModel:
         """A luminaire model."""
-        return await self._get(MODEL, request.name)
+        return await self._get(MODEL, request.name, self._at_ms(request))
 
     @scope_aware
     async def ListLuminaireModels(
@@ -222,7 +245,7 @@ class InventoryCalls(Calls):
     @scope_aware
     async def GetLuminaire(self, request: pb.GetLuminaireRequest, context: Context) -> inv.Luminaire:
         """A luminaire."""
-        return await self._get(LUMINAIRE, request.name)
+        return await self._get(LUMINAIRE, request.name, self._at_ms(request))
 
     @scope_aware
     async def ListLuminaires(self, request: pb.ListLuminairesRequest, context: Context) -> pb.ListLuminairesResponse:
@@ -238,7 +261,14 @@ class InventoryCalls(Calls):
                 conditions.append(in_cabinets([cabinet or ""]))
             return conditions
 
-        found, token = await self._list(LUMINAIRE, request, filters)
+        def filters_then(past: Past, tenant: Tenant) -> Callable[[Any], bool]:
+            group = past.uid_of(GROUPS, tenant, request.group, "group")
+            cabinet = past.uid_of(CABINETS, tenant, request.cabinet, "cabinet")
+            return lambda row: (
+                (not group or row.group_uid == group) and (not cabinet or past.cabinet_of(tenant, row) == cabinet)
+            )
+
+        found, token = await self._list(LUMINAIRE, request, filters, filters_then)
         return pb.ListLuminairesResponse(luminaires=found, next_page_token=token)
 
     async def UpdateLuminaire(self, request: pb.UpdateLuminaireRequest, context: Context) -> inv.Luminaire:
@@ -255,7 +285,7 @@ class InventoryCalls(Calls):
 
     async def GetGroup(self, request: pb.GetGroupRequest, context: Context) -> inv.Group:
         """A group."""
-        return await self._get(GROUP, request.name)
+        return await self._get(GROUP, request.name, self._at_ms(request))
 
     async def ListGroups(self, request: pb.ListGroupsRequest, context: Context) -> pb.ListGroupsResponse:
         """Groups by name."""
@@ -294,23 +324,49 @@ class InventoryCalls(Calls):
 
         return await self.database.run(create)
 
-    async def _get(self, resource: Resource[Row, Proto], name: str) -> Proto:
+    async def _get(self, resource: Resource[Row, Proto], name: str, at_ms: int | None = None) -> Proto:
         tenant, identifier = current_tenant(), _id(resource.kind, name)
 
         def get(session: Session) -> Proto:
+            if at_ms is not None:
+                past = Past(session, at_ms)
+                row = past.get(resource.kind, tenant, identifier)
+                past.require(tenant, row, name)
+                return resource.then(session, [(tenant, row)], past)[0]
             row = store.get(session, resource.kind, tenant, identifier)
             _require(session, tenant, row, name)
             return resource.show(session, [(tenant, row)])[0]
 
         return await self.database.read(get)
 
+    def _at_ms(self, request: Any) -> int | None:
+        """The instant that is asked about, in Unix ms; None for now. Raises InvalidInput for one after now."""
+        at = optional_timestamp_from_proto(request, "at")
+        if at is None:
+            return None
+        if to_unix_ms(at) > self.now_ms:
+            raise InvalidInput.of("at", f"is after now, which is {self.clock.now():%Y-%m-%d %H:%M:%S} UTC")
+        return to_unix_ms(at)
+
     async def _list(
         self,
         resource: Resource[Row, Proto],
         request: Message,
         filters: Callable[[Session, Tenant], list[Any]] = lambda _session, _tenant: [],
+        filters_then: Callable[[Past, Tenant], Callable[[Any], bool]] = lambda _past, _tenant: lambda _row: True,
     ) -> tuple[list[Proto], str]:
         tenants = current_tenants()
+        at_ms = self._at_ms(request) if "at" in request.DESCRIPTOR.fields_by_name else None
+
+        def find_then(session: Session) -> tuple[list[Proto], str]:
+            past = Past(session, at_ms or 0)
+            found = page(
+                request,
+                lambda after, limit: past.rows(resource.kind, tenants, after, limit, filters_then),
+                lambda pair: (pair[0].id, pair[1].id),
+                largest=LARGEST_PAGE,
+            )
+            return resource.then(session, found.items, past), found.next_page_token
 
         def find(session: Session) -> tuple[list[Proto], str]:
             def where(tenant: Tenant) -> Sequence[Any]:
@@ -327,7 +383,7 @@ class InventoryCalls(Calls):
             )
             return resource.show(session, found.items), found.next_page_token
 
-        return await self.database.read(find)
+        return await self.database.read(find if at_ms is None else find_then)
 
     async def _update(self, resource: Resource[Row, Proto], given: Any, mask: FieldMask) -> Proto:
         tenant, now_ms, identifier = current_tenant(), self.now_ms, _id(resource.kind, given.name)
@@ -345,7 +401,7 @@ class InventoryCalls(Calls):
             if isinstance(row, LuminaireRow):
                 asked = LuminaireRow(**{**row.model_dump(), **values})
                 check_address(session, tenant, asked, "luminaire.gateway_address")
-            if not store.change(session, row, values):
+            if not store.change(session, row, values, now_ms):
                 return before
             after = resource.show(session, [(tenant, row)])[0]
             audit.record(session, "", _name(after), row.uid, tenant.uid, before=before, after=after)
@@ -359,7 +415,7 @@ class InventoryCalls(Calls):
         def delete(session: Session) -> Proto:
             row = store.get(session, resource.kind, tenant, identifier, lock=True)
             before = resource.show(session, [(tenant, row)])[0]
-            store.delete(session, resource.kind, tenant, row, now_ms)
+            store.delete(session, resource.kind, tenant, row, now_ms, reason)
             audit.record(session, "", name, row.uid, tenant.uid, before=before, reason=reason)
             return before
 

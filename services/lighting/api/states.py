@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Final
 
 import numpy as np
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from domain.errors import InvalidInput
 from domain.names import ResourceName
@@ -20,14 +20,13 @@ from services.lighting import watch
 from services.lighting.api.calls import Calls, Context
 from services.lighting.api.reach import Reach
 from services.lighting.columns import Columns, Flags, Rows
-from services.lighting.energy import UNKNOWN_LEVEL, Drawn, drawn_by, energies, evidence_hash
+from services.lighting.energy import UNKNOWN_LEVEL, energies, evidence_hash
 from services.lighting.metrics import WATCHERS
 from services.lighting.state import Power, Quality, TownState
+from services.lighting.store.drawn import lamps_of_period
 from services.lighting.store.history import changes_of, watched_until
 from services.lighting.store.inventory import LUMINAIRES, get
-from services.lighting.store.luminaires import in_cabinets
 from services.lighting.store.names import uid_of
-from services.lighting.store.tables import LuminaireModelRow, LuminaireRow
 
 STREAM_PAUSE_S: Final = 0.2
 """Real seconds between two rounds of a stream: changes within are one."""
@@ -133,7 +132,7 @@ class StateCalls(Calls):
         return await self.database.read(find)
 
     async def ComputeEnergy(self, request: pb.ComputeEnergyRequest, context: Context) -> pb.ComputeEnergyResponse:
-        """Energy from level history and curves; what nobody watched counts neither as energy nor as known."""
+        """Energy from level history and curves of then; what nobody watched counts neither as energy nor as known."""
         tenant = current_tenant()
         start_ms, end_ms = _period(request)
         if end_ms > self.now_ms:
@@ -141,9 +140,12 @@ class StateCalls(Calls):
         watched_ms = await self._settle_history(end_ms)
 
         def compute(session: Session) -> pb.ComputeEnergyResponse:
-            lamps = _lamps_between(session, tenant, list(request.cabinets), start_ms, end_ms)
-            drawn = _drawn(session, lamps)
-            uids = [lamp.uid for lamp in lamps]
+            cabinets = [
+                uid_of(session, tenant, "cabinets", name, f"cabinets[{i}]") or ""
+                for i, name in enumerate(request.cabinets)
+            ]
+            lamps = lamps_of_period(session, tenant, cabinets, start_ms, end_ms)
+            uids, drawn = [lamp.uid for lamp in lamps], [lamp.drawn for lamp in lamps]
             changes = changes_of(session, uids, start_ms, end_ms)
             until_ms = max(start_ms, min(end_ms, max(watched_ms, watched_until(session) or 0)))
             result = energies(changes, drawn, start_ms, until_ms)
@@ -154,7 +156,7 @@ class StateCalls(Calls):
                     energies_mwh=result.energy_mwh.tolist(),
                     lit_seconds=result.lit_s.tolist(),
                     known_seconds=result.known_s.tolist(),
-                    estimated=[d.estimated for d in drawn],
+                    estimated=[lamp.estimated for lamp in lamps],
                 ),
                 evidence_hash=evidence_hash(uids, drawn, changes, start_ms, until_ms),
             )
@@ -242,37 +244,3 @@ def _period(request: pb.QueryLevelHistoryRequest | pb.ComputeEnergyRequest) -> t
     if end_ms <= start_ms:
         raise InvalidInput.of("end_time", "is not after start_time")
     return start_ms, end_ms
-
-
-def _lamps_between(
-    session: Session, tenant: Tenant, cabinets: Sequence[str], start_ms: int, end_ms: int
-) -> list[LuminaireRow]:
-    """Luminaires that existed in a period, by id, all or those of cabinets; deleted ones that were there included."""
-    query = (
-        select(LuminaireRow)
-        .where(LuminaireRow.municipality_uid == tenant.uid)
-        .where((col(LuminaireRow.deleted_at_ms) == 0) | (col(LuminaireRow.deleted_at_ms) > start_ms))
-        .where(col(LuminaireRow.created_at_ms) < end_ms)
-        .order_by(col(LuminaireRow.id), col(LuminaireRow.uid))
-    )
-    if cabinets:
-        uids = [uid_of(session, tenant, "cabinets", name, f"cabinets[{i}]") or "" for i, name in enumerate(cabinets)]
-        query = query.where(in_cabinets(uids))
-    return list(session.exec(query))
-
-
-def _drawn(session: Session, lamps: Sequence[LuminaireRow]) -> list[Drawn]:
-    """What each luminaire draws at which level; equal ones share one curve."""
-    models = {m.uid: m for m in session.exec(select(LuminaireModelRow))}
-    made: dict[tuple[str | None, float], Drawn] = {}
-    for lamp in lamps:
-        key = (lamp.model_uid, lamp.installed_power_w)
-        if key not in made:
-            model = models.get(lamp.model_uid or "")
-            made[key] = drawn_by(
-                rated_power_w=model.rated_power_w if model else 0.0,
-                standby_power_w=model.standby_power_w if model else 0.0,
-                curve=[(level, power) for level, power in model.curve] if model else [],
-                installed_power_w=lamp.installed_power_w,
-            )
-    return [made[(lamp.model_uid, lamp.installed_power_w)] for lamp in lamps]

@@ -16,6 +16,7 @@ from servicekit.context import Tenant
 from services.lighting.inventory import DEFAULT_GROUP, CheckedImport, References
 from services.lighting.store.inventory import FEEDERS, GATEWAYS, GROUPS, INVENTORY, MODELS, bump, ids_of, locked_of
 from services.lighting.store.tables import GroupRow, LuminaireRow
+from services.lighting.store.versions import add_versions
 
 _PREVIOUS: Final = ("previous_lamp_power_w", "previous_ballast_power_w", "previous_half_night")
 _WIRING: Final = ("feeder_uid", "gateway_uid", "gateway_address")
@@ -81,6 +82,7 @@ def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_m
             updated.append({**known, **values, "version": known["version"] + 1})
     if not dry_run and (created or updated):
         _write(session, table, created, updated, stored)
+        add_versions(session, LuminaireRow, [*created, *updated], now_ms)
         bump(session, INVENTORY)
     return Stored(len(created), len(updated), unchanged)
 
@@ -117,12 +119,15 @@ def _groups(session: Session, tenant: Tenant, checked: CheckedImport, now_ms: in
     known = ids_of(session, GROUPS, tenant.uid)
     column = checked.values.get("group_id")
     wanted = {DEFAULT_GROUP} | ({column[index] for index in checked.accepted} if column is not None else set())
+    made = []
     for identifier in sorted(wanted - known.keys()):
         row = GroupRow(uid=new_uid(), municipality_uid=tenant.uid, id=identifier, created_at_ms=now_ms)
         known[identifier] = row.uid
         if not dry_run:
             session.add(row)
+            made.append(row)
     session.flush()
+    add_versions(session, GroupRow, [row.model_dump() for row in made], now_ms)
     return known
 
 

@@ -28,6 +28,7 @@ from services.lighting.store.tables import (
     RevisionRow,
     SensorRow,
 )
+from services.lighting.store.versions import add_version
 
 Row = TypeVar("Row", bound=Named)
 After = Sequence[str | int | None] | None
@@ -98,11 +99,15 @@ def add(session: Session, kind: Kind[Row], tenant: Tenant, row: Row) -> None:
         session.flush()
     except IntegrityError as error:
         raise AlreadyExists(kind.name(tenant.id, row.id)) from error
+    add_version(session, row, row.created_at_ms)
     bump(session, INVENTORY)
 
 
-def change(session: Session, row: Named, values: dict[str, Any]) -> bool:
-    """Gives a row new values and a new version. False, and nothing is stored, where they are what it has."""
+def change(session: Session, row: Named, values: dict[str, Any], now_ms: int) -> bool:
+    """Gives a row new values and a new version, which holds from now (Unix ms of the domain) on.
+
+    False, and nothing is stored, where they are what it has.
+    """
     if all(getattr(row, name) == value for name, value in values.items()):
         return False
     for name, value in values.items():
@@ -110,11 +115,12 @@ def change(session: Session, row: Named, values: dict[str, Any]) -> bool:
     row.version += 1
     session.add(row)
     session.flush()
+    add_version(session, row, now_ms)
     bump(session, INVENTORY)
     return True
 
 
-def delete(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, now_ms: int) -> None:
+def delete(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, now_ms: int, reason: str = "") -> None:
     """Marks a resource as deleted. Raises FailedPrecondition while others refer to it."""
     for table, column, words in kind.referrers:
         reference = getattr(table, column)
@@ -132,6 +138,7 @@ def delete(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, now_ms: 
     row.version += 1
     session.add(row)
     session.flush()
+    add_version(session, row, now_ms, reason)
     bump(session, INVENTORY)
 
 

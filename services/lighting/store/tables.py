@@ -132,6 +132,25 @@ class LuminaireRow(Named, table=True):
     lamp_technology: str = ""
 
 
+class InventoryVersionRow(LightingTable, table=True):
+    """What a resource of the inventory held from an instant on, and who changed it so (store/versions.py)."""
+
+    __tablename__: ClassVar[str] = "inventory_version"
+
+    uid: str = Field(primary_key=True, max_length=32)
+    version: int = Field(primary_key=True)
+    kind: str = Field(max_length=32)
+    """The table of the resource."""
+    municipality_uid: str = Field(max_length=32)
+    id: str = Field(max_length=63)
+    from_ms: int = Field(sa_type=BigInteger)
+    deleted: bool = False
+    actor: str = ""
+    request_id: str = ""
+    reason: str = Field(default="", sa_type=Text)
+    state: dict[str, Any] = Field(default_factory=dict, sa_column=Column(JSON, nullable=False))
+
+
 class OverrideRow(LightingTable, table=True):
     """A command of a person. `targets` are resource names as given; override_target holds their uids."""
 
