@@ -11,6 +11,7 @@ from bench.lighting import almanac, preview, sun
 from bench.lighting.__main__ import parts
 from bench.lighting.report import Report
 from domain.sun import night_events
+from services.scheduler.profile import Anchor, Profile, SwitchPoint
 
 
 def test_every_part_is_found_by_its_number() -> None:
@@ -46,14 +47,14 @@ def test_a_year_of_previews_comes_to_the_same_as_the_loop() -> None:
 
 def test_a_peer_that_comes_to_something_else_ends_the_benchmark(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(preview, "NOW", 900)
-    monkeypatch.setattr(preview, "_profile", lambda level: preview.Profile(_other_points()))
+    monkeypatch.setattr(preview, "_profile", lambda level: Profile(_other_points()))
     report = Report()
     preview.run(report, True)
     assert report.failures
 
 
-def _other_points() -> tuple[preview.SwitchPoint, ...]:
+def _other_points() -> tuple[SwitchPoint, ...]:
     return (
-        preview.SwitchPoint(preview.Anchor.SUNSET, 1000, 600),
-        preview.SwitchPoint(preview.Anchor.SUNRISE, 0),
+        SwitchPoint(Anchor.SUNSET, 1000, 600),
+        SwitchPoint(Anchor.SUNRISE, 0),
     )

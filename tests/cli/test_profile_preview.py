@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
+import typer
 
+from cli.commands import profiles
 from cli.nights.preview_offline import Lamps, curve_of, factors_of
 from cli.nights.preview_shown import document_of
 from domain.errors import InvalidInput
@@ -126,6 +130,46 @@ def test_prices_are_decimal_with_point_or_comma() -> None:
     for wrong in ("cheap", "NaN", "-1", "1e9"):
         with pytest.raises(InvalidInput, match="price"):
             factors_of(wrong, 0)
+
+
+class TownSession:
+    """A login in a town whose scheduler says that the profile crosses in one of the groups."""
+
+    def __init__(self) -> None:
+        self.scheduler = self
+        self.asked: list[pb.PreviewProfileRequest] = []
+
+    async def parent(self) -> str:
+        return "municipalities/x"
+
+    async def zone(self) -> ZoneInfo:
+        return ZoneInfo("Europe/Berlin")
+
+    async def name(self, collection: str, given: str) -> str:
+        return f"municipalities/x/{collection}/{given}"
+
+    async def PreviewProfile(self, request: pb.PreviewProfileRequest) -> pb.PreviewProfileResponse:
+        self.asked.append(request)
+        groups = [preview_pb2.GroupPreview(group=group) for group in request.groups]
+        groups[-1].problem = "points[1]: in the night of 2027-06-01 it comes at 21:00:00"
+        return pb.PreviewProfileResponse(groups=groups, energy_unknown="lighting does not answer")
+
+
+def test_groups_are_asked_of_the_scheduler_and_a_problem_in_one_ends_with_1(
+    half_night: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = TownSession()
+    monkeypatch.setattr(profiles, "online", lambda ask, municipality: asyncio.run(ask(session)))
+    with pytest.raises(typer.Exit) as ended:
+        profiles.preview_profile(half_night, ["markt", "ring"], start="2027-01-01", price="0.25", as_json=True)
+    assert ended.value.exit_code == 1
+    [request] = session.asked
+    assert list(request.groups) == ["municipalities/x/groups/markt", "municipalities/x/groups/ring"]
+    assert (request.nights, request.price_eur_per_kwh, request.co2_g_per_kwh) == (365, "0.25", 363)
+    assert len(request.profile.points) == 4
+    assert not request.omit_group_events
+    document = json.loads(capsys.readouterr().out)
+    assert [group["problem"][:9] for group in document["groups"]] == ["", "points[1]"]
 
 
 def test_groups_of_a_town_come_with_their_own_figures_and_problems() -> None:

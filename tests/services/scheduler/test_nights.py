@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, time, timedelta
 from zoneinfo import ZoneInfo
 
@@ -73,8 +74,8 @@ def switch_points(draw: st.DrawFn, last: bool = False) -> SwitchPoint:
 
 @st.composite
 def sensor_rules(draw: st.DrawFn) -> SensorRule:
-    given = {"begin": draw(moments()), "end": draw(moments())} if draw(st.booleans()) else {}
-    return SensorRule(SensorKind.TRAFFIC, SensorOperation.MAX, 900, 60_000, 30_000, **given)
+    whole_night = SensorRule(SensorKind.TRAFFIC, SensorOperation.MAX, 900, 60_000, 30_000)
+    return replace(whole_night, begin=draw(moments()), end=draw(moments())) if draw(st.booleans()) else whole_night
 
 
 @st.composite
