@@ -49,12 +49,15 @@ KINDS: dict[str, _Kind] = {
     "lamp_failure": _Kind(("luminaire",)),
     "gear_failure": _Kind(("luminaire",)),
     "day_burner": _Kind(("luminaire", "feeder")),
+    "not_following": _Kind(("luminaire",)),
+    "power_off_curve": _Kind(("luminaire",), ("factor",)),
+    "cycling": _Kind(("luminaire",), ("period_s",)),
     "contactor_welded": _Kind(("feeder",)),
     "contactor_stuck_open": _Kind(("feeder",)),
     "breaker_tripped": _Kind(("feeder",)),
     "hand_switch": _Kind(("cabinet",), ("position",)),
     "door_open": _Kind(("cabinet",)),
-    "supply_loss": _Kind(("cabinet",)),
+    "supply_loss": _Kind(("cabinet",), ("mode",)),
     "dead_gateway": _Kind(("cabinet", "endpoint"), ("mode",)),
     "slow_gateway": _Kind(("cabinet", "endpoint"), ("delay_s",)),
     "wrong_answer": _Kind(("cabinet", "endpoint"), ("mode", "every", "code")),
@@ -64,6 +67,9 @@ KINDS: dict[str, _Kind] = {
     "sensor_failure": _Kind(("sensor",)),
 }
 _NETWORK = ("dead_gateway", "slow_gateway", "wrong_answer")
+_NEEDED = ("delay_s", "factor", "period_s")
+BUFFERED = "buffered"
+"""A controller with a battery goes on and says that the supply is lost."""
 
 
 class FaultDesk:
@@ -137,12 +143,25 @@ class FaultDesk:
 
     async def _luminaire(self, fault: Fault) -> None:
         lamps, luminaire = self._world.lamps, fault.target.partition("/")[2]
+        holding = self._on(fault.target, fault.kind)
+        if fault.kind == "power_off_curve":
+            factor = float(holding[-1].details["factor"]) if holding else 1.0
+            self._world.change_lamp(
+                lambda t, index, _on: lamps.set_power_factor(t, index, factor), luminaire, bool(holding)
+            )
+            return
+        if fault.kind == "cycling":
+            if fault in holding:
+                period_s = float(fault.details["period_s"])
+                self._world.cycle(luminaire, period_s, lambda: fault.id in self._active)
+            return
         change = {
             "lamp_failure": lamps.set_lamp_failure,
             "gear_failure": lamps.set_gear_failure,
             "day_burner": lamps.set_stuck_on,
+            "not_following": lamps.set_deaf,
         }[fault.kind]
-        self._world.change_lamp(change, luminaire, bool(self._on(fault.target, fault.kind)))
+        self._world.change_lamp(change, luminaire, bool(holding))
 
     async def _feeder(self, fault: Fault) -> None:
         feeder = next(f for f in self._world.town.feeders if f.id == fault.target.partition("/")[2])
@@ -203,6 +222,7 @@ class FaultDesk:
         """Put together what all active faults do to an endpoint: those on it, and those on its cabinet."""
         cabinet = next((e.cabinet for e in self._world.town.endpoints if e.id == endpoint), "")
         is_meter = any(m.endpoint == endpoint for m in self._world.town.meters)
+        is_controller = any(c.controller == endpoint for c in self._world.town.cabinets)
         faults = self._on(f"endpoints/{endpoint}", *_NETWORK)
         if cabinet:
             # A meter has its own line; only a loss of supply takes it along with its cabinet.
@@ -213,7 +233,8 @@ class FaultDesk:
             if fault.kind == "dead_gateway":
                 disturbance.dead = fault.details.get("mode", SILENT)
             elif fault.kind == "supply_loss":
-                disturbance.dead = SILENT
+                if not (is_controller and fault.details.get("mode") == BUFFERED):
+                    disturbance.dead = SILENT
             elif fault.kind == "slow_gateway":
                 disturbance.delay_s = float(fault.details["delay_s"])
             else:
@@ -250,10 +271,13 @@ def _wrong_details(kind: str, details: Mapping[str, Any]) -> list[Violation]:
     allowed: dict[tuple[str, str], tuple[str, ...]] = {
         ("hand_switch", "position"): tuple(POSITIONS),
         ("dead_gateway", "mode"): (SILENT, REFUSE, NO_TARGET),
+        ("supply_loss", "mode"): (SILENT, BUFFERED),
         ("wrong_answer", "mode"): WRONG_ANSWERS,
     }
     ranges = {
         "delay_s": (0.0, MAX_DELAY_S),
+        "factor": (0.0, 100.0),
+        "period_s": (1.0, 86_400.0),
         "every": (1, 1_000_000),
         "code": (1, 255),
         "to_wh": (0, 1e12),
@@ -266,7 +290,7 @@ def _wrong_details(kind: str, details: Mapping[str, Any]) -> list[Violation]:
             optional = value is None and kind != "hand_switch"
             if not optional and value not in allowed[kind, name]:
                 found.append(Violation(name, f"must be one of {', '.join(allowed[kind, name])}"))
-        elif name in ranges and (value is not None or name == "delay_s"):
+        elif name in ranges and (value is not None or name in _NEEDED):
             low, high = ranges[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
                 found.append(Violation(name, f"must be a number from {low} to {high}"))

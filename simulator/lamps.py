@@ -43,6 +43,9 @@ class LampBank:
         self.lamp_failed = np.zeros(n, dtype=np.bool_)
         self.gear_failed = np.zeros(n, dtype=np.bool_)
         self.stuck_on = np.zeros(n, dtype=np.bool_)
+        self.deaf = np.zeros(n, dtype=np.bool_)
+        self.power_factor = np.ones(n)
+        self._dropped_from = np.zeros(n)
         self.power_cycled = np.zeros(n, dtype=np.bool_)
         self.power_on_level = np.array([lamp.power_on_permille for lamp in luminaires], dtype=np.float64)
         self.system_failure_level = np.array([lamp.system_failure_permille for lamp in luminaires], dtype=np.float64)
@@ -91,7 +94,8 @@ class LampBank:
     def power_w(self, t: float, index: Index = EVERY) -> Floats:
         """Active power in W; supplied gear with a failed lamp draws its standby power."""
         driven = np.where(self.lamp_failed[index], 0.0, self.gear_level(t, index))
-        return np.where(self.responds(index), self._lookup(self._power, self._row[index], driven), 0.0)
+        drawn = self.power_factor[index] * self._lookup(self._power, self._row[index], driven)
+        return np.where(self.responds(index), drawn, 0.0)
 
     def energy_wh(self, t: float, index: Index = EVERY) -> Floats:
         """Energy counter in Wh, exact."""
@@ -110,6 +114,7 @@ class LampBank:
         hold_s = np.maximum(t - t1, 0.0)
         hold_w = self._lookup(self._power, row, target)
         joules = np.where(failed, self._power[row, 0] * (ramp_s + hold_s), mean_w * ramp_s + hold_w * hold_s)
+        joules = joules * self.power_factor[index]
         return self._energy_wh[index] + np.where(self.responds(index), joules, 0.0) / 3600.0
 
     def burning_s(self, t: float, index: Index = EVERY) -> Floats:
@@ -125,7 +130,7 @@ class LampBank:
 
     def command(self, t: float, index: NDArray[np.intp], level_permille: float) -> NDArray[np.intp]:
         """Go to a level at the gear's own fade. Returns the lamps that heard it; gear without supply hears nothing."""
-        heard = index[self.responds(index) & ~self.stuck_on[index]]
+        heard = index[self.responds(index) & ~self.stuck_on[index] & ~self.deaf[index]]
         if heard.size:
             level = np.where(level_permille > 0, np.maximum(level_permille, self.minimum[heard]), 0.0)
             self._go(t, heard, level, fade_seconds(self.fade_code[heard]))
@@ -172,6 +177,25 @@ class LampBank:
         self.stuck_on[index] = stuck
         if stuck:
             self._set(t, index, np.full(index.size, float(FULL_PERMILLE)))
+
+    def set_deaf(self, t: float, index: NDArray[np.intp], deaf: bool) -> None:
+        """The gear answers and ignores commands: it stays where it is, or obeys again."""
+        self.deaf[index] = deaf
+
+    def set_power_factor(self, t: float, index: NDArray[np.intp], factor: float) -> None:
+        """The lamp draws so many times what its model's curve says."""
+        self._rebase(t, index)
+        self.power_factor[index] = factor
+
+    def drop_out(self, t: float, index: NDArray[np.intp], dark: bool) -> None:
+        """The lamp goes dark by itself, as one that is too hot or at the end of its life, or comes back."""
+        self._rebase(t, index)
+        index = index[self.responds(index)]
+        if dark:
+            self._dropped_from[index] = self.target[index]
+            self._set(t, index, np.zeros(index.size))
+        else:
+            self._set(t, index, np.maximum(self._dropped_from[index], self.target[index]))
 
     def start_at(self, t: float, index: NDArray[np.intp], level_permille: float) -> None:
         """Put lamps at a level at once, as the state before the simulation began."""

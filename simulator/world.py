@@ -171,6 +171,19 @@ class World:
         change(self.now, index, on)
         self._note(index)
 
+    def cycle(self, luminaire: str, period_s: float, goes_on: Callable[[], bool]) -> None:
+        """A lamp goes dark for half of each period, by itself, for as long as `goes_on` says."""
+        index = np.array([self.lamp_index[luminaire]], dtype=np.intp)
+
+        def change(dark: bool) -> None:
+            if dark and not goes_on():
+                return
+            self.lamps.drop_out(self.now, index, dark)
+            self._note(index)
+            self._schedule(self.now + period_s / 2, lambda: change(not dark))
+
+        self._schedule(self.now + period_s / 2, lambda: change(True))
+
     # --- questions ------------------------------------------------------------------------------------------------
 
     def revision_of(self, gateway: GatewayState) -> int:

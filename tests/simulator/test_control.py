@@ -226,6 +226,15 @@ async def test_without_mains_a_cabinet_is_dark_silent_and_unmetered_until_they_r
     client.close()
 
 
+async def test_a_controller_with_a_battery_says_that_the_mains_are_gone(bench: Bench) -> None:
+    client = await bench.modbus("C-001-plc")
+    await inject(bench, kind="supply_loss", cabinet="C-001", mode="buffered")
+    bits = (await client.read_discrete_inputs(0, count=18, device_id=1)).bits
+    assert bits[17] is False
+    assert (await truth(bench, "L-0001"))["energised"] is False
+    client.close()
+
+
 async def test_a_counter_reset_and_a_meter_exchange_show_in_the_truth(bench: Bench) -> None:
     await inject(bench, kind="counter_reset", meter="M-001")
     await inject(bench, kind="meter_exchange", meter="M-B1", serial="NEW-7", start_wh=12_000)

@@ -170,3 +170,34 @@ def test_counters_never_run_backwards(instants: list[float]) -> None:
     lamps.command(0.0, ALL, 1000)
     readings = [lamps.energy_wh(t).sum() for t in sorted(instants)]
     assert readings == sorted(readings)
+
+
+def test_a_lamp_off_its_curve_draws_and_counts_so_many_times_as_much() -> None:
+    lamps = bank()
+    lamps.command(0.0, ALL, 1000.0)
+    lamps.set_power_factor(3600.0, ONE, 2.5)
+    at = lamps.energy_wh(3600.0, ONE)[0]
+    rated = CURVES[1].power_w(1000)
+    assert lamps.power_w(3600.0, ONE)[0] == pytest.approx(2.5 * rated)
+    assert lamps.energy_wh(7200.0, ONE)[0] - at == pytest.approx(2.5 * rated)
+
+
+def test_a_lamp_that_drops_out_hears_commands_and_comes_back_to_where_it_was() -> None:
+    lamps = bank()
+    lamps.command(0.0, ALL, 700.0)
+    lamps.drop_out(10.0, ONE, True)
+    assert lamps.light_level(10.0)[:2].tolist() == [700.0, 0.0]
+    lamps.drop_out(20.0, ONE, False)
+    assert lamps.light_level(20.0, ONE)[0] == 700.0
+    lamps.drop_out(30.0, ONE, True)
+    lamps.command(40.0, ONE, 400.0)
+    assert lamps.light_level(40.0, ONE)[0] == 400.0
+
+
+def test_gear_that_is_deaf_answers_and_stays_where_it_is() -> None:
+    lamps = bank()
+    lamps.command(0.0, ALL, 700.0)
+    lamps.set_deaf(5.0, ONE, True)
+    assert lamps.command(10.0, ALL, 400.0).tolist() == [0, 2, 3]
+    assert lamps.responds(ONE)[0]
+    assert lamps.light_level(20.0, ONE)[0] == 700.0
