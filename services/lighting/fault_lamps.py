@@ -67,7 +67,8 @@ def lamp_verdicts(look: LampLook, limits: FaultLimits) -> dict[FaultKind, Verdic
     near = (look.failed_due < 0) | (np.abs(look.due - look.failed_due) <= _NEAR)
     telling = ((look.due > 0) & (look.due < FULL_PERMILLE)) | near
     verdicts = {
-        FaultKind.LAMP_FAILURE: _verdict(look.lamp_failure, lit),
+        # One that comes and goes is cycling, and not a failure each time.
+        FaultKind.LAMP_FAILURE: _verdict(look.lamp_failure & (look.lapses <= limits.cycles_per_hour), lit),
         FaultKind.GEAR_FAILURE: _verdict(look.gear_failure, works),
         FaultKind.COMMUNICATION_LOSS: _verdict(look.silent & ~look.gear_failure, look.answers),
         FaultKind.DIMMING_FAILURE: _verdict(

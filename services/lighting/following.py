@@ -134,7 +134,8 @@ class Following:
         self.settle_ms[rows] = settle_ms
 
     def answered(self, rows: Rows) -> None:
-        """These answered."""
+        """These answered. What was told while they were silent is not held against them: who knows who heard it."""
+        self.misses[rows[self.silent[rows] > 0]] = 0
         self.silent[rows] = 0
 
     def kept_silent(self, rows: Rows, now_ms: int) -> Rows:

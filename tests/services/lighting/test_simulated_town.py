@@ -8,11 +8,15 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
+from domain.level import PowerCurve
 from domain.plan import Plan, to_unix_ms
 from fieldbus.client import Fieldbus
+from fieldbus.device import Limits
 from servicekit.clock import SteppedClock
 from services.lighting.control import Control
 from services.lighting.energy import LevelChanges, drawn_by, energies
+from services.lighting.fault_book import FaultBook
+from services.lighting.fault_watch import FaultWatch
 from services.lighting.field import Field
 from services.lighting.ground import Tuning
 from services.lighting.history import Change
@@ -93,20 +97,24 @@ def inventory_of(town: Town) -> Inventory:
 class Night:
     """The town, its control and what was recorded."""
 
-    def __init__(self) -> None:
+    def __init__(self, luminaires: int = 200) -> None:
         self.clock = SteppedClock(NOON)
         self.simulator = Simulator(
-            demo_town(DemoSize(luminaires=200, cabinets=6, monitored=0, buildings=0)), SimulatorClock(self.clock)
+            demo_town(DemoSize(luminaires=luminaires, cabinets=6, monitored=0, buildings=0)), SimulatorClock(self.clock)
         )
         self.knowledge = GivenKnowledge()
         self.state = TownState()
         self.changes: list[Change] = []
-        bus = Fieldbus(now=self.clock.now, require_simulator=True)
+        self.book = FaultBook()
+        self.curves: dict[str, PowerCurve] = {}
+        rests = Limits(request_timeout_s=0.5, read_deadline_s=2.0, backoff_initial_s=0.05, backoff_max_s=0.2)
+        bus = Fieldbus(now=self.clock.now, require_simulator=True, limits=rests)
         tuning = Tuning(patience_real_s=20.0, poll_real_s=0.0, confirm_real_s=0.0, inrush_step_s=0.5)
         self.control = Control(
             self.knowledge, self.state, Field(bus), self.clock, holds=lambda: True, tuning=tuning,
             monotonic=lambda: (self.clock.now() - NOON).total_seconds() + 1000.0,
             after_pass=lambda: self.changes.extend(self.control.recorder.take()),
+            watch_faults=FaultWatch(self.book, tuning.faults, lambda: self.curves).look,
         )  # fmt: skip
 
     async def start(self) -> None:
@@ -131,6 +139,13 @@ class Night:
             if to_unix_ms(self.clock.now()) in PLAN.instants_ms:
                 for _ in range(3):
                     await self.step(10.0)
+
+    def faults(self) -> list[tuple[str, str]]:
+        """What stands in the book of faults: (kind, id of what it is on) each, in a fixed order."""
+        lamps = {lamp.uid: lamp.id for lamp in self.inventory.luminaires}
+        return sorted(
+            (key.kind.name.lower(), lamps.get(key.subject_uid, key.subject_uid)) for key in self.book.standing
+        )
 
     def truth(self) -> np.ndarray:
         """What every lamp really shows, in per mille, in the order of the inventory."""
@@ -166,6 +181,7 @@ async def test_every_lamp_of_every_make_follows_the_night_and_the_energy_is_that
         assert (truth[wanted == 0] == 0).all()
         assert night.state.lamps.due.tolist() == wanted.tolist()
         assert not night.state.lamps.faults.any()
+        assert night.faults() == []
     await night.to(20)
     counted = lamps.energy_wh(night.simulator.world.now) - began
     computed = computed_wh(night, 1.0)
