@@ -402,6 +402,7 @@ class Luminaire(_message.Message):
     LAMP_TECHNOLOGY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CABINET_FIELD_NUMBER: _builtins.int
+    GROUP_BY_RULE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/luminaires/{id}"."""
     uid: _builtins.str
@@ -419,7 +420,9 @@ class Luminaire(_message.Message):
     gateway_address: _builtins.int
     """Address at the gateway, counted from 0 (line * 64 + gear for DALI)."""
     group: _builtins.str
-    """Plan group: exactly one. Empty in a request means the municipality's group "default"."""
+    """Plan group: exactly one. A name in a request puts it there for good; empty leaves it to the rules of groups, and to
+    the municipality's group "default" where none takes it.
+    """
     lighting_class: _builtins.str
     """Lighting class by EN 13201 (M1..M6, C0..C5, P1..P7); empty for unknown."""
     floor_permille: _builtins.int
@@ -434,6 +437,8 @@ class Luminaire(_message.Message):
     """Version for optimistic locking."""
     cabinet: _builtins.str
     """Cabinet by way of the feeder. Output only."""
+    group_by_rule: _builtins.bool
+    """True where its group was not given by name but follows from the rules of groups. Output only."""
     @_builtins.property
     def position(self) -> _types_pb2.Position:
         """Where it stands."""
@@ -468,14 +473,72 @@ class Luminaire(_message.Message):
         lamp_technology: _builtins.str = ...,
         etag: _builtins.str = ...,
         cabinet: _builtins.str = ...,
+        group_by_rule: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["installed_on", b"installed_on", "position", b"position", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "street", b"street", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "group_by_rule", b"group_by_rule", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "street", b"street", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Luminaire: _TypeAlias = Luminaire  # noqa: Y015
+
+@_typing.final
+class GroupRule(_message.Message):
+    """Which luminaires belong to a group without being named one by one. All conditions that are given must hold; at least one
+    is given. A luminaire whose group was given by name is not moved. Later luminaires, and those that change, follow by
+    themselves.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RANK_FIELD_NUMBER: _builtins.int
+    STREETS_FIELD_NUMBER: _builtins.int
+    LIGHTING_CLASSES_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    POLYGON_FIELD_NUMBER: _builtins.int
+    CABINETS_FIELD_NUMBER: _builtins.int
+    rank: _builtins.int
+    """Among rules that match, the lowest rank counts; among equal ranks the group's id, by code point."""
+    @_builtins.property
+    def streets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Streets, any of them, as the inventory writes them; upper and lower case and spaces around do not matter."""
+
+    @_builtins.property
+    def lighting_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Lighting classes by EN 13201, any of them."""
+
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Models, any of them."""
+
+    @_builtins.property
+    def polygon(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Position]:
+        """Area on the map: at least 3 corners in order, WGS84; its edges do not cross, and the last corner is joined to the
+        first. Edges are straight in degrees. Luminaires without a position are outside.
+        """
+
+    @_builtins.property
+    def cabinets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Cabinets, any of them, by way of the luminaire's feeder, or of its gateway where it has no feeder."""
+
+    def __init__(
+        self,
+        *,
+        rank: _builtins.int = ...,
+        streets: _abc.Iterable[_builtins.str] | None = ...,
+        lighting_classes: _abc.Iterable[_builtins.str] | None = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        polygon: _abc.Iterable[_types_pb2.Position] | None = ...,
+        cabinets: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "lighting_classes", b"lighting_classes", "models", b"models", "polygon", b"polygon", "rank", b"rank", "streets", b"streets"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GroupRule: _TypeAlias = GroupRule  # noqa: Y015
 
 @_typing.final
 class Group(_message.Message):
@@ -491,6 +554,7 @@ class Group(_message.Message):
     FLOOR_PERMILLE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     HAS_CONFLICT_AREA_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/groups/{id}"."""
     uid: _builtins.str
@@ -509,6 +573,12 @@ class Group(_message.Message):
     def position(self) -> _types_pb2.Position:
         """Middle of its members: where the sun is computed for its plan. Output only."""
 
+    @_builtins.property
+    def rule(self) -> Global___GroupRule:
+        """Which luminaires belong to it besides those that are put into it by name. Unset: only those. Not for the group
+        "default", which takes what no rule takes.
+        """
+
     def __init__(
         self,
         *,
@@ -520,10 +590,11 @@ class Group(_message.Message):
         floor_permille: _builtins.int = ...,
         etag: _builtins.str = ...,
         has_conflict_area: _builtins.bool = ...,
+        rule: Global___GroupRule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "floor_permille", b"floor_permille", "has_conflict_area", b"has_conflict_area", "luminaire_count", b"luminaire_count", "name", b"name", "position", b"position", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "floor_permille", b"floor_permille", "has_conflict_area", b"has_conflict_area", "luminaire_count", b"luminaire_count", "name", b"name", "position", b"position", "rule", b"rule", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -599,7 +670,7 @@ class LuminaireColumns(_message.Message):
 
     @_builtins.property
     def group_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Ids of the plan groups; unknown groups are created."""
+        """Ids of the plan groups; unknown groups are created. Empty leaves a luminaire to the rules of groups."""
 
     @_builtins.property
     def lighting_classes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

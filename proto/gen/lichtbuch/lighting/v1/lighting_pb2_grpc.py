@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from lichtbuch.lighting.v1 import commissioning_pb2 as lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2
 from lichtbuch.lighting.v1 import control_pb2 as lichtbuch_dot_lighting_dot_v1_dot_control__pb2
 from lichtbuch.lighting.v1 import faults_pb2 as lichtbuch_dot_lighting_dot_v1_dot_faults__pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2
@@ -360,6 +361,11 @@ class LightingServiceStub:
                 '/lichtbuch.lighting.v1.LightingService/DescribeGroupLoads',
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.FromString,
+                _registered_method=True)
+        self.IdentifyLuminaire = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/IdentifyLuminaire',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.IdentifyLuminaireRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.Identification.FromString,
                 _registered_method=True)
 
 
@@ -820,6 +826,15 @@ class LightingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def IdentifyLuminaire(self, request, context):
+        """--- Commissioning ---
+
+        Lets a luminaire blink for a while. Asked again, the time begins anew.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LightingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1142,6 +1157,11 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.DescribeGroupLoads,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.SerializeToString,
+            ),
+            'IdentifyLuminaire': grpc.unary_unary_rpc_method_handler(
+                    servicer.IdentifyLuminaire,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.IdentifyLuminaireRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.Identification.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2873,6 +2893,33 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/DescribeGroupLoads',
             lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IdentifyLuminaire(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/IdentifyLuminaire',
+            lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.IdentifyLuminaireRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.Identification.FromString,
             options,
             channel_credentials,
             insecure,

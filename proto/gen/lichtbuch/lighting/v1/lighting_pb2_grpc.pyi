@@ -5,6 +5,7 @@ Lighting: brings every lamp to the level that is due, now, and reports what it d
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from lichtbuch.lighting.v1 import commissioning_pb2 as _commissioning_pb2
 from lichtbuch.lighting.v1 import control_pb2 as _control_pb2
 from lichtbuch.lighting.v1 import faults_pb2 as _faults_pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as _inventory_pb2
@@ -175,6 +176,11 @@ class LightingServiceStub:
 
     Describes what the luminaires of groups draw at which level, for previews.
     """
+    IdentifyLuminaire: _grpc.UnaryUnaryMultiCallable[_commissioning_pb2.IdentifyLuminaireRequest, _commissioning_pb2.Identification]
+    """--- Commissioning ---
+
+    Lets a luminaire blink for a while. Asked again, the time begins anew.
+    """
 
 @_typing.type_check_only
 class LightingServiceAsyncStub(LightingServiceStub):
@@ -316,6 +322,11 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """--- Loads ---
 
     Describes what the luminaires of groups draw at which level, for previews.
+    """
+    IdentifyLuminaire: _aio.UnaryUnaryMultiCallable[_commissioning_pb2.IdentifyLuminaireRequest, _commissioning_pb2.Identification]  # type: ignore[assignment]
+    """--- Commissioning ---
+
+    Lets a luminaire blink for a while. Asked again, the time begins anew.
     """
 
 class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -839,6 +850,17 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         """--- Loads ---
 
         Describes what the luminaires of groups draw at which level, for previews.
+        """
+
+    @_abc_1.abstractmethod
+    def IdentifyLuminaire(
+        self,
+        request: _commissioning_pb2.IdentifyLuminaireRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_commissioning_pb2.Identification, _abc.Awaitable[_commissioning_pb2.Identification]]:
+        """--- Commissioning ---
+
+        Lets a luminaire blink for a while. Asked again, the time begins anew.
         """
 
 def add_LightingServiceServicer_to_server(servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
