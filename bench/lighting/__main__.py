@@ -41,7 +41,7 @@ def main() -> None:
     chosen = {argument for argument in sys.argv[1:] if argument != "--quick"} or set(known)
     if unknown := chosen - set(known):
         raise SystemExit(f"no such part: {', '.join(sorted(unknown))}; there are {', '.join(known)}")
-    report = Report()
+    report = Report(quick)
     for number, run in known.items():
         if number in chosen:
             print(f"part {number} ...", file=sys.stderr)
