@@ -280,10 +280,11 @@ class Lighting(lighting_pb2_grpc.LightingServiceServicer):
     async def ReportFault(self, request: faults_pb2.ReportFaultRequest, context: Any) -> faults_pb2.Fault:
         """Takes it; the same request id again changes nothing."""
         self._town.calls.append(f"ReportFault {current_caller().subject}")
-        key = name("faults", request.request_id)
+        identity = request.request_id or f"report-{len(self._town.faults)}"
+        key = name("faults", identity)
         if key not in self._town.faults:
             self._town.faults[key] = fault_on(
-                request.subject.split("/", 2)[2], faults_pb2.FAULT_KIND_REPORTED, key=request.request_id,
+                request.subject.split("/", 2)[2], faults_pb2.FAULT_KIND_REPORTED, key=identity,
                 by_hand=True, text=request.text,
             )  # fmt: skip
         return self._town.faults[key]

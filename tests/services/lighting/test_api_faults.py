@@ -6,6 +6,8 @@ import pytest
 
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from lichtbuch.lighting.v1 import faults_pb2 as flt
+from servicekit.database import Database
+from services.lighting.app import MIGRATIONS
 from tests.services.lighting.running import FITTER, Lighting, T, at, running_lighting
 
 NIGHT = ((0, 0), (5, 1000), (10, 500), (17, 1000), (19.2, 0))
@@ -180,3 +182,27 @@ async def test_the_union_sees_the_faults_of_all_its_towns(light: Lighting):
     request = flt.ListFaultsRequest(parent="municipalities/-", cabinet=f"{T}/cabinets/C-1")
     answer = await light.as_("auditor").ListFaults(request)
     assert [fault.subject for fault in answer.faults] == [names[0]]
+
+
+async def test_faults_of_a_night_without_the_database_are_told_once_when_it_is_back(
+    issuer, postgres_server, postgres_database_url, tmp_path
+):
+    opened = Database(postgres_database_url, "lighting", pool_size=1)
+    await opened.migrate(MIGRATIONS)
+    await opened.close()
+    async with running_lighting(issuer, postgres_database_url, tmp_path) as first:
+        names = await lit(first)
+        first.town.lamp(1, 0).lamp_failure = True
+        await first.passes(4)
+        before = (await told(first, 1))[0]
+        postgres_server.cut_off(postgres_database_url)
+        first.town.lamp(1, 1).lamp_failure = True
+        await first.passes(6)
+    async with running_lighting(issuer, postgres_database_url, tmp_path, clock=first.clock, town=first.town) as second:
+        await second.passes(6)
+        postgres_server.bring_back(postgres_database_url)
+        await second.parts.memory.refresh()
+        await second.passes(2)
+        found = await told(second, 2)
+        assert [(f.subject, f.uid == before.uid) for f in found] == [(names[0], True), (names[1], False)]
+        assert len(await faults(second)) == 2
