@@ -12,6 +12,7 @@ from cli.commands import (
     calendars,
     faults,
     field,
+    groups,
     imports,
     lamps,
     ledger,
@@ -64,6 +65,7 @@ app.command("sensors")(sensors.sensors)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
+app.add_typer(groups.app, name="group")
 app.add_typer(imports.app, name="import")
 app.add_typer(faults.fault, name="fault")
 app.add_typer(levels.level, name="level")

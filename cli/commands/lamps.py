@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.commands.groups import rule_words
 from cli.options import Json, Town
 from cli.output import console, enum_word, local, percent, print_json, print_rows
 from cli.parsing import instant
@@ -196,6 +197,7 @@ def groups(municipality: Town = "", as_json: Json = False) -> None:
                 "name": item.display_name,
                 "luminaires": item.luminaire_count,
                 "floor": percent(item.floor_permille),
+                "rule": rule_words(item),
                 "plan": hashes.get(item.name, "")[:12] or "none: default light",
             }
             for item in found

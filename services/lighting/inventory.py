@@ -265,7 +265,7 @@ def _id(value: str) -> str:
 
 
 def _group(value: str) -> str:
-    return _id(value) if value else DEFAULT_GROUP
+    return _id(value) if value else ""
 
 
 def _text(longest: int) -> Callable[[str], str]:

@@ -20,8 +20,8 @@ from servicekit.database import Database
 from servicekit.tenants import TenantDirectory
 from services.lighting.records import Inventory, Known, Orders, TownRecord
 from services.lighting.snapshot import SnapshotFiles
-from services.lighting.store.inventory import INVENTORY, ORDERS, revisions
 from services.lighting.store.known import load_inventory, load_orders
+from services.lighting.store.revisions import INVENTORY, ORDERS, revisions
 
 _log = logging.getLogger(__name__)
 

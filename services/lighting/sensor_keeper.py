@@ -23,7 +23,7 @@ from domain.sensing import Condition, SensorView, Thresholds
 from servicekit.clock import Clock
 from servicekit.database import Database
 from services.lighting.sensors import SensorBoard, SensorValue
-from services.lighting.store.inventory import revisions
+from services.lighting.store.revisions import revisions
 from services.lighting.store.sensors import SENSED, put_values, stored_values
 
 _log = logging.getLogger(__name__)

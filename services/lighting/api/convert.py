@@ -15,8 +15,11 @@ from lichtbuch.lighting.v1 import control_pb2, inventory_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import Tenant
 from servicekit.convert import date_from_proto, date_to_proto, etag_of, timestamp_to_proto
+from services.lighting.api.convert_rules import rule_from_proto, rule_to_proto
 from services.lighting.energy import drawn_by
+from services.lighting.inventory import DEFAULT_GROUP
 from services.lighting.records import SwitchingOwner
+from services.lighting.store.grouping import placed
 from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS
 from services.lighting.store.luminaires import GroupSummary, default_group
 from services.lighting.store.names import ENDPOINTS, Names, endpoint_uid, uid_of
@@ -172,7 +175,7 @@ def model_values(session: Session, tenant: Tenant, model: inventory_pb2.Luminair
     }
 
 
-def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary) -> inventory_pb2.Group:
+def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary, names: Names) -> inventory_pb2.Group:
     """A group with what its members amount to."""
     return inventory_pb2.Group(
         name=GROUPS.name(tenant.id, row.id),
@@ -183,12 +186,16 @@ def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary) -> inve
         floor_permille=summary.floor_permille,
         has_conflict_area=summary.has_conflict_area,
         etag=etag(row),
+        rule=rule_to_proto(row.rule, names) if row.rule is not None else None,
     )
 
 
 def group_values(session: Session, tenant: Tenant, group: inventory_pb2.Group, now_ms: int) -> Values:
     """Column values of a group."""
-    return {"display_name": group.display_name}
+    rule = rule_from_proto(session, tenant, group.rule) if group.HasField("rule") else None
+    if rule is not None and group.name.endswith(f"/groups/{DEFAULT_GROUP}"):
+        raise InvalidInput.of("group.rule", f'the group "{DEFAULT_GROUP}" takes what no rule takes; it has none itself')
+    return {"display_name": group.display_name, "rule": rule}
 
 
 def luminaire_to_proto(row: LuminaireRow, tenant: Tenant, names: Names, cabinet_uid: str) -> inventory_pb2.Luminaire:
@@ -220,15 +227,17 @@ def luminaire_to_proto(row: LuminaireRow, tenant: Tenant, names: Names, cabinet_
         lamp_technology=row.lamp_technology,
         etag=etag(row),
         cabinet=names.of("cabinets", cabinet_uid),
+        group_by_rule=not row.group_given,
     )
 
 
 def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Luminaire, now_ms: int) -> Values:
-    """Column values of a luminaire; without a group it is in the municipality's group "default"."""
+    """Column values of a luminaire; without a group it is where the rules of groups want it, or in "default"."""
     installed = date_from_proto(lamp.installed_on, "luminaire.installed_on") if lamp.HasField("installed_on") else None
     group = uid_of(session, tenant, "groups", lamp.group, "luminaire.group")
+    default = default_group(session, tenant, now_ms).uid
     gateway = uid_of(session, tenant, "gateways", lamp.gateway, "luminaire.gateway")
-    return {
+    values = {
         "pole": lamp.pole,
         "street": lamp.street,
         **_position_values(lamp, "luminaire.position"),
@@ -236,7 +245,7 @@ def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Lumin
         "feeder_uid": uid_of(session, tenant, "feeders", lamp.feeder, "luminaire.feeder"),
         "gateway_uid": gateway,
         "gateway_address": lamp.gateway_address if gateway else 0,
-        "group_uid": group or default_group(session, tenant, now_ms).uid,
+        "group_given": group is not None,
         "lighting_class": lamp.lighting_class,
         "floor_permille": lamp.floor_permille,
         "conflict_area": lamp.conflict_area,
@@ -248,6 +257,7 @@ def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Lumin
         "previous_half_night": lamp.previous.half_night,
         "lamp_technology": lamp.lamp_technology,
     }
+    return {**values, "group_uid": group or placed(session, tenant, default, values)}
 
 
 # --- orders ---------------------------------------------------------------------------------------------------------

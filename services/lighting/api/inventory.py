@@ -24,18 +24,22 @@ from services.lighting.api import convert
 from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
 from services.lighting.api.past import Past
 from services.lighting.api.reach import Reach
+from services.lighting.inventory import DEFAULT_GROUP
 from services.lighting.store import inventory as store
+from services.lighting.store.grouping import regroup
 from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS, Kind
 from services.lighting.store.luminaires import (
     GroupSummary,
     cabinets_by_feeder,
     check_address,
+    default_group,
     group_summaries,
     in_cabinets,
     in_group,
 )
 from services.lighting.store.names import Names, uid_of
-from services.lighting.store.tables import GroupRow, LuminaireModelRow, LuminaireRow, Named
+from services.lighting.store.revisions import INVENTORY, wait_for_others
+from services.lighting.store.tables import FeederRow, GatewayRow, GroupRow, LuminaireModelRow, LuminaireRow, Named
 
 Row = TypeVar("Row", bound=Named)
 Proto = TypeVar("Proto", bound=Message)
@@ -70,13 +74,18 @@ def shown(convert_row: Callable[[Any, Tenant, Names], Any], *collections: str) -
 
 
 def _show_groups(session: Session, rows: Sequence[tuple[Tenant, GroupRow]]) -> list[inv.Group]:
-    summaries = group_summaries(session, [row.uid for _, row in rows])
-    return [convert.group_to_proto(row, tenant, summaries.get(row.uid, GroupSummary())) for tenant, row in rows]
+    return _groups(session, rows, group_summaries(session, [row.uid for _, row in rows]))
 
 
 def _show_groups_then(session: Session, rows: Sequence[tuple[Tenant, GroupRow]], past: Past) -> list[inv.Group]:
-    summaries = past.summaries([tenant for tenant, _ in rows])
-    return [convert.group_to_proto(row, tenant, summaries.get(row.uid, GroupSummary())) for tenant, row in rows]
+    return _groups(session, rows, past.summaries([tenant for tenant, _ in rows]))
+
+
+def _groups(
+    session: Session, rows: Sequence[tuple[Tenant, GroupRow]], summaries: Mapping[str, GroupSummary]
+) -> list[inv.Group]:
+    names = Names(session, {tenant.uid: tenant for tenant, _ in rows}.values())
+    return [convert.group_to_proto(row, tenant, summaries.get(row.uid, GroupSummary()), names) for tenant, row in rows]
 
 
 def _show_luminaires(session: Session, rows: Sequence[tuple[Tenant, LuminaireRow]]) -> list[inv.Luminaire]:
@@ -117,7 +126,7 @@ MODEL = Resource(
     ("display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve"),
     convert.model_values, shown(convert.model_to_proto),
 )  # fmt: skip
-GROUP = Resource(GROUPS, inv.Group, ("display_name",), convert.group_values, _show_groups, _show_groups_then)
+GROUP = Resource(GROUPS, inv.Group, ("display_name", "rule"), convert.group_values, _show_groups, _show_groups_then)
 LUMINAIRE = Resource(
     LUMINAIRES, inv.Luminaire,
     (
@@ -281,6 +290,8 @@ class InventoryCalls(Calls):
 
     async def CreateGroup(self, request: pb.CreateGroupRequest, context: Context) -> inv.Group:
         """A new group."""
+        if request.group_id == DEFAULT_GROUP and request.group.HasField("rule"):
+            raise InvalidInput.of("group.rule", f'the group "{DEFAULT_GROUP}" takes what no rule takes')
         return await self._create(GROUP, request, request.group, request.group_id)
 
     async def GetGroup(self, request: pb.GetGroupRequest, context: Context) -> inv.Group:
@@ -307,6 +318,7 @@ class InventoryCalls(Calls):
 
         def create(session: Session) -> Proto:
             def make() -> Proto:
+                wait_for_others(session, INVENTORY)
                 values = resource.values(session, tenant, given, now_ms)
                 uid = new_uid()
                 row = resource.kind.table(
@@ -315,6 +327,8 @@ class InventoryCalls(Calls):
                 if isinstance(row, LuminaireRow):
                     check_address(session, tenant, row, "luminaire.gateway_address")
                 store.add(session, resource.kind, tenant, row)
+                if isinstance(row, GroupRow) and row.rule is not None:
+                    regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
                 answer = resource.show(session, [(tenant, row)])[0]
                 audit.record(session, "", _name(answer), row.uid, tenant.uid, after=answer)
                 return answer
@@ -390,19 +404,25 @@ class InventoryCalls(Calls):
         paths = mask_paths(mask, resource.settable)
 
         def update(session: Session) -> Proto:
+            wait_for_others(session, INVENTORY)
             row = store.get(session, resource.kind, tenant, identifier, lock=True)
             check_etag(given.etag, convert.etag(row))
             before = resource.show(session, [(tenant, row)])[0]
-            wanted = resource.message()
+            wanted: Any = resource.message()
             wanted.CopyFrom(before)
             apply_mask(wanted, given, paths)
+            if isinstance(row, LuminaireRow) and not row.group_given and not _is_regrouped(before, wanted, mask):
+                wanted.group = ""
             values = resource.values(session, tenant, wanted, now_ms)
             store.check_wiring(session, row, values)
             if isinstance(row, LuminaireRow):
                 asked = LuminaireRow(**{**row.model_dump(), **values})
                 check_address(session, tenant, asked, "luminaire.gateway_address")
+            rewired = isinstance(row, FeederRow | GatewayRow) and values["cabinet_uid"] != row.cabinet_uid
             if not store.change(session, row, values, now_ms):
                 return before
+            if rewired or isinstance(row, GroupRow):
+                regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
             after = resource.show(session, [(tenant, row)])[0]
             audit.record(session, "", _name(after), row.uid, tenant.uid, before=before, after=after)
             return after
@@ -413,8 +433,11 @@ class InventoryCalls(Calls):
         tenant, now_ms, identifier = current_tenant(), self.now_ms, _id(resource.kind, name)
 
         def delete(session: Session) -> Proto:
+            wait_for_others(session, INVENTORY)
             row = store.get(session, resource.kind, tenant, identifier, lock=True)
             before = resource.show(session, [(tenant, row)])[0]
+            if isinstance(row, GroupRow) and row.rule is not None:
+                regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms, without=row.uid)
             store.delete(session, resource.kind, tenant, row, now_ms, reason)
             audit.record(session, "", name, row.uid, tenant.uid, before=before, reason=reason)
             return before
@@ -424,6 +447,11 @@ class InventoryCalls(Calls):
 
 def _id(kind: Kind[Any], name: str) -> str:
     return ResourceName.parse(name, collection=kind.collection).id
+
+
+def _is_regrouped(before: Any, wanted: Any, mask: FieldMask) -> bool:
+    """Whether an update puts a luminaire into a group by name, and does not only repeat where the rules put it."""
+    return "group" in mask.paths or bool(wanted.group != before.group)
 
 
 def _name(message: Any) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlmodel import Session, col, select
 
 from services.lighting.records import EndpointRecord
-from services.lighting.store.inventory import INVENTORY, bump
+from services.lighting.store.revisions import INVENTORY, bump
 from services.lighting.store.tables import EndpointRow
 
 

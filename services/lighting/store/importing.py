@@ -14,7 +14,9 @@ from domain.names import new_uid
 from servicekit.columns import table_of
 from servicekit.context import Tenant
 from services.lighting.inventory import DEFAULT_GROUP, CheckedImport, References
-from services.lighting.store.inventory import FEEDERS, GATEWAYS, GROUPS, INVENTORY, MODELS, bump, ids_of, locked_of
+from services.lighting.store.grouping import Places
+from services.lighting.store.inventory import FEEDERS, GATEWAYS, GROUPS, MODELS, ids_of, locked_of
+from services.lighting.store.revisions import INVENTORY, bump, wait_for_others
 from services.lighting.store.tables import GroupRow, LuminaireRow
 from services.lighting.store.versions import add_versions
 
@@ -23,6 +25,11 @@ _WIRING: Final = ("feeder_uid", "gateway_uid", "gateway_address")
 _BATCH: Final = 2_000
 
 Rows = list[dict[str, Any]]
+
+_UNKNOWN: Final[Mapping[str, Any]] = LuminaireRow(
+    uid="", municipality_uid="", id="", created_at_ms=0, group_uid=""
+).model_dump()
+"""Columns of a luminaire of which nothing was said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +63,8 @@ def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_m
 
     Raises FailedPrecondition for a line that would take a luminaire out of a lock-out that holds.
     """
+    if not dry_run:
+        wait_for_others(session, INVENTORY)
     table = table_of(LuminaireRow)
     stored = {
         row["id"]: row
@@ -68,10 +77,14 @@ def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_m
     created: Rows = []
     updated: Rows = []
     unchanged = 0
+    places = Places(session, tenant, groups[DEFAULT_GROUP])
     for values in _lines(checked, groups):
         known = stored.get(values["id"])
+        as_it_will_be = {**(known or _UNKNOWN), **values}
+        if not as_it_will_be["group_given"]:
+            values["group_uid"] = places.of(as_it_will_be)
         if known is None:
-            created.append(_new_row(tenant, values, groups, now_ms))
+            created.append(_new_row(tenant, values, now_ms))
         elif all(known[name] == value for name, value in values.items()):
             unchanged += 1
         else:
@@ -97,19 +110,21 @@ def _lines(checked: CheckedImport, groups: Mapping[str, str]) -> Iterator[dict[s
         line = {name: column[index] for name, column in zip(names, columns, strict=True)}
         line["id"] = ids[index]
         if group_ids is not None:
-            line["group_uid"] = groups[group_ids[index]]
+            line["group_given"] = bool(group_ids[index])
+            if group_ids[index]:
+                line["group_uid"] = groups[group_ids[index]]
         if has_previous:
             line["previous_known"] = any(line.get(name) for name in _PREVIOUS)
         yield line
 
 
-def _new_row(tenant: Tenant, values: Mapping[str, Any], groups: Mapping[str, str], now_ms: int) -> dict[str, Any]:
+def _new_row(tenant: Tenant, values: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
     row = LuminaireRow(
         uid=new_uid(),
         municipality_uid=tenant.uid,
         id=values["id"],
         created_at_ms=now_ms,
-        group_uid=values.get("group_uid") or groups[DEFAULT_GROUP],
+        group_uid=values["group_uid"],
     ).model_dump()
     return {**row, **values}
 
@@ -118,7 +133,7 @@ def _groups(session: Session, tenant: Tenant, checked: CheckedImport, now_ms: in
     """Uids of the groups by id; those that are not there yet are made."""
     known = ids_of(session, GROUPS, tenant.uid)
     column = checked.values.get("group_id")
-    wanted = {DEFAULT_GROUP} | ({column[index] for index in checked.accepted} if column is not None else set())
+    wanted = {DEFAULT_GROUP} | ({column[index] for index in checked.accepted} - {""} if column is not None else set())
     made = []
     for identifier in sorted(wanted - known.keys()):
         row = GroupRow(uid=new_uid(), municipality_uid=tenant.uid, id=identifier, created_at_ms=now_ms)

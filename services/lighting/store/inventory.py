@@ -9,13 +9,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from sqlalchemy import CursorResult, update
 from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, func, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
-from servicekit.columns import insert_ignore, table_of
+from servicekit.columns import table_of
 from servicekit.context import Tenant
+from services.lighting.store.grouping import rules_naming
+from services.lighting.store.revisions import INVENTORY, bump
 from services.lighting.store.tables import (
     CabinetRow,
     FeederRow,
@@ -25,16 +26,12 @@ from services.lighting.store.tables import (
     LuminaireModelRow,
     LuminaireRow,
     Named,
-    RevisionRow,
     SensorRow,
 )
 from services.lighting.store.versions import add_version
 
 Row = TypeVar("Row", bound=Named)
 After = Sequence[str | int | None] | None
-
-INVENTORY: Final = "inventory"
-ORDERS: Final = "orders"
 
 
 @dataclass(frozen=True)
@@ -129,6 +126,8 @@ def delete(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, now_ms: 
         ).one()
         if count:
             raise FailedPrecondition.of("name", f"{kind.name(tenant.id, row.id)} still has {count} {words}")
+    if isinstance(row, CabinetRow | LuminaireModelRow) and (names := rules_naming(session, tenant.uid, row.uid)):
+        raise FailedPrecondition.of("name", f"{kind.name(tenant.id, row.id)} is named by the rule of group {names[0]}")
     if isinstance(row, LuminaireRow) and row.feeder_uid and is_locked(session, row.feeder_uid):
         # A lamp that nobody knows of any more would hear the broadcasts of its line.
         raise FailedPrecondition.of("name", f"{kind.name(tenant.id, row.id)} hangs on a locked-out feeder")
@@ -202,21 +201,6 @@ def check_wiring(session: Session, row: Named, values: dict[str, Any]) -> None:
         feeders = [getattr(row, "feeder_uid", None) or ""]
     if locked_of(session, row.municipality_uid).intersection(feeders):
         raise FailedPrecondition.of("name", f"{row.id} belongs to a locked-out feeder: its wiring stays as it is")
-
-
-def bump(session: Session, theme: str) -> None:
-    """Counts a change, so that replicas and the worker notice it."""
-    table = table_of(RevisionRow)
-    statement = update(table).where(table.c.theme == theme).values(number=table.c.number + 1)
-    result = session.connection().execute(statement)
-    if isinstance(result, CursorResult) and result.rowcount == 0:
-        insert_ignore(session, table, [{"theme": theme, "number": 0}])
-        session.connection().execute(statement)
-
-
-def revisions(session: Session) -> dict[str, int]:
-    """How often each theme has changed."""
-    return {row.theme: row.number for row in session.exec(select(RevisionRow))}
 
 
 def ids_of(session: Session, kind: Kind[Row], municipality_uid: str) -> dict[str, str]:

@@ -31,7 +31,7 @@ from services.lighting.records import (
     SwitchingOwner,
     TownRecord,
 )
-from services.lighting.store.inventory import INVENTORY, ORDERS, revisions
+from services.lighting.store.revisions import INVENTORY, ORDERS, revisions
 from services.lighting.store.tables import (
     CabinetRow,
     EndpointRow,

@@ -15,7 +15,8 @@ from domain.errors import AlreadyExists, NotFound
 from domain.plan import Plan
 from domain.plan_rule import rule_to_document
 from servicekit.context import Tenant
-from services.lighting.store.inventory import ORDERS, After, bump
+from services.lighting.store.inventory import After
+from services.lighting.store.revisions import ORDERS, bump
 from services.lighting.store.tables import GroupRow, LockoutRow, OverrideRow, OverrideTargetRow, PlanRow, WaiverRow
 from services.lighting.store.waivers import add_targets
 

@@ -11,7 +11,7 @@ from sqlmodel import Session, col, select
 
 from servicekit.columns import insert_ignore, table_of
 from services.lighting.sensors import SensorValue
-from services.lighting.store.inventory import bump
+from services.lighting.store.revisions import bump
 from services.lighting.store.tables import SensorRow, SensorValueRow
 
 SENSED: Final = "sensed"

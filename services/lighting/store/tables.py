@@ -98,11 +98,13 @@ class LuminaireModelRow(Named, table=True):
 
 
 class GroupRow(Named, table=True):
-    """A plan group. The table's name is not "group", which is a word of SQL."""
+    """A plan group. The table's name is not "group", which is a word of SQL. `rule` is None for none; else a document
+    (api/convert_rules.py, grouping.py)."""
 
     __tablename__: ClassVar[str] = "plan_group"
 
     display_name: str = ""
+    rule: dict[str, Any] | None = Field(default=None, sa_column=Column(JSON(none_as_null=True), nullable=True))
 
 
 class LuminaireRow(Named, table=True):
@@ -119,6 +121,8 @@ class LuminaireRow(Named, table=True):
     gateway_uid: str | None = Field(default=None, sa_column_args=(ForeignKey("gateway.uid"),))
     gateway_address: int = 0
     group_uid: str = Field(sa_column_args=(ForeignKey("plan_group.uid"),))
+    group_given: bool = False
+    """False where its group follows from the rules of groups."""
     lighting_class: str = ""
     floor_permille: int = 0
     conflict_area: bool = False

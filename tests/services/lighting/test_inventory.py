@@ -36,7 +36,7 @@ def test_a_good_line_gets_its_values_with_references_resolved():
     assert checked.accepted == [0]
     assert {name: values[0] for name, values in checked.values.items()} == {
         "luminaire_id": "L-0", "latitude_deg": 50.8, "longitude_deg": 9.7, "model_uid": "m1", "feeder_uid": "f1",
-        "gateway_uid": "g2", "gateway_address": 7, "group_id": "default", "lighting_class": "P4",
+        "gateway_uid": "g2", "gateway_address": 7, "group_id": "", "lighting_class": "P4",
         "floor_permille": 400, "installed_power_w": 0.0, "installed_on": "2024-05-31",
     }  # fmt: skip
 

@@ -21,6 +21,7 @@ KEYS = {"uid", "municipality_uid", "id", "version", "created_at_ms", "deleted_at
 def upgrade() -> None:
     """Goes forward."""
     _commands()
+    _rules()
     _versions()
 
 
@@ -29,6 +30,17 @@ def _commands() -> None:
     op.add_column("gateway", sa.Column("gear_groups", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("cabinet", sa.Column("inrush_step_ms", sa.Integer(), nullable=True))
     op.add_column("feeder", sa.Column("inrush_step_ms", sa.Integer(), nullable=True))
+
+
+def _rules() -> None:
+    """Groups by rule. Who is in another group than "default" was put there by name."""
+    op.add_column("plan_group", sa.Column("rule", sa.JSON(), nullable=True))
+    op.add_column("luminaire", sa.Column("group_given", sa.Boolean(), nullable=False, server_default=sa.false()))
+    lamp, group = (
+        sa.table(n, *map(sa.column, ("group_uid", "group_given", "uid", "id"))) for n in ("luminaire", "plan_group")
+    )
+    others = sa.select(group.c.uid).where(group.c.id != "default")
+    op.execute(sa.update(lamp).where(lamp.c.group_uid.in_(others)).values(group_given=sa.true()))
 
 
 def _versions() -> None:
