@@ -70,9 +70,7 @@ def check_waiver(start: datetime, review: datetime, decided_on: date, now: datet
     raise InvalidInput("; ".join(map(str, found)), tuple(found))
 
 
-def warnings_about(
-    floor_permille: int, sign_at_pole: bool, conflict_areas: int, lower: int, members: int
-) -> list[str]:
+def warnings_about(floor_permille: int, sign_at_pole: bool, conflict_areas: int, lower: int, members: int) -> list[str]:
     """What a person should look at who enters a waiver, in words.
 
     conflict_areas: luminaires among its targets that are never dimmed. lower: those whose own floor is no higher.
