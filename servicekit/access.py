@@ -49,6 +49,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.overrides.*",
         "lighting.lockouts.*",
         "lighting.faults.*",
+        "lighting.luminaires.identify",
         "lighting.sensors.report",
         "metering.readings.create",
         "metering.meters.exchange",
@@ -96,6 +97,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.overrides.*",
         "lighting.lockouts.*",
         "lighting.faults.*",
+        "lighting.luminaires.identify",
         "registry.municipalities.read",
     ),
 }

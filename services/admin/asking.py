@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from domain.night import QUARTER_HOUR_S, floor_slot, lighting_night, night_bounds
 from lichtbuch.ledger.v1 import ledger_pb2
-from lichtbuch.lighting.v1 import control_pb2, faults_pb2, lighting_pb2
+from lichtbuch.lighting.v1 import commissioning_pb2, control_pb2, faults_pb2, lighting_pb2
 from lichtbuch.metering.v1 import metering_pb2
 from lichtbuch.registry.v1 import registry_pb2
 from servicekit.clock import Clock
@@ -119,6 +119,11 @@ class Asking:
     async def acknowledge(self, name: str, note: str) -> None:
         """Says that this person knows of a fault."""
         await self._clients.lighting.AcknowledgeFault(faults_pb2.AcknowledgeFaultRequest(name=name, note=note))
+
+    async def identify(self, luminaire: str) -> datetime:
+        """Lets a luminaire blink for a while. Returns until when."""
+        request = commissioning_pb2.IdentifyLuminaireRequest(name=luminaire)
+        return figures.instant((await self._clients.lighting.IdentifyLuminaire(request)).end_time)
 
     async def clear_fault(self, name: str, note: str) -> None:
         """Ends a fault that was reported by hand."""

@@ -142,6 +142,10 @@ class Town:
         await self._asking.release(name, reason)
         await self.overrides.refresh_anew()
 
+    async def identify(self, luminaire: str) -> datetime:
+        """Lets a luminaire blink. Returns until when; raises what the server says."""
+        return await self._asking.identify(luminaire)
+
     async def acknowledge(self, name: str, note: str) -> None:
         """Says that the person knows of a fault. Raises what the server says."""
         await self._asking.acknowledge(name, note)

@@ -298,7 +298,8 @@ class Control:
         everything = slice(None)
         monotonic = self._monotonic()
         needs = ground.following.needs(everything, lamps.actual, due.level, ground.now_ms, monotonic)
-        needs &= lamps.in_control & ~ground.is_left_alone(everything, due.level) & (columns.gateway >= 0)
+        needs &= (lamps.in_control | due.under_test) & (columns.gateway >= 0)
+        needs &= ~ground.is_left_alone(everything, due.level)
         needs &= ground.supply_of(everything) != Power.OFF
         wanted = ground.next_poll <= monotonic
         wanted[columns.gateway[needs]] = True

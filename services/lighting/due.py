@@ -21,6 +21,7 @@ from domain.priority import Priority, lifts_floor
 from domain.sensing import SensorView
 from domain.sun import CIVIL_DEG, SUNSET_DEG, elevation_deg
 from services.lighting.columns import NO_ROWS, Columns, Flags, Levels, Rows
+from services.lighting.identifying import Blink, Identifying
 from services.lighting.planned import NOTHING_PLANNED, GroupPlans, GroupsAsk
 from services.lighting.records import Orders, OverrideRecord
 
@@ -71,6 +72,8 @@ class Due:
     """Per feeder: its contactor is due closed. Meaningless for locked-out and permanent feeders."""
     feeder_locked: Flags
     """Per feeder: locked out."""
+    under_test: Flags
+    """Per luminaire: may be written though its gateway is only tested."""
 
 
 class DueCalculator:
@@ -103,6 +106,8 @@ class DueCalculator:
         self._rows: dict[tuple[str, ...], list[Rows]] = {}
         self._by_sun = _BySun()
         self._active: dict[str, list[int]] = {}
+        self._identifying = Identifying(columns, orders.identifications)
+        self._untested: Flags = np.zeros(columns.count, dtype=np.bool_)
         self._members = np.array([rows.size for rows in columns.rows_by_feeder], dtype=np.int64)
 
     def sense(self, sensors: Mapping[str, SensorView]) -> None:
@@ -126,30 +131,53 @@ class DueCalculator:
         undimmed = np.where(floors_hold | (asked != OFF_PERMILLE), FULL_PERMILLE, OFF_PERMILLE)
         level = np.where(columns.dimmable, dimmed, undimmed).astype(np.int16)
         level[self._locked] = NOTHING_DUE
+        ramp, under_test, lit = self._ramp, self._untested, level
+        blink = self._identifying.at(to_unix_ms(now))
+        if blink is not None:
+            level, source, ramp, under_test, lit = self._blinking(blink, level, source, night)
         return Due(
             at=now,
             orders=self.orders,
             level=level,
             source=np.where(self._locked, DueSource.LOCKOUT, source).astype(np.uint8),
-            ramp_s=self._ramp,
+            ramp_s=ramp,
             night=night,
-            feeder_on=self._feeder_on(level, night_at),
+            feeder_on=self._feeder_on(lit, night_at),
             feeder_locked=self.locked_feeders,
+            under_test=under_test,
         )
 
     def next_change(self, now: datetime) -> int | None:
         """The next instant after `now`, in Unix ms, at which a plan, a rule, a command, a waiver, a hold time or what
-        a sensor has to say begins or ends; None if none is known.
+        a sensor has to say begins or ends, or a luminaire blinks; None if none is known.
 
         Sunset and sunrise are not among them: they are met by the regular passes.
         """
-        self._renew(to_unix_ms(now))
-        return self._holds_until if self._holds_until < _FOR_EVER else None
+        now_ms = to_unix_ms(now)
+        self._renew(now_ms)
+        change = min(self._holds_until, self._identifying.next_change(now_ms))
+        return change if change < _FOR_EVER else None
 
     @property
     def active(self) -> Mapping[str, list[int]]:
         """By uid of a sensor: rows of the groups with a rule that is active because of it, when last asked."""
         return self._active
+
+    def _blinking(
+        self, blink: Blink, level: Levels, source: NDArray[np.uint8], night: Flags
+    ) -> tuple[Levels, NDArray[np.uint8], NDArray[np.int16], Flags, Levels]:
+        """Levels, sources, ramps and who may be tested with what blinks; and levels as its feeders are to see them:
+        lit all the time, lest contactors blink, too. Lock-out, emergency and maintenance stand above it."""
+        under_test = self._untested.copy()
+        under_test[blink.tested] = True
+        free = (source[blink.rows] > DueSource.MAINTENANCE) & (level[blink.rows] != NOTHING_DUE)
+        rows = blink.rows[free]
+        level, source, ramp = level.copy(), source.copy(), self._ramp.copy()
+        level[rows] = blink.levels(self._floor, self.columns.dimmable, night)[free]
+        source[rows], ramp[rows] = DueSource.MAINTENANCE, 0
+        lit = level.copy()
+        lit[rows] = FULL_PERMILLE
+        return level, source, ramp, under_test, lit
 
     def _feeder_on(self, level: Levels, night_at: Flags) -> Flags:
         """A contactor is due closed when any of its lamps is due to be lit; one without known lamps, all night."""

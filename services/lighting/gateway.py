@@ -72,7 +72,7 @@ class GatewayWorker:
                 return
         elif is_time:
             ground.next_poll[self._gateway] = ground.earliest[self._gateway]
-        if (self._is_fresh(pace) or link.over_budget) and link.may_write and link.gateway.can_write:
+        if (self._is_fresh(pace) or link.over_budget) and link.may_test and link.gateway.can_write:
             await self._write(link, active)
 
     def _is_fresh(self, pace: Pace) -> bool:
@@ -196,16 +196,18 @@ class GatewayWorker:
         following = ground.following
         asked = due.level[active]
         allowed = (asked >= 0) & ~ground.is_left_alone(active, asked)
+        if not link.may_write:
+            allowed &= due.under_test[active]
         actual = ground.state.lamps.actual[active]
         needs = allowed & following.needs(active, actual, asked, ground.now_ms, ground.monotonic())
         if not needs.any():
             return
-        if link.gateway.can_fade:
+        if link.gateway.can_fade and link.may_write:
             await self._set_fades(link, active[needs], due)
             if not ground.may_write(due):
                 return
         requests, groups = self._requests(link, active, asked, allowed, needs)
-        results = await link.write(requests)
+        results = await link.write(requests, test=not link.may_write)
         if not ground.retired:
             self._note(link, groups, due, results)
 
@@ -217,7 +219,7 @@ class GatewayWorker:
         groups: list[Rows] = []
         lines = line_of(self._ground.columns.address[active])
         rest = needs.copy()
-        if link.gateway.can_broadcast and self._is_alone:
+        if link.gateway.can_broadcast and self._is_alone and link.may_write:
             for line in np.unique(lines[needs]).tolist():
                 mine = lines == line
                 if self._is_uniform(line, asked[mine], allowed[mine], needs[mine]):

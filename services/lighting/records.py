@@ -185,6 +185,16 @@ class WaiverRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class IdentificationRecord:
+    """A luminaire that blinks from start until before the end, in Unix ms."""
+
+    luminaire_uid: str
+    municipality_uid: str
+    start_ms: int
+    end_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointRecord:
     """A field endpoint as the registry told last."""
 
@@ -222,14 +232,15 @@ class Inventory:
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What decides levels: plans by group uid, overrides and waivers that hold or will, lock-outs. `revision` grows on
-    change."""
+    """What decides levels: plans by group uid, overrides and waivers that hold or will, lock-outs, what blinks.
+    `revision` grows on change."""
 
     revision: int = 0
     plans: dict[str, Plan] = field(default_factory=dict)
     overrides: tuple[OverrideRecord, ...] = ()
     lockouts: tuple[LockoutRecord, ...] = ()
     waivers: tuple[WaiverRecord, ...] = ()
+    identifications: tuple[IdentificationRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from services.lighting.records import (
     FeederSupply,
     GatewayRecord,
     GroupRecord,
+    IdentificationRecord,
     Inventory,
     Known,
     LockoutRecord,
@@ -52,6 +53,7 @@ _TABLES: Final[dict[str, type[Any]]] = {
     "overrides": OverrideRecord,
     "lockouts": LockoutRecord,
     "waivers": WaiverRecord,
+    "identifications": IdentificationRecord,
 }
 _ENUMS: Final[dict[str, type[Any]]] = {
     "switching_owner": SwitchingOwner,
@@ -60,6 +62,7 @@ _ENUMS: Final[dict[str, type[Any]]] = {
     "priority": Priority,
     "kind": SensorKind,
 }
+_ORDERS: Final = ("overrides", "lockouts", "waivers", "identifications")
 _INVENTORY: Final = tuple(f.name for f in fields(Inventory) if f.name != "revision")
 
 Record = TypeVar("Record")
@@ -85,7 +88,7 @@ class SnapshotFiles:
             for uid, p in orders.plans.items()
         ]
         body: dict[str, Any] = {"plans": plans}
-        body |= {name: _rows(getattr(orders, name)) for name in ("overrides", "lockouts", "waivers")}
+        body |= {name: _rows(getattr(orders, name)) for name in _ORDERS}
         _write(self._orders, {"revision": orders.revision, **body})
 
     def load(self) -> Known:
@@ -102,9 +105,7 @@ class SnapshotFiles:
             Orders(
                 revision=orders.get("revision", 0),
                 plans={row[0]: _plan(row) for row in orders.get("plans", ())},
-                overrides=_records("overrides", orders.get("overrides", ())),
-                lockouts=_records("lockouts", orders.get("lockouts", ())),
-                waivers=_records("waivers", orders.get("waivers", ())),
+                **{name: _records(name, orders.get(name, ())) for name in _ORDERS},
             ),
         )
 

@@ -7,9 +7,12 @@ from html import escape
 
 from nicegui import ui
 
+from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError
 from domain.night import instant_from_unix_ms
+from services.admin.feed import problem_of
 from services.admin.figures import id_of
 from services.admin.lamps import Fault, Lamp, LampState
+from services.admin.metrics import CHANGES
 from services.admin.pages.view import Card, View, rich, tiles_html
 
 
@@ -67,15 +70,19 @@ class LampCard(Card):
         super().__init__(view, "lamp_heading", view.town.live, view.town.inventory, view.town.may_override, mark="lamp")
 
     def build(self) -> None:
-        """Facts and a button."""
+        """Facts and buttons."""
         self._facts = rich("div", classes="facts")
         self._button = ui.button(self.view.t("override_this"), on_click=self._override).props("outline no-caps")
         self._button.mark("override-this").set_visibility(False)
+        self._identify = ui.button(self.view.t("identify"), on_click=self._blink).props("outline no-caps")
+        self._identify.mark("identify").set_visibility(False)
+        self._answer = ui.label().classes("quiet").props('role="status"').mark("identify-answer")
 
     def choose(self, row: int) -> None:
         """Shows another lamp."""
         lamps = self.view.town.table.lamps
         self._row, self._lamp = row, lamps[row] if row < len(lamps) else None
+        self._answer.set_text("")
         self.show()
 
     def show(self) -> None:
@@ -94,6 +101,7 @@ class LampCard(Card):
             self._row = found
         self._facts.set_content(self._html(self._lamp, table.state(self._row)))
         self._button.set_visibility(self.view.town.may_override.value is True)
+        self._identify.set_visibility(self.view.town.may_override.value is True)
 
     def _html(self, lamp: Lamp, state: LampState) -> str:
         t, formats = self.view.t, self.view.formats
@@ -126,6 +134,24 @@ class LampCard(Card):
     def _override(self) -> None:
         if self._lamp is not None:
             self._on_override(self._lamp)
+
+    async def _blink(self) -> None:
+        """Asks that the chosen lamp blinks: people at the pole see which it is."""
+        lamp = self._lamp
+        if lamp is None:
+            return
+        self._identify.disable()
+        try:
+            until = await self.view.town.identify(lamp.name)
+        except LichtbuchError as error:
+            CHANGES.labels("identify", problem_of(error).value).inc()
+            violations = error.violations if isinstance(error, InvalidInput | FailedPrecondition) else ()
+            self._answer.set_text(" ".join(v.reason for v in violations) or self.view.refusal(error, "lighting"))
+        else:
+            CHANGES.labels("identify", "ok").inc()
+            self._answer.set_text(self.view.t("identify_done", id=lamp.id, time=self.view.formats.date_and_time(until)))
+        finally:
+            self._identify.enable()
 
 
 def find_lamps(lamps: tuple[Lamp, ...], text: str) -> list[int]:

@@ -2,6 +2,7 @@
 
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from services.lighting.api.calls import Parts
+from services.lighting.api.commissioning import CommissioningCalls
 from services.lighting.api.faults import FaultCalls
 from services.lighting.api.importing import ImportCalls
 from services.lighting.api.inventory import InventoryCalls
@@ -15,6 +16,7 @@ __all__ = ["LightingServicer", "Parts"]
 
 
 class LightingServicer(
+    CommissioningCalls,
     FaultCalls,
     SensorCalls,
     InventoryCalls,

@@ -31,6 +31,7 @@ from services.lighting.records import (
     SwitchingOwner,
     TownRecord,
 )
+from services.lighting.store.commissioning import identifications_from
 from services.lighting.store.revisions import INVENTORY, ORDERS, revisions
 from services.lighting.store.tables import (
     CabinetRow,
@@ -126,6 +127,7 @@ def load_orders(session: Session, now_ms: int) -> Orders:
         ),
         lockouts=tuple(LockoutRecord(*r) for r in locked),
         waivers=tuple(waivers_from(session, now_ms)),
+        identifications=tuple(identifications_from(session, now_ms)),
     )
 
 

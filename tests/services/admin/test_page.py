@@ -165,6 +165,22 @@ async def test_a_single_lamp_can_be_set_from_its_details(application: Applicatio
     assert next(iter(services.town.overrides.values())).targets == [name("luminaires", "L-0005")]
 
 
+async def test_a_lamp_is_let_blink_from_its_details_or_it_is_said_why_not(
+    application: Application, services: TownServices
+) -> None:
+    user = await application.open("operator")
+    await eventually(lambda: bool(sent_to_map(user)))
+    user.find(LampMap).trigger("choose", {"row": 4, "load": 1})
+    await eventually(lambda: shown(user, "identify"))
+    user.find(marker="identify").click()
+    await sees(user, "Leuchte L-0005 blinkt bis")
+    assert services.town.calls == ["IdentifyLuminaire L-0005"]
+    user.find(LampMap).trigger("choose", {"row": 1, "load": 1})
+    await eventually(lambda: not value_of(user, "identify-answer").text)
+    user.find(marker="identify").click()
+    await sees(user, "it has no gateway")
+
+
 async def test_what_is_missing_is_said_at_its_field_and_not_sent(
     application: Application, services: TownServices
 ) -> None:

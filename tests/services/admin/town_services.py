@@ -11,9 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
-from domain.errors import InvalidInput, NotFound
+from domain.errors import FailedPrecondition, InvalidInput, NotFound
 from lichtbuch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
-from lichtbuch.lighting.v1 import control_pb2, faults_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc
+from lichtbuch.lighting.v1 import (
+    commissioning_pb2,
+    control_pb2,
+    faults_pb2,
+    inventory_pb2,
+    lighting_pb2,
+    lighting_pb2_grpc,
+)
 from lichtbuch.metering.v1 import metering_pb2, metering_pb2_grpc
 from lichtbuch.registry.v1 import registry_pb2, registry_pb2_grpc
 from lichtbuch.type.v1 import types_pb2
@@ -334,6 +341,16 @@ class Lighting(lighting_pb2_grpc.LightingServiceServicer):
             source=control_pb2.DUE_SOURCE_OPERATOR,
         )
         return override
+
+    async def IdentifyLuminaire(
+        self, request: commissioning_pb2.IdentifyLuminaireRequest, context: Any
+    ) -> commissioning_pb2.Identification:
+        """Blinks for half a minute; the second lamp has no gateway."""
+        if request.name.endswith("L-0002"):
+            raise FailedPrecondition.of("name", "it has no gateway")
+        self._town.calls.append(f"IdentifyLuminaire {request.name.rsplit('/', 1)[-1]}")
+        end = self._town.clock.now() + timedelta(seconds=30)
+        return commissioning_pb2.Identification(luminaire=request.name, end_time=timestamp_to_proto(end))
 
     async def ReleaseOverride(self, request: lighting_pb2.ReleaseOverrideRequest, context: Any) -> control_pb2.Override:
         """Ends one."""

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands import levels, sensors, waivers
+from cli.commands import commissioning, levels, sensors, waivers
 from cli.errors import explain
 from cli.main import app
 from domain.errors import InvalidInput
@@ -46,7 +46,7 @@ class Terminal:
         def online(ask: Any, _municipality: str) -> Any:
             return asyncio.run_coroutine_threadsafe(ask(town), loop).result(30)
 
-        for module in (levels, sensors, waivers):
+        for module in (commissioning, levels, sensors, waivers):
             monkeypatch.setattr(module, "online", online)
 
     async def types(self, *words: str) -> Result:
@@ -122,3 +122,16 @@ async def test_sensors_are_listed_with_their_last_value_and_its_age(light: Light
 def test_other_refusals_get_no_hint_about_waivers():
     error = levels.with_waiver_hint(InvalidInput.of("override.expire_time", "is over already"))
     assert not hasattr(error, "__notes__")
+
+
+async def test_a_lamp_blinks_by_command_and_the_answer_says_where_it_is(
+    light: Lighting, monkeypatch: pytest.MonkeyPatch
+):
+    await light.street()
+    await light.known()
+    terminal = Terminal(light, monkeypatch, "operator")
+    told = await terminal.json("lamp", "identify", "L-1-1", "--seconds", "20", "--reason", "pole 7")
+    assert (told["lamp"], told["gateway"], told["address"]) == ("L-1-1", "G-1", 1)
+    assert told["between"] == "0 % and 100 %"  # it is noon
+    result = await terminal.types("lamp", "identify", "L-1-1", "--seconds", "4")
+    assert result.exit_code != 0
