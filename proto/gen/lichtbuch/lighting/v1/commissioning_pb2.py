@@ -26,7 +26,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)lichtbuch/lighting/v1/commissioning.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\"\x81\x01\n\x18IdentifyLuminaireRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\x12*\n\nduration_s\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\xc0r@\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xf3\x01\n\x0eIdentification\x12#\n\tluminaire\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x12\nluminaires\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x07gateway\x18\x04 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gateways\x12\x17\n\x0fgateway_address\x18\x05 \x01(\x05\x12\x14\n\x0clow_permille\x18\x06 \x01(\x05\x12\x0e\n\x06\x61uthor\x18\x07 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n)lichtbuch/lighting/v1/commissioning.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\"\x81\x01\n\x18IdentifyLuminaireRequest\x12 \n\x04name\x18\x01 \x01(\tB\x12\x8a\xb5\x18\x0e\x08\x01\x12\nluminaires\x12*\n\nduration_s\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\xc0r@\x12\x17\n\x06reason\x18\x03 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\"\xf3\x01\n\x0eIdentification\x12#\n\tluminaire\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x12\nluminaires\x12.\n\nstart_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1f\n\x07gateway\x18\x04 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gateways\x12\x17\n\x0fgateway_address\x18\x05 \x01(\x05\x12\x14\n\x0clow_permille\x18\x06 \x01(\x05\x12\x0e\n\x06\x61uthor\x18\x07 \x01(\t\"\x91\x04\n\x13LuminaireProtection\x12#\n\tluminaire\x18\x01 \x01(\tB\x10\x8a\xb5\x18\x0c\x12\nluminaires\x12\x35\n\x05state\x18\x02 \x01(\x0e\x32&.lichtbuch.lighting.v1.ProtectionState\x12\x1e\n\x11power_on_permille\x18\x03 \x01(\x05H\x00\x88\x01\x01\x12(\n\x1b\x63ommunication_loss_permille\x18\x04 \x01(\x05H\x01\x88\x01\x01\x12#\n\x16read_power_on_permille\x18\x05 \x01(\x05H\x02\x88\x01\x01\x12-\n read_communication_loss_permille\x18\x06 \x01(\x05H\x03\x88\x01\x01\x12+\n\x07read_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x61sked_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06\x61uthor\x18\t \x01(\t\x12\x1f\n\x07gateway\x18\n \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08gatewaysB\x14\n\x12_power_on_permilleB\x1e\n\x1c_communication_loss_permilleB\x19\n\x17_read_power_on_permilleB#\n!_read_communication_loss_permille\"\xfa\x02\n\x18ProtectLuminairesRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12#\n\x08gateways\x18\x02 \x03(\tB\x11\x8a\xb5\x18\r\x12\x08gateways0\xe8\x07\x12\x1f\n\x06groups\x18\x03 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\xe8\x07\x12\'\n\nluminaires\x18\x04 \x03(\tB\x13\x8a\xb5\x18\x0f\x12\nluminaires0\x90N\x12\x36\n\x11power_on_permille\x18\x05 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@H\x00\x88\x01\x01\x12@\n\x1b\x63ommunication_loss_permille\x18\x06 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00@\x8f@H\x01\x88\x01\x01\x12\x17\n\x06reason\x18\x07 \x01(\tB\x07\x8a\xb5\x18\x03(\xf4\x03\x42\x14\n\x12_power_on_permilleB\x1e\n\x1c_communication_loss_permille\"4\n\x19ProtectLuminairesResponse\x12\x17\n\x0fluminaire_count\x18\x01 \x01(\x05\"\xa4\x01\n\x1fListLuminaireProtectionsRequest\x12(\n\x06parent\x18\x01 \x01(\tB\x18\x8a\xb5\x18\x14\x08\x01\x12\x0emunicipalities@\x01\x12)\n\tpage_size\x18\x02 \x01(\x05\x42\x16\x8a\xb5\x18\x12\x19\x00\x00\x00\x00\x00\x00\x00\x00!\x00\x00\x00\x00\x00\x88\xc3@\x12\x12\n\npage_token\x18\x03 \x01(\t\x12\x18\n\x10unprotected_only\x18\x04 \x01(\x08\"|\n ListLuminaireProtectionsResponse\x12?\n\x0bprotections\x18\x01 \x03(\x0b\x32*.lichtbuch.lighting.v1.LuminaireProtection\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xd7\x01\n\x0fProtectionState\x12 \n\x1cPROTECTION_STATE_UNSPECIFIED\x10\x00\x12\x1e\n\x1aPROTECTION_STATE_PROTECTED\x10\x01\x12\x1e\n\x1aPROTECTION_STATE_NOT_ASKED\x10\x02\x12\x1c\n\x18PROTECTION_STATE_PENDING\x10\x03\x12 \n\x1cPROTECTION_STATE_UNSUPPORTED\x10\x04\x12\"\n\x1ePROTECTION_STATE_NOT_CONFIRMED\x10\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IDENTIFICATION'].fields_by_name['luminaire']._serialized_options = b'\212\265\030\014\022\nluminaires'
   _globals['_IDENTIFICATION'].fields_by_name['gateway']._loaded_options = None
   _globals['_IDENTIFICATION'].fields_by_name['gateway']._serialized_options = b'\212\265\030\n\022\010gateways'
+  _globals['_LUMINAIREPROTECTION'].fields_by_name['luminaire']._loaded_options = None
+  _globals['_LUMINAIREPROTECTION'].fields_by_name['luminaire']._serialized_options = b'\212\265\030\014\022\nluminaires'
+  _globals['_LUMINAIREPROTECTION'].fields_by_name['gateway']._loaded_options = None
+  _globals['_LUMINAIREPROTECTION'].fields_by_name['gateway']._serialized_options = b'\212\265\030\n\022\010gateways'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['gateways']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['gateways']._serialized_options = b'\212\265\030\r\022\010gateways0\350\007'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['groups']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['groups']._serialized_options = b'\212\265\030\013\022\006groups0\350\007'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['luminaires']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['luminaires']._serialized_options = b'\212\265\030\017\022\nluminaires0\220N'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['power_on_permille']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['power_on_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['communication_loss_permille']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['communication_loss_permille']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000@\217@'
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_PROTECTLUMINAIRESREQUEST'].fields_by_name['reason']._serialized_options = b'\212\265\030\003(\364\003'
+  _globals['_LISTLUMINAIREPROTECTIONSREQUEST'].fields_by_name['parent']._loaded_options = None
+  _globals['_LISTLUMINAIREPROTECTIONSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\024\010\001\022\016municipalities@\001'
+  _globals['_LISTLUMINAIREPROTECTIONSREQUEST'].fields_by_name['page_size']._loaded_options = None
+  _globals['_LISTLUMINAIREPROTECTIONSREQUEST'].fields_by_name['page_size']._serialized_options = b'\212\265\030\022\031\000\000\000\000\000\000\000\000!\000\000\000\000\000\210\303@'
+  _globals['_PROTECTIONSTATE']._serialized_start=1773
+  _globals['_PROTECTIONSTATE']._serialized_end=1988
   _globals['_IDENTIFYLUMINAIREREQUEST']._serialized_start=135
   _globals['_IDENTIFYLUMINAIREREQUEST']._serialized_end=264
   _globals['_IDENTIFICATION']._serialized_start=267
   _globals['_IDENTIFICATION']._serialized_end=510
+  _globals['_LUMINAIREPROTECTION']._serialized_start=513
+  _globals['_LUMINAIREPROTECTION']._serialized_end=1042
+  _globals['_PROTECTLUMINAIRESREQUEST']._serialized_start=1045
+  _globals['_PROTECTLUMINAIRESREQUEST']._serialized_end=1423
+  _globals['_PROTECTLUMINAIRESRESPONSE']._serialized_start=1425
+  _globals['_PROTECTLUMINAIRESRESPONSE']._serialized_end=1477
+  _globals['_LISTLUMINAIREPROTECTIONSREQUEST']._serialized_start=1480
+  _globals['_LISTLUMINAIREPROTECTIONSREQUEST']._serialized_end=1644
+  _globals['_LISTLUMINAIREPROTECTIONSRESPONSE']._serialized_start=1646
+  _globals['_LISTLUMINAIREPROTECTIONSRESPONSE']._serialized_end=1770
 # @@protoc_insertion_point(module_scope)

@@ -367,6 +367,16 @@ class LightingServiceStub:
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.IdentifyLuminaireRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.Identification.FromString,
                 _registered_method=True)
+        self.ProtectLuminaires = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ProtectLuminaires',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ProtectLuminairesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ProtectLuminairesResponse.FromString,
+                _registered_method=True)
+        self.ListLuminaireProtections = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListLuminaireProtections',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ListLuminaireProtectionsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ListLuminaireProtectionsResponse.FromString,
+                _registered_method=True)
 
 
 class LightingServiceServicer:
@@ -835,6 +845,21 @@ class LightingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ProtectLuminaires(self, request, context):
+        """Asks that luminaires light up by themselves when supply comes back or nobody speaks to them: written and read back as
+        soon as they answer.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListLuminaireProtections(self, request, context):
+        """Lists what luminaires do by themselves.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LightingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -1162,6 +1187,16 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.IdentifyLuminaire,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.IdentifyLuminaireRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.Identification.SerializeToString,
+            ),
+            'ProtectLuminaires': grpc.unary_unary_rpc_method_handler(
+                    servicer.ProtectLuminaires,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ProtectLuminairesRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ProtectLuminairesResponse.SerializeToString,
+            ),
+            'ListLuminaireProtections': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLuminaireProtections,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ListLuminaireProtectionsRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ListLuminaireProtectionsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -2920,6 +2955,60 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/IdentifyLuminaire',
             lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.IdentifyLuminaireRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.Identification.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ProtectLuminaires(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ProtectLuminaires',
+            lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ProtectLuminairesRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ProtectLuminairesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLuminaireProtections(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListLuminaireProtections',
+            lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ListLuminaireProtectionsRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2.ListLuminaireProtectionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -181,6 +181,12 @@ class LightingServiceStub:
 
     Lets a luminaire blink for a while. Asked again, the time begins anew.
     """
+    ProtectLuminaires: _grpc.UnaryUnaryMultiCallable[_commissioning_pb2.ProtectLuminairesRequest, _commissioning_pb2.ProtectLuminairesResponse]
+    """Asks that luminaires light up by themselves when supply comes back or nobody speaks to them: written and read back as
+    soon as they answer.
+    """
+    ListLuminaireProtections: _grpc.UnaryUnaryMultiCallable[_commissioning_pb2.ListLuminaireProtectionsRequest, _commissioning_pb2.ListLuminaireProtectionsResponse]
+    """Lists what luminaires do by themselves."""
 
 @_typing.type_check_only
 class LightingServiceAsyncStub(LightingServiceStub):
@@ -328,6 +334,12 @@ class LightingServiceAsyncStub(LightingServiceStub):
 
     Lets a luminaire blink for a while. Asked again, the time begins anew.
     """
+    ProtectLuminaires: _aio.UnaryUnaryMultiCallable[_commissioning_pb2.ProtectLuminairesRequest, _commissioning_pb2.ProtectLuminairesResponse]  # type: ignore[assignment]
+    """Asks that luminaires light up by themselves when supply comes back or nobody speaks to them: written and read back as
+    soon as they answer.
+    """
+    ListLuminaireProtections: _aio.UnaryUnaryMultiCallable[_commissioning_pb2.ListLuminaireProtectionsRequest, _commissioning_pb2.ListLuminaireProtectionsResponse]  # type: ignore[assignment]
+    """Lists what luminaires do by themselves."""
 
 class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The inventory of a town's lighting, what decides its levels, and what its lamps do."""
@@ -862,5 +874,23 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Lets a luminaire blink for a while. Asked again, the time begins anew.
         """
+
+    @_abc_1.abstractmethod
+    def ProtectLuminaires(
+        self,
+        request: _commissioning_pb2.ProtectLuminairesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_commissioning_pb2.ProtectLuminairesResponse, _abc.Awaitable[_commissioning_pb2.ProtectLuminairesResponse]]:
+        """Asks that luminaires light up by themselves when supply comes back or nobody speaks to them: written and read back as
+        soon as they answer.
+        """
+
+    @_abc_1.abstractmethod
+    def ListLuminaireProtections(
+        self,
+        request: _commissioning_pb2.ListLuminaireProtectionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_commissioning_pb2.ListLuminaireProtectionsResponse, _abc.Awaitable[_commissioning_pb2.ListLuminaireProtectionsResponse]]:
+        """Lists what luminaires do by themselves."""
 
 def add_LightingServiceServicer_to_server(servicer: LightingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
