@@ -119,8 +119,8 @@ def _group_to_proto(
         level_seconds=[round(seconds) for seconds in seen.level_s.values()],
         shown_levels_permille=list(seen.shown_luminaire_s),
         shown_luminaire_seconds=[round(seconds) for seconds in seen.shown_luminaire_s.values()],
-        luminaires=group.load.luminaires if group.load is not None else 0,
-        estimated_luminaires=group.load.estimated if group.load is not None else 0,
+        luminaire_count=group.load.luminaires if group.load is not None else 0,
+        estimated_count=group.load.estimated if group.load is not None else 0,
         warnings=seen.warnings,
     )
     for name, figures in (("previewed", seen.previewed), ("current", seen.current), ("full", seen.full)):

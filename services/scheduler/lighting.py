@@ -106,15 +106,15 @@ def _load_from_proto(load: loads_pb2.GroupLoad) -> GroupLoad:
                 part.position.longitude_deg,
                 part.floor_permille,
                 part.dimmable,
-                part.luminaires,
+                part.luminaire_count,
                 tuple(part.levels_permille),
                 tuple(part.powers_w),
                 part.standby_power_w,
             )
             for part in load.parts
         ),
-        load.luminaires,
-        load.estimated_luminaires,
-        load.undimmed_luminaires,
-        load.foreign_luminaires,
+        load.luminaire_count,
+        load.estimated_count,
+        load.undimmed_count,
+        load.foreign_count,
     )

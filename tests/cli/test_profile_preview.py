@@ -179,7 +179,7 @@ def test_groups_of_a_town_come_with_their_own_figures_and_problems() -> None:
     more = preview_pb2.PreviewFigures(lit_seconds=7200, energy_wh=4000, cost_eur="1.20", co2_g=500)
     group = preview_pb2.GroupPreview(
         group="municipalities/x/groups/markt", previewed=figures, current=more, full=more,
-        levels_permille=[0, 500], level_seconds=[82_800, 3_600], luminaires=4,
+        levels_permille=[0, 500], level_seconds=[82_800, 3_600], luminaire_count=4,
         instants_unix_ms=[0], event_levels_permille=[500], local_times=["1970-01-01T01:00:00+01:00"], ramps_s=[60],
     )  # fmt: skip
     seen = pb.PreviewProfileResponse(groups=[group], previewed=figures, current=more, full=more)

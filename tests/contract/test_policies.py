@@ -92,6 +92,9 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
         "position",
         # In thousandths of the unit of the sensor's kind, which stands beside them.
         "on_milli", "off_milli",
+        # In the unit of the fault's kind: W, per mille, seconds or times an hour.
+        "measured_value", "expected_value",
+        "rank", "number", "addresses",
         # In the base unit that the meter names: `unit` stands beside them.
         "value", "values", "amounts", "estimated_amounts", "latest_value", "first_reading", "final_reading", "rollover",
     }  # fmt: skip

@@ -99,15 +99,15 @@ def _load_to_proto(name: str, load: GroupLoad) -> loads_pb2.GroupLoad:
                 position=Position(latitude_deg=part.latitude_deg, longitude_deg=part.longitude_deg),
                 floor_permille=part.floor_permille,
                 dimmable=part.dimmable,
-                luminaires=part.luminaires,
+                luminaire_count=part.luminaires,
                 levels_permille=part.levels_permille,
                 powers_w=part.powers_w,
                 standby_power_w=part.standby_power_w,
             )
             for part in load.parts
         ],
-        luminaires=load.luminaires,
-        estimated_luminaires=load.estimated,
-        undimmed_luminaires=load.undimmed,
-        foreign_luminaires=load.foreign,
+        luminaire_count=load.luminaires,
+        estimated_count=load.estimated,
+        undimmed_count=load.undimmed,
+        foreign_count=load.foreign,
     )

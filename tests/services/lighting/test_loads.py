@@ -113,7 +113,7 @@ async def test_the_scheduler_asks_for_the_loads_of_groups(light: Lighting) -> No
     answer = await stub.DescribeGroupLoads(loads_pb2.DescribeGroupLoadsRequest(parent=T))
     assert [load.group for load in answer.loads] == [f"{T}/groups/default", f"{T}/groups/leer"]
     load = answer.loads[0]
-    assert (load.luminaires, load.estimated_luminaires, load.undimmed_luminaires, load.foreign_luminaires) == (
+    assert (load.luminaire_count, load.estimated_count, load.undimmed_count, load.foreign_count) == (
         4, 0, 0, 0,
     )  # fmt: skip
     [part] = load.parts

@@ -90,11 +90,11 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
             part: dict[str, Any] = {"position": group.position, "levels_permille": [100, 1000]}
             parts = [
                 loads_pb2.GroupLoadPart(
-                    floor_permille=group.floor_permille, dimmable=True, luminaires=2, powers_w=[12.0, 40.0], **part
+                    floor_permille=group.floor_permille, dimmable=True, luminaire_count=2, powers_w=[12.0, 40.0], **part
                 ),
-                loads_pb2.GroupLoadPart(floor_permille=1000, luminaires=1, powers_w=[6.0, 20.0], **part),
+                loads_pb2.GroupLoadPart(floor_permille=1000, luminaire_count=1, powers_w=[6.0, 20.0], **part),
             ]
-            loads.append(loads_pb2.GroupLoad(group=name, parts=parts, luminaires=3, estimated_luminaires=1))
+            loads.append(loads_pb2.GroupLoad(group=name, parts=parts, luminaire_count=3, estimated_count=1))
         return loads_pb2.DescribeGroupLoadsResponse(loads=loads)
 
     async def ListPlanHashes(self, request: pb.ListPlanHashesRequest, context: Any) -> pb.ListPlanHashesResponse:

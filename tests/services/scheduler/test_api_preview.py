@@ -55,8 +55,8 @@ async def test_groups_are_compared_with_what_they_follow_now_and_with_full_light
     market, ring = seen.groups
     assert (market.group, ring.group) == (MARKET, RING)
     assert (market.current_calendar, ring.current_calendar) == (f"{HERSFELD_NAME}/calendars/all-days", "")
-    assert market.luminaires == 3
-    assert market.estimated_luminaires == 1
+    assert market.luminaire_count == 3
+    assert market.estimated_count == 1
     assert market.previewed.energy_wh < market.current.energy_wh < market.full.energy_wh
     assert ring.current == ring.full
     # Six hours a night at 40 % in place of 100 %: two lamps that may be dimmed, one in a conflict area that may not.
@@ -126,7 +126,7 @@ async def test_while_lighting_is_away_hours_are_known_and_energy_is_not(
     assert len(seen.groups) == 2
     assert seen.groups[0].previewed.lit_seconds == seen.lit_seconds
     assert seen.groups[0].current_calendar == f"{HERSFELD_NAME}/calendars/all-days"
-    assert (seen.previewed.energy_wh, seen.previewed.cost_eur, seen.groups[0].luminaires) == (0, "", 0)
+    assert (seen.previewed.energy_wh, seen.previewed.cost_eur, seen.groups[0].luminaire_count) == (0, "", 0)
     assert seen.months[0].full.lit_seconds > 0
 
 

@@ -27,7 +27,7 @@ from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_optio
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lichtbuch/lighting/v1/loads.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xc0\x01\n\rGroupLoadPart\x12-\n\x08position\x18\x01 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x16\n\x0e\x66loor_permille\x18\x02 \x01(\x05\x12\x10\n\x08\x64immable\x18\x03 \x01(\x08\x12\x12\n\nluminaires\x18\x04 \x01(\x05\x12\x17\n\x0flevels_permille\x18\x05 \x03(\x05\x12\x10\n\x08powers_w\x18\x06 \x03(\x01\x12\x17\n\x0fstandby_power_w\x18\x07 \x01(\x01\"\xba\x01\n\tGroupLoad\x12\r\n\x05group\x18\x01 \x01(\t\x12\x33\n\x05parts\x18\x02 \x03(\x0b\x32$.lichtbuch.lighting.v1.GroupLoadPart\x12\x12\n\nluminaires\x18\x03 \x01(\x05\x12\x1c\n\x14\x65stimated_luminaires\x18\x04 \x01(\x05\x12\x1b\n\x13undimmed_luminaires\x18\x05 \x01(\x05\x12\x1a\n\x12\x66oreign_luminaires\x18\x06 \x01(\x05\"\xc2\x01\n\x19\x44\x65scribeGroupLoadsRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x1f\n\x06groups\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\x90N\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x1a\x44\x65scribeGroupLoadsResponse\x12/\n\x05loads\x18\x01 \x03(\x0b\x32 .lichtbuch.lighting.v1.GroupLoadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lichtbuch/lighting/v1/loads.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xc5\x01\n\rGroupLoadPart\x12-\n\x08position\x18\x01 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x16\n\x0e\x66loor_permille\x18\x02 \x01(\x05\x12\x10\n\x08\x64immable\x18\x03 \x01(\x08\x12\x17\n\x0fluminaire_count\x18\x04 \x01(\x05\x12\x17\n\x0flevels_permille\x18\x05 \x03(\x05\x12\x10\n\x08powers_w\x18\x06 \x03(\x01\x12\x17\n\x0fstandby_power_w\x18\x07 \x01(\x01\"\xb0\x01\n\tGroupLoad\x12\r\n\x05group\x18\x01 \x01(\t\x12\x33\n\x05parts\x18\x02 \x03(\x0b\x32$.lichtbuch.lighting.v1.GroupLoadPart\x12\x17\n\x0fluminaire_count\x18\x03 \x01(\x05\x12\x17\n\x0f\x65stimated_count\x18\x04 \x01(\x05\x12\x16\n\x0eundimmed_count\x18\x05 \x01(\x05\x12\x15\n\rforeign_count\x18\x06 \x01(\x05\"\xc2\x01\n\x19\x44\x65scribeGroupLoadsRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x1f\n\x06groups\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\x90N\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x1a\x44\x65scribeGroupLoadsResponse\x12/\n\x05loads\x18\x01 \x03(\x0b\x32 .lichtbuch.lighting.v1.GroupLoadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,11 +39,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DESCRIBEGROUPLOADSREQUEST'].fields_by_name['groups']._loaded_options = None
   _globals['_DESCRIBEGROUPLOADSREQUEST'].fields_by_name['groups']._serialized_options = b'\212\265\030\013\022\006groups0\220N'
   _globals['_GROUPLOADPART']._serialized_start=158
-  _globals['_GROUPLOADPART']._serialized_end=350
-  _globals['_GROUPLOAD']._serialized_start=353
-  _globals['_GROUPLOAD']._serialized_end=539
-  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_start=542
-  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_end=736
-  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_start=738
-  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_end=815
+  _globals['_GROUPLOADPART']._serialized_end=355
+  _globals['_GROUPLOAD']._serialized_start=358
+  _globals['_GROUPLOAD']._serialized_end=534
+  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_start=537
+  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_end=731
+  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_start=733
+  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_end=810
 # @@protoc_insertion_point(module_scope)

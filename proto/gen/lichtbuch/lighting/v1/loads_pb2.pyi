@@ -29,7 +29,7 @@ class GroupLoadPart(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     FLOOR_PERMILLE_FIELD_NUMBER: _builtins.int
     DIMMABLE_FIELD_NUMBER: _builtins.int
-    LUMINAIRES_FIELD_NUMBER: _builtins.int
+    LUMINAIRE_COUNT_FIELD_NUMBER: _builtins.int
     LEVELS_PERMILLE_FIELD_NUMBER: _builtins.int
     POWERS_W_FIELD_NUMBER: _builtins.int
     STANDBY_POWER_W_FIELD_NUMBER: _builtins.int
@@ -39,7 +39,7 @@ class GroupLoadPart(_message.Message):
     """
     dimmable: _builtins.bool
     """False in conflict areas: full light from civil dusk to civil dawn, off or full outside."""
-    luminaires: _builtins.int
+    luminaire_count: _builtins.int
     """Number of luminaires."""
     standby_power_w: _builtins.float
     """Power of those at level 0 whose gear stays supplied by day (permanent feeders), in W."""
@@ -63,14 +63,14 @@ class GroupLoadPart(_message.Message):
         position: _types_pb2.Position | None = ...,
         floor_permille: _builtins.int = ...,
         dimmable: _builtins.bool = ...,
-        luminaires: _builtins.int = ...,
+        luminaire_count: _builtins.int = ...,
         levels_permille: _abc.Iterable[_builtins.int] | None = ...,
         powers_w: _abc.Iterable[_builtins.float] | None = ...,
         standby_power_w: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimmable", b"dimmable", "floor_permille", b"floor_permille", "levels_permille", b"levels_permille", "luminaires", b"luminaires", "position", b"position", "powers_w", b"powers_w", "standby_power_w", b"standby_power_w"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimmable", b"dimmable", "floor_permille", b"floor_permille", "levels_permille", b"levels_permille", "luminaire_count", b"luminaire_count", "position", b"position", "powers_w", b"powers_w", "standby_power_w", b"standby_power_w"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -84,19 +84,19 @@ class GroupLoad(_message.Message):
 
     GROUP_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
-    LUMINAIRES_FIELD_NUMBER: _builtins.int
-    ESTIMATED_LUMINAIRES_FIELD_NUMBER: _builtins.int
-    UNDIMMED_LUMINAIRES_FIELD_NUMBER: _builtins.int
-    FOREIGN_LUMINAIRES_FIELD_NUMBER: _builtins.int
+    LUMINAIRE_COUNT_FIELD_NUMBER: _builtins.int
+    ESTIMATED_COUNT_FIELD_NUMBER: _builtins.int
+    UNDIMMED_COUNT_FIELD_NUMBER: _builtins.int
+    FOREIGN_COUNT_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group, "municipalities/{id}/groups/{id}"."""
-    luminaires: _builtins.int
+    luminaire_count: _builtins.int
     """Number of luminaires."""
-    estimated_luminaires: _builtins.int
+    estimated_count: _builtins.int
     """Luminaires whose model, curve or power is not known: a typical LED is assumed, or nothing where the power is unknown."""
-    undimmed_luminaires: _builtins.int
+    undimmed_count: _builtins.int
     """Luminaires without a gateway: they cannot be dimmed and draw full power whenever they are lit."""
-    foreign_luminaires: _builtins.int
+    foreign_count: _builtins.int
     """Luminaires that somebody else switches (astro clock, photocell, ripple control): only observed."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupLoadPart]:
@@ -107,14 +107,14 @@ class GroupLoad(_message.Message):
         *,
         group: _builtins.str = ...,
         parts: _abc.Iterable[Global___GroupLoadPart] | None = ...,
-        luminaires: _builtins.int = ...,
-        estimated_luminaires: _builtins.int = ...,
-        undimmed_luminaires: _builtins.int = ...,
-        foreign_luminaires: _builtins.int = ...,
+        luminaire_count: _builtins.int = ...,
+        estimated_count: _builtins.int = ...,
+        undimmed_count: _builtins.int = ...,
+        foreign_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_luminaires", b"estimated_luminaires", "foreign_luminaires", b"foreign_luminaires", "group", b"group", "luminaires", b"luminaires", "parts", b"parts", "undimmed_luminaires", b"undimmed_luminaires"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_count", b"estimated_count", "foreign_count", b"foreign_count", "group", b"group", "luminaire_count", b"luminaire_count", "parts", b"parts", "undimmed_count", b"undimmed_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -123,8 +123,8 @@ class GroupPreview(_message.Message):
     INSTANTS_UNIX_MS_FIELD_NUMBER: _builtins.int
     EVENT_LEVELS_PERMILLE_FIELD_NUMBER: _builtins.int
     LOCAL_TIMES_FIELD_NUMBER: _builtins.int
-    LUMINAIRES_FIELD_NUMBER: _builtins.int
-    ESTIMATED_LUMINAIRES_FIELD_NUMBER: _builtins.int
+    LUMINAIRE_COUNT_FIELD_NUMBER: _builtins.int
+    ESTIMATED_COUNT_FIELD_NUMBER: _builtins.int
     WARNINGS_FIELD_NUMBER: _builtins.int
     RAMPS_S_FIELD_NUMBER: _builtins.int
     group: _builtins.str
@@ -133,9 +133,9 @@ class GroupPreview(_message.Message):
     """The first night that goes wrong at the group's place, with the reason; then there are no figures. Empty otherwise."""
     current_calendar: _builtins.str
     """Calendar that the group follows now; empty for none."""
-    luminaires: _builtins.int
+    luminaire_count: _builtins.int
     """Luminaires of the group, 0 where the loads are not known."""
-    estimated_luminaires: _builtins.int
+    estimated_count: _builtins.int
     """Luminaires whose energy is an estimate, for their model, curve or power is not known."""
     @_builtins.property
     def previewed(self) -> Global___PreviewFigures:
@@ -201,14 +201,14 @@ class GroupPreview(_message.Message):
         instants_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
         event_levels_permille: _abc.Iterable[_builtins.int] | None = ...,
         local_times: _abc.Iterable[_builtins.str] | None = ...,
-        luminaires: _builtins.int = ...,
-        estimated_luminaires: _builtins.int = ...,
+        luminaire_count: _builtins.int = ...,
+        estimated_count: _builtins.int = ...,
         warnings: _abc.Iterable[_builtins.str] | None = ...,
         ramps_s: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "full", b"full", "previewed", b"previewed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "current_calendar", b"current_calendar", "estimated_luminaires", b"estimated_luminaires", "event_levels_permille", b"event_levels_permille", "full", b"full", "group", b"group", "instants_unix_ms", b"instants_unix_ms", "level_seconds", b"level_seconds", "levels_permille", b"levels_permille", "local_times", b"local_times", "luminaires", b"luminaires", "previewed", b"previewed", "problem", b"problem", "ramps_s", b"ramps_s", "shown_levels_permille", b"shown_levels_permille", "shown_luminaire_seconds", b"shown_luminaire_seconds", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "current_calendar", b"current_calendar", "estimated_count", b"estimated_count", "event_levels_permille", b"event_levels_permille", "full", b"full", "group", b"group", "instants_unix_ms", b"instants_unix_ms", "level_seconds", b"level_seconds", "levels_permille", b"levels_permille", "local_times", b"local_times", "luminaire_count", b"luminaire_count", "previewed", b"previewed", "problem", b"problem", "ramps_s", b"ramps_s", "shown_levels_permille", b"shown_levels_permille", "shown_luminaire_seconds", b"shown_luminaire_seconds", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
