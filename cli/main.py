@@ -11,6 +11,7 @@ from cli.commands import (
     account,
     calendars,
     commissioning,
+    exports,
     faults,
     field,
     groups,
@@ -68,6 +69,7 @@ app.command("consumption")(meters.consumption)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(groups.app, name="group")
 app.add_typer(imports.app, name="import")
+app.add_typer(exports.app, name="export")
 app.add_typer(faults.fault, name="fault")
 app.add_typer(commissioning.lamp, name="lamp")
 app.add_typer(levels.level, name="level")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.progress import Progress
@@ -30,43 +30,44 @@ SHOWN_REFUSALS = 20
 READINGS_CHUNK = 50_000
 
 
-def to_columns(rows: list[LuminaireRow]) -> inventory_pb2.LuminaireColumns:
-    """Rows as the columns of the contract; a column that is unknown for all stays empty."""
+def to_columns(rows: list[LuminaireRow], every: list[LuminaireRow] | None = None) -> inventory_pb2.LuminaireColumns:
+    """Rows as the columns of the contract; a column that is unknown for all stays empty.
 
-    def texts(values: list[str]) -> list[str]:
-        return values if any(values) else []
-
-    def numbers(values: list[float | None]) -> list[float]:
-        known = [math.nan if value is None else value for value in values]
-        return known if any(not math.isnan(value) for value in known) else []
-
+    every: all rows of the import where these are some of them: a column is in every message or in none.
+    """
+    known = every or rows
     columns = inventory_pb2.LuminaireColumns(
-        luminaire_ids=[row.luminaire_id for row in rows],
-        source_lines=[row.line for row in rows],
-        latitudes_deg=numbers([row.latitude_deg for row in rows]),
-        longitudes_deg=numbers([row.longitude_deg for row in rows]),
-        poles=texts([row.pole for row in rows]),
-        streets=texts([row.street for row in rows]),
-        model_ids=texts([row.model for row in rows]),
-        feeder_ids=texts([row.feeder for row in rows]),
-        gateway_ids=texts([row.gateway for row in rows]),
-        group_ids=texts([row.group for row in rows]),
-        lighting_classes=texts([row.lighting_class for row in rows]),
-        installed_powers_w=numbers([row.installed_power_w for row in rows]),
-        previous_lamp_powers_w=numbers([row.previous_lamp_power_w for row in rows]),
-        previous_ballast_powers_w=numbers([row.previous_ballast_power_w for row in rows]),
-        lamp_technologies=texts([row.lamp_technology for row in rows]),
-        installed_on_dates=texts([row.installed_on for row in rows]),
+        luminaire_ids=[row.luminaire_id for row in rows], source_lines=[row.line for row in rows]
     )
-    if any(row.gateway_address is not None for row in rows):
-        columns.gateway_addresses.extend(-1 if row.gateway_address is None else row.gateway_address for row in rows)
-    if any(row.floor_permille for row in rows):
-        columns.floors_permille.extend(row.floor_permille for row in rows)
-    if any(row.conflict_area for row in rows):
-        columns.conflict_areas.extend(row.conflict_area for row in rows)
-    if any(row.previous_half_night for row in rows):
-        columns.previous_half_nights.extend(row.previous_half_night for row in rows)
+    for column, field, unknown in _COLUMNS:
+        nothing = (None, unknown)
+        if any(getattr(row, field) not in nothing for row in known):
+            values = (getattr(row, field) for row in rows)
+            getattr(columns, column).extend(unknown if value is None else value for value in values)
     return columns
+
+
+_COLUMNS: Final[tuple[tuple[str, str, Any], ...]] = (
+    ("latitudes_deg", "latitude_deg", math.nan),
+    ("longitudes_deg", "longitude_deg", math.nan),
+    ("poles", "pole", ""),
+    ("streets", "street", ""),
+    ("model_ids", "model", ""),
+    ("feeder_ids", "feeder", ""),
+    ("gateway_ids", "gateway", ""),
+    ("gateway_addresses", "gateway_address", -1),
+    ("group_ids", "group", ""),
+    ("lighting_classes", "lighting_class", ""),
+    ("floors_permille", "floor_permille", 0),
+    ("conflict_areas", "conflict_area", False),
+    ("installed_powers_w", "installed_power_w", math.nan),
+    ("previous_lamp_powers_w", "previous_lamp_power_w", math.nan),
+    ("previous_ballast_powers_w", "previous_ballast_power_w", math.nan),
+    ("previous_half_nights", "previous_half_night", False),
+    ("lamp_technologies", "lamp_technology", ""),
+    ("installed_on_dates", "installed_on", ""),
+)
+"""Columns of the contract, fields of a row, and what stands for unknown."""
 
 
 async def send_inventory(
@@ -86,7 +87,7 @@ async def send_inventory(
         with Progress(console=notes, transient=True) as progress:
             task = progress.add_task("sending", total=len(inventory.rows))
             for chunk in chunks(inventory.rows):
-                yield lighting_pb2.ImportLuminairesRequest(columns=to_columns(chunk))
+                yield lighting_pb2.ImportLuminairesRequest(columns=to_columns(chunk, inventory.rows))
                 progress.advance(task, len(chunk))
 
     return await session.lighting.ImportLuminaires(messages(), timeout=300)

@@ -18,6 +18,7 @@ from cli.importing.coordinates import Positions, distance_km, to_wgs84
 from cli.importing.mapping import ColumnMapping
 from cli.importing.tables import Row, Table
 from domain.errors import InvalidInput
+from domain.names import ID_PATTERN
 
 LIGHTING_CLASS: Final = re.compile(r"M[1-6]|C[0-5]|P[1-7]")
 MAX_POWER_W: Final = 5_000.0
@@ -249,7 +250,7 @@ class _Line:
             previous_ballast_power_w=self.number("previous_ballast_power_w", 0, MAX_POWER_W, "W"),
             previous_half_night=self.flag("previous_half_night"),
             # Open-data inventories name the technology by the address of a vocabulary: its last part says it.
-            lamp_technology=self.text("lamp_technology", 500).rstrip("/").rsplit("/", 1)[-1][:100],
+            lamp_technology=_technology(self.text("lamp_technology", 500)),
             installed_on=self.day("installed_on"),
         )
         return None if self.refusals else made
@@ -263,6 +264,10 @@ class _Line:
             self.refuse(name, "is no date (2024-05-31, 31.05.2024)")
             return ""
         return parsed.isoformat()
+
+
+def _technology(text: str) -> str:
+    return (text.rstrip("/").rsplit("/", 1)[-1] if "://" in text else text)[:100]
 
 
 def parse_number(text: str, unit: str = "") -> float:
@@ -305,6 +310,8 @@ def parse_date(text: str) -> date | None:
 
 def resource_id(text: str) -> str:
     """A text as the last part of a resource name: umlauts spelled out, other signs hyphens, 63 characters at most."""
+    if re.fullmatch(ID_PATTERN, text.strip()):
+        return text.strip()
     plain = re.sub(r"[^A-Za-z0-9._~-]+", "-", text.strip().translate(LATIN))
     return re.sub(r"^[^A-Za-z0-9]+", "", plain).rstrip("-")[:63]
 

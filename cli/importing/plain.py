@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from cli.importing.luminaires import LuminaireRow
+from cli.importing.tables import FORMULA_STARTS
 from domain.errors import InvalidInput
 
 COLUMNS: Final = (
@@ -18,8 +19,6 @@ COLUMNS: Final = (
     "lighting_class", "floor_permille", "conflict_area", "installed_power_w", "previous_lamp_power_w",
     "previous_ballast_power_w", "previous_half_night", "lamp_technology", "installed_on",
 )  # fmt: skip
-# A spreadsheet takes a cell that begins so for a formula, and a formula may call programs and addresses.
-FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def write_plain(rows: Iterable[LuminaireRow], path: Path) -> int:
@@ -37,22 +36,22 @@ def write_plain(rows: Iterable[LuminaireRow], path: Path) -> int:
     return number
 
 
-def plain_cells(row: LuminaireRow) -> dict[str, str]:
-    """A luminaire's cells; positions to about a centimetre."""
+def plain_cells(row: LuminaireRow, *, exact: bool = False) -> dict[str, str]:
+    """A luminaire's cells; positions to about a centimetre, or every number with all its digits."""
     latitude, longitude = row.latitude_deg, row.longitude_deg
     special = {
-        "latitude": "" if latitude is None else f"{latitude:.7f}",
-        "longitude": "" if longitude is None else f"{longitude:.7f}",
+        "latitude": "" if latitude is None else repr(latitude) if exact else f"{latitude:.7f}",
+        "longitude": "" if longitude is None else repr(longitude) if exact else f"{longitude:.7f}",
         "floor_permille": str(row.floor_permille or ""),
     }
-    return {name: special[name] if name in special else _cell(getattr(row, name)) for name in COLUMNS}
+    return {name: special[name] if name in special else _cell(getattr(row, name), exact) for name in COLUMNS}
 
 
-def _cell(value: str | float | bool | None) -> str:
+def _cell(value: str | float | bool | None, exact: bool) -> str:
     if value is None:
         return ""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
         return f"'{value}" if value.startswith(FORMULA_STARTS) else value
-    return f"{value:.10g}"
+    return repr(value) if exact else f"{value:.10g}"

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 GEOMETRY_X: Final = "geometry.x"
 GEOMETRY_Y: Final = "geometry.y"
+# A spreadsheet takes a cell that begins so for a formula, and a formula may call programs and addresses: such texts are
+# written with a quote in front (plain.py), which is taken off again here.
+FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 DELIMITERS: Final = (";", ",", "\t", "|")
 # A spreadsheet cell longer than this is no inventory value but an accident, for instance a quote that never closes.
 MAX_CELL: Final = 100_000
@@ -134,10 +137,14 @@ def _read_csv(content: bytes) -> Table:
                 refusal = f"has {len(cells)} cells where the header has {len(columns)}"
             elif len(cells) < len(columns):
                 refusal = f"ends after {len(cells)} of {len(columns)} cells"
-            table.rows.append(Row(line, dict(zip(columns, cells, strict=False)), refusal))
+            table.rows.append(Row(line, dict(zip(columns, map(_unquoted, cells), strict=False)), refusal))
     except csv.Error as error:
         raise InvalidInput.of("file", f"line {reader.line_num + first_line - 1}: {error}") from error
     return table
+
+
+def _unquoted(cell: str) -> str:
+    return cell[1:] if cell.startswith("'") and cell[1:].startswith(FORMULA_STARTS) else cell
 
 
 def _header(cells: list[str]) -> list[str]:
@@ -260,13 +267,17 @@ def _read_json(content: bytes, name: str) -> Table:
 
 
 def _from_document(document: Any, name: str) -> Table:
+    from cli.importing import fiware  # reads into the tables of this module
+
     crs = _crs_name(document)
     if isinstance(document, dict) and document.get("type") == "FeatureCollection":
         features = document.get("features")
         if not isinstance(features, list):
             raise InvalidInput.of("file", "the FeatureCollection has no list of features")
         # RFC 7946: GeoJSON without a crs member is WGS84.
-        return _from_records([_feature(feature) for feature in features], crs or "EPSG:4326", "GeoJSON")
+        return _from_features(features, crs or "EPSG:4326")
+    if fiware.holds_streetlights(document):
+        return fiware.read_streetlights(document)
     if isinstance(document, dict) and document and all(isinstance(value, dict) for value in document.values()):
         records = [dict(flatten(value)) | {"@key": key} for key, value in document.items()]
         return _from_records(records, crs, "JSON records")
@@ -275,6 +286,26 @@ def _from_document(document: Any, name: str) -> Table:
     if isinstance(document, list):
         return _from_records([dict(flatten(record)) for record in document], crs, "JSON records")
     raise InvalidInput.of("file", f"{name} holds neither features nor records")
+
+
+def _from_features(features: list[Any], crs: str) -> Table:
+    table = _from_records([_feature(feature) for feature in features], crs, "GeoJSON")
+    table.rows = [
+        Row(row.line, row.cells, _feature_fault(feature)) for row, feature in zip(table.rows, features, strict=True)
+    ]
+    return table
+
+
+def _feature_fault(feature: Any) -> str:
+    if not isinstance(feature, dict):
+        return "is no feature"
+    geometry = feature.get("geometry")
+    if geometry is None:
+        return ""
+    if not isinstance(geometry, dict) or geometry.get("type") != "Point":
+        return "geometry: is no point; luminaires are points"
+    coordinates = geometry.get("coordinates")
+    return "" if isinstance(coordinates, list) and len(coordinates) >= 2 else "geometry: has no two coordinates"
 
 
 def _feature(feature: Any) -> dict[str, str]:
