@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from itertools import pairwise
 from math import isnan
 from typing import Any
 
@@ -64,6 +65,10 @@ def cabinet_to_proto(row: CabinetRow, tenant: Tenant, names: Names) -> inventory
         position=_position_to_proto(row.latitude_deg, row.longitude_deg),
         controller=names.of(ENDPOINTS, row.controller_uid),
         switching_owner=row.switching_owner,  # type: ignore[arg-type]  # the numbers are the contract's
+        foreign_loads=[
+            inventory_pb2.ForeignLoad(display_name=what, power_w=power_w, from_month=first, to_month=last)
+            for what, power_w, first, last in row.foreign_loads
+        ],
         inrush_step_ms=row.inrush_step_ms,
         etag=etag(row),
     )
@@ -81,6 +86,9 @@ def cabinet_values(session: Session, tenant: Tenant, cabinet: inventory_pb2.Cabi
         **_position_values(cabinet, "cabinet.position"),
         "controller_uid": controller,
         "switching_owner": int(owner),
+        "foreign_loads": [
+            [load.display_name, load.power_w, load.from_month, load.to_month] for load in cabinet.foreign_loads
+        ],
         "inrush_step_ms": cabinet.inrush_step_ms if cabinet.HasField("inrush_step_ms") else None,
     }
 
@@ -152,6 +160,7 @@ def model_to_proto(row: LuminaireModelRow, tenant: Tenant, names: Names) -> inve
         luminous_flux_lm=row.luminous_flux_lm,
         colour_temperature_k=row.colour_temperature_k,
         curve=[inventory_pb2.CurvePoint(level_permille=level, power_permille=power) for level, power in row.curve],
+        clo=[inventory_pb2.CloPoint(burning_hours=hours, output_permille=output) for hours, output in row.clo],
         etag=etag(row),
     )
 
@@ -172,7 +181,23 @@ def model_values(session: Session, tenant: Tenant, model: inventory_pb2.Luminair
         "luminous_flux_lm": model.luminous_flux_lm,
         "colour_temperature_k": model.colour_temperature_k,
         "curve": [list(point) for point in curve],
+        "clo": _clo(model),
     }
+
+
+def _clo(model: inventory_pb2.LuminaireModel) -> list[list[int]]:
+    """Hours ascend, output does not fall: who drives harder as a light source ages never drives less again."""
+    points = [[point.burning_hours, point.output_permille] for point in model.clo]
+    for index, (before, after) in enumerate(pairwise(points), start=1):
+        if after[0] <= before[0]:
+            raise InvalidInput.of(
+                f"luminaire_model.clo[{index}].burning_hours", f"{after[0]} h do not come after {before[0]} h"
+            )
+        if after[1] < before[1]:
+            raise InvalidInput.of(
+                f"luminaire_model.clo[{index}].output_permille", f"falls from {before[1]} to {after[1]} per mille"
+            )
+    return points
 
 
 def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary, names: Names) -> inventory_pb2.Group:
@@ -228,6 +253,8 @@ def luminaire_to_proto(row: LuminaireRow, tenant: Tenant, names: Names, cabinet_
         etag=etag(row),
         cabinet=names.of("cabinets", cabinet_uid),
         group_by_rule=not row.group_given,
+        virtual_output_permille=row.virtual_output_permille,
+        initial_burning_hours=row.initial_burning_hours,
     )
 
 
@@ -256,6 +283,8 @@ def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Lumin
         "previous_ballast_power_w": lamp.previous.ballast_power_w,
         "previous_half_night": lamp.previous.half_night,
         "lamp_technology": lamp.lamp_technology,
+        "virtual_output_permille": lamp.virtual_output_permille,
+        "initial_burning_hours": lamp.initial_burning_hours,
     }
     return {**values, "group_uid": group or placed(session, tenant, default, values)}
 

@@ -110,7 +110,8 @@ def _luminaires(
 
 
 CABINET = Resource(
-    CABINETS, inv.Cabinet, ("display_name", "street", "position", "controller", "switching_owner", "inrush_step_ms"),
+    CABINETS, inv.Cabinet,
+    ("display_name", "street", "position", "controller", "switching_owner", "foreign_loads", "inrush_step_ms"),
     convert.cabinet_values, shown(convert.cabinet_to_proto, "endpoints"),
 )  # fmt: skip
 FEEDER = Resource(
@@ -123,7 +124,7 @@ GATEWAY = Resource(
 )  # fmt: skip
 MODEL = Resource(
     MODELS, inv.LuminaireModel,
-    ("display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve"),
+    ("display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve", "clo"),
     convert.model_values, shown(convert.model_to_proto),
 )  # fmt: skip
 GROUP = Resource(GROUPS, inv.Group, ("display_name", "rule"), convert.group_values, _show_groups, _show_groups_then)
@@ -132,6 +133,7 @@ LUMINAIRE = Resource(
     (
         "pole", "street", "position", "model", "feeder", "gateway", "gateway_address", "group", "lighting_class",
         "floor_permille", "conflict_area", "installed_on", "installed_power_w", "previous", "lamp_technology",
+        "virtual_output_permille", "initial_burning_hours",
     ),
     convert.luminaire_values, _show_luminaires, _show_luminaires_then,
 )  # fmt: skip

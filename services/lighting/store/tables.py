@@ -59,6 +59,8 @@ class CabinetRow(Named, table=True):
     longitude_deg: float | None = None
     controller_uid: str | None = None
     switching_owner: int = 1
+    foreign_loads: list[list[Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    """Each [what, W, first month, last month]."""
     inrush_step_ms: int | None = None
 
 
@@ -95,6 +97,8 @@ class LuminaireModelRow(Named, table=True):
     luminous_flux_lm: int = 0
     colour_temperature_k: int = 0
     curve: list[list[int]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    clo: list[list[int]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    """Each [burning hours, output in per mille]."""
 
 
 class GroupRow(Named, table=True):
@@ -134,6 +138,8 @@ class LuminaireRow(Named, table=True):
     previous_ballast_power_w: float = 0.0
     previous_half_night: bool = False
     lamp_technology: str = ""
+    virtual_output_permille: int = 0
+    initial_burning_hours: int = 0
 
 
 class InventoryVersionRow(LightingTable, table=True):

@@ -22,6 +22,7 @@ def upgrade() -> None:
     """Goes forward."""
     _commands()
     _rules()
+    _ageing_and_foreign_loads()
     _versions()
 
 
@@ -41,6 +42,14 @@ def _rules() -> None:
     )
     others = sa.select(group.c.uid).where(group.c.id != "default")
     op.execute(sa.update(lamp).where(lamp.c.group_uid.in_(others)).values(group_given=sa.true()))
+
+
+def _ageing_and_foreign_loads() -> None:
+    """How light sources age and are driven, and what else hangs on the meter of a cabinet."""
+    op.add_column("cabinet", sa.Column("foreign_loads", sa.JSON(), nullable=False, server_default="[]"))
+    op.add_column("luminaire_model", sa.Column("clo", sa.JSON(), nullable=False, server_default="[]"))
+    for name in ("virtual_output_permille", "initial_burning_hours"):
+        op.add_column("luminaire", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
 
 
 def _versions() -> None:

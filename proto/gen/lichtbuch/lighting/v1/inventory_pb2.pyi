@@ -78,6 +78,40 @@ FEEDER_SUPPLY_PERMANENT: FeederSupply.ValueType  # 2
 Global___FeederSupply: _TypeAlias = FeederSupply  # noqa: Y015
 
 @_typing.final
+class ForeignLoad(_message.Message):
+    """What hangs on a cabinet's meter and is no lighting of the town: Christmas lights, a bus shelter, a market."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    FROM_MONTH_FIELD_NUMBER: _builtins.int
+    TO_MONTH_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """What it is."""
+    power_w: _builtins.float
+    """Power in W while it is on."""
+    from_month: _builtins.int
+    """First month in which it is there, 1..12."""
+    to_month: _builtins.int
+    """Last month in which it is there, 1..12; before from_month where it goes over the turn of the year."""
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str = ...,
+        power_w: _builtins.float = ...,
+        from_month: _builtins.int = ...,
+        to_month: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "from_month", b"from_month", "power_w", b"power_w", "to_month", b"to_month"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForeignLoad: _TypeAlias = ForeignLoad  # noqa: Y015
+
+@_typing.final
 class Cabinet(_message.Message):
     """A street-lighting cabinet (supply point)."""
 
@@ -91,6 +125,7 @@ class Cabinet(_message.Message):
     CONTROLLER_FIELD_NUMBER: _builtins.int
     SWITCHING_OWNER_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    FOREIGN_LOADS_FIELD_NUMBER: _builtins.int
     INRUSH_STEP_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/cabinets/{id}"."""
@@ -114,6 +149,10 @@ class Cabinet(_message.Message):
     def position(self) -> _types_pb2.Position:
         """Where it stands."""
 
+    @_builtins.property
+    def foreign_loads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForeignLoad]:
+        """What else hangs on its meter."""
+
     def __init__(
         self,
         *,
@@ -125,11 +164,12 @@ class Cabinet(_message.Message):
         controller: _builtins.str = ...,
         switching_owner: Global___SwitchingOwner.ValueType = ...,
         etag: _builtins.str = ...,
+        foreign_loads: _abc.Iterable[Global___ForeignLoad] | None = ...,
         inrush_step_ms: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "inrush_step_ms", b"inrush_step_ms", "position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "controller", b"controller", "display_name", b"display_name", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "position", b"position", "street", b"street", "switching_owner", b"switching_owner", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "controller", b"controller", "display_name", b"display_name", "etag", b"etag", "foreign_loads", b"foreign_loads", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "position", b"position", "street", b"street", "switching_owner", b"switching_owner", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__inrush_step_ms: _TypeAlias = _typing.Literal["inrush_step_ms"]  # noqa: Y015
     _WhichOneofArgType__inrush_step_ms: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms"]  # noqa: Y015
@@ -290,6 +330,32 @@ class CurvePoint(_message.Message):
 Global___CurvePoint: _TypeAlias = CurvePoint  # noqa: Y015
 
 @_typing.final
+class CloPoint(_message.Message):
+    """A point of the curve by which gear keeps light output constant while its light source ages (CLO)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BURNING_HOURS_FIELD_NUMBER: _builtins.int
+    OUTPUT_PERMILLE_FIELD_NUMBER: _builtins.int
+    burning_hours: _builtins.int
+    """Burning hours from which on it holds."""
+    output_permille: _builtins.int
+    """Output in per mille of rated output, 1..1000."""
+    def __init__(
+        self,
+        *,
+        burning_hours: _builtins.int = ...,
+        output_permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["burning_hours", b"burning_hours", "output_permille", b"output_permille"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloPoint: _TypeAlias = CloPoint  # noqa: Y015
+
+@_typing.final
 class LuminaireModel(_message.Message):
     """A product: what a luminaire of it draws at which level."""
 
@@ -304,6 +370,7 @@ class LuminaireModel(_message.Message):
     COLOUR_TEMPERATURE_K_FIELD_NUMBER: _builtins.int
     CURVE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    CLO_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/luminaireModels/{id}"."""
     uid: _builtins.str
@@ -326,6 +393,10 @@ class LuminaireModel(_message.Message):
         and then computed energy is marked as estimated.
         """
 
+    @_builtins.property
+    def clo(self) -> _containers.RepeatedCompositeFieldContainer[Global___CloPoint]:
+        """Constant light output, ascending in hours and never falling; empty for gear without it."""
+
     def __init__(
         self,
         *,
@@ -338,10 +409,11 @@ class LuminaireModel(_message.Message):
         colour_temperature_k: _builtins.int = ...,
         curve: _abc.Iterable[Global___CurvePoint] | None = ...,
         etag: _builtins.str = ...,
+        clo: _abc.Iterable[Global___CloPoint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clo", b"clo", "colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -403,6 +475,8 @@ class Luminaire(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CABINET_FIELD_NUMBER: _builtins.int
     GROUP_BY_RULE_FIELD_NUMBER: _builtins.int
+    VIRTUAL_OUTPUT_PERMILLE_FIELD_NUMBER: _builtins.int
+    INITIAL_BURNING_HOURS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/luminaires/{id}"."""
     uid: _builtins.str
@@ -439,6 +513,12 @@ class Luminaire(_message.Message):
     """Cabinet by way of the feeder. Output only."""
     group_by_rule: _builtins.bool
     """True where its group was not given by name but follows from the rules of groups. Output only."""
+    virtual_output_permille: _builtins.int
+    """Virtual output: the per mille of rated output that is this luminaire's full light, where it was chosen too strong for
+    its place; 0 for all of it.
+    """
+    initial_burning_hours: _builtins.int
+    """Burning hours of the light source when it was installed, for what was used before."""
     @_builtins.property
     def position(self) -> _types_pb2.Position:
         """Where it stands."""
@@ -474,10 +554,12 @@ class Luminaire(_message.Message):
         etag: _builtins.str = ...,
         cabinet: _builtins.str = ...,
         group_by_rule: _builtins.bool = ...,
+        virtual_output_permille: _builtins.int = ...,
+        initial_burning_hours: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["installed_on", b"installed_on", "position", b"position", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "group_by_rule", b"group_by_rule", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "street", b"street", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "group_by_rule", b"group_by_rule", "initial_burning_hours", b"initial_burning_hours", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "street", b"street", "uid", b"uid", "virtual_output_permille", b"virtual_output_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
