@@ -108,7 +108,9 @@ async def stock(issuer: Issuer, database_url: str, folder: Path, lamps_url: str)
         await light.street(1, lamps=LAMPS)
         controlled = EndpointState.IN_CONTROL
         records = [
-            EndpointRecord(f"{0xE0000:032x}", HERSFELD.uid, "E-c1", "modbus+tls://cabinet-17", "cabinet-plc", controlled),
+            EndpointRecord(
+                f"{0xE0000:032x}", HERSFELD.uid, "E-c1", "modbus+tls://cabinet-17", "cabinet-plc", controlled
+            ),
             EndpointRecord(f"{0xE0001:032x}", HERSFELD.uid, "E-g1", lamps_url, "opcua-lamp", controlled),
         ]
         await light.parts.database.run(lambda session: replace_endpoints(session, records, 0))
