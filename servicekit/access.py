@@ -98,6 +98,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.lockouts.*",
         "lighting.faults.*",
         "lighting.luminaires.identify",
+        "lighting.luminaires.protect",
         "registry.municipalities.read",
     ),
 }

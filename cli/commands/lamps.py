@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from cli.commands.commissioning import unprotected
 from cli.commands.groups import rule_words
 from cli.options import Json, Town
 from cli.output import console, enum_word, local, percent, print_json, print_rows
@@ -93,10 +94,18 @@ def lamps(
     at: Annotated[
         str, typer.Option("--at", help="What the inventory held then: 2025-06-30 (as the day begins) or a local time.")
     ] = "",
+    unsafe: Annotated[
+        bool, typer.Option("--unprotected", help="Only lamps that may stay dark when supply or communication fails.")
+    ] = False,
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
     """Show what every lamp does now, and what it ought to do; or what stood where on a past date."""
+    if unsafe:
+        if at or wrong or group:
+            raise InvalidInput.of("--unprotected", "stands alone: leave --at, --wrong and --group out")
+        print_rows(online(unprotected, municipality), as_json, empty="every lamp with a gateway is protected")
+        return
     if at:
         if wrong:
             raise InvalidInput.of("--wrong", "what lamps did is not kept with the inventory; leave --at or --wrong out")

@@ -19,6 +19,7 @@ from servicekit.lease import lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
 from services.lighting.api import LightingServicer, Parts
+from services.lighting.commissioning import Protector
 from services.lighting.control import Control
 from services.lighting.endpoints import ASK_EVERY_S, Endpoints
 from services.lighting.fault_book import FaultBook
@@ -140,6 +141,8 @@ async def _with_field(
     )
     watch = FaultWatch(book, tuning.faults, lambda: clerk.curves)
 
+    protector = Protector(database, control, clock, ready=server.database_ready.is_set)
+
     async def stop() -> None:
         await control.close()
         await historian.close()
@@ -149,6 +152,7 @@ async def _with_field(
     server.add_loop("lease", lease.keep, max_silence_s=60)
     server.add_loop("history", historian.keep_draining, max_silence_s=60)
     server.add_loop("faults", clerk.keep, max_silence_s=60)
+    server.add_loop("protection", protector.keep, max_silence_s=600)
     server.on_stop(stop)
     return Parts(database, clock, memory, state, control, endpoints, historian, sensors)
 

@@ -175,6 +175,20 @@ class Control:
             _, stuck = await asyncio.wait(tasks, timeout=_QUIET_WITHIN_S)
             await asyncio.gather(*(end(task) for task in stuck))
 
+    async def lend(self, gateway_uid: str, errand: Callable[[Ground, Link], Coroutine[Any, Any, None]]) -> bool:
+        """Runs an errand at a gateway in its worker's turn, which waits meanwhile. False, and nothing is run, where it is
+        busy, not known, or nothing may connect to it."""
+        ground = self._ground
+        rows = [row for row, record in enumerate(ground.columns.inventory.gateways) if record.uid == gateway_uid]
+        link = self._gateways[rows[0]].link if rows and self._held and rows[0] < len(self._gateways) else None
+        if link is None:
+            return False
+        task = self._start(f"gateway {rows[0]}", lambda: errand(ground, link))
+        if task is None:
+            return False
+        await asyncio.wait([task])
+        return True
+
     async def close(self) -> None:
         """Ends the workers and closes the devices."""
         self._ground.retired = True

@@ -195,6 +195,31 @@ class IdentificationRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ProtectionWish:
+    """Levels in per mille that a luminaire is to take by itself, and when (Unix ms) that was asked for."""
+
+    luminaire_uid: str
+    gateway_uid: str
+    power_on_permille: int
+    communication_loss_permille: int
+    asked_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectionSeen:
+    """What was read of a luminaire in answer to the wish of an instant: per mille, -1 for "as before", None for none.
+    supported: whether its gateway can store both levels."""
+
+    luminaire_uid: str
+    asked_ms: int
+    read_ms: int
+    supported: bool
+    confirmed: bool
+    read_power_on: int | None
+    read_communication_loss: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class EndpointRecord:
     """A field endpoint as the registry told last."""
 

@@ -1,23 +1,25 @@
-"""Methods of commissioning: a luminaire blinks, so that a person at the pole sees which address it is."""
+"""Methods of commissioning: a luminaire blinks, so that a person at the pole sees which address it is; and what it does
+by itself when supply comes back or nobody speaks to it any more is asked for and listed."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from math import isnan
-from typing import Final
+from typing import Any, Final
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
-from domain.errors import FailedPrecondition
+from domain.errors import FailedPrecondition, InvalidInput
 from domain.level import FULL_PERMILLE
 from domain.names import ResourceName
 from domain.plan import from_unix_ms, to_unix_ms
 from domain.sun import SUNSET_DEG, elevation_deg
 from lichtbuch.lighting.v1 import commissioning_pb2 as pb
 from servicekit import audit
-from servicekit.context import Tenant, current_caller, current_tenant, scope_aware
+from servicekit.context import Tenant, current_caller, current_tenant, current_tenants, scope_aware
 from servicekit.convert import timestamp_to_proto
-from services.lighting.api.calls import Calls, Context
+from servicekit.paging import page
+from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
 from services.lighting.api.reach import Reach
 from services.lighting.due import NOTHING_DUE, DueSource
 from services.lighting.identifying import LARGEST_LOW_PERMILLE, low_permille
@@ -26,9 +28,12 @@ from services.lighting.plan import floor_of
 from services.lighting.records import EndpointState, IdentificationRecord
 from services.lighting.state import Switch
 from services.lighting.store.commissioning import count_blinking, put_identification
+from services.lighting.store.commissioning_tables import ProtectionRow
 from services.lighting.store.inventory import GATEWAYS, LUMINAIRES, get
 from services.lighting.store.luminaires import lamps_of
-from services.lighting.store.tables import EndpointRow, GatewayRow, LockoutRow, LuminaireRow
+from services.lighting.store.names import Names, uids_of
+from services.lighting.store.protection import ask_for, list_protections
+from services.lighting.store.tables import EndpointRow, GatewayRow, GroupRow, LockoutRow, LuminaireRow
 from services.lighting.waiver import floor_over
 
 USUAL_S: Final = 30
@@ -73,6 +78,55 @@ class CommissioningCalls(Calls):
         answer = await self.database.run(identify)
         await self.parts.memory.refresh()
         return answer
+
+    @scope_aware
+    async def ProtectLuminaires(
+        self, request: pb.ProtectLuminairesRequest, context: Context
+    ) -> pb.ProtectLuminairesResponse:
+        """Keeps what is wanted; who works on the field does it as soon as the luminaires answer."""
+        tenant, author, now_ms = current_tenant(), current_caller().subject, self.now_ms
+        if not (request.gateways or request.groups or request.luminaires):
+            raise InvalidInput.of("gateways", "name at least one gateway, group or luminaire")
+        levels = [
+            getattr(request, name) if request.HasField(name) else FULL_PERMILLE
+            for name in ("power_on_permille", "communication_loss_permille")
+        ]
+
+        def ask(session: Session) -> pb.ProtectLuminairesResponse:
+            reach = Reach(session, tenant)
+            uids = _wanted(session, tenant, request, reach)
+            if not uids:
+                raise FailedPrecondition.of("gateways", "none of them has a luminaire with a gateway")
+            ask_for(session, tenant, uids, levels[0], levels[1], now_ms, author)
+            answer = pb.ProtectLuminairesResponse(luminaire_count=len(uids))
+            audit.record(session, "", tenant.name, tenant.uid, tenant.uid, after=request, reason=request.reason)
+            return answer
+
+        return await self.database.run(ask)
+
+    @scope_aware
+    async def ListLuminaireProtections(
+        self, request: pb.ListLuminaireProtectionsRequest, context: Context
+    ) -> pb.ListLuminaireProtectionsResponse:
+        """Luminaires by name, with what is known of the levels that they take by themselves."""
+        tenants = current_tenants()
+
+        def find(session: Session) -> pb.ListLuminaireProtectionsResponse:
+            found = page(
+                request,
+                lambda after, limit: list_protections(
+                    session, tenants, after, limit, unprotected_only=request.unprotected_only,
+                    where=lambda tenant: Reach(session, tenant).conditions(LuminaireRow),
+                ),
+                lambda item: (item[0].id, item[1].id),
+                largest=LARGEST_PAGE,
+            )  # fmt: skip
+            names = Names(session, tenants)
+            return pb.ListLuminaireProtectionsResponse(
+                protections=[_protection(*item, names) for item in found.items], next_page_token=found.next_page_token
+            )
+
+        return await self.database.read(find)
 
     def _require_reachable(self, session: Session, row: LuminaireRow, name: str) -> GatewayRow:
         """The gateway of a luminaire. Raises FailedPrecondition where nothing can or may be told to it."""
@@ -121,6 +175,69 @@ class CommissioningCalls(Calls):
             why = "stands in a conflict area" if lamp.conflict_area else f"has a floor of {floor} per mille"
             raise FailedPrecondition.of("name", f"{lamp.name} {why} and is not dimmed by night: let it blink by day")
         return min(low, FULL_PERMILLE)
+
+
+def _wanted(session: Session, tenant: Tenant, request: pb.ProtectLuminairesRequest, reach: Reach) -> list[str]:
+    """Uids of the luminaires with a gateway that are meant, each once. Raises InvalidInput, NotPermitted."""
+    conditions: list[Any] = []
+    for collection, table, column in (
+        ("gateways", GatewayRow, col(LuminaireRow.gateway_uid)),
+        ("groups", GroupRow, col(LuminaireRow.group_uid)),
+        ("luminaires", LuminaireRow, col(LuminaireRow.uid)),
+    ):
+        given = list(getattr(request, collection))
+        ids = [ResourceName.parse(n, field=collection, collection=collection).id for n in given]
+        found = uids_of(session, tenant, collection, ids)
+        for index, (name, identifier) in enumerate(zip(given, ids, strict=True)):
+            if identifier not in found:
+                raise InvalidInput.of(f"{collection}[{index}]", f"{name} does not exist")
+            reach.require(session.get(table, found[identifier]), name)
+        uids = list(found.values())
+        conditions += [column.in_(uids[at : at + 500]) for at in range(0, len(uids), 500)]
+    members: dict[str, None] = {}
+    for condition in conditions:
+        query = (
+            select(LuminaireRow.uid)
+            .where(LuminaireRow.municipality_uid == tenant.uid)
+            .where(LuminaireRow.deleted_at_ms == 0)
+            .where(col(LuminaireRow.gateway_uid).is_not(None))
+            .where(condition)
+        )
+        members.update(dict.fromkeys(session.exec(query)))
+    return list(members)
+
+
+def _protection(tenant: Tenant, lamp: LuminaireRow, row: ProtectionRow | None, names: Names) -> pb.LuminaireProtection:
+    """What is known of one luminaire."""
+    answer = pb.LuminaireProtection(
+        luminaire=LUMINAIRES.name(tenant.id, lamp.id),
+        state=pb.PROTECTION_STATE_NOT_ASKED,
+        gateway=names.of("gateways", lamp.gateway_uid),
+    )
+    if row is None:
+        return answer
+    answer.state = _state(row)
+    answer.power_on_permille, answer.communication_loss_permille = (
+        row.power_on_permille,
+        row.communication_loss_permille,
+    )
+    answer.asked_at.CopyFrom(timestamp_to_proto(from_unix_ms(row.asked_ms)))
+    answer.author = row.author
+    if row.read_ms:
+        answer.read_at.CopyFrom(timestamp_to_proto(from_unix_ms(row.read_ms)))
+        if row.read_power_on is not None:
+            answer.read_power_on_permille = row.read_power_on
+        if row.read_communication_loss is not None:
+            answer.read_communication_loss_permille = row.read_communication_loss
+    return answer
+
+
+def _state(row: ProtectionRow) -> pb.ProtectionState.ValueType:
+    if row.seen_for_ms == 0:
+        return pb.PROTECTION_STATE_PENDING
+    if not row.supported:
+        return pb.PROTECTION_STATE_UNSUPPORTED
+    return pb.PROTECTION_STATE_PROTECTED if row.confirmed else pb.PROTECTION_STATE_NOT_CONFIRMED
 
 
 def _is_night(lamp: Lamp, at: datetime) -> bool:

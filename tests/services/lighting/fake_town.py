@@ -46,6 +46,9 @@ class FakeLamp:
     since: float = 0.0
     fade_s: float = 2.0
     rated_w: float = 20.0
+    communication_loss: int = -1
+    forgets: bool = False
+    """Acknowledges what it is to store, and does not."""
 
     def level(self, now: float) -> int:
         """Level in effect."""
@@ -206,6 +209,8 @@ class FakeDevice:
         values = {
             "level_actual": level,
             "level_command": lamp.target,
+            "level_power_on": lamp.power_on,
+            "level_communication_loss": lamp.communication_loss,
             "lamp_failure": lamp.lamp_failure,
             "gear_failure": False,
             "lamp_power": lamp.rated_w * level / 1000,
@@ -220,6 +225,8 @@ class FakeDevice:
             self.cabinet.commands[index or 0] = bool(value)
         elif point == "heartbeat":
             self.cabinet.beats = round(value)
+        elif point in ("level_power_on", "level_communication_loss") and self.lamps is not None:
+            self._store(point, self.lamps[index or 0], round(value))
         elif point == "fade_time" and self.lamps is not None:
             self.lamps[index or 0].fade_s = value
         elif self.lamps is not None:
@@ -227,6 +234,15 @@ class FakeDevice:
             for lamp in targets:
                 if self.cabinet.powered(lamp) and not lamp.gear_failure:
                     lamp.go(round(value), now)
+
+    def _store(self, point: str, lamp: FakeLamp, level: int) -> None:
+        """Gear keeps a level, unless it has no supply or forgets."""
+        if not self.cabinet.powered(lamp) or lamp.gear_failure or lamp.forgets:
+            return
+        if point == "level_power_on":
+            lamp.power_on = level
+        else:
+            lamp.communication_loss = level
 
 
 class FakeTown:

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands import commissioning, levels, sensors, waivers
+from cli.commands import commissioning, lamps, levels, sensors, waivers
 from cli.errors import explain
 from cli.main import app
 from domain.errors import InvalidInput
@@ -46,7 +46,7 @@ class Terminal:
         def online(ask: Any, _municipality: str) -> Any:
             return asyncio.run_coroutine_threadsafe(ask(town), loop).result(30)
 
-        for module in (commissioning, levels, sensors, waivers):
+        for module in (commissioning, lamps, levels, sensors, waivers):
             monkeypatch.setattr(module, "online", online)
 
     async def types(self, *words: str) -> Result:
@@ -135,3 +135,19 @@ async def test_a_lamp_blinks_by_command_and_the_answer_says_where_it_is(
     assert told["between"] == "0 % and 100 %"  # it is noon
     result = await terminal.types("lamp", "identify", "L-1-1", "--seconds", "4")
     assert result.exit_code != 0
+
+
+async def test_lamps_are_protected_by_command_and_those_that_are_not_are_listed(
+    light: Lighting, monkeypatch: pytest.MonkeyPatch
+):
+    await light.street()
+    await light.known()
+    terminal = Terminal(light, monkeypatch)
+    assert await terminal.json("lamp", "protect", "--gateway", "G-1", "--communication-loss", "70") == {"lamps": 4}
+    rows = await terminal.json("lamps", "--unprotected")
+    assert [row["lamp"] for row in rows] == [f"L-1-{n}" for n in range(4)]
+    assert (rows[0]["state"], rows[0]["power_on"], rows[0]["communication_loss"]) == ("pending", "100 %", "70 %")
+    refused = await terminal.types("lamp", "protect")
+    assert isinstance(refused.exception, InvalidInput)
+    refused = await terminal.types("lamps", "--unprotected", "--wrong")
+    assert isinstance(refused.exception, InvalidInput)
