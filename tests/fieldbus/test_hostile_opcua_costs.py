@@ -115,9 +115,9 @@ def test_many_types_of_no_content_are_refused() -> None:
 
 
 def test_what_is_large_and_honest_is_decoded() -> None:
-    full = ua.DataValue(
-        ua.Variant("a text"), SourceTimestamp=NOON, SourcePicoseconds=1, ServerTimestamp=NOON, ServerPicoseconds=1
-    )
+    stamps: dict[str, Any] = {"SourceTimestamp": NOON, "ServerTimestamp": NOON}
+    stamps |= {"SourcePicoseconds": 1, "ServerPicoseconds": 1}
+    full = ua.DataValue(ua.Variant("a text"), **stamps)
     history = ua.HistoryReadResponse(
         Results=[ua.HistoryReadResult(HistoryData=ua.HistoryData(DataValues=[full] * 1000)) for _ in range(10)]
     )

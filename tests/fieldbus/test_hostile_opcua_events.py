@@ -111,7 +111,7 @@ def _event(*fields: Any) -> Any:
 
 
 _PLAIN: Final = ua.NodeId(ua.Int32(ObjectIds.BaseEventType))
-_LAMP: Final = ua.NodeId("Lamp." + "9" * 5000 + ".Level", ua.Int16(2))
+_LAMP: Final = ua.NodeId(ua.String("Lamp." + "9" * 5000 + ".Level"), ua.Int16(2))
 HOSTILE_EVENTS: Final = {
     "words for numbers": _event(_PLAIN, "lamp", _LAMP, NOON, "text", "very", None, None, "yes"),
     "a lamp without end": _event(_PLAIN, "lamp", _LAMP, NOON, "text", 500),
@@ -122,7 +122,9 @@ HOSTILE_EVENTS: Final = {
     "a time before time": _event(_PLAIN, "lamp", None, datetime(1601, 1, 1), "text", 500),
     "a time after time": _event(_PLAIN, "lamp", None, datetime(9999, 12, 31), "text", 500),
     "not a number": _event(_PLAIN, "lamp", None, NOON, "text", float("nan")),
-    "a condition without end": _event(_PLAIN, "lamp", None, NOON, "text", 500, ua.NodeId("c" * 100_000, ua.Int16(2))),
+    "a condition without end": _event(
+        _PLAIN, "lamp", None, NOON, "text", 500, ua.NodeId(ua.String("c" * 100_000), ua.Int16(2))
+    ),
     "lists": _event(_PLAIN, ["a", "b"], None, NOON, ["a"], [500]),
 }
 
@@ -174,7 +176,7 @@ async def test_an_answer_in_the_very_moment_of_the_time_out_is_late_and_ends_nob
         answer = loop.create_future()
         loop.call_later(link.limits.request_timeout_s / 2, answer.set_result, "late")
         loop.call_soon(time.sleep, 1.5 * link.limits.request_timeout_s)
-        return await ua_client.wait_for(answer, 3600)
+        return await ua_client.wait_for(answer, 3600)  # type: ignore[attr-defined]
 
     for _ in range(2):
         with pytest.raises(NoAnswer):
@@ -185,7 +187,8 @@ async def test_an_answer_in_the_very_moment_of_the_time_out_is_late_and_ends_nob
 
 
 def _recorded(*instants: datetime) -> Any:
-    return ua.HistoryData(DataValues=[ua.DataValue(ua.Variant(50.0), SourceTimestamp=at) for at in instants])
+    times: list[Any] = list(instants)
+    return ua.HistoryData(DataValues=[ua.DataValue(ua.Variant(50.0), SourceTimestamp=at) for at in times])
 
 
 async def test_a_history_from_the_end_of_time_is_none(clock: Manual, serve_opcua: Serve) -> None:

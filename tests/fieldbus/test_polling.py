@@ -94,9 +94,9 @@ async def test_a_callback_that_fails_is_told_and_the_next_change_comes(caplog: p
     async with asyncio.timeout(2):
         while seen.qsize() < 2:  # noqa: ASYNC110 - what is waited for gives no event
             await asyncio.sleep(0.001)
-    assert not subscription.cancelled
+    before = subscription.cancelled
     await subscription.cancel()
-    assert subscription.cancelled
+    assert (before, subscription.cancelled) == (False, True)
     assert "a subscription's callback failed" in caplog.text
 
 
