@@ -34,10 +34,14 @@ class GatewayAbilities:
     can_write: bool
     can_broadcast: bool
     can_fade: bool
+    tells_fading: bool
+    """Whether it says that a lamp is still on its way: then a level that is reached need not be waited for."""
     expected: NDArray[np.int16]
     tolerance: NDArray[np.int16]
     power_range: tuple[int, int] | None = None
     """Addresses of luminaires whose power can be read; None for none."""
+    group_range: tuple[int, int] | None = None
+    """Numbers of groups that one command reaches; None for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +68,13 @@ def gateway_abilities(profile: Profile) -> GatewayAbilities:
         can_write=profile.writable("level_command"),
         can_broadcast=profile.writable("broadcast_level_command"),
         can_fade=profile.writable("fade_time"),
+        tells_fading=profile.readable("fade_running"),
         expected=expected,
         tolerance=tolerance,
         power_range=_power_range(profile),
+        group_range=(
+            profile.points["group_level_command"].index_range if profile.writable("group_level_command") else None
+        ),
     )
 
 

@@ -167,7 +167,7 @@ class ControllerWorker:
         if self._silent < ground.tuning.following.silences:
             return
         self.live.switch = Switch.UNKNOWN
-        ground.switch[self._cabinet] = Switch.UNKNOWN
+        ground.set_switch(self._cabinet, Switch.UNKNOWN)
         for contactor in self._contactors:
             contactor.closed = contactor.commanded = None
             ground.set_feeder_power(contactor.feeder, Power.UNKNOWN, ground.now_ms)
@@ -194,7 +194,7 @@ class ControllerWorker:
         live.switch, live.observed_at_ms = switch, at_ms
         live.door_open = bool(value("door_open") or 0)
         live.quality = Quality.GOOD if complete else Quality.UNCERTAIN
-        ground.switch[self._cabinet] = switch
+        ground.set_switch(self._cabinet, switch)
         supply = value("supply_present")
         self._supply_lost = supply == 0.0
         ground.signs.controller_read(self._cabinet, supply=supply, door=value("door_open"), now_ms=ground.now_ms)

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 from math import isfinite
 from typing import Any, Final, Protocol
 
@@ -21,9 +22,10 @@ from domain.plan import from_unix_ms, to_unix_ms
 from fieldbus.tasks import end
 from servicekit.clock import Clock
 from services.lighting import metrics
+from services.lighting.agenda import Agenda, Lines
 from services.lighting.cabinet import ControllerWorker
-from services.lighting.columns import Columns, build_columns
-from services.lighting.due import DueCalculator, DueSource
+from services.lighting.columns import Columns, Flags, build_columns
+from services.lighting.due import Due, DueCalculator, DueSource
 from services.lighting.faults import Fault
 from services.lighting.field import Field, Link
 from services.lighting.gateway import GatewayWorker
@@ -42,6 +44,7 @@ LastKnown = tuple[dict[str, Change], int]
 _QUIET_WITHIN_S: Final = 5.0
 _TAKE_OVER_WITHIN_S: Final = 8.0
 _OLD: Final = "old "
+_COMMANDS: Final = "commands to gateway"
 
 
 class Knowledge(Protocol):
@@ -98,14 +101,22 @@ class Control:
         self._known = Known()
         self._calculator = DueCalculator(state.columns, self._known.orders)
         self._ground = self._new_ground(state.columns)
+        self._lines = Lines.of(state.columns, range(0))
         self._gateways: list[GatewayWorker] = []
+        self._reached: tuple[Ground, int] | None = None
+        self._in_control: Flags = np.zeros(0, dtype=np.bool_)
         self._controllers: list[ControllerWorker] = []
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._slots = asyncio.Semaphore(self.tuning.concurrency)
         self._heartbeats = Heartbeats(clock, holds, monotonic, self.tuning.interval_s)
         self._wake = asyncio.Event()
         self._reported = 0.0
-        memory.on_change(self._wake.set)
+        self._waiting: asyncio.Future[None] | None = None
+        self._missed: set[str] = set()
+        self._telling = 0
+        self._calm = asyncio.Event()
+        self._calm.set()
+        memory.on_change(self._look_up)
         self.sensors = sensors or SensorBoard()
         self.sensors.on_news(self._wake.set)
         self._sensor_workers: list[SensorWorker] = []
@@ -166,7 +177,8 @@ class Control:
             return
         columns = self._ground.columns
         names = {f"controller {int(columns.feeder_cabinet[feeder])}"}
-        names |= {f"gateway {row}" for row in np.unique(columns.gateway[columns.rows_by_feeder[feeder]]).tolist()}
+        gateways = np.unique(columns.gateway[columns.rows_by_feeder[feeder]]).tolist()
+        names |= {f"{what} {row}" for row in gateways for what in ("gateway", _COMMANDS)}
         # Of what runs on a former inventory nobody knows the numbers any more: all of it is waited for.
         tasks = [
             task for name, task in self._busy.items() if (name in names or name.startswith(_OLD)) and not task.done()
@@ -244,6 +256,7 @@ class Control:
         ground.following.take_over(before.following, pairs)
         ground.signs.take_over(before.signs, pairs)
         self._calculator = DueCalculator(columns, known.orders)
+        self._lines = Lines.of(columns, range(len(columns.inventory.gateways)))
         self._gateways = [GatewayWorker(ground, row) for row in range(len(columns.inventory.gateways))]
         self._controllers = [ControllerWorker(ground, row) for row in range(len(columns.inventory.cabinets))]
         self._sensor_workers = sensor_workers(ground, self.sensors, columns.inventory)
@@ -264,25 +277,40 @@ class Control:
     # --- the field ------------------------------------------------------------------------------------------------
 
     async def _work_on_field(self) -> None:
-        """Controllers first, so that gear that gets its supply is reached in the same pass."""
+        """What is newly due is told first; then controllers, so that gear that gets its supply is reached in the same
+        pass; then what is to be read, and told again."""
         ground, due = self._ground, self._ground.due
         if due is None:
             return
         self._busy = {name: task for name, task in self._busy.items() if not task.done()}
         self._reach()
-        controllers = [
-            self._start(f"controller {row}", worker.step)
-            for row, worker in enumerate(self._controllers)
-            if worker.is_due(due)
-        ]
+        watched = [row for row, worker in enumerate(self._controllers) if worker.is_due(due)]
+        told = self._tell(due, except_of=watched)
+        controllers = [self._start(f"controller {row}", self._controllers[row].step) for row in watched]
         await self._wait(controllers)
         ground.settle_supply(ground.now_ms)
         for row, sensors in enumerate(self._sensor_workers):
             if sensors.is_due:  # not waited for: a condition that begins or ends wakes the next pass
                 self._start(f"sensors {row}", sensors.step)
-        gateways = [self._start(f"gateway {row}", self._gateways[row].step) for row in self._gateways_to_work_on()]
-        await self._wait(gateways)
+        if not ground.may_write(due):
+            return  # other orders hold: what was started looks at them itself, and the next pass is on its way
+        told += self._tell(due)
+        gateways = [self._start(f"gateway {row}", self._gateways[row].step) for row in self._gateways_to_work_on(due)]
+        await self._wait([*told, *gateways])
         await self._heartbeats.keep(self._commanded())
+
+    def _tell(self, due: Due, except_of: Sequence[int] = ()) -> list[asyncio.Task[None] | None]:
+        """Starts commands to all gateways with news that can be told on what was read last; not to those of cabinets
+        whose switch is about to be read."""
+        agenda = Agenda.of(self._ground, self._lines, due)
+        wanted = agenda.gateways_with(agenda.news)
+        if len(except_of) and wanted.any():
+            wanted &= ~np.isin(self._ground.columns.gateway_cabinet, except_of)
+        return [
+            self._start(f"{_COMMANDS} {row}", partial(self._gateways[row].tell, agenda))
+            for row in np.flatnonzero(wanted).tolist()
+            if self._gateways[row].can_tell
+        ]
 
     def _commanded(self) -> Iterable[Link]:
         """The devices that orders reach: gateways, and the controllers of cabinets that are ours to switch."""
@@ -293,50 +321,74 @@ class Control:
     def _reach(self) -> None:
         """Says of every luminaire whether it is in control, and how exactly its level can be read."""
         ground, columns = self._ground, self._ground.columns
-        released = np.array(
-            [e.state == EndpointState.IN_CONTROL for e in columns.inventory.endpoints] + [False], dtype=np.bool_
-        )
-        gateway_released = np.append(released[columns.gateway_endpoint], False)
-        switched = np.append(released[columns.cabinet_controller] & columns.cabinet_ours, False)
-        by_feeder = switched[columns.cabinet] & np.append(columns.feeder_switched, False)[columns.feeder]
-        ground.state.lamps.in_control = np.where(columns.gateway >= 0, gateway_released[columns.gateway], by_feeder)
-        reached = [(worker.rows, link.gateway) for worker in self._gateways if (link := worker.link) is not None]
-        ground.following.reached_by(reached)
+        links = [worker.link for worker in self._gateways]
+        if self._reached != (ground, self._devices.revision):
+            released = np.array(
+                [e.state == EndpointState.IN_CONTROL for e in columns.inventory.endpoints] + [False], dtype=np.bool_
+            )
+            gateway_released = np.append(released[columns.gateway_endpoint], False)
+            switched = np.append(released[columns.cabinet_controller] & columns.cabinet_ours, False)
+            by_feeder = switched[columns.cabinet] & np.append(columns.feeder_switched, False)[columns.feeder]
+            self._in_control = np.where(columns.gateway >= 0, gateway_released[columns.gateway], by_feeder)
+            pairs = zip(self._gateways, links, strict=True)
+            ground.following.reached_by([(worker.rows, link.gateway) for worker, link in pairs if link is not None])
+            self._reached = ground, self._devices.revision
+        ground.state.lamps.in_control = self._in_control
 
-    def _gateways_to_work_on(self) -> Iterable[int]:
-        """Gateways that are to be read, and those with luminaires that must be told something."""
-        ground, due = self._ground, self._ground.due
-        if due is None or not self._gateways:
-            return []
-        columns, lamps = ground.columns, ground.state.lamps
-        everything = slice(None)
-        monotonic = self._monotonic()
-        needs = ground.following.needs(everything, lamps.actual, due.level, ground.now_ms, monotonic)
-        needs &= (lamps.in_control | due.under_test) & (columns.gateway >= 0)
-        needs &= ~ground.is_left_alone(everything, due.level)
-        needs &= ground.supply_of(everything) != Power.OFF
-        wanted = ground.next_poll <= monotonic
-        wanted[columns.gateway[needs]] = True
-        rows: list[int] = np.flatnonzero(wanted).tolist()
-        return rows
+    def _gateways_to_work_on(self, due: Due) -> Iterable[int]:
+        """Gateways that are to be read, and those with luminaires that must be told something; not those that are being
+        told something just now."""
+        ground = self._ground
+        agenda = Agenda.of(ground, self._lines, due)
+        needs = agenda.needs & ~ground.following.is_booting(self._lines.rows, ground.now_ms)
+        wanted = (ground.next_poll <= self._monotonic()) | agenda.gateways_with(needs)
+        return [row for row in np.flatnonzero(wanted).tolist() if f"{_COMMANDS} {row}" not in self._busy]
 
     def _start(self, name: str, step: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None] | None:
         """Starts a worker's step; None while its last one is still under way."""
-        if name in self._busy and not self._busy[name].done():
+        before = self._busy.get(name)
+        if before is not None and not before.done():
+            if name.startswith(_COMMANDS):
+                self._missed.add(name)
             return None
-        task = asyncio.create_task(self._guarded(step), name=name)
+        work = self._command(name, step) if name.startswith(_COMMANDS) else self._in_its_place(step)
+        task = asyncio.create_task(work, name=name)
         self._busy[name] = task
         return task
 
-    async def _guarded(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
-        """A step that fails unexpectedly is counted and does not end the others.
+    async def _command(self, name: str, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """Commands wait for no place, and what is only read waits for them: as long as a pass waits."""
+        if not self._telling:
+            self._calm.clear()
+        self._telling += 1
+        until = asyncio.get_running_loop().call_later(self.tuning.patience_real_s, self._calm.set)
+        try:
+            await self._guarded(step)
+        finally:
+            until.cancel()
+            self._telling -= 1
+            if not self._telling:
+                self._calm.set()
+            if name in self._missed:  # there was more to tell meanwhile
+                self._missed.discard(name)
+                self._wake.set()
 
-        It has its place among those worked on at once for as long as a pass waits: devices that are dead or wait for
-        their turn on a bus need no place, and must not take those of devices that answer.
-        """
+    async def _in_its_place(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A step has its place among those worked on at once for as long as a pass waits: devices that are dead or wait
+        for their turn on a bus need no place, and must not take those of devices that answer."""
         await self._slots.acquire()
         place = [self._slots.release]
         until = asyncio.get_running_loop().call_later(self.tuning.patience_real_s, lambda: place.pop()())
+        try:
+            await self._calm.wait()
+            await self._guarded(step)
+        finally:
+            until.cancel()
+            if place:
+                place.pop()()
+
+    async def _guarded(self, step: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A step that fails unexpectedly is counted and does not end the others."""
         try:
             await step()
         except asyncio.CancelledError:
@@ -344,16 +396,37 @@ class Control:
         except Exception:
             metrics.STEP_FAILURES.inc()
             _log.exception("a step of the field failed")
-        finally:
-            until.cancel()
-            if place:
-                place.pop()()
 
-    async def _wait(self, tasks: list[asyncio.Task[None] | None]) -> None:
-        """Waits for devices that answer in time; the others go on by themselves."""
+    async def _wait(self, tasks: Sequence[asyncio.Task[None] | None]) -> None:
+        """Waits for devices that answer in time, and no longer than until other orders come; the others go on by
+        themselves."""
         started = [task for task in tasks if task is not None]
-        if started:
-            await asyncio.wait(started, timeout=self.tuning.patience_real_s)
+        if not started:
+            return
+        loop = asyncio.get_running_loop()
+        waiting = self._waiting = loop.create_future()
+        left = len(started)
+
+        def ended(_task: asyncio.Task[None] | None = None) -> None:
+            nonlocal left
+            left -= 1
+            if left <= 0:
+                _finish(waiting)
+
+        for task in started:
+            task.add_done_callback(ended)
+        patience = loop.call_later(self.tuning.patience_real_s, _finish, waiting)
+        try:
+            await waiting
+        finally:
+            patience.cancel()
+            self._waiting = None
+
+    def _look_up(self) -> None:
+        """Something else holds: a pass that waits for devices does not any more, and the next one begins."""
+        self._wake.set()
+        if self._waiting is not None:
+            _finish(self._waiting)
 
     # --- pacing and telling ---------------------------------------------------------------------------------------
 
@@ -428,3 +501,8 @@ class Control:
         without = ground.columns.group[(due.source == DueSource.DEFAULT) & (ground.columns.group >= 0)]
         metrics.PLANS_RUN_OUT.set(int(np.unique(without).size))
         metrics.DATABASE_AWAY.set(1 if self._memory.database_is_away else 0)
+
+
+def _finish(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -178,6 +178,8 @@ class Field:
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._closing_places: dict[str, str] = {}
         self._abilities: dict[str, tuple[Profile, GatewayAbilities, ControllerAbilities]] = {}
+        self.revision = 0
+        """Another number when links were opened or closed."""
 
     def link(self, endpoint: EndpointRecord) -> Link | None:
         """The link of an endpoint; None for one that is only planned, or whose URL or profile is wrong."""
@@ -198,6 +200,7 @@ class Field:
             self._failed[endpoint.uid] = endpoint
             return None
         link = self._links[endpoint.uid] = Link(endpoint, device, profile, gateway, controller)
+        self.revision += 1
         self._share()
         return link
 
@@ -211,6 +214,7 @@ class Field:
                 link.endpoint = endpoint
                 continue
             del self._links[uid]
+            self.revision += 1
             link.closed = True
             # In the background: a device that hangs must not hold up the others.
             self._closing_places[uid] = _place(link.endpoint)

@@ -47,6 +47,8 @@ class Tuning:
     """Nothing is written on readings older than this; a link with a pace of its own stretches it (field.Pace)."""
     settle_s: float = 5.0
     """How long a level may fade without a ramp of the plan."""
+    look_s: float = 2.2
+    """When a command is looked at first, where gear says whether it still fades: usual gear has by then."""
     boot_s: float = 2.0
     """How long gear takes to answer after it got supply."""
     power_on_permille: int = 1000
@@ -83,6 +85,8 @@ class Ground:
         self.signs = Signs(columns)
         self.due: Due | None = None
         self.retired = False
+        self.version = 0
+        """Another number when supply or a hand switch is not as it was."""
         self.are_current: Callable[[Orders], bool] = lambda _orders: False
         """False once other orders hold, or another process holds the field: nothing is written then."""
         gateways = len(columns.inventory.gateways)
@@ -92,6 +96,8 @@ class Ground:
         """Monotonic real time before which a gateway's link bears no other reading, whatever the reason."""
         self.awaited = np.zeros(gateways, dtype=np.bool_)
         """Whether something is expected of that reading, so that a pass is worth making for it."""
+        self.told_at = np.full(gateways, -np.inf)
+        """Monotonic real time at which a gateway was told something last."""
         # What was read of hand switches outlives a change of the inventory: nobody turned them.
         switches = [
             state.cabinets[c.uid].switch if c.uid in state.cabinets else Switch.UNKNOWN
@@ -119,8 +125,15 @@ class Ground:
         self.next_poll[gateways] = np.maximum(wanted, self.earliest[gateways])
         self.awaited[gateways] = True
 
-    def was_read(self, gateway: int) -> None:
-        """A gateway was read; the next time is the regular one, or when its link bears it."""
+    def was_told(self, gateway: int) -> None:
+        """A gateway has taken commands: a reading that began before does not show what came of them."""
+        self.told_at[gateway] = self.monotonic()
+
+    def was_read(self, gateway: int, asked_at: float = np.inf) -> None:
+        """A gateway was read; the next time is the regular one, or when its link bears it. Unless it was told something
+        after it was asked: then it is read again for that."""
+        if self.told_at[gateway] > asked_at:
+            return
         self.next_poll[gateway] = max(self.monotonic() + self.poll_real_s(), self.earliest[gateway])
         self.awaited[gateway] = False
 
@@ -136,6 +149,12 @@ class Ground:
         self.due_on_since_ms = np.where(
             due.feeder_on, np.where(self.due_on_since_ms > 0, self.due_on_since_ms, now_ms), 0
         )
+
+    def set_switch(self, cabinet: int, switch: Switch) -> None:
+        """Notes the position of a cabinet's hand switch."""
+        if self.switch[cabinet] != switch:
+            self.switch[cabinet] = switch
+            self.version += 1
 
     def supply_of(self, rows: Rows | slice) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
         """Supply of luminaires by what is known of their feeders."""
@@ -165,6 +184,7 @@ class Ground:
         if before == power:
             return
         self.state.feeder_power[feeder] = power
+        self.version += 1
         rows = self.columns.rows_by_feeder[feeder]
         if not rows.size:
             return

@@ -25,6 +25,16 @@ class LampReading:
     gear_failure: Flags
     at_ms: NDArray[np.int64]
 
+    def without(self, rows: Rows) -> LampReading:
+        """What was heard of all but these."""
+        if not rows.size:
+            return self
+        kept = ~np.isin(self.rows, rows)
+        return LampReading(
+            self.rows[kept], self.level[kept], self.moving[kept], self.lamp_failure[kept], self.gear_failure[kept],
+            self.at_ms[kept],
+        )  # fmt: skip
+
 
 def parse(batch: ValueBatch, rows: Rows, link: Link) -> tuple[LampReading, Rows]:
     """A reading of level and flags of the same luminaires, in this order; and the luminaires that were not asked for
