@@ -42,6 +42,7 @@ class Columns:
     address: Ints
     floor: Levels
     dimmable: Flags
+    commanded: Flags
     place: Ints
     # per place of the sun, degrees
     place_latitude: NDArray[np.float64]
@@ -176,6 +177,7 @@ def build_columns(inventory: Inventory) -> Columns:
         address=_ints(lamp.gateway_address for lamp in luminaires),
         floor=np.where(floors == 0, FULL_PERMILLE, floors).astype(np.int16),
         dimmable=np.array([not lamp.conflict_area for lamp in luminaires], dtype=np.bool_),
+        commanded=np.array([lamp.commanded for lamp in luminaires], dtype=np.bool_),
         place=place,
         place_latitude=np.array(places.latitudes, dtype=np.float64),
         place_longitude=np.array(places.longitudes, dtype=np.float64),

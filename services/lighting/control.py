@@ -329,7 +329,8 @@ class Control:
             gateway_released = np.append(released[columns.gateway_endpoint], False)
             switched = np.append(released[columns.cabinet_controller] & columns.cabinet_ours, False)
             by_feeder = switched[columns.cabinet] & np.append(columns.feeder_switched, False)[columns.feeder]
-            self._in_control = np.where(columns.gateway >= 0, gateway_released[columns.gateway], by_feeder)
+            by_gateway = gateway_released[columns.gateway] & columns.commanded
+            self._in_control = np.where(columns.gateway >= 0, by_gateway, by_feeder)
             pairs = zip(self._gateways, links, strict=True)
             ground.following.reached_by([(worker.rows, link.gateway) for worker, link in pairs if link is not None])
             self._reached = ground, self._devices.revision

@@ -165,17 +165,18 @@ class Ground:
         return np.where(feeder >= 0, known, Power.UNKNOWN).astype(np.int8)
 
     def is_left_alone(self, rows: Rows | slice, level: Levels) -> Flags:
-        """Luminaires of cabinets whose hand/0/auto switch says so.
+        """Luminaires that no command reduces, and those of cabinets whose hand/0/auto switch says so.
 
         In 0 nothing is written. In hand, somebody lit the street by hand: levels above 0 are followed, off is only for
         people to command, not for a plan or the default.
         """
+        others: Flags = ~self.columns.commanded[rows]
         if self.due is None or not self.switch.size:
-            return np.zeros(level.shape, dtype=np.bool_)
+            return others
         cabinet = self.columns.cabinet[rows]
         switch = np.where(cabinet >= 0, self.switch[np.maximum(cabinet, 0)], Switch.UNKNOWN)
         by_itself = self.due.source[rows] >= DueSource.SENSOR
-        alone: Flags = (switch == Switch.OFF) | ((switch == Switch.HAND) & (level == 0) & by_itself)
+        alone: Flags = others | (switch == Switch.OFF) | ((switch == Switch.HAND) & (level == 0) & by_itself)
         return alone
 
     def set_feeder_power(self, feeder: int, power: Power, at_ms: int) -> None:

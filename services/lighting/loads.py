@@ -67,8 +67,8 @@ def floors_over(columns: Columns, waivers: Iterable[WaiverRecord], start_ms: int
 def group_load(columns: Columns, rows: Rows, drawn: Mapping[str, Drawn], floors: Levels | None = None) -> GroupLoad:
     """What the luminaires of some rows draw; `drawn` by their uid. A luminaire that is not in it draws nothing.
 
-    Without a gateway a luminaire follows its feeder: any light costs full power. floors: those that hold, where waivers
-    are to be heeded; else the classes' own.
+    Without a gateway, or where no command reduces it, a luminaire follows its feeder: any light costs full power.
+    floors: those that hold, where waivers are to be heeded; else the classes' own.
     """
     floors = columns.floor if floors is None else floors
     members: defaultdict[tuple[int, int, bool], list[int]] = defaultdict(list)
@@ -83,7 +83,7 @@ def group_load(columns: Columns, rows: Rows, drawn: Mapping[str, Drawn], floors:
             found = drawn.get(columns.uids[row], _NOTHING)
             estimated += found.estimated
             curve = found.curve
-            if columns.gateway[row] == NONE:
+            if columns.gateway[row] == NONE or not columns.commanded[row]:
                 curve = PowerCurve.not_dimmable(curve.rated_w, curve.standby_w)
             curves[curve] += 1
             if _stays_supplied(columns, row):
@@ -108,7 +108,7 @@ def group_load(columns: Columns, rows: Rows, drawn: Mapping[str, Drawn], floors:
         tuple(parts),
         luminaires=int(rows.size),
         estimated=estimated,
-        undimmed=int(np.count_nonzero(columns.gateway[rows] == NONE)),
+        undimmed=int(np.count_nonzero((columns.gateway[rows] == NONE) | ~columns.commanded[rows])),
         foreign=int(np.count_nonzero(foreign)),
     )
 

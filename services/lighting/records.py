@@ -32,6 +32,24 @@ class FeederSupply(IntEnum):
     PERMANENT = 2
 
 
+class Reduction(IntEnum):
+    """Who reduces light; numbers as in the contract."""
+
+    UNSPECIFIED = 0
+    SINGLE_COMMAND = 1
+    GROUP_COMMAND = 2
+    BROADCAST = 3
+    CONTROL_PHASE = 4
+    HALF_NIGHT_CONDUCTOR = 5
+    STORED_PROFILE = 6
+    NONE = 7
+
+
+def is_commanded(luminaire: int, feeder: int) -> bool:
+    """Whether commands reduce a luminaire: what it states counts, else what its feeder states, else a command."""
+    return (luminaire or feeder) <= Reduction.BROADCAST
+
+
 class EndpointState(IntEnum):
     """State of a field endpoint on its way into control; numbers as in the registry's contract."""
 
@@ -122,6 +140,8 @@ class LuminaireRecord:
     conflict_area: bool = False
     latitude_deg: float = nan
     longitude_deg: float = nan
+    commanded: bool = True
+    """False where something else than a command reduces it: then it is only observed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,6 +102,7 @@ def feeder_to_proto(row: FeederRow, tenant: Tenant, names: Names) -> inventory_p
         channel=row.channel,
         phase=row.phase,
         supply=row.supply,  # type: ignore[arg-type]  # the numbers are the contract's
+        reduction=row.reduction,  # type: ignore[arg-type]
         inrush_step_ms=row.inrush_step_ms,
         etag=etag(row),
     )
@@ -114,6 +115,7 @@ def feeder_values(session: Session, tenant: Tenant, feeder: inventory_pb2.Feeder
         "channel": feeder.channel,
         "phase": feeder.phase,
         "supply": int(feeder.supply),
+        "reduction": int(feeder.reduction),
         "inrush_step_ms": feeder.inrush_step_ms if feeder.HasField("inrush_step_ms") else None,
     }
 
@@ -253,6 +255,7 @@ def luminaire_to_proto(row: LuminaireRow, tenant: Tenant, names: Names, cabinet_
         etag=etag(row),
         cabinet=names.of("cabinets", cabinet_uid),
         group_by_rule=not row.group_given,
+        reduction=row.reduction,  # type: ignore[arg-type]  # the numbers are the contract's
         virtual_output_permille=row.virtual_output_permille,
         initial_burning_hours=row.initial_burning_hours,
     )
@@ -283,6 +286,7 @@ def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Lumin
         "previous_ballast_power_w": lamp.previous.ballast_power_w,
         "previous_half_night": lamp.previous.half_night,
         "lamp_technology": lamp.lamp_technology,
+        "reduction": int(lamp.reduction),
         "virtual_output_permille": lamp.virtual_output_permille,
         "initial_burning_hours": lamp.initial_burning_hours,
     }

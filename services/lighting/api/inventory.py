@@ -115,7 +115,7 @@ CABINET = Resource(
     convert.cabinet_values, shown(convert.cabinet_to_proto, "endpoints"),
 )  # fmt: skip
 FEEDER = Resource(
-    FEEDERS, inv.Feeder, ("cabinet", "channel", "phase", "supply", "inrush_step_ms"),
+    FEEDERS, inv.Feeder, ("cabinet", "channel", "phase", "supply", "reduction", "inrush_step_ms"),
     convert.feeder_values, shown(convert.feeder_to_proto, "cabinets"),
 )  # fmt: skip
 GATEWAY = Resource(
@@ -133,7 +133,7 @@ LUMINAIRE = Resource(
     (
         "pole", "street", "position", "model", "feeder", "gateway", "gateway_address", "group", "lighting_class",
         "floor_permille", "conflict_area", "installed_on", "installed_power_w", "previous", "lamp_technology",
-        "virtual_output_permille", "initial_burning_hours",
+        "reduction", "virtual_output_permille", "initial_burning_hours",
     ),
     convert.luminaire_values, _show_luminaires, _show_luminaires_then,
 )  # fmt: skip

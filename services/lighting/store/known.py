@@ -30,6 +30,7 @@ from services.lighting.records import (
     SensorRecord,
     SwitchingOwner,
     TownRecord,
+    is_commanded,
 )
 from services.lighting.store.commissioning import identifications_from
 from services.lighting.store.revisions import INVENTORY, ORDERS, revisions
@@ -145,12 +146,14 @@ def _plans(session: Session) -> dict[str, Plan]:
 def _luminaires(session: Session) -> Iterable[LuminaireRecord]:
     columns = (
         "uid", "municipality_uid", "id", "group_uid", "feeder_uid", "gateway_uid", "gateway_address",
-        "floor_permille", "conflict_area", "latitude_deg", "longitude_deg",
+        "floor_permille", "conflict_area", "latitude_deg", "longitude_deg", "reduction",
     )  # fmt: skip
+    reductions = {r[0]: r[1] for r in _rows(session, FeederRow, "uid", "reduction")}
     for r in _rows(session, LuminaireRow, *columns):
         yield LuminaireRecord(
-            r[0], r[1], r[2], r[3], r[4] or "", r[5] or "", r[6], r[7], bool(r[8]), _degrees(r[9]), _degrees(r[10])
-        )
+            r[0], r[1], r[2], r[3], r[4] or "", r[5] or "", r[6], r[7], bool(r[8]), _degrees(r[9]), _degrees(r[10]),
+            is_commanded(r[11], reductions.get(r[4] or "", 0)),
+        )  # fmt: skip
 
 
 def _rows(session: Session, model: Any, *columns: str) -> Iterable[Any]:

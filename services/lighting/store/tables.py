@@ -73,6 +73,7 @@ class FeederRow(Named, table=True):
     channel: int = 0
     phase: int = 0
     supply: int
+    reduction: int = 0
     inrush_step_ms: int | None = None
 
 
@@ -138,6 +139,7 @@ class LuminaireRow(Named, table=True):
     previous_ballast_power_w: float = 0.0
     previous_half_night: bool = False
     lamp_technology: str = ""
+    reduction: int = 0
     virtual_output_permille: int = 0
     initial_burning_hours: int = 0
 

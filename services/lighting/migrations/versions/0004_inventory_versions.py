@@ -23,6 +23,7 @@ def upgrade() -> None:
     _commands()
     _rules()
     _ageing_and_foreign_loads()
+    _reductions()
     _versions()
 
 
@@ -50,6 +51,12 @@ def _ageing_and_foreign_loads() -> None:
     op.add_column("luminaire_model", sa.Column("clo", sa.JSON(), nullable=False, server_default="[]"))
     for name in ("virtual_output_permille", "initial_burning_hours"):
         op.add_column("luminaire", sa.Column(name, sa.Integer(), nullable=False, server_default="0"))
+
+
+def _reductions() -> None:
+    """Who reduces light; what is not stated is reduced by command."""
+    for name in ("feeder", "luminaire"):
+        op.add_column(name, sa.Column("reduction", sa.SmallInteger(), nullable=False, server_default="0"))
 
 
 def _versions() -> None:

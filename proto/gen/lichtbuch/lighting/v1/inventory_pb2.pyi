@@ -53,6 +53,50 @@ SWITCHING_OWNER_RIPPLE_CONTROL: SwitchingOwner.ValueType  # 4
 """The grid operator's ripple control: only observed."""
 Global___SwitchingOwner: _TypeAlias = SwitchingOwner  # noqa: Y015
 
+class _Reduction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReductionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reduction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REDUCTION_UNSPECIFIED: _Reduction.ValueType  # 0
+    """Not stated: the feeder's, and a command where that states none either."""
+    REDUCTION_SINGLE_COMMAND: _Reduction.ValueType  # 1
+    """A command to each luminaire."""
+    REDUCTION_GROUP_COMMAND: _Reduction.ValueType  # 2
+    """A command to a group of gear."""
+    REDUCTION_BROADCAST: _Reduction.ValueType  # 3
+    """A command to all gear of a line."""
+    REDUCTION_CONTROL_PHASE: _Reduction.ValueType  # 4
+    """A control phase that is switched beside the supply."""
+    REDUCTION_HALF_NIGHT_CONDUCTOR: _Reduction.ValueType  # 5
+    """A conductor of its own that is switched off for the middle of the night (half-night circuit)."""
+    REDUCTION_STORED_PROFILE: _Reduction.ValueType  # 6
+    """A profile stored in the lamp, around the middle of the time that it is lit."""
+    REDUCTION_NONE: _Reduction.ValueType  # 7
+    """Nothing: always full light."""
+
+class Reduction(_Reduction, metaclass=_ReductionEnumTypeWrapper):
+    """Who reduces the light of a luminaire at night. Whatever is not a command is only observed: nothing is written to the gear."""
+
+REDUCTION_UNSPECIFIED: Reduction.ValueType  # 0
+"""Not stated: the feeder's, and a command where that states none either."""
+REDUCTION_SINGLE_COMMAND: Reduction.ValueType  # 1
+"""A command to each luminaire."""
+REDUCTION_GROUP_COMMAND: Reduction.ValueType  # 2
+"""A command to a group of gear."""
+REDUCTION_BROADCAST: Reduction.ValueType  # 3
+"""A command to all gear of a line."""
+REDUCTION_CONTROL_PHASE: Reduction.ValueType  # 4
+"""A control phase that is switched beside the supply."""
+REDUCTION_HALF_NIGHT_CONDUCTOR: Reduction.ValueType  # 5
+"""A conductor of its own that is switched off for the middle of the night (half-night circuit)."""
+REDUCTION_STORED_PROFILE: Reduction.ValueType  # 6
+"""A profile stored in the lamp, around the middle of the time that it is lit."""
+REDUCTION_NONE: Reduction.ValueType  # 7
+"""Nothing: always full light."""
+Global___Reduction: _TypeAlias = Reduction  # noqa: Y015
+
 class _FeederSupply:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -190,6 +234,7 @@ class Feeder(_message.Message):
     PHASE_FIELD_NUMBER: _builtins.int
     SUPPLY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    REDUCTION_FIELD_NUMBER: _builtins.int
     INRUSH_STEP_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/feeders/{id}"."""
@@ -205,6 +250,8 @@ class Feeder(_message.Message):
     """Switched or permanent."""
     etag: _builtins.str
     """Version for optimistic locking."""
+    reduction: Global___Reduction.ValueType
+    """Who reduces the light of its luminaires, where they state nothing else."""
     inrush_step_ms: _builtins.int
     """Milliseconds after its contactor closed until the next one of the cabinet may. Not set: the cabinet's."""
     def __init__(
@@ -217,11 +264,12 @@ class Feeder(_message.Message):
         phase: _builtins.int = ...,
         supply: Global___FeederSupply.ValueType = ...,
         etag: _builtins.str = ...,
+        reduction: Global___Reduction.ValueType = ...,
         inrush_step_ms: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "inrush_step_ms", b"inrush_step_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "phase", b"phase", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "phase", b"phase", "reduction", b"reduction", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__inrush_step_ms: _TypeAlias = _typing.Literal["inrush_step_ms"]  # noqa: Y015
     _WhichOneofArgType__inrush_step_ms: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms"]  # noqa: Y015
@@ -475,6 +523,7 @@ class Luminaire(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     CABINET_FIELD_NUMBER: _builtins.int
     GROUP_BY_RULE_FIELD_NUMBER: _builtins.int
+    REDUCTION_FIELD_NUMBER: _builtins.int
     VIRTUAL_OUTPUT_PERMILLE_FIELD_NUMBER: _builtins.int
     INITIAL_BURNING_HOURS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
@@ -513,6 +562,8 @@ class Luminaire(_message.Message):
     """Cabinet by way of the feeder. Output only."""
     group_by_rule: _builtins.bool
     """True where its group was not given by name but follows from the rules of groups. Output only."""
+    reduction: Global___Reduction.ValueType
+    """Who reduces its light; not stated for as its feeder."""
     virtual_output_permille: _builtins.int
     """Virtual output: the per mille of rated output that is this luminaire's full light, where it was chosen too strong for
     its place; 0 for all of it.
@@ -554,12 +605,13 @@ class Luminaire(_message.Message):
         etag: _builtins.str = ...,
         cabinet: _builtins.str = ...,
         group_by_rule: _builtins.bool = ...,
+        reduction: Global___Reduction.ValueType = ...,
         virtual_output_permille: _builtins.int = ...,
         initial_burning_hours: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["installed_on", b"installed_on", "position", b"position", "previous", b"previous"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "group_by_rule", b"group_by_rule", "initial_burning_hours", b"initial_burning_hours", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "street", b"street", "uid", b"uid", "virtual_output_permille", b"virtual_output_permille"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "conflict_area", b"conflict_area", "etag", b"etag", "feeder", b"feeder", "floor_permille", b"floor_permille", "gateway", b"gateway", "gateway_address", b"gateway_address", "group", b"group", "group_by_rule", b"group_by_rule", "initial_burning_hours", b"initial_burning_hours", "installed_on", b"installed_on", "installed_power_w", b"installed_power_w", "lamp_technology", b"lamp_technology", "lighting_class", b"lighting_class", "model", b"model", "name", b"name", "pole", b"pole", "position", b"position", "previous", b"previous", "reduction", b"reduction", "street", b"street", "uid", b"uid", "virtual_output_permille", b"virtual_output_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

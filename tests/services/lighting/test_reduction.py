@@ -1,0 +1,81 @@
+"""Who reduces light: what is not reduced by command is observed and never written, and previews and faults know it."""
+
+from typing import Any
+
+import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
+
+from domain.errors import InvalidInput
+from lichtbuch.lighting.v1 import inventory_pb2 as inv
+from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.lighting.v1 import loads_pb2
+from services.lighting.records import Reduction, is_commanded
+from tests.services.lighting.running import Lighting, T, stamp
+
+NIGHT = ((0, 0), (5, 1000), (10, 500), (19.2, 0))
+
+
+def test_the_luminaire_counts_before_its_feeder_and_a_command_where_neither_says():
+    assert is_commanded(0, 0)
+    assert not is_commanded(0, Reduction.HALF_NIGHT_CONDUCTOR)
+    assert is_commanded(Reduction.SINGLE_COMMAND, Reduction.HALF_NIGHT_CONDUCTOR)
+    assert not is_commanded(Reduction.STORED_PROFILE, Reduction.BROADCAST)
+    assert not is_commanded(Reduction.NONE, 0)
+
+
+async def reduce_lamp(light: Lighting, name: str, reduction: Any) -> inv.Luminaire:
+    changed: inv.Luminaire = await light.planner.UpdateLuminaire(
+        pb.UpdateLuminaireRequest(
+            luminaire=inv.Luminaire(name=name, reduction=reduction), update_mask=FieldMask(paths=["reduction"])
+        )
+    )
+    return changed
+
+
+async def test_a_lamp_with_a_stored_profile_is_watched_and_never_written(lighting: Lighting):
+    names = await lighting.street(lamps=6)
+    changed = await reduce_lamp(lighting, names[2], inv.REDUCTION_STORED_PROFILE)
+    assert changed.reduction == inv.REDUCTION_STORED_PROFILE
+    await lighting.put_plan(*NIGHT)
+    await lighting.known()
+    await lighting.to(7)
+    gear = lighting.town.lamp(1, 2)
+    before = gear.level(lighting.town.seconds)
+    await lighting.to(12)
+    writes = lighting.town.gateway(1).writes
+    assert {index for point, index, _ in writes if point == "level_command"} == {0, 1, 3, 4, 5}
+    # A broadcast would reach it, too.
+    assert not [point for point, _, _ in writes if point.startswith(("broadcast", "group"))]
+    assert gear.level(lighting.town.seconds) == before
+    states = await lighting.states()
+    assert list(states.in_control) == [True, True, False, True, True, True]
+    assert [level for row, level in enumerate(states.actual_permille) if row != 2] == [500] * 5
+    assert not any(states.faults)
+
+
+async def test_what_a_feeder_states_holds_for_its_lamps_and_previews_count_full_power(light: Lighting):
+    names = await light.street()
+    await light.planner.UpdateFeeder(
+        pb.UpdateFeederRequest(
+            feeder=inv.Feeder(name=f"{T}/feeders/F-1", reduction=inv.REDUCTION_CONTROL_PHASE),
+            update_mask=FieldMask(paths=["reduction"]),
+        )
+    )
+    then = stamp(light.clock.now())
+    await light.passes(1)
+    await reduce_lamp(light, names[0], inv.REDUCTION_SINGLE_COMMAND)
+    await light.known()
+    answer = await light.planner.DescribeGroupLoads(loads_pb2.DescribeGroupLoadsRequest(parent=T))
+    load = next(found for found in answer.loads if found.group == f"{T}/groups/default")
+    assert (load.luminaire_count, load.undimmed_count) == (4, 3)
+    assert [record.commanded for record in sorted(
+        light.parts.memory.known.inventory.luminaires, key=lambda lamp: lamp.id
+    )] == [True, False, False, False]  # fmt: skip
+    past = await light.planner.GetLuminaire(pb.GetLuminaireRequest(name=names[0], at=then))
+    assert past.reduction == inv.REDUCTION_UNSPECIFIED
+
+
+async def test_an_unknown_kind_of_reduction_is_refused(light: Lighting):
+    names = await light.street(lamps=1)
+    with pytest.raises(InvalidInput, match="reduction"):
+        await reduce_lamp(light, names[0], 77)
