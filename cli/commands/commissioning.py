@@ -58,8 +58,11 @@ def protect(
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Let lamps light up by themselves when supply comes back or nobody speaks to them. They are told, and read back, as
-    soon as they answer: at night, where feeders are dead by day. `lichtbuch lamps --unprotected` shows what is left."""
+    """Let lamps light up by themselves when supply comes back or nobody speaks to them.
+
+    They are told, and read back, as soon as they answer: at night, where feeders are dead by day. What is left is shown
+    by `lichtbuch lamps --unprotected`.
+    """
     if not (gateways or groups or lamps):
         raise InvalidInput.of("--gateway", "name at least one gateway, group or lamp")
 

@@ -188,8 +188,8 @@ class Control:
             await asyncio.gather(*(end(task) for task in stuck))
 
     async def lend(self, gateway_uid: str, errand: Callable[[Ground, Link], Coroutine[Any, Any, None]]) -> bool:
-        """Runs an errand at a gateway in its worker's turn, which waits meanwhile. False, and nothing is run, where it is
-        busy, not known, or nothing may connect to it."""
+        """Runs an errand at a gateway in its worker's turn, which waits meanwhile. False, and nothing is run, where
+        it is busy, not known, or nothing may connect to it."""
         ground = self._ground
         rows = [row for row, record in enumerate(ground.columns.inventory.gateways) if record.uid == gateway_uid]
         link = self._gateways[rows[0]].link if rows and self._held and rows[0] < len(self._gateways) else None
