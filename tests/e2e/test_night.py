@@ -205,6 +205,12 @@ async def test_the_command_shows_it_as_a_table_and_as_json(night: Night, argumen
     assert json.loads(document.stdout)
 
 
+async def test_a_night_in_which_nothing_breaks_leaves_no_fault_in_the_book(night: Night) -> None:
+    done = await lichtbuch(night, "viewer", "faults", "--all", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == []
+
+
 async def test_readings_are_exported_as_csv(night: Night, tmp_path: Path) -> None:
     file = tmp_path / "readings.csv"
     done = await lichtbuch(night, "viewer", "readings", "export", "--meter", "M-B1", "--output", str(file))
