@@ -141,6 +141,7 @@ def _reachable(ground: Ground, asked: list[_Asked]) -> list[_Asked]:
     if ground.switch.size:
         stopped = (cabinet >= 0) & (ground.switch[np.maximum(cabinet, 0)] == Switch.OFF)
     free = (due.level[rows] != NOTHING_DUE) & (ground.supply_of(rows) != Power.OFF) & ~stopped
+    free &= ground.columns.commanded[rows]  # what no command reduces is only observed
     return [a for a, may in zip(asked, free.tolist(), strict=True) if may]
 
 

@@ -169,7 +169,7 @@ class DueCalculator:
         """Levels, sources, ramps and who may be tested with what blinks; and levels as its feeders are to see them:
         lit all the time, lest contactors blink, too. Lock-out, emergency and maintenance stand above it."""
         under_test = self._untested.copy()
-        under_test[blink.tested] = True
+        under_test[blink.tested] = self.columns.commanded[blink.tested]
         free = (source[blink.rows] > DueSource.MAINTENANCE) & (level[blink.rows] != NOTHING_DUE)
         rows = blink.rows[free]
         level, source, ramp = level.copy(), source.copy(), self._ramp.copy()

@@ -156,6 +156,8 @@ class CommissioningCalls(Calls):
             return
         if state.lamps.due[at] == NOTHING_DUE and state.lamps.source[at] == DueSource.LOCKOUT and state.at_ms:
             raise FailedPrecondition.of("name", f"the contactor of {name} is locked out")
+        if not state.columns.commanded[at]:
+            raise FailedPrecondition.of("name", f"{name} is reduced by something else than commands and only observed")
         blinks = any(r.luminaire_uid == row.uid for r in self.parts.memory.known.orders.identifications)
         source = DueSource(int(state.lamps.source[at]))
         if source is DueSource.EMERGENCY or (source is DueSource.MAINTENANCE and not blinks):
