@@ -1,6 +1,7 @@
 """Commissioning as people ask for it: a luminaire blinks, or a refusal says why it does not."""
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from lichtbuch.lighting.v1 import commissioning_pb2 as com
@@ -132,7 +133,7 @@ async def test_a_conflict_area_may_blink_by_day(light: Lighting):
     await light.street()
     update = inv.Luminaire(name=LAMP, conflict_area=True)
     await light.planner.UpdateLuminaire(
-        pb.UpdateLuminaireRequest(luminaire=update, update_mask={"paths": ["conflict_area"]})
+        pb.UpdateLuminaireRequest(luminaire=update, update_mask=FieldMask(paths=["conflict_area"]))
     )
     await light.known()
     answer = await light.operator.IdentifyLuminaire(request())
