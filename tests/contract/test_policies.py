@@ -81,7 +81,8 @@ def test_lists_are_paged() -> None:
 def test_numbers_carry_their_unit_in_the_name() -> None:
     units = (
         "_permille", "_w", "_wh", "_mwh", "_deg", "_s", "_seconds", "_ms", "_eur", "_per_kwh", "_g", "_lm", "_k",
-        "_count", "_size", "_bytes", "_index", "_indexes", "_line", "_lines", "_ratio", "_version", "_year", "_month", "_hours",
+        "_count", "_size", "_bytes", "_index", "_indexes", "_line", "_lines", "_ratio", "_version", "_year",
+        "_month", "_hours",
     )  # fmt: skip
     counts = {
         "page_size", "revision", "revisions", "channel", "phase", "gateway_address", "gateway_addresses", "created",
