@@ -291,6 +291,7 @@ def quantise(binding: PointBinding, value: float, kind: str, size: int, exponent
     return Quantised(held, quantised)
 
 
+@lru_cache(maxsize=4096)  # a town is told the same few levels thousands of times
 def _meaning(conversion: Conversion, raw: float) -> float:
     """What a raw number stands for."""
     converted = float(convert(conversion, np.array([raw], dtype=np.float64))[0])

@@ -17,6 +17,9 @@ from fieldbus.vocabulary import GEAR_PER_LINE
 _LEAST_TOLERANCE: Final = 10
 """Per mille: a percent, which profiles without a scale of their own are read in."""
 
+_REQUESTS_AT_ONCE: Final = 4
+_FEW_LAMPS: Final = 16
+
 FLAGS: Final = ("lamp_failure", "gear_failure", "fade_running")
 
 
@@ -42,6 +45,8 @@ class GatewayAbilities:
     """Addresses of luminaires whose power can be read; None for none."""
     group_range: tuple[int, int] | None = None
     """Numbers of groups that one command reaches; None for none."""
+    lamps_at_once: int = 0
+    """Of so many lamps a few requests tell; 0 where neighbours stand close together, and all come at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +77,7 @@ def gateway_abilities(profile: Profile) -> GatewayAbilities:
         expected=expected,
         tolerance=tolerance,
         power_range=_power_range(profile),
+        lamps_at_once=_lamps_at_once(profile, "level_actual" if in_effect else "level_command"),
         group_range=(
             profile.points["group_level_command"].index_range if profile.writable("group_level_command") else None
         ),
@@ -94,6 +100,22 @@ def line_of(address: NDArray[np.int32]) -> NDArray[np.int32]:
     """Lines of gear addresses (line * 64 + gear)."""
     lines: NDArray[np.int32] = address // GEAR_PER_LINE
     return lines
+
+
+def _lamps_at_once(profile: Profile, point: str) -> int:
+    """How many lamps a few requests tell of, by how far their registers are apart."""
+    binding = profile.points.get(point)
+    place = None if binding is None else binding.modbus
+    if binding is None or place is None or place.address is None or not _has_two(binding.index_range):
+        return 0
+    first = binding.index_range[0] if binding.index_range else 0
+    apart = abs(place.address.at(binding.scope, first + 1) - place.address.at(binding.scope, first))
+    in_one = 1 + (profile.modbus.max_read_registers - 2) // max(1, apart)
+    return _REQUESTS_AT_ONCE * in_one if in_one < _FEW_LAMPS else 0
+
+
+def _has_two(index_range: tuple[int, int] | None) -> bool:
+    return index_range is not None and index_range[1] > index_range[0]
 
 
 def _power_range(profile: Profile) -> tuple[int, int] | None:

@@ -25,6 +25,7 @@ from services.lighting.state import CabinetLive, Power, Quality, Switch
 
 _SWITCHES: Final = {HandOffAuto.HAND: Switch.HAND, HandOffAuto.OFF: Switch.OFF, HandOffAuto.AUTO: Switch.AUTO}
 _LONGEST_REST_S: Final = 60.0
+_CURRENT: Final = 1.5  # times the interval of readings
 
 
 @dataclass
@@ -78,6 +79,12 @@ class ControllerWorker:
         """Whether there is something to do: time to read, or a contactor that is not as it is due."""
         now_ms, monotonic = self._ground.now_ms, self._ground.monotonic()
         return monotonic >= self.next_poll or any(self._needs(c, due, now_ms, monotonic) for c in self._contactors)
+
+    @property
+    def is_current(self) -> bool:
+        """Whether it was read no longer ago than it usually is: nobody need wait for the next reading."""
+        ground = self._ground
+        return ground.monotonic() - self._pace.answered_at <= _CURRENT * ground.poll_real_s()
 
     def opens_at_ms(self, due: Due) -> int | None:
         """When the next contactor that waits against inrush may close, in Unix ms; None if none waits."""

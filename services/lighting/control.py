@@ -43,6 +43,7 @@ LastKnown = tuple[dict[str, Change], int]
 
 _QUIET_WITHIN_S: Final = 5.0
 _TAKE_OVER_WITHIN_S: Final = 8.0
+_HEALTH_EVERY_S: Final = 5.0
 _OLD: Final = "old "
 _COMMANDS: Final = "commands to gateway"
 
@@ -100,6 +101,8 @@ class Control:
         """Domain time of the last pass that held the field: until then levels were watched."""
         self._known = Known()
         self._calculator = DueCalculator(state.columns, self._known.orders)
+        self._calm = asyncio.Event()
+        self._calm.set()
         self._ground = self._new_ground(state.columns)
         self._lines = Lines.of(state.columns, range(0))
         self._gateways: list[GatewayWorker] = []
@@ -111,11 +114,10 @@ class Control:
         self._heartbeats = Heartbeats(clock, holds, monotonic, self.tuning.interval_s)
         self._wake = asyncio.Event()
         self._reported = 0.0
+        self._looked_at_health = float("-inf")
         self._waiting: asyncio.Future[None] | None = None
         self._missed: set[str] = set()
         self._telling = 0
-        self._calm = asyncio.Event()
-        self._calm.set()
         memory.on_change(self._look_up)
         self.sensors = sensors or SensorBoard()
         self.sensors.on_news(self._wake.set)
@@ -271,6 +273,7 @@ class Control:
         ground = Ground(
             columns, self._state, self.recorder, self._devices, self._clock, self.tuning, monotonic=self._monotonic
         )
+        ground.calm = self._calm
         ground.are_current = lambda orders: self._memory.known.orders is orders and self._holds()
         return ground
 
@@ -285,7 +288,7 @@ class Control:
         self._busy = {name: task for name, task in self._busy.items() if not task.done()}
         self._reach()
         watched = [row for row, worker in enumerate(self._controllers) if worker.is_due(due)]
-        told = self._tell(due, except_of=watched)
+        told = self._tell(due, except_of=[row for row in watched if not self._controllers[row].is_current])
         controllers = [self._start(f"controller {row}", self._controllers[row].step) for row in watched]
         await self._wait(controllers)
         ground.settle_supply(ground.now_ms)
@@ -301,7 +304,7 @@ class Control:
 
     def _tell(self, due: Due, except_of: Sequence[int] = ()) -> list[asyncio.Task[None] | None]:
         """Starts commands to all gateways with news that can be told on what was read last; not to those of cabinets
-        whose switch is about to be read."""
+        whose switch was last seen too long ago, and is about to be read."""
         agenda = Agenda.of(self._ground, self._lines, due)
         wanted = agenda.gateways_with(agenda.news)
         if len(except_of) and wanted.any():
@@ -491,8 +494,10 @@ class Control:
         metrics.MISMATCHES.set(int(wrong.sum()))
         for fault in Fault:
             metrics.FAULTS.labels(str(fault.name).lower()).set(int(((lamps.faults & fault) > 0).sum()))
-        for health, count in self._devices.health(ground.columns.inventory.endpoints).items():
-            metrics.ENDPOINTS.labels(health).set(count)
+        if monotonic >= self._looked_at_health + _HEALTH_EVERY_S:
+            self._looked_at_health = monotonic
+            for health, count in self._devices.health(ground.columns.inventory.endpoints).items():
+                metrics.ENDPOINTS.labels(health).set(count)
         for state, count in self.sensors.counts(ground.now_ms).items():
             metrics.SENSORS.labels(state).set(count)
         metrics.SENSED_GROUPS.set(len({row for rows in self._calculator.active.values() for row in rows}))

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -174,6 +173,7 @@ class Field:
     def __init__(self, opener: Opener) -> None:
         self._opener = opener
         self._links: dict[str, Link] = {}
+        self._at_place: dict[str, list[str]] = {}
         self._failed: dict[str, EndpointRecord] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
         self._closing_places: dict[str, str] = {}
@@ -200,8 +200,9 @@ class Field:
             self._failed[endpoint.uid] = endpoint
             return None
         link = self._links[endpoint.uid] = Link(endpoint, device, profile, gateway, controller)
+        self._at_place.setdefault(_place(endpoint), []).append(endpoint.uid)
         self.revision += 1
-        self._share()
+        self._share(_place(endpoint))
         return link
 
     def settle(self, endpoints: Sequence[EndpointRecord]) -> None:
@@ -215,11 +216,12 @@ class Field:
                 continue
             del self._links[uid]
             self.revision += 1
+            self._at_place[_place(link.endpoint)].remove(uid)
+            self._share(_place(link.endpoint))
             link.closed = True
             # In the background: a device that hangs must not hold up the others.
             self._closing_places[uid] = _place(link.endpoint)
             self._closing[uid] = asyncio.create_task(self._close(uid, link), name=f"closing {link.endpoint.id}")
-        self._share()
 
     def health(self, endpoints: Sequence[EndpointRecord]) -> dict[str, int]:
         """How many endpoints are in which state."""
@@ -240,15 +242,16 @@ class Field:
         for link in self._links.values():
             link.closed = True
         self._links.clear()
+        self._at_place.clear()
         if self._closing:
             await asyncio.wait(self._closing.values(), timeout=_CLOSING_WITHIN_S)
         await self._opener.close()
 
-    def _share(self) -> None:
-        """Counts who shares a connection."""
-        users = Counter(_place(link.endpoint) for link in self._links.values())
-        for link in self._links.values():
-            link.sharing = users[_place(link.endpoint)]
+    def _share(self, place: str) -> None:
+        """Tells those at a place how many share its connection."""
+        users = self._at_place[place]
+        for uid in users:
+            self._links[uid].sharing = len(users)
 
     async def _close(self, uid: str, link: Link) -> None:
         try:

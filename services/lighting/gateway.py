@@ -12,9 +12,12 @@ holds between two readings that a slow link bears. Not here: which level is due,
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any, Final, TypeAlias
 
-from fieldbus.values import PointAddress
+import numpy as np
+from numpy.typing import NDArray
+
+from fieldbus.values import PointAddress, ValueBatch
 from fieldbus.values import Quality as FieldQuality
 from services.lighting.agenda import Agenda
 from services.lighting.columns import Levels, Rows
@@ -27,6 +30,10 @@ from services.lighting.power_reading import PowerReader
 from services.lighting.state import UNKNOWN_LEVEL, Power, Quality
 from services.lighting.telling import Teller
 
+Points: TypeAlias = tuple[PointAddress, ...]
+
+_MOST_PLANS: Final = 64
+
 
 class GatewayWorker:
     """Works on the luminaires of one gateway."""
@@ -38,7 +45,7 @@ class GatewayWorker:
         endpoint = int(ground.columns.gateway_endpoint[gateway])
         self._endpoint = ground.columns.inventory.endpoints[endpoint] if endpoint >= 0 else None
         self._uid = ground.columns.inventory.gateways[gateway].uid
-        self._points: dict[bytes, tuple[PointAddress, ...]] = {}
+        self._points: dict[bytes, Points] = {}
         self._power = PowerReader(ground)
         self._teller = Teller(ground, gateway)
 
@@ -100,10 +107,11 @@ class GatewayWorker:
             pace.answered_at = pace.asked_at
             ground.was_read(self._gateway)
             return
-        points = self._points_of(link, active)
+        parts = self._parts_of(link, active)
+        points = parts[0] if len(parts) == 1 else self._points_of(link, active)
         pace.least_s = link.least_interval_s(points)
         tried = ground.following.tried[active]
-        batch = await link.read(points)
+        batch = await (link.read(points) if len(parts) == 1 else self._read_parts(link, points, parts))
         ground.earliest[self._gateway] = pace.asked_at + pace.least_s
         ground.was_read(self._gateway, pace.asked_at)
         if ground.retired:
@@ -123,12 +131,37 @@ class GatewayWorker:
         self._take(reading.without(active[ground.following.tried[active] != tried]), link)
         await self._power.step(link, pace, active)
 
-    def _points_of(self, link: Link, active: Rows) -> tuple[PointAddress, ...]:
+    async def _read_parts(self, link: Link, points: Points, parts: list[Points]) -> ValueBatch | None:
+        """One batch of several readings, each of which lets commands to others go first. Who is silent to one is not
+        asked for the next."""
+        batches: list[ValueBatch] = []
+        for part in parts:
+            await self._ground.calm.wait()
+            silent = bool(batches) and bool(np.all(batches[-1].quality == FieldQuality.MISSING))
+            batch = ValueBatch.missing(part, self._ground.clock.now()) if silent else await link.read(part)
+            if batch is None:
+                return None
+            batches.append(batch)
+        names = 1 + len(link.gateway.flags)
+
+        def joined(name: str) -> NDArray[Any]:
+            return np.concatenate([getattr(b, name).reshape(names, -1) for b in batches], axis=1).ravel()
+
+        return ValueBatch(points, joined("values"), joined("quality"), joined("observed_at"), joined("time_source"))
+
+    def _parts_of(self, link: Link, active: Rows) -> list[Points]:
+        """What is read of these luminaires, in parts that do not keep commands waiting."""
+        size = link.gateway.lamps_at_once
+        if not size or active.size <= size or link.is_counted:
+            return [self._points_of(link, active)]
+        return [self._points_of(link, active[at : at + size]) for at in range(0, active.size, size)]
+
+    def _points_of(self, link: Link, active: Rows) -> Points:
         """What is read of these luminaires: the same tuple each time, since the driver keeps its plan by it."""
         key = active.tobytes()
         points = self._points.get(key)
         if points is None:
-            if len(self._points) > 16:
+            if len(self._points) > _MOST_PLANS:
                 self._points.clear()
             names = (link.gateway.level_point, *link.gateway.flags)
             addresses = self._ground.columns.address[active].tolist()

@@ -6,6 +6,7 @@ results are dropped. Not here: talking to devices (gateway.py, cabinet.py), paci
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -85,6 +86,9 @@ class Ground:
         self.signs = Signs(columns)
         self.due: Due | None = None
         self.retired = False
+        self.calm = asyncio.Event()
+        """Set while no commands are under way: what is only read waits for them."""
+        self.calm.set()
         self.version = 0
         """Another number when supply or a hand switch is not as it was."""
         self.are_current: Callable[[Orders], bool] = lambda _orders: False
@@ -213,9 +217,9 @@ class Ground:
 
     def settle_supply(self, at_ms: int) -> None:
         """What needs no reading: permanent feeders have supply, and lamps without a gateway burn when they have it."""
-        for feeder in self._permanent:
-            if self.state.feeder_power[feeder] == Power.UNKNOWN:
-                self.set_feeder_power(int(feeder), Power.ON, at_ms)
+        unknown = self._permanent[self.state.feeder_power[self._permanent] == Power.UNKNOWN]
+        for feeder in unknown.tolist():
+            self.set_feeder_power(feeder, Power.ON, at_ms)
         dark = np.flatnonzero((self.supply_of(slice(None)) == Power.OFF) & (self.state.lamps.actual != 0))
         if dark.size:  # came into the inventory while their feeder was off
             self.recorder.supply(dark, False, 0, at_ms)

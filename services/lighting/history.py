@@ -74,14 +74,15 @@ class LevelRecorder:
 
     def told(self, rows: Rows, level_permille: NDArray[np.int16], at_ms: int) -> None:
         """Devices acknowledged levels at an instant."""
-        for row, level in zip(rows.tolist(), level_permille.tolist(), strict=True):
-            if self._told[row] != UNKNOWN and self._told[row] != level:
-                # The next command came before the last one was confirmed: it held in between, as far as anybody knows.
-                self._emit(row, int(self._told_ms[row]), int(self._told[row]), True)
-                self._told[row] = UNKNOWN
-            if self._told[row] == UNKNOWN and level != self.level[row]:
-                self._told[row] = level
-                self._told_ms[row] = at_ms
+        told = self._told[rows]
+        overtaken = rows[(told != UNKNOWN) & (told != level_permille)]
+        for row in overtaken.tolist():
+            # The next command came before the last one was confirmed: it held in between, as far as anybody knows.
+            self._emit(row, int(self._told_ms[row]), int(self._told[row]), True)
+        self._told[overtaken] = UNKNOWN
+        new = (self._told[rows] == UNKNOWN) & (level_permille != self.level[rows])
+        self._told[rows[new]] = level_permille[new]
+        self._told_ms[rows[new]] = at_ms
 
     def observed(self, rows: Rows, level_permille: NDArray[np.int16], confirmed: Flags, at_ms: int) -> None:
         """Settled levels were read. `confirmed`: the level is what was told, as well as the device can hold it."""

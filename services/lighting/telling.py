@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from fieldbus.values import PointAddress, WriteOutcome, WriteRequest, WriteResult
+from fieldbus.values import PointAddress, WriteRequest, WriteResult
 from services.lighting.abilities import line_of
 from services.lighting.agenda import Agenda, Lines
 from services.lighting.columns import Flags, Rows
@@ -214,6 +215,8 @@ class Teller:
         The register wears, so it is written only where it must change.
         """
         following = self._ground.following
+        if not due.ramp_s[rows].any() and bool(np.isnan(following.fade_s[rows]).all()):
+            return
         ramp_s = np.minimum(due.ramp_s[rows].astype(np.float64), _MOST_FADE_S)
         known = following.fade_s[rows]
         wanted = np.where(ramp_s > 0, ramp_s, np.where(known > _LONG_FADE_S, _USUAL_FADE_S, known))
@@ -231,7 +234,5 @@ class Teller:
 
 
 def _count(what: str, results: list[WriteResult]) -> None:
-    for outcome in WriteOutcome:
-        count = sum(result.outcome is outcome for result in results)
-        if count:
-            WRITES.labels(what, str(outcome)).inc(count)
+    for outcome, count in Counter(result.outcome for result in results).items():
+        WRITES.labels(what, str(outcome)).inc(count)

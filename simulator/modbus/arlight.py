@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from domain.level import DALI_ARC_MAX, FULL_PERMILLE, dali_arc_to_permille, permille_to_dali_arc
-from simulator.modbus.dali import GEAR_FAILURE, Command, DaliGateway
+from simulator.modbus.dali import GEAR_FAILURE, DaliGateway
 from simulator.modbus.unit import (
     ILLEGAL_ADDRESS,
     ILLEGAL_VALUE,
@@ -60,9 +60,10 @@ class ArlightGateway(DaliGateway):
             self.gateway.written.update(enumerate(values, start=address - GROUP_LEVEL))
         else:
             raise ModbusRefusal(ILLEGAL_ADDRESS)
-        for register, (lamps, arc) in enumerate(zip(targets, values, strict=True), start=address):
-            level = float(dali_arc_to_permille(arc))
-            self.order(Command.LEVEL, lamps, level, origin, f"holding {register}", (float(arc),))
+        self.order_levels([
+            (f"holding {register}", lamps, float(dali_arc_to_permille(arc)), float(arc))
+            for register, (lamps, arc) in enumerate(zip(targets, values, strict=True), start=address)
+        ], origin)  # fmt: skip
 
     def imaged(self) -> bytes:
         """Status, then the level as last known, of each address."""

@@ -6,8 +6,9 @@ DALI acknowledges no command, so a gateway takes a write for dead gear as readil
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import Enum
+from itertools import groupby
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,6 +61,19 @@ class DaliGateway(Unit):
             peer=origin.peer, cabinet=self.gateway.cabinet, endpoint=self.gateway.id, register=register,
             kind=command.value, values=raw, lamps=targets, heard=heard,
         )  # fmt: skip
+
+    def order_levels(self, orders: Sequence[tuple[str, Indices, float, float]], origin: Origin) -> None:
+        """Carry out levels that came in one request, neighbours of one level together. An order: the register, its
+        lamps, the level in per mille, and what stood in the register."""
+        for level, together in groupby(orders, key=lambda order: order[2]):
+            same = list(together)
+            heard = set(self.world.command_level(np.concatenate([lamps for _, lamps, _, _ in same]), level).tolist())
+            for register, lamps, _, raw in same:
+                self.field.log_lamps(
+                    peer=origin.peer, cabinet=self.gateway.cabinet, endpoint=self.gateway.id, register=register,
+                    kind=Command.LEVEL.value, values=(raw,), lamps=lamps,
+                    heard=sum(lamp in heard for lamp in lamps.tolist()),
+                )  # fmt: skip
 
     def image(self) -> bytes:
         """The registers of all gear as they are now; worked out anew after a change, and while a lamp fades."""
