@@ -250,10 +250,19 @@ class ControllerWorker:
         return contactor.tried != wanted or monotonic >= contactor.rest_until
 
     def _offset_ms(self, contactor: _Contactor) -> int:
-        """How long after it is due a contactor closes: its place among those of the cabinet, and the cabinet's own."""
+        """How long after it is due a contactor closes: after those before it in the cabinet, each with its own inrush,
+        and after the cabinets before this one."""
         tuning = self._ground.tuning
-        place = self._contactors.index(contactor) + self._cabinet % tuning.inrush_slots
-        return round(place * tuning.inrush_step_s * 1000)
+        before = self._contactors[: self._contactors.index(contactor)]
+        cabinets_ms = (self._cabinet % tuning.inrush_slots) * round(tuning.inrush_step_s * 1000)
+        return cabinets_ms + sum(self._step_ms(other) for other in before)
+
+    def _step_ms(self, contactor: _Contactor) -> int:
+        """How long the next contactor waits for this one: as its feeder says, else the cabinet, else as set up."""
+        of_feeder = self._ground.columns.inventory.feeders[contactor.feeder].inrush_step_ms
+        of_cabinet = self._record.inrush_step_ms
+        usual_ms = round(self._ground.tuning.inrush_step_s * 1000)
+        return of_feeder if of_feeder >= 0 else of_cabinet if of_cabinet >= 0 else usual_ms
 
     async def _switch(self, link: Link, due: Due) -> bool:
         """Tells contactors what is due. True if anything was told."""

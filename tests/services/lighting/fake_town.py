@@ -109,8 +109,11 @@ class FakeDevice:
 
     def __init__(self, town: FakeTown, cabinet: FakeCabinet, lamps: dict[int, FakeLamp] | None) -> None:
         self.town, self.cabinet, self.lamps = town, cabinet, lamps
+        self.groups: dict[int, list[int]] = {}
+        """Addresses in a group of the gear, whatever the inventory says."""
         self.dead = False
         self.hangs: asyncio.Event | None = None
+        self.reads_hang: asyncio.Event | None = None
         self.not_the_simulator = False
         self.doubts: set[str] = set()
         self.least_s = 0.0
@@ -133,6 +136,8 @@ class FakeDevice:
         await asyncio.sleep(0)
         if self.hangs is not None:
             await self.hangs.wait()
+        if self.reads_hang is not None:
+            await self.reads_hang.wait()
         if self.dead:
             return ValueBatch.missing(points, self.town.now())
         self.cabinet.settle(self.town.seconds)
@@ -230,7 +235,11 @@ class FakeDevice:
         elif point == "fade_time" and self.lamps is not None:
             self.lamps[index or 0].fade_s = value
         elif self.lamps is not None:
-            targets = self.lamps.values() if point == "broadcast_level_command" else [self.lamps[index or 0]]
+            members = {
+                "broadcast_level_command": list(self.lamps),
+                "group_level_command": self.groups.get(index or 0, []),
+            }
+            targets = [self.lamps[address] for address in members.get(point, [index or 0])]
             for lamp in targets:
                 if self.cabinet.powered(lamp) and not lamp.gear_failure:
                     lamp.go(round(value), now)
