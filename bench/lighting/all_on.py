@@ -159,7 +159,8 @@ async def _ours(town: RunningTown) -> _Seen:
 def _shown(state: TownState, level: int) -> Flags:
     lamps = state.lamps
     at_level: Flags = (lamps.actual > FULL - 1) if level else (lamps.actual == DARK)
-    return at_level & (lamps.quality == Quality.GOOD)
+    shown: Flags = at_level & (lamps.quality == Quality.GOOD)
+    return shown
 
 
 async def _until(holds: Callable[[], bool], loop: asyncio.Task[None]) -> None:

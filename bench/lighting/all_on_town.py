@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -58,7 +58,7 @@ class RunningTown:
         """How many writes the gateways have had so far."""
         return sum(row["count"] for row in self._get("/writes?limit=1")["counts"] if row["kind"] == "level")
 
-    def _get(self, path: str) -> dict[str, object]:
+    def _get(self, path: str) -> dict[str, Any]:
         with urllib.request.urlopen(self.control_url + path, timeout=60) as answer:
             return json.loads(answer.read())  # type: ignore[no-any-return]
 
