@@ -59,6 +59,12 @@ class ControllerAbilities:
     has_feedback: bool
     has_command: bool
     can_switch: bool
+    keeps_schedule: bool
+    """Whether it switches by a schedule of its own, which can be written, while nobody commands it."""
+
+
+SCHEDULE: Final = ("astro_enabled", "astro_on_offset", "astro_off_offset")
+"""What a controller's stored schedule has at least."""
 
 
 def gateway_abilities(profile: Profile) -> GatewayAbilities:
@@ -93,6 +99,7 @@ def controller_abilities(profile: Profile) -> ControllerAbilities:
         has_feedback=profile.readable("contactor_feedback"),
         has_command=profile.readable("contactor_command"),
         can_switch=profile.writable("contactor_command"),
+        keeps_schedule=all(profile.writable(name) for name in SCHEDULE),
     )
 
 

@@ -21,6 +21,7 @@ from services.lighting.due import Due
 from services.lighting.field import Link, Pace
 from services.lighting.ground import Ground
 from services.lighting.metrics import READINGS, WRITES
+from services.lighting.schedule_keeping import ScheduleKeeper
 from services.lighting.state import CabinetLive, Power, Quality, Switch
 
 _SWITCHES: Final = {HandOffAuto.HAND: Switch.HAND, HandOffAuto.OFF: Switch.OFF, HandOffAuto.AUTO: Switch.AUTO}
@@ -62,6 +63,7 @@ class ControllerWorker:
         self._pace = Pace()
         self._silent = 0
         self._supply_lost = False
+        self._schedule = ScheduleKeeper(ground, cabinet)
         self.next_poll = 0.0
         """Monotonic real time from which on it is to be read."""
 
@@ -117,6 +119,8 @@ class ControllerWorker:
             if any(c.closed != c.commanded for c in self._contactors):
                 soon = ground.monotonic() + ground.tuning.confirm_real_s  # contacts take their time
                 self.next_poll = max(soon, self._earliest)
+        if link.controller.keeps_schedule and self._may_switch():
+            await self._schedule.step(link)
 
     # --- reading --------------------------------------------------------------------------------------------------
 

@@ -33,6 +33,9 @@ READINGS: Final = Counter("lichtbuch_lighting_readings", "Readings of gateways a
 HEARTBEATS: Final = Counter(
     "lichtbuch_lighting_heartbeats", "Heartbeats to controllers that watch for one, by outcome.", ("outcome",)
 )
+STORED_SCHEDULES: Final = Counter(
+    "lichtbuch_lighting_stored_schedules", "Schedules written to controllers that keep one, by outcome.", ("outcome",)
+)
 STEP_FAILURES: Final = Counter(
     "lichtbuch_lighting_step_failures", "Steps of a gateway or a controller that ended in an unexpected error."
 )

@@ -70,9 +70,10 @@ class Bench:
         lamps_per_feeder: int = 4,
         switched: int = 2,
         profile: str = "generic-level-status",
+        controller: str = "cabinet-plc",
         **tuning: object,
     ) -> None:
-        self.profile = profile
+        self.profile, self.controller_profile = profile, controller
         self.clock = SteppedClock(NOON)
         self.town = FakeTown(self.clock.now)
         self.knowledge = GivenKnowledge()
@@ -106,7 +107,7 @@ class Bench:
                 CabinetRecord(f"c{c}", "t1", f"C-{c}", f"ec{c}", latitude_deg=50.868, longitude_deg=9.707)
             )
             records["gateways"].append(GatewayRecord(f"w{c}", "t1", f"W-{c}", f"c{c}", f"eg{c}"))
-            for kind, profile in (("c", "cabinet-plc"), ("g", self.profile)):
+            for kind, profile in (("c", self.controller_profile), ("g", self.profile)):
                 records["endpoints"].append(
                     EndpointRecord(
                         f"e{kind}{c}", "t1", f"E-{kind}{c}", f"fake://{kind}{c}", profile, EndpointState.IN_CONTROL

@@ -76,6 +76,8 @@ class FakeCabinet:
     commands: list[bool] = field(default_factory=list)
     lamps: list[FakeLamp] = field(default_factory=list)
     beats: int = 0
+    settings: dict[tuple[str, int | None], float] = field(default_factory=dict)
+    """What else was written to its controller, by point and channel."""
     welded_open: set[int] = field(default_factory=set)
     welded_closed: set[int] = field(default_factory=set)
 
@@ -111,6 +113,7 @@ class FakeDevice:
         self.town, self.cabinet, self.lamps = town, cabinet, lamps
         self.groups: dict[int, list[int]] = {}
         """Addresses in a group of the gear, whatever the inventory says."""
+        self.refuses: set[str] = set()
         self.dead = False
         self.hangs: asyncio.Event | None = None
         self.reads_hang: asyncio.Event | None = None
@@ -164,9 +167,12 @@ class FakeDevice:
             return [WriteResult(address, WriteOutcome.UNKNOWN, "no answer") for address, _ in writes]
         results = []
         for address, value in writes:
+            if address.point in self.refuses:
+                results.append(WriteResult(address, WriteOutcome.REFUSED, "by the device"))
+                continue
             self.writes.append((address.point, address.index, value))
             self._take(address.point, address.index, value)
-            results.append(WriteResult(address, WriteOutcome.ACCEPTED, "", value))
+            results.append(WriteResult(address, WriteOutcome.CONFIRMED if verify else WriteOutcome.ACCEPTED, "", value))
         self.cabinet.settle(self.town.seconds)
         return results
 
@@ -204,9 +210,11 @@ class FakeDevice:
             }  # fmt: skip
             if point.point in plain:
                 return float(plain[point.point]), Quality.GOOD
+            if point in cabinet.settings:
+                return cabinet.settings[point], Quality.GOOD
             channel = point.index or 0
             of_channel = {"contactor_command": cabinet.commands[channel], "contactor_feedback": cabinet.closed(channel)}
-            return float(of_channel[point.point]), Quality.GOOD
+            return float(of_channel.get(point.point, 0)), Quality.GOOD
         lamp = self.lamps[point.index or 0]
         if not cabinet.powered(lamp) or lamp.gear_failure:
             return (1.0, Quality.GOOD) if point.point == "gear_failure" else (float("nan"), Quality.BAD)
@@ -228,6 +236,8 @@ class FakeDevice:
         now = self.town.seconds
         if point == "contactor_command":
             self.cabinet.commands[index or 0] = bool(value)
+        elif self.lamps is None and point != "heartbeat":
+            self.cabinet.settings[point, index] = value
         elif point == "heartbeat":
             self.cabinet.beats = round(value)
         elif point in ("level_power_on", "level_communication_loss") and self.lamps is not None:
