@@ -1,4 +1,4 @@
-"""A controller that keeps a schedule of its own holds what our plans come to, for the time when it hears nothing of us."""
+"""A controller that keeps a schedule of its own holds what our plans come to, for a time when it hears nothing."""
 
 from datetime import timedelta
 
