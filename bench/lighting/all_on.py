@@ -35,7 +35,7 @@ from services.lighting.records import Known, Orders, OverrideRecord
 from services.lighting.state import Quality, TownState
 
 PART = "4"
-LUMINAIRES, GATEWAYS, ROUNDS = 40_000, 1_000, 3
+LUMINAIRES, GATEWAYS, ROUNDS = 40_000, 1_000, 5
 FULL, DARK = 1000, 0
 PATIENCE_S = 180.0
 LOOK_S = 0.01

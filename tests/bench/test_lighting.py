@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from bench.lighting import almanac, preview, sun
+from bench.lighting import all_on, almanac, preview, sun
 from bench.lighting.__main__ import parts
 from bench.lighting.report import Report
 from domain.sun import night_events
@@ -18,6 +18,7 @@ def test_every_part_is_found_by_its_number() -> None:
     found = parts()
     assert found["1"] is sun.run
     assert found["3"] is preview.run
+    assert found["4"] is all_on.run
     assert list(found) == sorted(found)
 
 
@@ -58,3 +59,13 @@ def _other_points() -> tuple[SwitchPoint, ...]:
         SwitchPoint(Anchor.SUNSET, 1000, 600),
         SwitchPoint(Anchor.SUNRISE, 0),
     )
+
+
+def test_all_on_lights_every_lamp_by_ours_and_by_the_peer() -> None:
+    report = Report()
+    all_on.run(report, True)
+    assert not report.failures
+    [row] = report.comparisons
+    assert row["items"] == 400
+    told = {verdict.claim: verdict.value for verdict in report.verdicts}
+    assert any("the last of the lamps: confirmed" in claim for claim in told)
