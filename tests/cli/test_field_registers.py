@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tests.cli.field_command import field
-from tests.fieldbus.servers import PymodbusServer, free_port
+from tests.fieldbus.servers import PymodbusServer
+from tests.support.ports import free_port
 
 
 async def test_registers_are_read_with_raw_words_and_decoded_value(line: PymodbusServer) -> None:

@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from tests.fieldbus.servers import LAMP_NAMESPACE, NOON, free_port
+from tests.fieldbus.servers import LAMP_NAMESPACE, NOON
+from tests.support.ports import free_port
 
 SERVER_URI = "urn:acme:plc:7"
 CLIENT_URI = "urn:lichtbuch:field"

@@ -13,7 +13,8 @@ from simulator.clock import SteppedClock
 from simulator.demo import DemoSize, demo_town
 from simulator.world import Indices
 from tests.fieldbus.contract import LAMPS
-from tests.fieldbus.servers import NOON, free_port
+from tests.fieldbus.servers import NOON
+from tests.support.ports import free_port
 
 _FADED_S = 10.0
 

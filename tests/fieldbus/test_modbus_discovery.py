@@ -18,7 +18,8 @@ from fieldbus.profile import Profile
 from fieldbus.profile_loader import profile_from_toml
 from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import ServeRaw
-from tests.fieldbus.servers import NOON, Behaviour, Manual, RawServer, answer_frame, eventually, free_port
+from tests.fieldbus.servers import NOON, Behaviour, Manual, RawServer, answer_frame, eventually
+from tests.support.ports import free_port
 
 PROFILE = """
 [profile]

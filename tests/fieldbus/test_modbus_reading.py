@@ -15,7 +15,8 @@ from fieldbus.client import Fieldbus
 from fieldbus.profile_loader import load_profile
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, unix_ms
 from tests.fieldbus.conftest import FAST, Serve, ServeRaw
-from tests.fieldbus.servers import NOON, Manual, answer_frame, eventually, free_port, registers_pdu
+from tests.fieldbus.servers import NOON, Manual, answer_frame, eventually, registers_pdu
+from tests.support.ports import free_port
 
 GEAR_POINTS = ("gear_failure", "lamp_failure", "lamp_on", "level_actual", "level_command")
 

@@ -13,7 +13,8 @@ from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import load_profile, profile_from_toml
 from fieldbus.values import PointAddress, WriteOutcome, WriteRequest
 from tests.fieldbus.conftest import Serve, ServeRaw
-from tests.fieldbus.servers import Manual, answer_frame, free_port
+from tests.fieldbus.servers import Manual, answer_frame
+from tests.support.ports import free_port
 
 WRITE_FUNCTIONS = (5, 6, 15, 16)
 

@@ -17,7 +17,8 @@ from fieldbus.device import SIMULATOR_PRODUCT_URI, Limits
 from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, ValueBatch, WriteOutcome, unix_ms
-from tests.fieldbus.servers import NOON, LampServer, eventually, free_port
+from tests.fieldbus.servers import NOON, LampServer, eventually
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

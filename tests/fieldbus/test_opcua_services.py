@@ -22,7 +22,8 @@ from fieldbus.opcua.device import OpcUaDevice
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
 from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, WriteOutcome, unix_ms
 from tests.fieldbus.opcua_servers import SERVER_URI, Plant
-from tests.fieldbus.servers import LAMP_NAMESPACE, NOON, eventually, free_port
+from tests.fieldbus.servers import LAMP_NAMESPACE, NOON, eventually
+from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 

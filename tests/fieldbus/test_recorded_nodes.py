@@ -19,7 +19,8 @@ from asyncua.ua.status_codes import StatusCodes
 from fieldbus.client import Fieldbus
 from fieldbus.profile import Protocol
 from tests.fieldbus.recorded import address, check, files, record, writes
-from tests.fieldbus.servers import NOON, free_port
+from tests.fieldbus.servers import NOON
+from tests.support.ports import free_port
 
 Types = {kind.name.lower(): kind for kind in ua.VariantType}
 

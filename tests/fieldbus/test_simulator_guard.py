@@ -11,7 +11,8 @@ from domain.errors import FailedPrecondition
 from fieldbus.client import Fieldbus
 from fieldbus.values import DeviceState, Identity, PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import FAST, Serve, ServeRaw
-from tests.fieldbus.servers import Manual, answer_frame, eventually, free_port
+from tests.fieldbus.servers import Manual, answer_frame, eventually
+from tests.support.ports import free_port
 
 LIGHT = [PointAddress("illuminance")]
 MEMORY = {1: {"input": {0: [0x42C8, 0]}, "holding": {0: [0] * 10}}}

@@ -14,7 +14,8 @@ from fieldbus.values import PointAddress
 from fieldbus.vocabulary import Direction
 from fieldbus.watchdog import GuardedDevice, Watchdog, rule_to_keep
 from tests.fieldbus.conftest import Serve
-from tests.fieldbus.servers import PymodbusServer, eventually, free_port
+from tests.fieldbus.servers import PymodbusServer, eventually
+from tests.support.ports import free_port
 
 RULE = WatchdogRule("heartbeat", 0.02, WatchdogMode.COUNT, "heartbeat_timeout", 60.0)
 WRITES = (5, 6, 15, 16)

@@ -14,7 +14,8 @@ from fieldbus.profile_loader import load_profile
 from fieldbus.security import FieldSecurity
 from fieldbus.values import Identity, PointAddress
 from tests.fieldbus.contract import FACTS, LAMPS
-from tests.fieldbus.servers import NOON, LampServer, PymodbusServer, free_port
+from tests.fieldbus.servers import NOON, LampServer, PymodbusServer
+from tests.support.ports import free_port
 
 Tables = dict[str, dict[int, list[int]]]
 

@@ -17,10 +17,11 @@ from typing import Any
 
 from fieldbus.security import FieldSecurity, TlsSecurity
 from fieldbus.values import Identity
-from tests.fieldbus.servers import NOON, free_port
+from tests.fieldbus.servers import NOON
 from tests.fieldbus.worlds import Tables
 from tests.peers.serial_pair import SerialPair
 from tests.support.certificates import Authority
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 ENVIRONMENT = ROOT / ".venv-peers"

@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +17,8 @@ from typing import Any
 
 import httpx
 import pytest
+
+from tests.support.ports import free_port
 
 SCRAPE_EVERY_S = 1
 START_WITHIN_S = 30
@@ -89,13 +90,6 @@ class Prometheus:
             return False
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
-
-
 @asynccontextmanager
 async def running_prometheus(folder: Path, targets: Mapping[str, str]) -> AsyncIterator[Prometheus]:
     """A server that scrapes the targets every second, its storage in `folder`."""
@@ -103,7 +97,7 @@ async def running_prometheus(folder: Path, targets: Mapping[str, str]) -> AsyncI
     file.write_text(configuration(targets), encoding="utf-8")
     judged = promtool("check", "config", str(file))
     assert judged.returncode == 0, judged.stdout + judged.stderr
-    port = _free_port()
+    port = free_port()
     arguments = [f"--config.file={file}", f"--storage.tsdb.path={folder / 'storage'}"]
     arguments += [f"--web.listen-address=127.0.0.1:{port}", "--log.level=warn"]
     with (folder / "prometheus.log").open("wb") as log:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -24,22 +23,14 @@ from cli.demo.seed import demonstration_token, healthy, seed, until_answering
 from cli.session import Session
 from domain.errors import LichtbuchError, RetryableError
 from domain.night import night_bounds
+from tests.support.ports import free_port
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
 
 def free_ports() -> dict[str, int]:
     """Ports that nobody listens on; the simulator's device ports are chosen by the system."""
-    ports = dict(DEFAULT_PORTS)
-    probes = []
-    for process in ports:
-        probe = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
-        probe.bind(("127.0.0.1", 0))
-        probes.append(probe)
-        ports[process] = probe.getsockname()[1]
-    for probe in probes:
-        probe.close()
-    return ports | {"modbus": 0, "opcua": 0}
+    return {process: free_port() for process in DEFAULT_PORTS} | {"modbus": 0, "opcua": 0}
 
 
 @dataclass

@@ -3,7 +3,6 @@
 import asyncio
 import os
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -18,6 +17,7 @@ from playwright.async_api import Page, async_playwright
 from services.admin.texts import words
 from tests.services.admin.test_faults_page import stands, three
 from tests.services.admin.town_services import Town, TownServices, name
+from tests.support.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 PHONE = 390
@@ -45,13 +45,6 @@ def chromium() -> str:
             pytest.fail(reason, pytrace=False)
         pytest.skip(reason)
     return found
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
 
 
 def start_admin(port: int, services: TownServices, issuer_url: str, log: Path) -> subprocess.Popen[bytes]:

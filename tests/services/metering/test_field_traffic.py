@@ -27,9 +27,10 @@ from services.metering.settings import MeteringSettings
 from services.metering.slot import ceil_slot_ms, from_ms, to_ms
 from services.metering.target import Target, sample_of
 from services.metering.vee import RegisterRules, RegisterState
-from tests.fieldbus.servers import PymodbusServer, RawServer, answer_frame, free_port, registers_pdu
+from tests.fieldbus.servers import PymodbusServer, RawServer, answer_frame, registers_pdu
 from tests.fieldbus.test_modbus_links import Authority
 from tests.services.metering.field import Town, Worker
+from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
