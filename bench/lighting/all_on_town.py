@@ -1,8 +1,7 @@
 """The simulated town of the all-on benchmark: a process with real Modbus TCP, and how lighting knows the same town.
 
 Gateways are those of the demonstration town but its OPC UA one: pymodbus has to reach all of them. Every feeder is
-permanent: all-on from dark with contactors is spread against inrush, which is another matter than being fast. The
-simulator runs on uvloop here, so that it is not what is measured.
+permanent: all-on from dark with contactors is spread against inrush, which is another matter than being fast.
 """
 
 from __future__ import annotations
@@ -70,17 +69,7 @@ def running(luminaires: int, gateways: int) -> Iterator[RunningTown]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "town.json"
         path.write_text(json.dumps(town_to_json(_town(luminaires, gateways))), encoding="utf-8")
-        command = [
-            sys.executable,
-            "-m",
-            "bench.lighting.all_on_town",
-            "--town",
-            str(path),
-            "--port",
-            "0",
-            "--modbus-port",
-            "0",
-        ]
+        command = [sys.executable, "-m", "simulator", "--town", str(path), "--port", "0", "--modbus-port", "0"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ)
         try:
             assert process.stdout is not None
@@ -145,14 +134,3 @@ def _town(luminaires: int, gateways: int) -> Town:
         endpoints=endpoints,
         feeders=tuple(replace(feeder, supply=PERMANENT, channel=-1) for feeder in town.feeders),
     )
-
-
-if __name__ == "__main__":
-    import asyncio
-
-    import uvloop
-
-    from simulator.__main__ import main
-
-    asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
-    raise SystemExit(main())

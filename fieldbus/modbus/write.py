@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from domain.errors import InvalidInput, OutOfLimits
-from fieldbus.codec import Encoded, encode
+from fieldbus.codec import encode
 from fieldbus.commands import Command, Read, confirm, count_outcomes, drop_unchanged
 from fieldbus.faults import (
     ACKNOWLEDGE,
@@ -244,7 +244,6 @@ def _prepare(
 ) -> list[RegisterCommand]:
     commands: list[RegisterCommand] = []
     places: set[object] = set()
-    known: dict[tuple[int, float], Encoded] = {}  # neighbours are often told the same
     for row, (address, value) in enumerate(writes):
         binding = profile.binding(address)
         place = binding.modbus
@@ -257,10 +256,7 @@ def _prepare(
         if row in results:
             continue
         try:
-            encoded = known.get((id(binding), value)) if not factors else None
-            if encoded is None:
-                encoded = encode(binding, value, place.write_format, factors.get(address, 0))
-                known[id(binding), value] = encoded
+            encoded = encode(binding, value, place.write_format, factors.get(address, 0))
         except OutOfLimits as error:
             results[row] = WriteResult(address, WriteOutcome.REFUSED, str(error))
             continue
