@@ -163,6 +163,8 @@ def model_to_proto(row: LuminaireModelRow, tenant: Tenant, names: Names) -> inve
         colour_temperature_k=row.colour_temperature_k,
         curve=[inventory_pb2.CurvePoint(level_permille=level, power_permille=power) for level, power in row.curve],
         clo=[inventory_pb2.CloPoint(burning_hours=hours, output_permille=output) for hours, output in row.clo],
+        clo_by=row.clo_by,  # type: ignore[arg-type]  # the numbers are the contract's
+        least_level_permille=row.least_level_permille,
         etag=etag(row),
     )
 
@@ -184,6 +186,8 @@ def model_values(session: Session, tenant: Tenant, model: inventory_pb2.Luminair
         "colour_temperature_k": model.colour_temperature_k,
         "curve": [list(point) for point in curve],
         "clo": _clo(model),
+        "clo_by": _clo_by(model),
+        "least_level_permille": model.least_level_permille,
     }
 
 
@@ -200,6 +204,13 @@ def _clo(model: inventory_pb2.LuminaireModel) -> list[list[int]]:
                 f"luminaire_model.clo[{index}].output_permille", f"falls from {before[1]} to {after[1]} per mille"
             )
     return points
+
+
+def _clo_by(model: inventory_pb2.LuminaireModel) -> int:
+    """Lichtbuch keeps light constant by a curve only."""
+    if model.clo_by == inventory_pb2.CLO_BY_LICHTBUCH and not model.clo:
+        raise InvalidInput.of("luminaire_model.clo_by", "Lichtbuch needs a curve (clo) to keep light constant by")
+    return int(model.clo_by)
 
 
 def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary, names: Names) -> inventory_pb2.Group:

@@ -124,7 +124,10 @@ GATEWAY = Resource(
 )  # fmt: skip
 MODEL = Resource(
     MODELS, inv.LuminaireModel,
-    ("display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve", "clo"),
+    (
+        "display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve", "clo",
+        "clo_by", "least_level_permille",
+    ),
     convert.model_values, shown(convert.model_to_proto),
 )  # fmt: skip
 GROUP = Resource(GROUPS, inv.Group, ("display_name", "rule"), convert.group_values, _show_groups, _show_groups_then)
@@ -163,7 +166,7 @@ class InventoryCalls(Calls):
         """Changes a cabinet."""
         if request.cabinet.controller:
             await self.parts.endpoints.uid_of(current_tenant(), request.cabinet.controller, "cabinet.controller")
-        return await self._update(CABINET, request.cabinet, request.update_mask)
+        return await self._update(CABINET, request.cabinet, request)
 
     async def DeleteCabinet(self, request: pb.DeleteCabinetRequest, context: Context) -> inv.Cabinet:
         """Deletes a cabinet that nothing refers to."""
@@ -186,7 +189,7 @@ class InventoryCalls(Calls):
 
     async def UpdateFeeder(self, request: pb.UpdateFeederRequest, context: Context) -> inv.Feeder:
         """Changes a feeder."""
-        return await self._update(FEEDER, request.feeder, request.update_mask)
+        return await self._update(FEEDER, request.feeder, request)
 
     async def DeleteFeeder(self, request: pb.DeleteFeederRequest, context: Context) -> inv.Feeder:
         """Deletes a feeder that nothing refers to and nobody has locked out."""
@@ -212,7 +215,7 @@ class InventoryCalls(Calls):
         """Changes a gateway."""
         if request.gateway.endpoint:
             await self.parts.endpoints.uid_of(current_tenant(), request.gateway.endpoint, "gateway.endpoint")
-        return await self._update(GATEWAY, request.gateway, request.update_mask)
+        return await self._update(GATEWAY, request.gateway, request)
 
     async def DeleteGateway(self, request: pb.DeleteGatewayRequest, context: Context) -> inv.Gateway:
         """Deletes a gateway that no luminaire refers to."""
@@ -241,7 +244,7 @@ class InventoryCalls(Calls):
         self, request: pb.UpdateLuminaireModelRequest, context: Context
     ) -> inv.LuminaireModel:
         """Changes a luminaire model."""
-        return await self._update(MODEL, request.luminaire_model, request.update_mask)
+        return await self._update(MODEL, request.luminaire_model, request)
 
     async def DeleteLuminaireModel(
         self, request: pb.DeleteLuminaireModelRequest, context: Context
@@ -284,7 +287,7 @@ class InventoryCalls(Calls):
 
     async def UpdateLuminaire(self, request: pb.UpdateLuminaireRequest, context: Context) -> inv.Luminaire:
         """Changes a luminaire."""
-        return await self._update(LUMINAIRE, request.luminaire, request.update_mask)
+        return await self._update(LUMINAIRE, request.luminaire, request)
 
     async def DeleteLuminaire(self, request: pb.DeleteLuminaireRequest, context: Context) -> inv.Luminaire:
         """Deletes a luminaire; its history stays."""
@@ -307,7 +310,7 @@ class InventoryCalls(Calls):
 
     async def UpdateGroup(self, request: pb.UpdateGroupRequest, context: Context) -> inv.Group:
         """Changes a group."""
-        return await self._update(GROUP, request.group, request.update_mask)
+        return await self._update(GROUP, request.group, request)
 
     async def DeleteGroup(self, request: pb.DeleteGroupRequest, context: Context) -> inv.Group:
         """Deletes a group without members."""
@@ -401,7 +404,9 @@ class InventoryCalls(Calls):
 
         return await self.database.read(find if at_ms is None else find_then)
 
-    async def _update(self, resource: Resource[Row, Proto], given: Any, mask: FieldMask) -> Proto:
+    async def _update(self, resource: Resource[Row, Proto], given: Any, request: Any) -> Proto:
+        mask: FieldMask = request.update_mask
+        reason: str = request.reason
         tenant, now_ms, identifier = current_tenant(), self.now_ms, _id(resource.kind, given.name)
         paths = mask_paths(mask, resource.settable)
 
@@ -421,12 +426,12 @@ class InventoryCalls(Calls):
                 asked = LuminaireRow(**{**row.model_dump(), **values})
                 check_address(session, tenant, asked, "luminaire.gateway_address")
             rewired = isinstance(row, FeederRow | GatewayRow) and values["cabinet_uid"] != row.cabinet_uid
-            if not store.change(session, row, values, now_ms):
+            if not store.change(session, row, values, now_ms, reason):
                 return before
             if rewired or isinstance(row, GroupRow):
                 regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
             after = resource.show(session, [(tenant, row)])[0]
-            audit.record(session, "", _name(after), row.uid, tenant.uid, before=before, after=after)
+            audit.record(session, "", _name(after), row.uid, tenant.uid, before=before, after=after, reason=reason)
             return after
 
         return await self.database.run(update)

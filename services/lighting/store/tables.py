@@ -100,6 +100,8 @@ class LuminaireModelRow(Named, table=True):
     curve: list[list[int]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     clo: list[list[int]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
     """Each [burning hours, output in per mille]."""
+    clo_by: int = 0
+    least_level_permille: int = 0
 
 
 class GroupRow(Named, table=True):

@@ -226,6 +226,7 @@ class ProtectLuminairesRequest(_message.Message):
     POWER_ON_PERMILLE_FIELD_NUMBER: _builtins.int
     COMMUNICATION_LOSS_PERMILLE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     power_on_permille: _builtins.int
@@ -234,6 +235,8 @@ class ProtectLuminairesRequest(_message.Message):
     """Level when nobody speaks to it any more, in per mille, 0..1000; unset means 1000."""
     reason: _builtins.str
     """Why. Optional."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
     @_builtins.property
     def gateways(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """All luminaires of these gateways."""
@@ -256,10 +259,11 @@ class ProtectLuminairesRequest(_message.Message):
         power_on_permille: _builtins.int | None = ...,
         communication_loss_permille: _builtins.int | None = ...,
         reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_communication_loss_permille", b"_communication_loss_permille", "_power_on_permille", b"_power_on_permille", "communication_loss_permille", b"communication_loss_permille", "power_on_permille", b"power_on_permille"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_communication_loss_permille", b"_communication_loss_permille", "_power_on_permille", b"_power_on_permille", "communication_loss_permille", b"communication_loss_permille", "gateways", b"gateways", "groups", b"groups", "luminaires", b"luminaires", "parent", b"parent", "power_on_permille", b"power_on_permille", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_communication_loss_permille", b"_communication_loss_permille", "_power_on_permille", b"_power_on_permille", "communication_loss_permille", b"communication_loss_permille", "gateways", b"gateways", "groups", b"groups", "luminaires", b"luminaires", "parent", b"parent", "power_on_permille", b"power_on_permille", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__communication_loss_permille: _TypeAlias = _typing.Literal["communication_loss_permille"]  # noqa: Y015
     _WhichOneofArgType__communication_loss_permille: _TypeAlias = _typing.Literal["_communication_loss_permille", b"_communication_loss_permille"]  # noqa: Y015

@@ -392,13 +392,17 @@ class LuminaireStateColumns(_message.Message):
     POWERED_FIELD_NUMBER: _builtins.int
     FAULTS_FIELD_NUMBER: _builtins.int
     IN_CONTROL_FIELD_NUMBER: _builtins.int
+    WRITTEN_PERMILLE_FIELD_NUMBER: _builtins.int
+    DRIVEN_PERMILLE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the luminaires."""
 
     @_builtins.property
     def due_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Due levels in per mille; -1 where nothing is due (locked out)."""
+        """Due levels in per mille of the luminaire's full light, as plans and people mean it; -1 where nothing is due (locked
+        out).
+        """
 
     @_builtins.property
     def due_sources(self) -> _containers.RepeatedScalarFieldContainer[Global___DueSource.ValueType]:
@@ -406,7 +410,9 @@ class LuminaireStateColumns(_message.Message):
 
     @_builtins.property
     def actual_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Levels read back in per mille; -1 where unknown."""
+        """Levels read back, in the same unit as those due: what the gear does, as light; -1 where unknown. Never above 1000, also
+        where gear drives more than it was told.
+        """
 
     @_builtins.property
     def qualities(self) -> _containers.RepeatedScalarFieldContainer[_types_pb2.Quality.ValueType]:
@@ -430,6 +436,16 @@ class LuminaireStateColumns(_message.Message):
     def in_control(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
         """True where Lichtbuch may write (endpoint in control); else shadow mode."""
 
+    @_builtins.property
+    def written_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What the gear is told for the due levels, in per mille of its rated output: after virtual output and constant light
+        output; -1 where nothing is due.
+        """
+
+    @_builtins.property
+    def driven_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """What was read back of the gear, in per mille of its rated output; -1 where unknown."""
+
     def __init__(
         self,
         *,
@@ -442,10 +458,12 @@ class LuminaireStateColumns(_message.Message):
         powered: _abc.Iterable[_builtins.bool] | None = ...,
         faults: _abc.Iterable[_builtins.int] | None = ...,
         in_control: _abc.Iterable[_builtins.bool] | None = ...,
+        written_permille: _abc.Iterable[_builtins.int] | None = ...,
+        driven_permille: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_permille", b"actual_permille", "due_permille", b"due_permille", "due_sources", b"due_sources", "faults", b"faults", "in_control", b"in_control", "names", b"names", "observed_at_unix_ms", b"observed_at_unix_ms", "powered", b"powered", "qualities", b"qualities"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actual_permille", b"actual_permille", "driven_permille", b"driven_permille", "due_permille", b"due_permille", "due_sources", b"due_sources", "faults", b"faults", "in_control", b"in_control", "names", b"names", "observed_at_unix_ms", b"observed_at_unix_ms", "powered", b"powered", "qualities", b"qualities", "written_permille", b"written_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,6 +5,7 @@ What a town's lighting consists of: cabinets, feeders, gateways, luminaire model
 
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
+from google.protobuf import field_mask_pb2 as _field_mask_pb2
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
@@ -120,6 +121,30 @@ FEEDER_SUPPLY_SWITCHED: FeederSupply.ValueType  # 1
 FEEDER_SUPPLY_PERMANENT: FeederSupply.ValueType  # 2
 """Always energised; lamps are off by command."""
 Global___FeederSupply: _TypeAlias = FeederSupply  # noqa: Y015
+
+class _CloBy:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CloByEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CloBy.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CLO_BY_UNSPECIFIED: _CloBy.ValueType  # 0
+    """Not stated: Lichtbuch does not, and does not know whether the driver does."""
+    CLO_BY_DRIVER: _CloBy.ValueType  # 1
+    """The driver, by itself: it is told levels as if there were no ageing."""
+    CLO_BY_LICHTBUCH: _CloBy.ValueType  # 2
+    """Lichtbuch: the driver is told less than is due while the light source is young."""
+
+class CloBy(_CloBy, metaclass=_CloByEnumTypeWrapper):
+    """Who keeps light constant while a light source ages, by the curve of its model."""
+
+CLO_BY_UNSPECIFIED: CloBy.ValueType  # 0
+"""Not stated: Lichtbuch does not, and does not know whether the driver does."""
+CLO_BY_DRIVER: CloBy.ValueType  # 1
+"""The driver, by itself: it is told levels as if there were no ageing."""
+CLO_BY_LICHTBUCH: CloBy.ValueType  # 2
+"""Lichtbuch: the driver is told less than is due while the light source is young."""
+Global___CloBy: _TypeAlias = CloBy  # noqa: Y015
 
 @_typing.final
 class ForeignLoad(_message.Message):
@@ -419,6 +444,8 @@ class LuminaireModel(_message.Message):
     CURVE_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     CLO_FIELD_NUMBER: _builtins.int
+    CLO_BY_FIELD_NUMBER: _builtins.int
+    LEAST_LEVEL_PERMILLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/luminaireModels/{id}"."""
     uid: _builtins.str
@@ -435,6 +462,10 @@ class LuminaireModel(_message.Message):
     """Colour temperature in K. 0 for unknown."""
     etag: _builtins.str
     """Version for optimistic locking."""
+    clo_by: Global___CloBy.ValueType
+    """Who drives by that curve. Only one of both may."""
+    least_level_permille: _builtins.int
+    """The smallest level above 0 that its driver can hold, in per mille of rated output; 0 for not known."""
     @_builtins.property
     def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___CurvePoint]:
         """Power over level, ascending; between points linear. Power is not proportional to level; empty means unknown,
@@ -458,10 +489,12 @@ class LuminaireModel(_message.Message):
         curve: _abc.Iterable[Global___CurvePoint] | None = ...,
         etag: _builtins.str = ...,
         clo: _abc.Iterable[Global___CloPoint] | None = ...,
+        clo_by: Global___CloBy.ValueType = ...,
+        least_level_permille: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clo", b"clo", "colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clo", b"clo", "clo_by", b"clo_by", "colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "least_level_permille", b"least_level_permille", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -689,6 +722,7 @@ class Group(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     HAS_CONFLICT_AREA_FIELD_NUMBER: _builtins.int
     RULE_FIELD_NUMBER: _builtins.int
+    HOLDING_FLOOR_PERMILLE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/groups/{id}"."""
     uid: _builtins.str
@@ -698,11 +732,17 @@ class Group(_message.Message):
     luminaire_count: _builtins.int
     """Number of members. Output only."""
     floor_permille: _builtins.int
-    """Largest floor of its members in per mille. Output only: a plan below it is refused."""
+    """Largest floor of its members in per mille, by their classes. Output only: a plan below it is refused, except for the
+    time in which a waiver holds.
+    """
     etag: _builtins.str
     """Version for optimistic locking."""
     has_conflict_area: _builtins.bool
     """True when every member is in a conflict area or one of them is: its plan may not dim those members. Output only."""
+    holding_floor_permille: _builtins.int
+    """Largest floor of its members in per mille that holds now, waivers included; 0 where all of it may be dark or none of it
+    may be dimmed. Told of the past, as it held then. Output only.
+    """
     @_builtins.property
     def position(self) -> _types_pb2.Position:
         """Middle of its members: where the sun is computed for its plan. Output only."""
@@ -725,10 +765,11 @@ class Group(_message.Message):
         etag: _builtins.str = ...,
         has_conflict_area: _builtins.bool = ...,
         rule: Global___GroupRule | None = ...,
+        holding_floor_permille: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position", "rule", b"rule"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "floor_permille", b"floor_permille", "has_conflict_area", b"has_conflict_area", "luminaire_count", b"luminaire_count", "name", b"name", "position", b"position", "rule", b"rule", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "floor_permille", b"floor_permille", "has_conflict_area", b"has_conflict_area", "holding_floor_permille", b"holding_floor_permille", "luminaire_count", b"luminaire_count", "name", b"name", "position", b"position", "rule", b"rule", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -762,6 +803,9 @@ class LuminaireColumns(_message.Message):
     PREVIOUS_HALF_NIGHTS_FIELD_NUMBER: _builtins.int
     LAMP_TECHNOLOGIES_FIELD_NUMBER: _builtins.int
     INSTALLED_ON_DATES_FIELD_NUMBER: _builtins.int
+    REDUCTIONS_FIELD_NUMBER: _builtins.int
+    VIRTUAL_OUTPUTS_PERMILLE_FIELD_NUMBER: _builtins.int
+    INITIAL_BURNING_HOURS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def luminaire_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Last part of the name."""
@@ -842,6 +886,18 @@ class LuminaireColumns(_message.Message):
     def installed_on_dates(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Days of installation as ISO dates "2024-05-31"; empty for unknown."""
 
+    @_builtins.property
+    def reductions(self) -> _containers.RepeatedScalarFieldContainer[Global___Reduction.ValueType]:
+        """Who reduces the light; unspecified for as the feeder says."""
+
+    @_builtins.property
+    def virtual_outputs_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Virtual outputs in per mille of rated output; 0 for all of it."""
+
+    @_builtins.property
+    def initial_burning_hours(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Burning hours of the light sources when they were installed."""
+
     def __init__(
         self,
         *,
@@ -865,14 +921,71 @@ class LuminaireColumns(_message.Message):
         previous_half_nights: _abc.Iterable[_builtins.bool] | None = ...,
         lamp_technologies: _abc.Iterable[_builtins.str] | None = ...,
         installed_on_dates: _abc.Iterable[_builtins.str] | None = ...,
+        reductions: _abc.Iterable[Global___Reduction.ValueType] | None = ...,
+        virtual_outputs_permille: _abc.Iterable[_builtins.int] | None = ...,
+        initial_burning_hours: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_areas", b"conflict_areas", "feeder_ids", b"feeder_ids", "floors_permille", b"floors_permille", "gateway_addresses", b"gateway_addresses", "gateway_ids", b"gateway_ids", "group_ids", b"group_ids", "installed_on_dates", b"installed_on_dates", "installed_powers_w", b"installed_powers_w", "lamp_technologies", b"lamp_technologies", "latitudes_deg", b"latitudes_deg", "lighting_classes", b"lighting_classes", "longitudes_deg", b"longitudes_deg", "luminaire_ids", b"luminaire_ids", "model_ids", b"model_ids", "poles", b"poles", "previous_ballast_powers_w", b"previous_ballast_powers_w", "previous_half_nights", b"previous_half_nights", "previous_lamp_powers_w", b"previous_lamp_powers_w", "source_lines", b"source_lines", "streets", b"streets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflict_areas", b"conflict_areas", "feeder_ids", b"feeder_ids", "floors_permille", b"floors_permille", "gateway_addresses", b"gateway_addresses", "gateway_ids", b"gateway_ids", "group_ids", b"group_ids", "initial_burning_hours", b"initial_burning_hours", "installed_on_dates", b"installed_on_dates", "installed_powers_w", b"installed_powers_w", "lamp_technologies", b"lamp_technologies", "latitudes_deg", b"latitudes_deg", "lighting_classes", b"lighting_classes", "longitudes_deg", b"longitudes_deg", "luminaire_ids", b"luminaire_ids", "model_ids", b"model_ids", "poles", b"poles", "previous_ballast_powers_w", b"previous_ballast_powers_w", "previous_half_nights", b"previous_half_nights", "previous_lamp_powers_w", b"previous_lamp_powers_w", "reductions", b"reductions", "source_lines", b"source_lines", "streets", b"streets", "virtual_outputs_permille", b"virtual_outputs_permille"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___LuminaireColumns: _TypeAlias = LuminaireColumns  # noqa: Y015
+
+@_typing.final
+class ImportedPart(_message.Message):
+    """What the lines of an import refer to and what may be told of it: created where there is none of this name, else changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LUMINAIRE_MODEL_FIELD_NUMBER: _builtins.int
+    CABINET_FIELD_NUMBER: _builtins.int
+    FEEDER_FIELD_NUMBER: _builtins.int
+    GROUP_FIELD_NUMBER: _builtins.int
+    FIELDS_FIELD_NUMBER: _builtins.int
+    SOURCE_LINE_FIELD_NUMBER: _builtins.int
+    source_line: _builtins.int
+    """Line of the source file, counted from 1."""
+    @_builtins.property
+    def luminaire_model(self) -> Global___LuminaireModel:
+        """A luminaire model."""
+
+    @_builtins.property
+    def cabinet(self) -> Global___Cabinet:
+        """A cabinet."""
+
+    @_builtins.property
+    def feeder(self) -> Global___Feeder:
+        """A feeder."""
+
+    @_builtins.property
+    def group(self) -> Global___Group:
+        """A group."""
+
+    @_builtins.property
+    def fields(self) -> _field_mask_pb2.FieldMask:
+        """Fields that the source says something of; the others keep what is stored."""
+
+    def __init__(
+        self,
+        *,
+        luminaire_model: Global___LuminaireModel | None = ...,
+        cabinet: Global___Cabinet | None = ...,
+        feeder: Global___Feeder | None = ...,
+        group: Global___Group | None = ...,
+        fields: _field_mask_pb2.FieldMask | None = ...,
+        source_line: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "feeder", b"feeder", "fields", b"fields", "group", b"group", "luminaire_model", b"luminaire_model", "part", b"part"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "feeder", b"feeder", "fields", b"fields", "group", b"group", "luminaire_model", b"luminaire_model", "part", b"part", "source_line", b"source_line"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["luminaire_model", "cabinet", "feeder", "group"]  # noqa: Y015
+    _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
+
+Global___ImportedPart: _TypeAlias = ImportedPart  # noqa: Y015
 
 @_typing.final
 class RefusedLine(_message.Message):
@@ -921,6 +1034,9 @@ class ImportReport(_message.Message):
     REFUSED_LINES_FIELD_NUMBER: _builtins.int
     COMMITTED_FIELD_NUMBER: _builtins.int
     IMPORTED_AT_FIELD_NUMBER: _builtins.int
+    PARTS_CREATED_FIELD_NUMBER: _builtins.int
+    PARTS_UPDATED_FIELD_NUMBER: _builtins.int
+    PARTS_UNCHANGED_FIELD_NUMBER: _builtins.int
     created: _builtins.int
     """Luminaires created."""
     updated: _builtins.int
@@ -931,6 +1047,12 @@ class ImportReport(_message.Message):
     """Lines refused."""
     committed: _builtins.bool
     """True when the lines were stored: not for a dry run, nor when lines were refused without skip_invalid."""
+    parts_created: _builtins.int
+    """Cabinets, feeders, groups and models created."""
+    parts_updated: _builtins.int
+    """Those that existed and changed."""
+    parts_unchanged: _builtins.int
+    """Those that existed with the same values."""
     @_builtins.property
     def refused_lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___RefusedLine]:
         """The refused lines, at most 10 000 of them."""
@@ -949,11 +1071,72 @@ class ImportReport(_message.Message):
         refused_lines: _abc.Iterable[Global___RefusedLine] | None = ...,
         committed: _builtins.bool = ...,
         imported_at: _timestamp_pb2.Timestamp | None = ...,
+        parts_created: _builtins.int = ...,
+        parts_updated: _builtins.int = ...,
+        parts_unchanged: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["imported_at", b"imported_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "created", b"created", "imported_at", b"imported_at", "refused", b"refused", "refused_lines", b"refused_lines", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["committed", b"committed", "created", b"created", "imported_at", b"imported_at", "parts_created", b"parts_created", "parts_unchanged", b"parts_unchanged", "parts_updated", b"parts_updated", "refused", b"refused", "refused_lines", b"refused_lines", "unchanged", b"unchanged", "updated", b"updated"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportReport: _TypeAlias = ImportReport  # noqa: Y015
+
+@_typing.final
+class InventoryVersion(_message.Message):
+    """What a resource of the inventory held from an instant on: who changed it so, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    UID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    resource: _builtins.str
+    """Resource name of the cabinet, feeder, gateway, luminaire model, luminaire, group or sensor."""
+    uid: _builtins.str
+    """Its immutable uid: a name that was given again belongs to another one."""
+    version: _builtins.int
+    """Counted from 1."""
+    deleted: _builtins.bool
+    """True where it was deleted then."""
+    author: _builtins.str
+    """Who changed it; empty for what stood before versions were kept, and for what a service set up by itself."""
+    reason: _builtins.str
+    """Why, as far as it was said."""
+    request_id: _builtins.str
+    """Id of the call that changed it, as in the audit trail: what one call changed has the same."""
+    @_builtins.property
+    def from_time(self) -> _timestamp_pb2.Timestamp:
+        """From when on it held, until the next one. Domain time."""
+
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Fields that differ from the version before; empty for the first and for a deletion."""
+
+    def __init__(
+        self,
+        *,
+        resource: _builtins.str = ...,
+        uid: _builtins.str = ...,
+        version: _builtins.int = ...,
+        from_time: _timestamp_pb2.Timestamp | None = ...,
+        deleted: _builtins.bool = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        author: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["from_time", b"from_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "changed_fields", b"changed_fields", "deleted", b"deleted", "from_time", b"from_time", "reason", b"reason", "request_id", b"request_id", "resource", b"resource", "uid", b"uid", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InventoryVersion: _TypeAlias = InventoryVersion  # noqa: Y015

@@ -158,6 +158,9 @@ class UpdateCabinetRequest(_message.Message):
 
     CABINET_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def cabinet(self) -> _inventory_pb2.Cabinet:
         """The cabinet with its new values."""
@@ -171,10 +174,11 @@ class UpdateCabinetRequest(_message.Message):
         *,
         cabinet: _inventory_pb2.Cabinet | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -342,6 +346,9 @@ class UpdateFeederRequest(_message.Message):
 
     FEEDER_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def feeder(self) -> _inventory_pb2.Feeder:
         """The feeder with its new values."""
@@ -355,10 +362,11 @@ class UpdateFeederRequest(_message.Message):
         *,
         feeder: _inventory_pb2.Feeder | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["feeder", b"feeder", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeder", b"feeder", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feeder", b"feeder", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -526,6 +534,9 @@ class UpdateGatewayRequest(_message.Message):
 
     GATEWAY_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def gateway(self) -> _inventory_pb2.Gateway:
         """The gateway with its new values."""
@@ -539,10 +550,11 @@ class UpdateGatewayRequest(_message.Message):
         *,
         gateway: _inventory_pb2.Gateway | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -710,6 +722,9 @@ class UpdateLuminaireModelRequest(_message.Message):
 
     LUMINAIRE_MODEL_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def luminaire_model(self) -> _inventory_pb2.LuminaireModel:
         """The luminaire model with its new values."""
@@ -723,10 +738,11 @@ class UpdateLuminaireModelRequest(_message.Message):
         *,
         luminaire_model: _inventory_pb2.LuminaireModel | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["luminaire_model", b"luminaire_model", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["luminaire_model", b"luminaire_model", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["luminaire_model", b"luminaire_model", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -902,6 +918,9 @@ class UpdateLuminaireRequest(_message.Message):
 
     LUMINAIRE_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def luminaire(self) -> _inventory_pb2.Luminaire:
         """The luminaire with its new values."""
@@ -915,10 +934,11 @@ class UpdateLuminaireRequest(_message.Message):
         *,
         luminaire: _inventory_pb2.Luminaire | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["luminaire", b"luminaire", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["luminaire", b"luminaire", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["luminaire", b"luminaire", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1086,6 +1106,9 @@ class UpdateGroupRequest(_message.Message):
 
     GROUP_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def group(self) -> _inventory_pb2.Group:
         """The group with its new values."""
@@ -1099,10 +1122,11 @@ class UpdateGroupRequest(_message.Message):
         *,
         group: _inventory_pb2.Group | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["group", b"group", "reason", b"reason", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1382,6 +1406,7 @@ class ImportLuminairesRequest(_message.Message):
 
     SETTINGS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
+    PART_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def settings(self) -> Global___ImportSettings:
         """How to import."""
@@ -1390,17 +1415,22 @@ class ImportLuminairesRequest(_message.Message):
     def columns(self) -> _inventory_pb2.LuminaireColumns:
         """Lines of the inventory."""
 
+    @_builtins.property
+    def part(self) -> _inventory_pb2.ImportedPart:
+        """What the lines refer to; before them."""
+
     def __init__(
         self,
         *,
         settings: Global___ImportSettings | None = ...,
         columns: _inventory_pb2.LuminaireColumns | None = ...,
+        part: _inventory_pb2.ImportedPart | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "content", b"content", "settings", b"settings"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "content", b"content", "part", b"part", "settings", b"settings"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "content", b"content", "settings", b"settings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "content", b"content", "part", b"part", "settings", b"settings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["settings", "columns"]  # noqa: Y015
+    _WhichOneofReturnType_content: _TypeAlias = _typing.Literal["settings", "columns", "part"]  # noqa: Y015
     _WhichOneofArgType_content: _TypeAlias = _typing.Literal["content", b"content"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_content) -> _WhichOneofReturnType_content | None: ...
 
@@ -1417,6 +1447,7 @@ class ImportSettings(_message.Message):
     DRY_RUN_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     REFUSED_BY_READER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     skip_invalid: _builtins.bool
@@ -1427,6 +1458,8 @@ class ImportSettings(_message.Message):
     """Client's id of this import: the same id again answers the first report. Optional."""
     refused_by_reader: _builtins.int
     """Lines that the client refused already while reading the file; without skip_invalid they keep the import from being stored."""
+    reason: _builtins.str
+    """Why; kept with every version that the import makes. Optional."""
     def __init__(
         self,
         *,
@@ -1435,14 +1468,91 @@ class ImportSettings(_message.Message):
         dry_run: _builtins.bool = ...,
         request_id: _builtins.str = ...,
         refused_by_reader: _builtins.int = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parent", b"parent", "refused_by_reader", b"refused_by_reader", "request_id", b"request_id", "skip_invalid", b"skip_invalid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "parent", b"parent", "reason", b"reason", "refused_by_reader", b"refused_by_reader", "request_id", b"request_id", "skip_invalid", b"skip_invalid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ImportSettings: _TypeAlias = ImportSettings  # noqa: Y015
+
+@_typing.final
+class ListInventoryVersionsRequest(_message.Message):
+    """Lists versions of the inventory."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    RESOURCE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality, or "municipalities/-" for all that the caller may see."""
+    page_size: _builtins.int
+    """At most this many, 1..10000; 0 means 100."""
+    page_token: _builtins.str
+    """Token of the next page; empty for the first."""
+    resource: _builtins.str
+    """Only versions of this cabinet, feeder, gateway, luminaire model, luminaire, group or sensor, by name, also where it is
+    no more; empty for all.
+    """
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what began to hold at or after this instant; unset for all. Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Only what began to hold before this instant; unset for all. Domain time."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        resource: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "resource", b"resource", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInventoryVersionsRequest: _TypeAlias = ListInventoryVersionsRequest  # noqa: Y015
+
+@_typing.final
+class ListInventoryVersionsResponse(_message.Message):
+    """A page of versions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERSIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    @_builtins.property
+    def versions(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.InventoryVersion]:
+        """The versions, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        versions: _abc.Iterable[_inventory_pb2.InventoryVersion] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListInventoryVersionsResponse: _TypeAlias = ListInventoryVersionsResponse  # noqa: Y015
 
 @_typing.final
 class ReleaseOverrideRequest(_message.Message):

@@ -197,6 +197,11 @@ class LightingServiceStub:
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ImportLuminairesRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2.ImportReport.FromString,
                 _registered_method=True)
+        self.ListInventoryVersions = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListInventoryVersions',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ListInventoryVersionsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ListInventoryVersionsResponse.FromString,
+                _registered_method=True)
         self.CreateOverride = channel.unary_unary(
                 '/lichtbuch.lighting.v1.LightingService/CreateOverride',
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.CreateOverrideRequest.SerializeToString,
@@ -595,6 +600,13 @@ class LightingServiceServicer:
 
     def ImportLuminaires(self, request_iterator, context):
         """Takes a whole inventory: the first message says how, the following ones carry columns. All or nothing unless asked otherwise.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListInventoryVersions(self, request, context):
+        """Lists who changed the inventory, when and why: the newest change first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -1017,6 +1029,11 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.ImportLuminaires,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ImportLuminairesRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2.ImportReport.SerializeToString,
+            ),
+            'ListInventoryVersions': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListInventoryVersions,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ListInventoryVersionsRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ListInventoryVersionsResponse.SerializeToString,
             ),
             'CreateOverride': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateOverride,
@@ -2037,6 +2054,33 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/ImportLuminaires',
             lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ImportLuminairesRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2.ImportReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListInventoryVersions(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListInventoryVersions',
+            lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ListInventoryVersionsRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2.ListInventoryVersionsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -102,6 +102,8 @@ class LightingServiceStub:
     """Deletes a group; its history stays."""
     ImportLuminaires: _grpc.StreamUnaryMultiCallable[_lighting_pb2.ImportLuminairesRequest, _inventory_pb2.ImportReport]
     """Takes a whole inventory: the first message says how, the following ones carry columns. All or nothing unless asked otherwise."""
+    ListInventoryVersions: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.ListInventoryVersionsRequest, _lighting_pb2.ListInventoryVersionsResponse]
+    """Lists who changed the inventory, when and why: the newest change first."""
     CreateOverride: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.CreateOverrideRequest, _control_pb2.Override]
     """Creates an override."""
     GetOverride: _grpc.UnaryUnaryMultiCallable[_lighting_pb2.GetOverrideRequest, _control_pb2.Override]
@@ -255,6 +257,8 @@ class LightingServiceAsyncStub(LightingServiceStub):
     """Deletes a group; its history stays."""
     ImportLuminaires: _aio.StreamUnaryMultiCallable[_lighting_pb2.ImportLuminairesRequest, _inventory_pb2.ImportReport]  # type: ignore[assignment]
     """Takes a whole inventory: the first message says how, the following ones carry columns. All or nothing unless asked otherwise."""
+    ListInventoryVersions: _aio.UnaryUnaryMultiCallable[_lighting_pb2.ListInventoryVersionsRequest, _lighting_pb2.ListInventoryVersionsResponse]  # type: ignore[assignment]
+    """Lists who changed the inventory, when and why: the newest change first."""
     CreateOverride: _aio.UnaryUnaryMultiCallable[_lighting_pb2.CreateOverrideRequest, _control_pb2.Override]  # type: ignore[assignment]
     """Creates an override."""
     GetOverride: _aio.UnaryUnaryMultiCallable[_lighting_pb2.GetOverrideRequest, _control_pb2.Override]  # type: ignore[assignment]
@@ -591,6 +595,14 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_inventory_pb2.ImportReport, _abc.Awaitable[_inventory_pb2.ImportReport]]:
         """Takes a whole inventory: the first message says how, the following ones carry columns. All or nothing unless asked otherwise."""
+
+    @_abc_1.abstractmethod
+    def ListInventoryVersions(
+        self,
+        request: _lighting_pb2.ListInventoryVersionsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lighting_pb2.ListInventoryVersionsResponse, _abc.Awaitable[_lighting_pb2.ListInventoryVersionsResponse]]:
+        """Lists who changed the inventory, when and why: the newest change first."""
 
     @_abc_1.abstractmethod
     def CreateOverride(
