@@ -16,6 +16,13 @@ from lichtbuch.lighting.v1 import control_pb2, inventory_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import Tenant
 from servicekit.convert import date_from_proto, date_to_proto, etag_of, timestamp_to_proto
+from services.lighting.api.convert_reduction import (
+    foreign_loads_to_proto,
+    foreign_loads_value,
+    reduction_values,
+    stored_profile_to_proto,
+    stored_profile_value,
+)
 from services.lighting.api.convert_rules import rule_from_proto, rule_to_proto
 from services.lighting.energy import drawn_by
 from services.lighting.inventory import DEFAULT_GROUP
@@ -65,10 +72,7 @@ def cabinet_to_proto(row: CabinetRow, tenant: Tenant, names: Names) -> inventory
         position=_position_to_proto(row.latitude_deg, row.longitude_deg),
         controller=names.of(ENDPOINTS, row.controller_uid),
         switching_owner=row.switching_owner,  # type: ignore[arg-type]  # the numbers are the contract's
-        foreign_loads=[
-            inventory_pb2.ForeignLoad(display_name=what, power_w=power_w, from_month=first, to_month=last)
-            for what, power_w, first, last in row.foreign_loads
-        ],
+        foreign_loads=foreign_loads_to_proto(row),
         inrush_step_ms=row.inrush_step_ms,
         etag=etag(row),
     )
@@ -86,9 +90,7 @@ def cabinet_values(session: Session, tenant: Tenant, cabinet: inventory_pb2.Cabi
         **_position_values(cabinet, "cabinet.position"),
         "controller_uid": controller,
         "switching_owner": int(owner),
-        "foreign_loads": [
-            [load.display_name, load.power_w, load.from_month, load.to_month] for load in cabinet.foreign_loads
-        ],
+        "foreign_loads": foreign_loads_value(cabinet),
         "inrush_step_ms": cabinet.inrush_step_ms if cabinet.HasField("inrush_step_ms") else None,
     }
 
@@ -103,6 +105,9 @@ def feeder_to_proto(row: FeederRow, tenant: Tenant, names: Names) -> inventory_p
         phase=row.phase,
         supply=row.supply,  # type: ignore[arg-type]  # the numbers are the contract's
         reduction=row.reduction,  # type: ignore[arg-type]
+        reduced_from=row.reduced_from,
+        reduced_until=row.reduced_until,
+        reduced_power_permille=row.reduced_power_permille,
         inrush_step_ms=row.inrush_step_ms,
         etag=etag(row),
     )
@@ -116,6 +121,7 @@ def feeder_values(session: Session, tenant: Tenant, feeder: inventory_pb2.Feeder
         "phase": feeder.phase,
         "supply": int(feeder.supply),
         "reduction": int(feeder.reduction),
+        **reduction_values(feeder),
         "inrush_step_ms": feeder.inrush_step_ms if feeder.HasField("inrush_step_ms") else None,
     }
 
@@ -163,6 +169,7 @@ def model_to_proto(row: LuminaireModelRow, tenant: Tenant, names: Names) -> inve
         colour_temperature_k=row.colour_temperature_k,
         curve=[inventory_pb2.CurvePoint(level_permille=level, power_permille=power) for level, power in row.curve],
         clo=[inventory_pb2.CloPoint(burning_hours=hours, output_permille=output) for hours, output in row.clo],
+        stored_profile=stored_profile_to_proto(row),
         clo_by=row.clo_by,  # type: ignore[arg-type]  # the numbers are the contract's
         least_level_permille=row.least_level_permille,
         etag=etag(row),
@@ -186,6 +193,7 @@ def model_values(session: Session, tenant: Tenant, model: inventory_pb2.Luminair
         "colour_temperature_k": model.colour_temperature_k,
         "curve": [list(point) for point in curve],
         "clo": _clo(model),
+        "stored_profile": stored_profile_value(model),
         "clo_by": _clo_by(model),
         "least_level_permille": model.least_level_permille,
     }

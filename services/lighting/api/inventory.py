@@ -115,7 +115,11 @@ CABINET = Resource(
     convert.cabinet_values, shown(convert.cabinet_to_proto, "endpoints"),
 )  # fmt: skip
 FEEDER = Resource(
-    FEEDERS, inv.Feeder, ("cabinet", "channel", "phase", "supply", "reduction", "inrush_step_ms"),
+    FEEDERS, inv.Feeder,
+    (
+        "cabinet", "channel", "phase", "supply", "reduction", "reduced_from", "reduced_until",
+        "reduced_power_permille", "inrush_step_ms",
+    ),
     convert.feeder_values, shown(convert.feeder_to_proto, "cabinets"),
 )  # fmt: skip
 GATEWAY = Resource(
@@ -126,7 +130,7 @@ MODEL = Resource(
     MODELS, inv.LuminaireModel,
     (
         "display_name", "rated_power_w", "standby_power_w", "luminous_flux_lm", "colour_temperature_k", "curve", "clo",
-        "clo_by", "least_level_permille",
+        "clo_by", "least_level_permille", "stored_profile",
     ),
     convert.model_values, shown(convert.model_to_proto),
 )  # fmt: skip

@@ -60,7 +60,7 @@ class CabinetRow(Named, table=True):
     controller_uid: str | None = None
     switching_owner: int = 1
     foreign_loads: list[list[Any]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
-    """Each [what, W, first month, last month]."""
+    """Each [what, W, first month, last month], and local times of on and off where it has hours."""
     inrush_step_ms: int | None = None
 
 
@@ -74,6 +74,9 @@ class FeederRow(Named, table=True):
     phase: int = 0
     supply: int
     reduction: int = 0
+    reduced_from: str = ""
+    reduced_until: str = ""
+    reduced_power_permille: int = 0
     inrush_step_ms: int | None = None
 
 
@@ -102,6 +105,8 @@ class LuminaireModelRow(Named, table=True):
     """Each [burning hours, output in per mille]."""
     clo_by: int = 0
     least_level_permille: int = 0
+    stored_profile: list[list[int]] = Field(default_factory=list, sa_column=Column(JSON, nullable=False))
+    """Each [begin, end, level]: seconds around the middle of the lit time, per mille."""
 
 
 class GroupRow(Named, table=True):

@@ -79,3 +79,33 @@ async def test_an_unknown_kind_of_reduction_is_refused(light: Lighting):
     names = await light.street(lamps=1)
     with pytest.raises(InvalidInput, match="reduction"):
         await reduce_lamp(light, names[0], 77)
+
+
+async def test_when_something_else_reduces_is_kept_and_refused_where_it_cannot_be(light: Lighting):
+    await light.street(lamps=1)
+
+    async def feeder(**changes: Any) -> inv.Feeder:
+        request = pb.UpdateFeederRequest(
+            feeder=inv.Feeder(name=f"{T}/feeders/F-1", **changes), update_mask=FieldMask(paths=list(changes))
+        )
+        changed: inv.Feeder = await light.planner.UpdateFeeder(request)
+        return changed
+
+    changed = await feeder(reduced_from="22:30", reduced_until="05:00", reduced_power_permille=400)
+    assert (changed.reduced_from, changed.reduced_until, changed.reduced_power_permille) == ("22:30", "05:00", 400)
+    with pytest.raises(InvalidInput, match=r"feeder\.reduced_until.*required"):
+        await feeder(reduced_from="22:30", reduced_until="")
+    with pytest.raises(InvalidInput, match=r"feeder\.reduced_until"):
+        await feeder(reduced_from="22:30", reduced_until="22:30")
+
+    def model(*stretches: tuple[int, int, int]) -> pb.CreateLuminaireModelRequest:
+        profile = [inv.StoredReduction(begin_offset_s=b, end_offset_s=e, level_permille=v) for b, e, v in stretches]
+        given = inv.LuminaireModel(display_name="Own", rated_power_w=20, stored_profile=profile)
+        return pb.CreateLuminaireModelRequest(parent=T, luminaire_model=given)
+
+    made = await light.planner.CreateLuminaireModel(model((-7200, 0, 700), (0, 14400, 500)))
+    assert [each.level_permille for each in made.stored_profile] == [700, 500]
+    with pytest.raises(InvalidInput, match=r"stored_profile\[0\]\.end_offset_s"):
+        await light.planner.CreateLuminaireModel(model((0, -3600, 500)))
+    with pytest.raises(InvalidInput, match=r"stored_profile\[1\]\.begin_offset_s"):
+        await light.planner.CreateLuminaireModel(model((-7200, 3600, 700), (0, 14400, 500)))

@@ -156,6 +156,8 @@ class ForeignLoad(_message.Message):
     POWER_W_FIELD_NUMBER: _builtins.int
     FROM_MONTH_FIELD_NUMBER: _builtins.int
     TO_MONTH_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
     display_name: _builtins.str
     """What it is."""
     power_w: _builtins.float
@@ -164,6 +166,10 @@ class ForeignLoad(_message.Message):
     """First month in which it is there, 1..12."""
     to_month: _builtins.int
     """Last month in which it is there, 1..12; before from_month where it goes over the turn of the year."""
+    from_time: _builtins.str
+    """Local time at which it goes on each day, "16:00"; empty, as to_time: from sunset to sunrise. Equal to to_time: all day."""
+    to_time: _builtins.str
+    """Local time at which it goes off."""
     def __init__(
         self,
         *,
@@ -171,10 +177,12 @@ class ForeignLoad(_message.Message):
         power_w: _builtins.float = ...,
         from_month: _builtins.int = ...,
         to_month: _builtins.int = ...,
+        from_time: _builtins.str = ...,
+        to_time: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "from_month", b"from_month", "power_w", b"power_w", "to_month", b"to_month"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "from_month", b"from_month", "from_time", b"from_time", "power_w", b"power_w", "to_month", b"to_month", "to_time", b"to_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,6 +268,9 @@ class Feeder(_message.Message):
     SUPPLY_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REDUCTION_FIELD_NUMBER: _builtins.int
+    REDUCED_FROM_FIELD_NUMBER: _builtins.int
+    REDUCED_UNTIL_FIELD_NUMBER: _builtins.int
+    REDUCED_POWER_PERMILLE_FIELD_NUMBER: _builtins.int
     INRUSH_STEP_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/feeders/{id}"."""
@@ -277,6 +288,14 @@ class Feeder(_message.Message):
     """Version for optimistic locking."""
     reduction: Global___Reduction.ValueType
     """Who reduces the light of its luminaires, where they state nothing else."""
+    reduced_from: _builtins.str
+    """Local time from which on its half-night conductor or control phase reduces, "22:30"; empty, as reduced_until: nobody
+    knows, and its lamps count at full power.
+    """
+    reduced_until: _builtins.str
+    """Local time until which it reduces."""
+    reduced_power_permille: _builtins.int
+    """Power of its reduced lamps meanwhile, in per mille of their full power; 0: half of it."""
     inrush_step_ms: _builtins.int
     """Milliseconds after its contactor closed until the next one of the cabinet may. Not set: the cabinet's."""
     def __init__(
@@ -290,11 +309,14 @@ class Feeder(_message.Message):
         supply: Global___FeederSupply.ValueType = ...,
         etag: _builtins.str = ...,
         reduction: Global___Reduction.ValueType = ...,
+        reduced_from: _builtins.str = ...,
+        reduced_until: _builtins.str = ...,
+        reduced_power_permille: _builtins.int = ...,
         inrush_step_ms: _builtins.int | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "inrush_step_ms", b"inrush_step_ms"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "phase", b"phase", "reduction", b"reduction", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms", "cabinet", b"cabinet", "channel", b"channel", "etag", b"etag", "inrush_step_ms", b"inrush_step_ms", "name", b"name", "phase", b"phase", "reduced_from", b"reduced_from", "reduced_power_permille", b"reduced_power_permille", "reduced_until", b"reduced_until", "reduction", b"reduction", "supply", b"supply", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__inrush_step_ms: _TypeAlias = _typing.Literal["inrush_step_ms"]  # noqa: Y015
     _WhichOneofArgType__inrush_step_ms: _TypeAlias = _typing.Literal["_inrush_step_ms", b"_inrush_step_ms"]  # noqa: Y015
@@ -429,6 +451,36 @@ class CloPoint(_message.Message):
 Global___CloPoint: _TypeAlias = CloPoint  # noqa: Y015
 
 @_typing.final
+class StoredReduction(_message.Message):
+    """A stretch of the night in which a lamp is reduced by the profile stored in it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEGIN_OFFSET_S_FIELD_NUMBER: _builtins.int
+    END_OFFSET_S_FIELD_NUMBER: _builtins.int
+    LEVEL_PERMILLE_FIELD_NUMBER: _builtins.int
+    begin_offset_s: _builtins.int
+    """Begin in seconds after the middle of the time that the lamp is lit; negative before it."""
+    end_offset_s: _builtins.int
+    """End in seconds after that middle."""
+    level_permille: _builtins.int
+    """Level meanwhile in per mille of rated output, 1..1000."""
+    def __init__(
+        self,
+        *,
+        begin_offset_s: _builtins.int = ...,
+        end_offset_s: _builtins.int = ...,
+        level_permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_offset_s", b"begin_offset_s", "end_offset_s", b"end_offset_s", "level_permille", b"level_permille"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StoredReduction: _TypeAlias = StoredReduction  # noqa: Y015
+
+@_typing.final
 class LuminaireModel(_message.Message):
     """A product: what a luminaire of it draws at which level."""
 
@@ -446,6 +498,7 @@ class LuminaireModel(_message.Message):
     CLO_FIELD_NUMBER: _builtins.int
     CLO_BY_FIELD_NUMBER: _builtins.int
     LEAST_LEVEL_PERMILLE_FIELD_NUMBER: _builtins.int
+    STORED_PROFILE_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/luminaireModels/{id}"."""
     uid: _builtins.str
@@ -476,6 +529,12 @@ class LuminaireModel(_message.Message):
     def clo(self) -> _containers.RepeatedCompositeFieldContainer[Global___CloPoint]:
         """Constant light output, ascending in hours and never falling; empty for gear without it."""
 
+    @_builtins.property
+    def stored_profile(self) -> _containers.RepeatedCompositeFieldContainer[Global___StoredReduction]:
+        """The profile stored in lamps of this model, for those that are reduced by it: stretches in their order, none into
+        another one; outside them full light. Empty where nobody knows: then they count at full power.
+        """
+
     def __init__(
         self,
         *,
@@ -491,10 +550,11 @@ class LuminaireModel(_message.Message):
         clo: _abc.Iterable[Global___CloPoint] | None = ...,
         clo_by: Global___CloBy.ValueType = ...,
         least_level_permille: _builtins.int = ...,
+        stored_profile: _abc.Iterable[Global___StoredReduction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clo", b"clo", "clo_by", b"clo_by", "colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "least_level_permille", b"least_level_permille", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clo", b"clo", "clo_by", b"clo_by", "colour_temperature_k", b"colour_temperature_k", "curve", b"curve", "display_name", b"display_name", "etag", b"etag", "least_level_permille", b"least_level_permille", "luminous_flux_lm", b"luminous_flux_lm", "name", b"name", "rated_power_w", b"rated_power_w", "standby_power_w", b"standby_power_w", "stored_profile", b"stored_profile", "uid", b"uid"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1686,6 +1686,9 @@ class ListPlanHashesResponse(_message.Message):
 
     GROUPS_FIELD_NUMBER: _builtins.int
     HASHES_FIELD_NUMBER: _builtins.int
+    WAIVERS_HASH_FIELD_NUMBER: _builtins.int
+    waivers_hash: _builtins.str
+    """Hash over the waivers that hold or will: when it changes, what was refused before may be taken."""
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of all groups, those without a plan included."""
@@ -1699,10 +1702,11 @@ class ListPlanHashesResponse(_message.Message):
         *,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         hashes: _abc.Iterable[_builtins.str] | None = ...,
+        waivers_hash: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "hashes", b"hashes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "hashes", b"hashes", "waivers_hash", b"waivers_hash"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

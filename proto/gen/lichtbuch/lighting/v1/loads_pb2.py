@@ -23,27 +23,36 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2
 from lichtbuch.type.v1 import options_pb2 as lichtbuch_dot_type_dot_v1_dot_options__pb2
 from lichtbuch.type.v1 import types_pb2 as lichtbuch_dot_type_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lichtbuch/lighting/v1/loads.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\xc5\x01\n\rGroupLoadPart\x12-\n\x08position\x18\x01 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x16\n\x0e\x66loor_permille\x18\x02 \x01(\x05\x12\x10\n\x08\x64immable\x18\x03 \x01(\x08\x12\x17\n\x0fluminaire_count\x18\x04 \x01(\x05\x12\x17\n\x0flevels_permille\x18\x05 \x03(\x05\x12\x10\n\x08powers_w\x18\x06 \x03(\x01\x12\x17\n\x0fstandby_power_w\x18\x07 \x01(\x01\"\xb0\x01\n\tGroupLoad\x12\r\n\x05group\x18\x01 \x01(\t\x12\x33\n\x05parts\x18\x02 \x03(\x0b\x32$.lichtbuch.lighting.v1.GroupLoadPart\x12\x17\n\x0fluminaire_count\x18\x03 \x01(\x05\x12\x17\n\x0f\x65stimated_count\x18\x04 \x01(\x05\x12\x16\n\x0eundimmed_count\x18\x05 \x01(\x05\x12\x15\n\rforeign_count\x18\x06 \x01(\x05\"\xc2\x01\n\x19\x44\x65scribeGroupLoadsRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x1f\n\x06groups\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\x90N\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"M\n\x1a\x44\x65scribeGroupLoadsResponse\x12/\n\x05loads\x18\x01 \x03(\x0b\x32 .lichtbuch.lighting.v1.GroupLoadb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n!lichtbuch/lighting/v1/loads.proto\x12\x15lichtbuch.lighting.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a%lichtbuch/lighting/v1/inventory.proto\x1a\x1flichtbuch/type/v1/options.proto\x1a\x1dlichtbuch/type/v1/types.proto\"\x89\x01\n\nLoadWindow\x12\x12\n\nbegin_time\x18\x01 \x01(\t\x12\x10\n\x08\x65nd_time\x18\x02 \x01(\t\x12\x16\n\x0e\x62\x65gin_offset_s\x18\x03 \x01(\x05\x12\x14\n\x0c\x65nd_offset_s\x18\x04 \x01(\x05\x12\x16\n\x0elevel_permille\x18\x05 \x01(\x05\x12\x0f\n\x07power_w\x18\x06 \x01(\x01\"\xca\x02\n\rGroupLoadPart\x12-\n\x08position\x18\x01 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x16\n\x0e\x66loor_permille\x18\x02 \x01(\x05\x12\x10\n\x08\x64immable\x18\x03 \x01(\x08\x12\x17\n\x0fluminaire_count\x18\x04 \x01(\x05\x12\x17\n\x0flevels_permille\x18\x05 \x03(\x05\x12\x10\n\x08powers_w\x18\x06 \x03(\x01\x12\x17\n\x0fstandby_power_w\x18\x07 \x01(\x01\x12\x32\n\x07windows\x18\x08 \x03(\x0b\x32!.lichtbuch.lighting.v1.LoadWindow\x12\x16\n\x0elongest_ramp_s\x18\t \x01(\x05\x12\x16\n\x0estays_supplied\x18\n \x01(\x08\x12\x1f\n\x07\x63\x61\x62inet\x18\x0b \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\"\xb1\x01\n\x0b\x43\x61\x62inetLoad\x12\x1f\n\x07\x63\x61\x62inet\x18\x01 \x01(\tB\x0e\x8a\xb5\x18\n\x12\x08\x63\x61\x62inets\x12-\n\x08position\x18\x02 \x01(\x0b\x32\x1b.lichtbuch.type.v1.Position\x12\x39\n\rforeign_loads\x18\x03 \x03(\x0b\x32\".lichtbuch.lighting.v1.ForeignLoad\x12\x17\n\x0fluminaire_count\x18\x04 \x01(\x05\"\xd1\x01\n\tGroupLoad\x12\r\n\x05group\x18\x01 \x01(\t\x12\x33\n\x05parts\x18\x02 \x03(\x0b\x32$.lichtbuch.lighting.v1.GroupLoadPart\x12\x17\n\x0fluminaire_count\x18\x03 \x01(\x05\x12\x17\n\x0f\x65stimated_count\x18\x04 \x01(\x05\x12\x16\n\x0eundimmed_count\x18\x05 \x01(\x05\x12\x15\n\rforeign_count\x18\x06 \x01(\x05\x12\x1f\n\x17unknown_reduction_count\x18\x07 \x01(\x05\"\xc2\x01\n\x19\x44\x65scribeGroupLoadsRequest\x12&\n\x06parent\x18\x01 \x01(\tB\x16\x8a\xb5\x18\x12\x08\x01\x12\x0emunicipalities\x12\x1f\n\x06groups\x18\x02 \x03(\tB\x0f\x8a\xb5\x18\x0b\x12\x06groups0\x90N\x12.\n\nstart_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x83\x01\n\x1a\x44\x65scribeGroupLoadsResponse\x12/\n\x05loads\x18\x01 \x03(\x0b\x32 .lichtbuch.lighting.v1.GroupLoad\x12\x34\n\x08\x63\x61\x62inets\x18\x02 \x03(\x0b\x32\".lichtbuch.lighting.v1.CabinetLoadb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lichtbuch.lighting.v1.loads_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_GROUPLOADPART'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_GROUPLOADPART'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\n\022\010cabinets'
+  _globals['_CABINETLOAD'].fields_by_name['cabinet']._loaded_options = None
+  _globals['_CABINETLOAD'].fields_by_name['cabinet']._serialized_options = b'\212\265\030\n\022\010cabinets'
   _globals['_DESCRIBEGROUPLOADSREQUEST'].fields_by_name['parent']._loaded_options = None
   _globals['_DESCRIBEGROUPLOADSREQUEST'].fields_by_name['parent']._serialized_options = b'\212\265\030\022\010\001\022\016municipalities'
   _globals['_DESCRIBEGROUPLOADSREQUEST'].fields_by_name['groups']._loaded_options = None
   _globals['_DESCRIBEGROUPLOADSREQUEST'].fields_by_name['groups']._serialized_options = b'\212\265\030\013\022\006groups0\220N'
-  _globals['_GROUPLOADPART']._serialized_start=158
-  _globals['_GROUPLOADPART']._serialized_end=355
-  _globals['_GROUPLOAD']._serialized_start=358
-  _globals['_GROUPLOAD']._serialized_end=534
-  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_start=537
-  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_end=731
-  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_start=733
-  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_end=810
+  _globals['_LOADWINDOW']._serialized_start=197
+  _globals['_LOADWINDOW']._serialized_end=334
+  _globals['_GROUPLOADPART']._serialized_start=337
+  _globals['_GROUPLOADPART']._serialized_end=667
+  _globals['_CABINETLOAD']._serialized_start=670
+  _globals['_CABINETLOAD']._serialized_end=847
+  _globals['_GROUPLOAD']._serialized_start=850
+  _globals['_GROUPLOAD']._serialized_end=1059
+  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_start=1062
+  _globals['_DESCRIBEGROUPLOADSREQUEST']._serialized_end=1256
+  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_start=1259
+  _globals['_DESCRIBEGROUPLOADSRESPONSE']._serialized_end=1390
 # @@protoc_insertion_point(module_scope)

@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from lichtbuch.lighting.v1 import inventory_pb2 as _inventory_pb2
 from lichtbuch.type.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,48 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+@_typing.final
+class LoadWindow(_message.Message):
+    """A stretch of each night in which lamps draw less by themselves, whatever they are told."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    BEGIN_OFFSET_S_FIELD_NUMBER: _builtins.int
+    END_OFFSET_S_FIELD_NUMBER: _builtins.int
+    LEVEL_PERMILLE_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    begin_time: _builtins.str
+    """Begin by the local clock, "22:30"; empty, as end_time: the offsets count."""
+    end_time: _builtins.str
+    """End by the local clock."""
+    begin_offset_s: _builtins.int
+    """Begin in seconds after the middle of the time that the lamps are lit; negative before it."""
+    end_offset_s: _builtins.int
+    """End in seconds after that middle."""
+    level_permille: _builtins.int
+    """Light of all of them together meanwhile, in per mille of full light."""
+    power_w: _builtins.float
+    """Power of all of them together while lit meanwhile, in W."""
+    def __init__(
+        self,
+        *,
+        begin_time: _builtins.str = ...,
+        end_time: _builtins.str = ...,
+        begin_offset_s: _builtins.int = ...,
+        end_offset_s: _builtins.int = ...,
+        level_permille: _builtins.int = ...,
+        power_w: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_offset_s", b"begin_offset_s", "begin_time", b"begin_time", "end_offset_s", b"end_offset_s", "end_time", b"end_time", "level_permille", b"level_permille", "power_w", b"power_w"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadWindow: _TypeAlias = LoadWindow  # noqa: Y015
 
 @_typing.final
 class GroupLoadPart(_message.Message):
@@ -33,6 +76,10 @@ class GroupLoadPart(_message.Message):
     LEVELS_PERMILLE_FIELD_NUMBER: _builtins.int
     POWERS_W_FIELD_NUMBER: _builtins.int
     STANDBY_POWER_W_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    LONGEST_RAMP_S_FIELD_NUMBER: _builtins.int
+    STAYS_SUPPLIED_FIELD_NUMBER: _builtins.int
+    CABINET_FIELD_NUMBER: _builtins.int
     floor_permille: _builtins.int
     """Lowest level in the civil night in per mille, 0..1000; 1000 where their class is not known. Waivers lower it as far as
     they hold over the whole period that was asked for.
@@ -43,6 +90,12 @@ class GroupLoadPart(_message.Message):
     """Number of luminaires."""
     standby_power_w: _builtins.float
     """Power of those at level 0 whose gear stays supplied by day (permanent feeders), in W."""
+    longest_ramp_s: _builtins.int
+    """The longest ramp that their gear follows, in seconds: a longer one is cut to it. 0: they change at once."""
+    stays_supplied: _builtins.bool
+    """True where their gear stays supplied at level 0: only then do they ramp out of darkness and into it."""
+    cabinet: _builtins.str
+    """Cabinet that they hang on; empty for none."""
     @_builtins.property
     def position(self) -> _types_pb2.Position:
         """Where lighting computes the sun for them (WGS84): at their cabinet, else where they stand, else in the municipality."""
@@ -57,6 +110,10 @@ class GroupLoadPart(_message.Message):
     def powers_w(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Power of all of them together at the level of the same index, in W."""
 
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadWindow]:
+        """When they are reduced by something else than a command: outside these stretches they show full light while lit."""
+
     def __init__(
         self,
         *,
@@ -67,14 +124,56 @@ class GroupLoadPart(_message.Message):
         levels_permille: _abc.Iterable[_builtins.int] | None = ...,
         powers_w: _abc.Iterable[_builtins.float] | None = ...,
         standby_power_w: _builtins.float = ...,
+        windows: _abc.Iterable[Global___LoadWindow] | None = ...,
+        longest_ramp_s: _builtins.int = ...,
+        stays_supplied: _builtins.bool = ...,
+        cabinet: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dimmable", b"dimmable", "floor_permille", b"floor_permille", "levels_permille", b"levels_permille", "luminaire_count", b"luminaire_count", "position", b"position", "powers_w", b"powers_w", "standby_power_w", b"standby_power_w"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "dimmable", b"dimmable", "floor_permille", b"floor_permille", "levels_permille", b"levels_permille", "longest_ramp_s", b"longest_ramp_s", "luminaire_count", b"luminaire_count", "position", b"position", "powers_w", b"powers_w", "standby_power_w", b"standby_power_w", "stays_supplied", b"stays_supplied", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GroupLoadPart: _TypeAlias = GroupLoadPart  # noqa: Y015
+
+@_typing.final
+class CabinetLoad(_message.Message):
+    """What hangs on the meter of a cabinet beside what was asked about."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CABINET_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
+    FOREIGN_LOADS_FIELD_NUMBER: _builtins.int
+    LUMINAIRE_COUNT_FIELD_NUMBER: _builtins.int
+    cabinet: _builtins.str
+    """The cabinet."""
+    luminaire_count: _builtins.int
+    """Luminaires on it, those of other groups included."""
+    @_builtins.property
+    def position(self) -> _types_pb2.Position:
+        """Where lighting computes its sun (WGS84); else in the municipality."""
+
+    @_builtins.property
+    def foreign_loads(self) -> _containers.RepeatedCompositeFieldContainer[_inventory_pb2.ForeignLoad]:
+        """What is no lighting of the town."""
+
+    def __init__(
+        self,
+        *,
+        cabinet: _builtins.str = ...,
+        position: _types_pb2.Position | None = ...,
+        foreign_loads: _abc.Iterable[_inventory_pb2.ForeignLoad] | None = ...,
+        luminaire_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "foreign_loads", b"foreign_loads", "luminaire_count", b"luminaire_count", "position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CabinetLoad: _TypeAlias = CabinetLoad  # noqa: Y015
 
 @_typing.final
 class GroupLoad(_message.Message):
@@ -88,6 +187,7 @@ class GroupLoad(_message.Message):
     ESTIMATED_COUNT_FIELD_NUMBER: _builtins.int
     UNDIMMED_COUNT_FIELD_NUMBER: _builtins.int
     FOREIGN_COUNT_FIELD_NUMBER: _builtins.int
+    UNKNOWN_REDUCTION_COUNT_FIELD_NUMBER: _builtins.int
     group: _builtins.str
     """The group, "municipalities/{id}/groups/{id}"."""
     luminaire_count: _builtins.int
@@ -98,6 +198,8 @@ class GroupLoad(_message.Message):
     """Luminaires without a gateway: they cannot be dimmed and draw full power whenever they are lit."""
     foreign_count: _builtins.int
     """Luminaires that somebody else switches (astro clock, photocell, ripple control): only observed."""
+    unknown_reduction_count: _builtins.int
+    """Luminaires that something else than a command reduces, nobody knows when: counted at full power."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupLoadPart]:
         """Its parts; none where the group has no luminaires."""
@@ -111,10 +213,11 @@ class GroupLoad(_message.Message):
         estimated_count: _builtins.int = ...,
         undimmed_count: _builtins.int = ...,
         foreign_count: _builtins.int = ...,
+        unknown_reduction_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_count", b"estimated_count", "foreign_count", b"foreign_count", "group", b"group", "luminaire_count", b"luminaire_count", "parts", b"parts", "undimmed_count", b"undimmed_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimated_count", b"estimated_count", "foreign_count", b"foreign_count", "group", b"group", "luminaire_count", b"luminaire_count", "parts", b"parts", "undimmed_count", b"undimmed_count", "unknown_reduction_count", b"unknown_reduction_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -167,18 +270,24 @@ class DescribeGroupLoadsResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     LOADS_FIELD_NUMBER: _builtins.int
+    CABINETS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def loads(self) -> _containers.RepeatedCompositeFieldContainer[Global___GroupLoad]:
         """One per group: in the order asked for, else by name."""
+
+    @_builtins.property
+    def cabinets(self) -> _containers.RepeatedCompositeFieldContainer[Global___CabinetLoad]:
+        """The cabinets that luminaires of these groups hang on, by name."""
 
     def __init__(
         self,
         *,
         loads: _abc.Iterable[Global___GroupLoad] | None = ...,
+        cabinets: _abc.Iterable[Global___CabinetLoad] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["loads", b"loads"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "loads", b"loads"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

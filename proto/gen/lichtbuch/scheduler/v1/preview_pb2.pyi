@@ -105,6 +105,112 @@ class PreviewMonth(_message.Message):
 Global___PreviewMonth: _TypeAlias = PreviewMonth  # noqa: Y015
 
 @_typing.final
+class ForeignLoadPreview(_message.Message):
+    """What hangs on a cabinet's meter and is no lighting of the town. It is in no sum of groups or months."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    POWER_W_FIELD_NUMBER: _builtins.int
+    FROM_MONTH_FIELD_NUMBER: _builtins.int
+    TO_MONTH_FIELD_NUMBER: _builtins.int
+    FROM_TIME_FIELD_NUMBER: _builtins.int
+    TO_TIME_FIELD_NUMBER: _builtins.int
+    ON_SECONDS_FIELD_NUMBER: _builtins.int
+    ENERGY_WH_FIELD_NUMBER: _builtins.int
+    display_name: _builtins.str
+    """What it is."""
+    power_w: _builtins.float
+    """Power in W while it is on."""
+    from_month: _builtins.int
+    """First month in which it is there, 1..12."""
+    to_month: _builtins.int
+    """Last month in which it is there, 1..12."""
+    from_time: _builtins.str
+    """Local time at which it goes on each day; empty, as to_time: from sunset to sunrise."""
+    to_time: _builtins.str
+    """Local time at which it goes off."""
+    on_seconds: _builtins.int
+    """Seconds that it is on within the period."""
+    energy_wh: _builtins.int
+    """Its energy in Wh."""
+    def __init__(
+        self,
+        *,
+        display_name: _builtins.str = ...,
+        power_w: _builtins.float = ...,
+        from_month: _builtins.int = ...,
+        to_month: _builtins.int = ...,
+        from_time: _builtins.str = ...,
+        to_time: _builtins.str = ...,
+        on_seconds: _builtins.int = ...,
+        energy_wh: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "energy_wh", b"energy_wh", "from_month", b"from_month", "from_time", b"from_time", "on_seconds", b"on_seconds", "power_w", b"power_w", "to_month", b"to_month", "to_time", b"to_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ForeignLoadPreview: _TypeAlias = ForeignLoadPreview  # noqa: Y015
+
+@_typing.final
+class CabinetPreview(_message.Message):
+    """What the meter of a cabinet would count: luminaires of the groups that were asked for, and what else is on it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CABINET_FIELD_NUMBER: _builtins.int
+    LUMINAIRE_COUNT_FIELD_NUMBER: _builtins.int
+    OTHER_LUMINAIRE_COUNT_FIELD_NUMBER: _builtins.int
+    FOREIGN_LOADS_FIELD_NUMBER: _builtins.int
+    PREVIEWED_WH_FIELD_NUMBER: _builtins.int
+    CURRENT_WH_FIELD_NUMBER: _builtins.int
+    FULL_WH_FIELD_NUMBER: _builtins.int
+    FOREIGN_WH_FIELD_NUMBER: _builtins.int
+    TOTAL_WH_FIELD_NUMBER: _builtins.int
+    cabinet: _builtins.str
+    """The cabinet in lighting."""
+    luminaire_count: _builtins.int
+    """Luminaires of the groups that were asked for."""
+    other_luminaire_count: _builtins.int
+    """Luminaires of other groups: not in any sum here."""
+    previewed_wh: _builtins.int
+    """Energy of the luminaires in Wh as previewed, while no sensor is ever active."""
+    current_wh: _builtins.int
+    """The same as the groups follow now."""
+    full_wh: _builtins.int
+    """The same at full light from sunset to sunrise."""
+    foreign_wh: _builtins.int
+    """Energy of the foreign loads in Wh."""
+    total_wh: _builtins.int
+    """previewed_wh and foreign_wh together."""
+    @_builtins.property
+    def foreign_loads(self) -> _containers.RepeatedCompositeFieldContainer[Global___ForeignLoadPreview]:
+        """What is no lighting of the town, with its months and hours."""
+
+    def __init__(
+        self,
+        *,
+        cabinet: _builtins.str = ...,
+        luminaire_count: _builtins.int = ...,
+        other_luminaire_count: _builtins.int = ...,
+        foreign_loads: _abc.Iterable[Global___ForeignLoadPreview] | None = ...,
+        previewed_wh: _builtins.int = ...,
+        current_wh: _builtins.int = ...,
+        full_wh: _builtins.int = ...,
+        foreign_wh: _builtins.int = ...,
+        total_wh: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "current_wh", b"current_wh", "foreign_loads", b"foreign_loads", "foreign_wh", b"foreign_wh", "full_wh", b"full_wh", "luminaire_count", b"luminaire_count", "other_luminaire_count", b"other_luminaire_count", "previewed_wh", b"previewed_wh", "total_wh", b"total_wh"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CabinetPreview: _TypeAlias = CabinetPreview  # noqa: Y015
+
+@_typing.final
 class GroupPreview(_message.Message):
     """What would happen in a group."""
 

@@ -276,6 +276,7 @@ class Profile(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     RULES_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/profiles/{id}"."""
     uid: _builtins.str
@@ -296,6 +297,10 @@ class Profile(_message.Message):
     def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___SensorRule]:
         """What sensors may change, in the order in which they apply."""
 
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What could not be checked when it was saved: sensors that rules name, while lighting did not answer. Output only."""
+
     def __init__(
         self,
         *,
@@ -306,10 +311,11 @@ class Profile(_message.Message):
         revision: _builtins.int = ...,
         etag: _builtins.str = ...,
         rules: _abc.Iterable[Global___SensorRule] | None = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "name", b"name", "points", b"points", "revision", b"revision", "rules", b"rules", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["display_name", b"display_name", "etag", b"etag", "name", b"name", "points", b"points", "revision", b"revision", "rules", b"rules", "uid", b"uid", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1112,6 +1118,7 @@ class PreviewProfileResponse(_message.Message):
     PRICE_EUR_PER_KWH_FIELD_NUMBER: _builtins.int
     CO2_G_PER_KWH_FIELD_NUMBER: _builtins.int
     RAMPS_S_FIELD_NUMBER: _builtins.int
+    CABINETS_FIELD_NUMBER: _builtins.int
     lit_seconds: _builtins.int
     """Seconds at a level above 0 over the whole period."""
     full_light_equivalent_seconds: _builtins.int
@@ -1162,6 +1169,10 @@ class PreviewProfileResponse(_message.Message):
     def ramps_s(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Ramp in seconds into the level of the same index."""
 
+    @_builtins.property
+    def cabinets(self) -> _containers.RepeatedCompositeFieldContainer[_preview_pb2.CabinetPreview]:
+        """The cabinets that luminaires of the groups hang on, by name; groups with a problem are in none of their sums."""
+
     def __init__(
         self,
         *,
@@ -1180,10 +1191,11 @@ class PreviewProfileResponse(_message.Message):
         price_eur_per_kwh: _builtins.str = ...,
         co2_g_per_kwh: _builtins.int = ...,
         ramps_s: _abc.Iterable[_builtins.int] | None = ...,
+        cabinets: _abc.Iterable[_preview_pb2.CabinetPreview] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["current", b"current", "full", b"full", "previewed", b"previewed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["co2_g_per_kwh", b"co2_g_per_kwh", "current", b"current", "energy_unknown", b"energy_unknown", "full", b"full", "full_light_equivalent_seconds", b"full_light_equivalent_seconds", "groups", b"groups", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "lit_seconds", b"lit_seconds", "local_times", b"local_times", "months", b"months", "previewed", b"previewed", "price_eur_per_kwh", b"price_eur_per_kwh", "ramps_s", b"ramps_s", "warnings", b"warnings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "co2_g_per_kwh", b"co2_g_per_kwh", "current", b"current", "energy_unknown", b"energy_unknown", "full", b"full", "full_light_equivalent_seconds", b"full_light_equivalent_seconds", "groups", b"groups", "instants_unix_ms", b"instants_unix_ms", "levels_permille", b"levels_permille", "lit_seconds", b"lit_seconds", "local_times", b"local_times", "months", b"months", "previewed", b"previewed", "price_eur_per_kwh", b"price_eur_per_kwh", "ramps_s", b"ramps_s", "warnings", b"warnings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
