@@ -6,9 +6,10 @@ commands. The connection is modbus/line/bus.py's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from domain.errors import InvalidInput
 from fieldbus.device import Limits, Subscription
@@ -70,18 +71,24 @@ class ModbusDevice:
         self._writer = ModbusWriter(self._unit, self.read, self._reader.scale_factors)
         self._live = LiveCounter.of(profile, monotonic)
         self._discovery = ModelDiscovery(self._unit, profile) if profile.needs_discovery else None
+        self._plain = self._live is None and self._discovery is None
         self._subscriptions: list[PollingSubscription] = []
         self._closed = False
 
-    async def read(self, points: Sequence[PointAddress]) -> ValueBatch:
-        """See `Device.read`."""
-        self._check_open()
+    def read(self, points: Sequence[PointAddress]) -> Coroutine[Any, Any, ValueBatch]:
+        """See `Device.read`. Most devices need no more than their reader: no coroutine in between that only waits."""
         wanted = points if isinstance(points, tuple) else tuple(points)
-        if self._live is None:
-            return await self._read(wanted)
-        return self._live.judge(await self._read(self._live.beside(wanted)), wanted)
+        if self._plain and not self._closed:
+            return self._reader.read(wanted)
+        return self._read(wanted)
 
     async def _read(self, wanted: tuple[PointAddress, ...]) -> ValueBatch:
+        self._check_open()
+        if self._live is None:
+            return await self._located(wanted)
+        return self._live.judge(await self._located(self._live.beside(wanted)), wanted)
+
+    async def _located(self, wanted: tuple[PointAddress, ...]) -> ValueBatch:
         if self._discovery is None:
             return await self._reader.read(wanted)
         reason = await self._locate(self._discovery, wanted)

@@ -11,9 +11,11 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+import numpy as np
+
 from fieldbus.modbus.quick_decode import QuickDecoder
 from fieldbus.modbus.read_plan import Block
-from fieldbus.modbus.reading import Planned, Reading, instants
+from fieldbus.modbus.reading import INSTANT, Planned, Reading, instants
 from fieldbus.profile import Table
 from fieldbus.values import ValueBatch
 
@@ -64,9 +66,12 @@ class DirectRead:
         quick = self.quick
         if quick is None:
             return self.reading(answers, times, deadline).batch(times[0])
+        plan = self.planned.plan
         if len(answers) == 1:
             values, quality = quick.decode(answers[0], 1)
+            observed_at = np.empty(len(plan.spans), INSTANT)
+            observed_at.fill(times[0])
         else:
             values, quality = quick.decode(b"".join([answer[1:] for answer in answers]))
-        plan = self.planned.plan
-        return ValueBatch(plan.points, values, quality, instants(plan, times), quick.time_source)
+            observed_at = instants(plan, times)
+        return ValueBatch(plan.points, values, quality, observed_at, quick.time_source)

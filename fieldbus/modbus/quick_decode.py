@@ -150,7 +150,19 @@ class QuickDecoder:
         The quality column may be shared with other batches; then it cannot be written to.
         """
         if self._straight is not None:
-            return self._scaled(self._straight, buffer, start), self._all_good
+            seen_as, seen, slots, scales, offsets = self._straight
+            column: FloatColumn
+            if seen_as is None:
+                column = np.array(self._unpack(buffer, start), _FLOAT)
+                if slots is not None:
+                    column = column.take(slots)
+                column *= scales
+            else:
+                numbers = np.frombuffer(buffer, seen_as, seen, start)
+                column = (numbers if slots is None else numbers.take(slots)) * scales
+            if offsets is not None:
+                column += offsets
+            return column, self._all_good
         raw = self._unpack(buffer, start)
         values: list[float] = []
         unusable: list[int] = []
@@ -171,21 +183,6 @@ class QuickDecoder:
         quality = self._all_good.copy()
         quality[unusable] = Quality.BAD
         return np.array(values), quality
-
-    def _scaled(self, straight: _Straight, buffer: bytes | bytearray | memoryview, start: int) -> FloatColumn:
-        seen_as, seen, slots, scales, offsets = straight
-        column: FloatColumn
-        if seen_as is None:
-            column = np.array(self._unpack(buffer, start), _FLOAT)
-            if slots is not None:
-                column = column.take(slots)
-            column *= scales
-        else:
-            numbers = np.frombuffer(buffer, seen_as, seen, start)
-            column = (numbers if slots is None else numbers.take(slots)) * scales
-        if offsets is not None:
-            column += offsets
-        return column
 
 
 def _shared(count: int, value: int) -> ByteColumn:

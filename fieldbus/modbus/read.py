@@ -46,16 +46,15 @@ class ModbusReader:
     async def read(self, points: tuple[PointAddress, ...]) -> ValueBatch:
         """See `Device.read`. The short way as far as it is free (direct_read.py), then by plan, which also deals with
         whatever went wrong on the short one."""
-        unit = self._unit
+        unit, bus = self._unit, self._unit.bus
         began = now = unit.monotonic()
-        prepared = self.book.of(points, began)
-        _, _, freshness, direct = prepared
+        _, _, freshness, direct = self.book.of(points, began)
         deadline = began + unit.limits.read_deadline_s
         answers: list[bytes] = []
         times: list[int] = []
         failure: _Failure | None = None
         for block, function_code, payload, size in direct.requests:
-            link = unit.bus.link  # there may be another one when this request has failed
+            link = bus.link  # there may be another one when this request has failed
             asked_at = now
             answer = unit.begin(function_code, payload, now) if now < deadline else None
             if answer is None:
@@ -64,7 +63,7 @@ class ModbusReader:
             try:
                 data = await answer
             except BaseException as error:
-                unit.bus.failed(unit.asker, error, link, len(payload), asked_at)
+                bus.failed(unit.asker, error, link, len(payload), asked_at)
                 if not isinstance(error, _FAILURES):
                     raise
                 failure = error
@@ -72,7 +71,7 @@ class ModbusReader:
             finally:
                 self._probing = False
             now = unit.monotonic()
-            unit.bus.succeeded(unit.asker, len(payload), len(data), asked_at, now)
+            bus.succeeded(unit.asker, len(payload), len(data), asked_at, now)
             if len(data) != size or data[0] != size - 1:
                 failure = self._unfit(data, block.table, block.start, block.count)
                 break

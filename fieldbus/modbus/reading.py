@@ -15,7 +15,7 @@ from fieldbus.modbus.planner import Block, ReadPlan, Span
 from fieldbus.modbus.quick_decode import QuickDecoder
 from fieldbus.values import ByteColumn, InstantColumn, Quality, ValueBatch
 
-_INSTANT: Final = np.dtype(np.int64)
+INSTANT: Final = np.dtype(np.int64)
 
 
 class Planned(NamedTuple):
@@ -90,7 +90,7 @@ class Reading:
 def instants(plan: ReadPlan, times: Sequence[int], ended_ms: int = 0) -> InstantColumn:
     """When each row of a plan was observed: `times` of its blocks. `ended_ms` where there are none."""
     first = times[0] if times else ended_ms
-    column = np.empty(plan.row_count, _INSTANT)
+    column = np.empty(plan.row_count, INSTANT)
     column.fill(first)
     if len(times) > 1:
         for at_ms, block in zip(times, plan.blocks, strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from fieldbus.vocabulary.terms import Direction, Point, Scope, choice, counted, flag, measured, settable
+from fieldbus.vocabulary.terms import Direction, Point, Scope, choice, counted, flag, measured, settable, text
 
 _GEAR, _GROUP, _LINE = Scope.GEAR, Scope.GROUP, Scope.LINE
 _CURVES = ((0, "logarithmic"), (1, "linear"))
@@ -37,6 +37,8 @@ _GEAR_POINTS: Final[tuple[Point, ...]] = (
     counted("burning_hours", "s", _GEAR, "operating time of the lamp or gear, counted in SECONDS (IEC 62386-253)"),
     counted("lamp_starts", "1", _GEAR, "number of starts (IEC 62386-253)"),
     measured("gear_temperature", "degC", _GEAR, -60, 193, "temperature of the control gear (IEC 62386-253)"),
+    text("gear_identity", _GEAR, "identification number of this one piece of control gear (IEC 62386-102, bank 0)"),
+    flag("address_conflict", _GEAR, "more than one control gear answers at this address"),
 )
 
 _GROUP_POINTS: Final[tuple[Point, ...]] = (
@@ -53,6 +55,7 @@ _LINE_POINTS: Final[tuple[Point, ...]] = (
     flag("bus_supply", _LINE, "the line's power supply is on", direction=Direction.READ_WRITE),
     measured("bus_load", "percent", _LINE, 0, 100, "share of the line's time that is taken by telegrams"),
     measured("gear_count", "1", _LINE, 0, 64, "control gear that the gateway knows on the line"),
+    measured("gears_unaddressed", "1", _LINE, 0, 64, "control gear on the line that has no address"),
 )
 
 POINTS: Final[tuple[Point, ...]] = (*_GEAR_POINTS, *_GROUP_POINTS, *_LINE_POINTS)

@@ -149,9 +149,13 @@ class ModbusBus:
 
     def succeeded(self, asker: Asker, sent: int, received: int, began: float, now: float) -> None:
         """What was begun with a payload of `sent` bytes has been answered with one of `received`."""
-        link = self.link
-        self._came(link, received, asker.counters)
-        self._passed(link, asker)
+        # The same as `_came` and `_passed`, written out: two calls in each reading of each device cost 1 % of it.
+        link, counters = self.link, asker.counters
+        counters.answers += 1
+        counters.bytes_received += link.frame_overhead + 1 + received
+        self._silent = 0
+        if link.discarded != self._discarded_counted or asker.product.pause_s:
+            self._passed(link, asker)
         if self._shared:
             self._turns.ended(asker.unit, began, now, 2 * (link.frame_overhead + 1) + sent + received, silent=False)
         self._running -= 1
