@@ -51,6 +51,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.faults.*",
         "lighting.luminaires.identify",
         "lighting.sensors.report",
+        "lighting.versions.list",
         "metering.readings.create",
         "metering.meters.exchange",
         "scheduler.plans.synchronise",
@@ -65,6 +66,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.groups.*",
         "lighting.waivers.*",
         "lighting.sensors.*",
+        "lighting.versions.list",
         "metering.meters.*",
         "metering.readings.create",
         "scheduler.*.*",
@@ -74,6 +76,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
     ),
     Role.AUDITOR: (
         *_SEES,
+        "lighting.versions.list",
         "ledger.log.read",
         "ledger.entries.recompute",
         "registry.roles.read",
@@ -122,6 +125,7 @@ SERVICE_PERMISSIONS: Final[Mapping[str, tuple[str, ...]]] = {
         "lighting.groups.read",
         "lighting.plans.read",
         "lighting.plans.put",
+        "lighting.sensors.read",
     ),
     "metering": (
         "registry.municipalities.read",

@@ -16,6 +16,7 @@ from typing import Final
 from cli.importing.luminaires import Refusal
 from cli.importing.tables import Row, Table
 from domain.errors import InvalidInput
+from domain.instants import unix_ms
 from domain.night import zone
 from lichtbuch.metering.v1 import metering_pb2
 
@@ -148,7 +149,7 @@ def _interval_length(instants: list[datetime]) -> timedelta:
 
 def _append(found: ReadingsFile, meter_index: int, instant: datetime, value: Decimal) -> None:
     found.meter_indexes.append(meter_index)
-    found.slots_unix_ms.append(round(instant.timestamp() * 1000))
+    found.slots_unix_ms.append(unix_ms(instant))
     found.values.append(int(value.to_integral_value()))
 
 

@@ -15,12 +15,14 @@ from typing import Any, Final
 from domain.errors import InvalidInput, OutOfLimits, Violation
 from domain.level import FULL_PERMILLE
 from domain.names import ID_PATTERN
+from services.lighting.records import Reduction
 
 DEFAULT_GROUP: Final = "default"
 MAX_LINES: Final = 200_000
 MAX_ADDRESS: Final = 4095
 MAX_POWER_W: Final = 5000.0
 MAX_BALLAST_W: Final = 1000.0
+MAX_BURNING_HOURS: Final = 1_000_000
 
 _ID = re.compile(ID_PATTERN)
 _CLASS = re.compile(r"(M[1-6]|C[0-5]|P[1-7])?")
@@ -53,6 +55,9 @@ class ImportColumns:
     previous_half_nights: list[bool] = field(default_factory=list)
     lamp_technologies: list[str] = field(default_factory=list)
     installed_on_dates: list[str] = field(default_factory=list)
+    reductions: list[int] = field(default_factory=list)
+    virtual_outputs_permille: list[int] = field(default_factory=list)
+    initial_burning_hours: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.luminaire_ids)
@@ -139,6 +144,9 @@ def check_import(columns: ImportColumns, references: References) -> CheckedImpor
     work.each("previous_half_night", columns.previous_half_nights, bool)
     work.each("lamp_technology", columns.lamp_technologies, _text(100))
     work.each("installed_on", columns.installed_on_dates, _day)
+    work.each("reduction", columns.reductions, _reduction)
+    work.each("virtual_output_permille", columns.virtual_outputs_permille, _whole(0, FULL_PERMILLE, "per mille"))
+    work.each("initial_burning_hours", columns.initial_burning_hours, _whole(0, MAX_BURNING_HOURS, "h"))
     work.addresses()
     work.duplicates()
     work.clashes(references.addresses)
@@ -313,6 +321,12 @@ def _power(largest: float) -> Callable[[float], float]:
         return value
 
     return convert
+
+
+def _reduction(value: int) -> int:
+    if value not in list(Reduction):
+        raise _Refused("is no known kind of reduction")
+    return int(value)
 
 
 def _day(value: str) -> str:

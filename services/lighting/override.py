@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from enum import IntEnum
 from typing import Final
 
-from domain.errors import InvalidInput, OutOfLimits, Violation
+from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits, Violation
 from domain.level import FULL_PERMILLE, OFF_PERMILLE, check_level
 from domain.plan import to_unix_ms
 from domain.priority import Priority, lifts_floor
@@ -20,6 +21,15 @@ LONGEST: Final = timedelta(days=31)
 _NEVER_DIMMED: Final = "{} stands in a conflict area, as all that are named: it is never dimmed"
 
 
+class Reach(IntEnum):
+    """How far commands reach a luminaire."""
+
+    NONE = 0
+    SWITCHED = 1
+    """By the contactor of its feeder: on and off for all that hangs on it."""
+    DIMMED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Lamp:
     """What counts of a luminaire here. Floor 0 for unknown; degrees, NaN for unknown; waivers that are for it."""
@@ -30,6 +40,9 @@ class Lamp:
     latitude_deg: float
     longitude_deg: float
     waivers: tuple[WaivedSpan, ...] = ()
+    reach: Reach = Reach.DIMMED
+    undimmed_since: str = ""
+    """Why no command dims it, in words; empty where one does."""
 
 
 def check_times(start: datetime, expire: datetime, now: datetime) -> None:
@@ -40,6 +53,26 @@ def check_times(start: datetime, expire: datetime, now: datetime) -> None:
         raise InvalidInput.of("override.expire_time", f"is over already: it is {now:%Y-%m-%d %H:%M:%S} UTC now")
     if expire - start > LONGEST:
         raise OutOfLimits.of("override.expire_time", f"is more than {LONGEST.days} days after start_time")
+
+
+def check_reach(level_permille: int, lamps: Sequence[Lamp]) -> None:
+    """Raises FailedPrecondition where the command would reach none of the luminaires that there are.
+
+    Where it reaches some of them, the others go on as they do. On and off reach what hangs on a contactor of ours.
+    """
+    switches = level_permille in (OFF_PERMILLE, FULL_PERMILLE)
+    if not lamps or any(lamp.reach == Reach.DIMMED or (switches and lamp.reach == Reach.SWITCHED) for lamp in lamps):
+        return
+    lamp = max(lamps, key=lambda lamp: lamp.reach)
+    others = "" if len(lamps) == 1 else f", as none of the {len(lamps)} luminaires named does"
+    ways = (
+        "its feeder can only be switched on (1000) or off (0)"
+        if lamp.reach == Reach.SWITCHED
+        else "Lichtbuch does not switch its feeder either"
+    )
+    raise FailedPrecondition.of(
+        "override.targets", f"{lamp.name} would not follow{others}: it {lamp.undimmed_since}, and {ways}"
+    )
 
 
 def check_floors(

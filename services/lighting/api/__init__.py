@@ -10,6 +10,7 @@ from services.lighting.api.loads import LoadCalls
 from services.lighting.api.orders import OrderCalls
 from services.lighting.api.sensors import SensorCalls
 from services.lighting.api.states import StateCalls
+from services.lighting.api.versions import VersionCalls
 from services.lighting.api.waivers import WaiverCalls
 
 __all__ = ["LightingServicer", "Parts"]
@@ -24,6 +25,7 @@ class LightingServicer(
     LoadCalls,
     OrderCalls,
     StateCalls,
+    VersionCalls,
     WaiverCalls,
     lighting_pb2_grpc.LightingServiceServicer,
 ):

@@ -18,6 +18,7 @@ from lichtbuch.lighting.v1 import commissioning_pb2 as pb
 from servicekit import audit
 from servicekit.context import Tenant, current_caller, current_tenant, current_tenants, scope_aware
 from servicekit.convert import timestamp_to_proto
+from servicekit.idempotency import once
 from servicekit.paging import page
 from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
 from services.lighting.api.reach import Reach
@@ -102,7 +103,11 @@ class CommissioningCalls(Calls):
             audit.record(session, "", tenant.name, tenant.uid, tenant.uid, after=request, reason=request.reason)
             return answer
 
-        return await self.database.run(ask)
+        def run(session: Session) -> pb.ProtectLuminairesResponse:
+            real, answer_type = self.clock.real(), pb.ProtectLuminairesResponse
+            return once(session, request, answer_type, lambda: ask(session), municipality_uid=tenant.uid, real=real)
+
+        return await self.database.run(run)
 
     @scope_aware
     async def ListLuminaireProtections(

@@ -221,8 +221,10 @@ def _clo_by(model: inventory_pb2.LuminaireModel) -> int:
     return int(model.clo_by)
 
 
-def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary, names: Names) -> inventory_pb2.Group:
-    """A group with what its members amount to."""
+def group_to_proto(
+    row: GroupRow, tenant: Tenant, summary: GroupSummary, holding_floor_permille: int, names: Names
+) -> inventory_pb2.Group:
+    """A group with what its members amount to, and the largest floor that holds among them."""
     return inventory_pb2.Group(
         name=GROUPS.name(tenant.id, row.id),
         uid=row.uid,
@@ -231,6 +233,7 @@ def group_to_proto(row: GroupRow, tenant: Tenant, summary: GroupSummary, names: 
         position=_position_to_proto(summary.latitude_deg, summary.longitude_deg),
         floor_permille=summary.floor_permille,
         has_conflict_area=summary.has_conflict_area,
+        holding_floor_permille=holding_floor_permille,
         etag=etag(row),
         rule=rule_to_proto(row.rule, names) if row.rule is not None else None,
     )

@@ -42,7 +42,7 @@ class ImportCalls(Calls):
             checked = check_import(columns, references_of(session, tenant))
             takes = settings.skip_invalid or not (checked.refusals or settings.refused_by_reader)
             stores = takes and not settings.dry_run
-            stored = store_import(session, tenant, checked, now_ms, dry_run=not stores)
+            stored = store_import(session, tenant, checked, now_ms, dry_run=not stores, reason=settings.reason)
             report = _report(checked, stored, stores, now_ms)
             if stores and (stored.created or stored.updated):
                 self._record(session, tenant, settings, columns, report)
@@ -81,7 +81,9 @@ class ImportCalls(Calls):
             "skip_invalid": settings.skip_invalid,
             "ids_sha256": canonical_hash(columns.luminaire_ids),
         }
-        audit.record(session, "", f"{tenant.name}/luminaires/-", tenant.uid, tenant.uid, after=after)
+        audit.record(
+            session, "", f"{tenant.name}/luminaires/-", tenant.uid, tenant.uid, after=after, reason=settings.reason
+        )
 
 
 async def _received(requests: AsyncIterator[pb.ImportLuminairesRequest]) -> tuple[pb.ImportSettings, ImportColumns]:

@@ -27,6 +27,7 @@ from services.lighting.api.reach import Reach
 from services.lighting.inventory import DEFAULT_GROUP
 from services.lighting.store import inventory as store
 from services.lighting.store.grouping import regroup
+from services.lighting.store.holding_floors import holding_floors
 from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS, Kind
 from services.lighting.store.luminaires import (
     GroupSummary,
@@ -53,18 +54,19 @@ class Resource(Generic[Row, Proto]):
     message: type[Proto]
     settable: tuple[str, ...]
     values: Callable[[Session, Tenant, Any, int], dict[str, Any]]
-    show: Callable[[Session, Sequence[tuple[Tenant, Row]]], list[Proto]]
+    show: Callable[[Session, Sequence[tuple[Tenant, Row]], int], list[Proto]]
+    """What is told of rows at an instant in Unix ms, which is now."""
     show_then: Callable[[Session, Sequence[tuple[Tenant, Row]], Past], list[Proto]] | None = None
 
     def then(self, session: Session, rows: Sequence[tuple[Tenant, Row]], past: Past) -> list[Proto]:
         """Messages of rows as they stood at an instant."""
-        return self.show(session, rows) if self.show_then is None else self.show_then(session, rows, past)
+        return self.show(session, rows, past.at_ms) if self.show_then is None else self.show_then(session, rows, past)
 
 
 def shown(convert_row: Callable[[Any, Tenant, Names], Any], *collections: str) -> Callable[..., list[Any]]:
     """Messages of rows whose references are names of these collections."""
 
-    def show(session: Session, rows: Sequence[tuple[Tenant, Any]]) -> list[Any]:
+    def show(session: Session, rows: Sequence[tuple[Tenant, Any]], _now_ms: int) -> list[Any]:
         names = Names(session, {tenant.uid: tenant for tenant, _ in rows}.values())
         if len(rows) > 1:
             names.preload(*collections)
@@ -73,22 +75,35 @@ def shown(convert_row: Callable[[Any, Tenant, Names], Any], *collections: str) -
     return show
 
 
-def _show_groups(session: Session, rows: Sequence[tuple[Tenant, GroupRow]]) -> list[inv.Group]:
-    return _groups(session, rows, group_summaries(session, [row.uid for _, row in rows]))
+def _show_groups(session: Session, rows: Sequence[tuple[Tenant, GroupRow]], now_ms: int) -> list[inv.Group]:
+    uids = [row.uid for _, row in rows]
+    holding = holding_floors(session, [tenant for tenant, _ in rows], uids, now_ms)
+    return _groups(session, rows, group_summaries(session, uids), holding)
 
 
 def _show_groups_then(session: Session, rows: Sequence[tuple[Tenant, GroupRow]], past: Past) -> list[inv.Group]:
-    return _groups(session, rows, past.summaries([tenant for tenant, _ in rows]))
+    tenants = [tenant for tenant, _ in rows]
+    return _groups(session, rows, past.summaries(tenants), past.holding_floors(tenants))
 
 
 def _groups(
-    session: Session, rows: Sequence[tuple[Tenant, GroupRow]], summaries: Mapping[str, GroupSummary]
+    session: Session,
+    rows: Sequence[tuple[Tenant, GroupRow]],
+    summaries: Mapping[str, GroupSummary],
+    holding: Mapping[str, int],
 ) -> list[inv.Group]:
     names = Names(session, {tenant.uid: tenant for tenant, _ in rows}.values())
-    return [convert.group_to_proto(row, tenant, summaries.get(row.uid, GroupSummary()), names) for tenant, row in rows]
+    found = []
+    for tenant, row in rows:
+        summary = summaries.get(row.uid, GroupSummary())
+        floor = holding.get(row.uid, summary.floor_permille)
+        found.append(convert.group_to_proto(row, tenant, summary, floor, names))
+    return found
 
 
-def _show_luminaires(session: Session, rows: Sequence[tuple[Tenant, LuminaireRow]]) -> list[inv.Luminaire]:
+def _show_luminaires(
+    session: Session, rows: Sequence[tuple[Tenant, LuminaireRow]], _now_ms: int
+) -> list[inv.Luminaire]:
     return _luminaires(session, rows, cabinets_by_feeder(session, list({tenant.uid for tenant, _ in rows})))
 
 
@@ -338,7 +353,7 @@ class InventoryCalls(Calls):
                 store.add(session, resource.kind, tenant, row)
                 if isinstance(row, GroupRow) and row.rule is not None:
                     regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
-                answer = resource.show(session, [(tenant, row)])[0]
+                answer = resource.show(session, [(tenant, row)], now_ms)[0]
                 audit.record(session, "", _name(answer), row.uid, tenant.uid, after=answer)
                 return answer
 
@@ -358,7 +373,7 @@ class InventoryCalls(Calls):
                 return resource.then(session, [(tenant, row)], past)[0]
             row = store.get(session, resource.kind, tenant, identifier)
             _require(session, tenant, row, name)
-            return resource.show(session, [(tenant, row)])[0]
+            return resource.show(session, [(tenant, row)], self.now_ms)[0]
 
         return await self.database.read(get)
 
@@ -404,7 +419,7 @@ class InventoryCalls(Calls):
                 lambda pair: (pair[0].id, pair[1].id),
                 largest=LARGEST_PAGE,
             )
-            return resource.show(session, found.items), found.next_page_token
+            return resource.show(session, found.items, self.now_ms), found.next_page_token
 
         return await self.database.read(find if at_ms is None else find_then)
 
@@ -418,7 +433,7 @@ class InventoryCalls(Calls):
             wait_for_others(session, INVENTORY)
             row = store.get(session, resource.kind, tenant, identifier, lock=True)
             check_etag(given.etag, convert.etag(row))
-            before = resource.show(session, [(tenant, row)])[0]
+            before = resource.show(session, [(tenant, row)], now_ms)[0]
             wanted: Any = resource.message()
             wanted.CopyFrom(before)
             apply_mask(wanted, given, paths)
@@ -434,7 +449,7 @@ class InventoryCalls(Calls):
                 return before
             if rewired or isinstance(row, GroupRow):
                 regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
-            after = resource.show(session, [(tenant, row)])[0]
+            after = resource.show(session, [(tenant, row)], now_ms)[0]
             audit.record(session, "", _name(after), row.uid, tenant.uid, before=before, after=after, reason=reason)
             return after
 
@@ -446,7 +461,7 @@ class InventoryCalls(Calls):
         def delete(session: Session) -> Proto:
             wait_for_others(session, INVENTORY)
             row = store.get(session, resource.kind, tenant, identifier, lock=True)
-            before = resource.show(session, [(tenant, row)])[0]
+            before = resource.show(session, [(tenant, row)], now_ms)[0]
             if isinstance(row, GroupRow) and row.rule is not None:
                 regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms, without=row.uid)
             store.delete(session, resource.kind, tenant, row, now_ms, reason)

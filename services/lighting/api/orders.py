@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import astuple
 from datetime import datetime
 from typing import Any
 
 from google.protobuf.message import Message
 from sqlmodel import Session
 
+from domain.canonical import canonical_hash
 from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
 from domain.names import ResourceName, new_uid
 from domain.plan import from_unix_ms, to_unix_ms
@@ -23,13 +25,14 @@ from services.lighting.api import convert, convert_plan
 from services.lighting.api.calls import LARGEST_PAGE, Calls, Context
 from services.lighting.api.reach import Reach
 from services.lighting.api.targets import targets_from_names
-from services.lighting.override import check_floors, check_times
+from services.lighting.override import check_floors, check_reach, check_times
 from services.lighting.plan import check_plan
 from services.lighting.store import orders as store
 from services.lighting.store.inventory import FEEDERS, GROUPS, get
 from services.lighting.store.luminaires import group_limits, lamps_of
 from services.lighting.store.names import Names
 from services.lighting.store.tables import FeederRow, LockoutRow, OverrideRow
+from services.lighting.store.waivers import waivers_from
 
 
 class OrderCalls(Calls):
@@ -48,8 +51,9 @@ class OrderCalls(Calls):
             def make() -> ctl.Override:
                 targets = targets_from_names(session, tenant, list(given.targets), "override.targets")
                 Reach(session, tenant).require_targets(targets)
-                lamps = lamps_of(session, tenant, [uid for uid, _ in targets], to_unix_ms(start))
+                lamps = list(lamps_of(session, tenant, [uid for uid, _ in targets], to_unix_ms(start)))
                 check_floors(given.level_permille, priority, start, expire, lamps)
+                check_reach(given.level_permille, lamps)
                 uid = new_uid()
                 row = OverrideRow(
                     uid=uid,
@@ -263,11 +267,13 @@ class OrderCalls(Calls):
         return await self.database.read(find)
 
     async def ListPlanHashes(self, request: pb.ListPlanHashesRequest, context: Context) -> pb.ListPlanHashesResponse:
-        """The hash of every group's plan."""
-        tenants = sorted(current_tenants(), key=lambda tenant: tenant.id)
+        """The hash of every group's plan, and one over the waivers: when it changes, more may be taken."""
+        tenants, now_ms = sorted(current_tenants(), key=lambda tenant: tenant.id), self.now_ms
 
         def find(session: Session) -> pb.ListPlanHashesResponse:
             answer = pb.ListPlanHashesResponse()
+            waivers = [waiver for tenant in tenants for waiver in waivers_from(session, now_ms, tenant.uid)]
+            answer.waivers_hash = canonical_hash([list(astuple(waiver)) for waiver in waivers])
             for tenant in tenants:
                 for identifier, plan_hash in store.plan_hashes(session, tenant):
                     answer.groups.append(GROUPS.name(tenant.id, identifier))

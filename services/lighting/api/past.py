@@ -11,6 +11,7 @@ from domain.errors import InvalidInput, NotPermitted
 from domain.level import FULL_PERMILLE
 from domain.names import ResourceName
 from servicekit.context import Tenant, current_scope
+from services.lighting.store.holding_floors import largest_holding, waived_targets
 from services.lighting.store.inventory import CABINETS, After, Kind
 from services.lighting.store.luminaires import GroupSummary
 from services.lighting.store.tables import CabinetRow, FeederRow, GatewayRow, LuminaireModelRow, LuminaireRow, Named
@@ -107,6 +108,17 @@ class Past:
             for lamp in self._rows(LuminaireRow, tenant):
                 members.setdefault(lamp.group_uid, []).append(lamp)
         return {uid: summary_of(lamps) for uid, lamps in members.items()}
+
+    def holding_floors(self, tenants: Iterable[Tenant]) -> dict[str, int]:
+        """The largest floor that held among the members of each group, waivers included, by the group's uid."""
+        found: dict[str, int] = {}
+        for tenant in {tenant.uid: tenant for tenant in tenants}.values():
+            waived = waived_targets(self._session, tenant.uid, self.at_ms)
+            if waived:
+                cabinets = {row.uid: row.cabinet_uid for row in self._rows(GatewayRow, tenant)}
+                cabinets |= self.cabinets_by_feeder([tenant])
+                found |= largest_holding(self._rows(LuminaireRow, tenant), waived, cabinets)
+        return found
 
     def _rows(self, table: type[Row], tenant: Tenant) -> Iterable[Row]:
         return rows_at(self._session, table, tenant.uid, self.at_ms)

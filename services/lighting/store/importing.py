@@ -58,7 +58,9 @@ def references_of(session: Session, tenant: Tenant) -> References:
     )
 
 
-def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_ms: int, *, dry_run: bool) -> Stored:
+def store_import(
+    session: Session, tenant: Tenant, checked: CheckedImport, now_ms: int, *, dry_run: bool, reason: str = ""
+) -> Stored:
     """Stores the accepted lines. A column that was not given keeps what is stored. A dry run only counts.
 
     Raises FailedPrecondition for a line that would take a luminaire out of a lock-out that holds.
@@ -95,7 +97,7 @@ def store_import(session: Session, tenant: Tenant, checked: CheckedImport, now_m
             updated.append({**known, **values, "version": known["version"] + 1})
     if not dry_run and (created or updated):
         _write(session, table, created, updated, stored)
-        add_versions(session, LuminaireRow, [*created, *updated], now_ms)
+        add_versions(session, LuminaireRow, [*created, *updated], now_ms, reason)
         bump(session, INVENTORY)
     return Stored(len(created), len(updated), unchanged)
 

@@ -89,18 +89,18 @@ def get(session: Session, kind: Kind[Row], tenant: Tenant, identifier: str, *, l
     return row
 
 
-def add(session: Session, kind: Kind[Row], tenant: Tenant, row: Row) -> None:
+def add(session: Session, kind: Kind[Row], tenant: Tenant, row: Row, reason: str = "") -> None:
     """Stores a new resource. Raises AlreadyExists."""
     session.add(row)
     try:
         session.flush()
     except IntegrityError as error:
         raise AlreadyExists(kind.name(tenant.id, row.id)) from error
-    add_version(session, row, row.created_at_ms)
+    add_version(session, row, row.created_at_ms, reason)
     bump(session, INVENTORY)
 
 
-def change(session: Session, row: Named, values: dict[str, Any], now_ms: int) -> bool:
+def change(session: Session, row: Named, values: dict[str, Any], now_ms: int, reason: str = "") -> bool:
     """Gives a row new values and a new version, which holds from now (Unix ms of the domain) on.
 
     False, and nothing is stored, where they are what it has.
@@ -112,7 +112,7 @@ def change(session: Session, row: Named, values: dict[str, Any], now_ms: int) ->
     row.version += 1
     session.add(row)
     session.flush()
-    add_version(session, row, now_ms)
+    add_version(session, row, now_ms, reason)
     bump(session, INVENTORY)
     return True
 

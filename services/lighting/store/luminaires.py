@@ -21,6 +21,7 @@ from services.lighting.plan import GroupLimits, LimitingLamp, floor_of
 from services.lighting.store.inventory import GROUPS, LUMINAIRES, add, find
 from services.lighting.store.tables import CabinetRow, FeederRow, GatewayRow, GroupRow, LuminaireRow
 from services.lighting.store.waivers import LampWaivers, lamp_waivers
+from services.lighting.store.wiring import Wiring
 from services.lighting.waiver import WaivedSpan
 
 _CHUNK = 5_000
@@ -148,6 +149,7 @@ def lamps_of(
     their waivers from an instant (Unix ms) on, where one is given. Without a position they stand where their town does.
     """
     waivers = lamp_waivers(session, tenant, from_ms) if from_ms is not None else LampWaivers(tenant.uid, {}, {})
+    wiring = Wiring(session, tenant)
     base = (
         select(LuminaireRow).where(LuminaireRow.municipality_uid == tenant.uid).where(LuminaireRow.deleted_at_ms == 0)
     )
@@ -176,4 +178,5 @@ def lamps_of(
                 tenant.latitude_deg if row.latitude_deg is None else row.latitude_deg,
                 tenant.longitude_deg if row.longitude_deg is None else row.longitude_deg,
                 waivers.of(row),
+                *wiring.of(row),
             )

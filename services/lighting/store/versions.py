@@ -38,8 +38,10 @@ class Version:
     state: Mapping[str, Any]
 
 
-def add_versions(session: Session, table: type[Named], rows: Iterable[Mapping[str, Any]], at_ms: int) -> None:
-    """Keeps what rows (values by column) hold from an instant on, with who asked for it, many at a time."""
+def add_versions(
+    session: Session, table: type[Named], rows: Iterable[Mapping[str, Any]], at_ms: int, reason: str = ""
+) -> None:
+    """Keeps what rows (values by column) hold from an instant on, with who asked for it and why, many at a time."""
     actor, request = _actor(), current_request_id()
     kind = table.__tablename__
     found = [
@@ -53,7 +55,7 @@ def add_versions(session: Session, table: type[Named], rows: Iterable[Mapping[st
             "deleted": bool(row["deleted_at_ms"]),
             "actor": actor,
             "request_id": request,
-            "reason": "",
+            "reason": reason,
             "state": {} if row["deleted_at_ms"] else state_of(row),
         }
         for row in rows

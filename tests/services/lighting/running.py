@@ -131,12 +131,12 @@ class Lighting:
 
     async def import_lines(
         self, *, subject: str = "planner", skip_invalid: bool = False, dry_run: bool = False, request_id: str = "",
-        refused_by_reader: int = 0, **columns: Any,
+        refused_by_reader: int = 0, reason: str = "", **columns: Any,
     ) -> inv.ImportReport:  # fmt: skip
         """Imports columns."""
         settings = pb.ImportSettings(
             parent=T, skip_invalid=skip_invalid, dry_run=dry_run, request_id=request_id,
-            refused_by_reader=refused_by_reader,
+            refused_by_reader=refused_by_reader, reason=reason,
         )  # fmt: skip
         messages = [
             pb.ImportLuminairesRequest(settings=settings),

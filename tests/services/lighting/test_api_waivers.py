@@ -12,7 +12,17 @@ from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.lighting.v1 import waivers_pb2 as wv
 from lichtbuch.type.v1.types_pb2 import Date
 from tests.services.lighting.bench import NOON
-from tests.services.lighting.running import FITTER, OTHER, SCHEDULER, Lighting, T, at, override_message, plan_message
+from tests.services.lighting.running import (
+    FITTER,
+    OTHER,
+    SCHEDULER,
+    Lighting,
+    T,
+    at,
+    override_message,
+    plan_message,
+    stamp,
+)
 
 DARK_NIGHT = ((0, 0), (5, 1000), (12, 0), (17, 1000), (19.2, 0))
 YEARS = 24 * 365.25
@@ -211,3 +221,28 @@ async def test_a_waiver_outlasts_a_restart_without_the_database(light: Lighting)
 def test_the_dates_of_these_tests_fit_each_other():
     assert date(2026, 11, 10) == NOON.date()
     assert plan_message(*DARK_NIGHT).hash
+
+
+async def test_a_group_tells_the_floor_of_its_classes_and_the_one_that_holds_now_and_then(lighting: Lighting):
+    await lighting.street()
+    await lighting.planner.CreateGroup(pb.CreateGroupRequest(parent=T, group_id="north", group=inv.Group()))
+    await lighting.import_lines(luminaire_ids=["N-1", "N-2"], floors_permille=[600, 300], group_ids=["north", "north"])
+
+    async def floors(instant: Any = None) -> dict[str, tuple[int, int]]:
+        answer = await lighting.as_("viewer").ListGroups(pb.ListGroupsRequest(parent=T, at=instant))
+        return {g.name.rsplit("/", 1)[-1]: (g.floor_permille, g.holding_floor_permille) for g in answer.groups}
+
+    own = {"default": (400, 400), "north": (600, 600)}
+    assert await floors() == own
+    made = await decide(lighting, waiver(100, 1, 24 * 30, f"{T}/luminaires/N-1", f"{T}/cabinets/C-1"))
+    assert await floors() == own  # it begins in an hour
+    await lighting.to(2)
+    under = {"default": (400, 100), "north": (600, 300)}
+    assert await floors() == under
+    got = await lighting.planner.GetGroup(pb.GetGroupRequest(name=f"{T}/groups/north"))
+    assert got.holding_floor_permille == 300
+    held = stamp(lighting.clock.now())
+    await lighting.to(3)
+    await lighting.planner.ReleaseWaiver(wv.ReleaseWaiverRequest(name=made.name, reason="accident"))
+    assert await floors() == own
+    assert (await floors(held), await floors(at(0.5))) == (under, own)

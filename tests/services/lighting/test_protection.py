@@ -1,9 +1,11 @@
 """What lamps do by themselves is written where it differs, read back, and listed where it is not assured."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlmodel import select
 
 from domain.errors import InvalidInput, NotPermitted
 from lichtbuch.lighting.v1 import commissioning_pb2 as com
@@ -12,6 +14,7 @@ from services.lighting.control import Control
 from services.lighting.field import Link
 from services.lighting.ground import Ground
 from services.lighting.records import EndpointState, ProtectionSeen, ProtectionWish
+from services.lighting.store.commissioning_tables import ProtectionRow
 from tests.services.lighting.bench import Bench
 from tests.services.lighting.fake_town import OFF
 from tests.services.lighting.running import FITTER, Lighting, T
@@ -219,3 +222,23 @@ async def test_who_may_and_for_what(light: Lighting):
         with pytest.raises(InvalidInput) as caught:
             await light.planner.ProtectLuminaires(bad)
         assert field in str(caught.value)
+
+
+async def test_the_same_request_id_asks_once_and_with_other_content_is_refused(lighting: Lighting):
+    await lighting.street()
+    values = {"parent": T, "gateways": [f"{T}/gateways/G-1"], "request_id": "p-1"}
+    first = await lighting.planner.ProtectLuminaires(com.ProtectLuminairesRequest(**values))
+    asked = [record.asked_ms for record in await wishes(lighting)]
+    await lighting.clock.advance(timedelta(seconds=5))
+    again = await lighting.planner.ProtectLuminaires(com.ProtectLuminairesRequest(**values))
+    assert (first.luminaire_count, again) == (4, first)
+    assert [record.asked_ms for record in await wishes(lighting)] == asked
+    with pytest.raises(InvalidInput, match="request_id"):
+        await lighting.planner.ProtectLuminaires(com.ProtectLuminairesRequest(**values, power_on_permille=500))
+
+
+async def wishes(light: Lighting) -> list[ProtectionRow]:
+    """What was asked for, as it is stored."""
+    return await light.parts.database.read(
+        lambda session: list(session.exec(select(ProtectionRow).order_by(ProtectionRow.luminaire_uid)))
+    )

@@ -5,12 +5,13 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from domain.errors import InvalidInput
+from domain.errors import FailedPrecondition, InvalidInput
+from lichtbuch.lighting.v1 import control_pb2 as ctl
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.lighting.v1 import loads_pb2
 from services.lighting.records import Reduction, is_commanded
-from tests.services.lighting.running import Lighting, T, stamp
+from tests.services.lighting.running import Lighting, T, override_message, stamp
 
 NIGHT = ((0, 0), (5, 1000), (10, 500), (19.2, 0))
 
@@ -109,3 +110,44 @@ async def test_when_something_else_reduces_is_kept_and_refused_where_it_cannot_b
         await light.planner.CreateLuminaireModel(model((0, -3600, 500)))
     with pytest.raises(InvalidInput, match=r"stored_profile\[1\]\.begin_offset_s"):
         await light.planner.CreateLuminaireModel(model((-7200, 3600, 700), (0, 14400, 500)))
+
+
+async def refusal(light: Lighting, level: int, *targets: str, **changes: Any) -> tuple[str, str]:
+    """Field and reason for which an override by day is refused."""
+    request = pb.CreateOverrideRequest(parent=T, override=override_message(level, None, 2, *targets, **changes))
+    with pytest.raises(FailedPrecondition) as caught:
+        await light.operator.CreateOverride(request)
+    [violation] = caught.value.violations
+    return violation.field, violation.reason
+
+
+async def test_an_override_for_lamps_that_no_command_reduces_is_refused(lighting: Lighting):
+    names = await lighting.street()
+    lamp = names[0]
+    await reduce_lamp(lighting, lamp, inv.REDUCTION_STORED_PROFILE)
+    stored = "is reduced by a profile stored in the lamp"
+    field, reason = await refusal(lighting, 500, lamp)
+    assert field == "override.targets"
+    assert reason == (f"{lamp} would not follow: it {stored}, and its feeder can only be switched on (1000) or off (0)")
+    # A priority does not make a wire longer.
+    urgent = await refusal(lighting, 500, lamp, priority=ctl.OVERRIDE_PRIORITY_EMERGENCY)
+    assert stored in urgent[1]
+    # The contactor is ours, and where one of those named is dimmed by command the others go on as they do.
+    for level, targets in ((1000, [lamp]), (0, [lamp]), (500, [lamp, names[1]]), (500, [T])):
+        override = override_message(level, None, 2, *targets)
+        await lighting.operator.CreateOverride(pb.CreateOverrideRequest(parent=T, override=override))
+
+
+async def test_an_override_for_lamps_without_communication_or_a_contactor_of_ours_is_refused(light: Lighting):
+    await light.street()
+    await light.planner.CreateLuminaire(
+        pb.CreateLuminaireRequest(parent=T, luminaire_id="lone", luminaire=inv.Luminaire(floor_permille=100))
+    )
+    lone = f"{T}/luminaires/lone"
+    nothing = "it has no gateway, and Lichtbuch does not switch its feeder either"
+    for level in (500, 1000):
+        field, reason = await refusal(light, level, lone)
+        assert (field, reason) == ("override.targets", f"{lone} would not follow: {nothing}")
+    await light.planner.CreateGroup(pb.CreateGroupRequest(parent=T, group_id="later", group=inv.Group()))
+    override = override_message(500, None, 2, f"{T}/groups/later")  # members that join later may well be reached
+    await light.operator.CreateOverride(pb.CreateOverrideRequest(parent=T, override=override))

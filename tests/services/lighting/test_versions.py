@@ -17,6 +17,7 @@ from domain.errors import InvalidInput, NotFound, NotPermitted
 from domain.level import PowerCurve
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.columns import table_of
 from servicekit.database import Database
 from services.lighting.app import MIGRATIONS
@@ -325,3 +326,67 @@ async def test_what_stood_before_there_were_versions_has_a_first_one(
     assert await groups(1000) == [("gone", "Gone"), ("stands", "Stands")]
     assert await groups(5000) == [("stands", "Stands")]
     await opened.close()
+
+
+async def test_who_changed_what_and_why_is_listed_the_newest_first(lighting: Lighting):
+    names = await lighting.street(lamps=1)
+    await lighting.clock.advance(timedelta(seconds=2))
+    await lighting.planner.UpdateLuminaire(
+        pb.UpdateLuminaireRequest(
+            luminaire=inv.Luminaire(name=names[0], pole="17", position=Position(latitude_deg=50.9, longitude_deg=9.7)),
+            update_mask=FieldMask(paths=["pole", "position"]), reason="measured anew",
+        )
+    )  # fmt: skip
+    await lighting.clock.advance(timedelta(seconds=2))
+    report = await lighting.import_lines(
+        subject="admin", luminaire_ids=["L-1-0"], poles=["18"], reductions=[inv.REDUCTION_NONE], reason="list of May"
+    )
+    assert report.updated == 1
+    await lighting.clock.advance(timedelta(seconds=2))
+    await lighting.planner.DeleteLuminaire(pb.DeleteLuminaireRequest(name=names[0], reason="pole removed"))
+
+    auditor = lighting.as_("auditor")
+    found = await auditor.ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T, resource=names[0]))
+    assert [(v.version, v.author, v.reason, list(v.changed_fields), v.deleted) for v in found.versions] == [
+        (4, "planner", "pole removed", [], True), (3, "admin", "list of May", ["pole", "reduction"], False),
+        (2, "planner", "measured anew", ["pole", "position"], False), (1, "planner", "", [], False),
+    ]  # fmt: skip
+    assert found.versions[2].request_id in {record.request_id for record in await lighting.trail(names[0])}
+    assert len({v.uid for v in found.versions}) == 1
+
+    everything = await auditor.ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T))
+    kinds = {v.resource.split("/")[2] for v in everything.versions}
+    assert kinds == {"cabinets", "feeders", "gateways", "luminaireModels", "groups", "luminaires"}
+    paged, token = [], ""
+    while True:
+        part = await auditor.ListInventoryVersions(
+            pb.ListInventoryVersionsRequest(parent=T, page_size=3, page_token=token)
+        )
+        paged += part.versions
+        token = part.next_page_token
+        if not token:
+            break
+    assert paged == list(everything.versions)
+    since = everything.versions[1].from_time
+    late = await auditor.ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T, start_time=since))
+    early = await auditor.ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T, end_time=since))
+    assert [*late.versions, *early.versions] == paged
+    assert len(late.versions) == 2
+
+
+async def test_versions_are_for_who_plans_operates_or_audits_and_of_what_has_some(light: Lighting):
+    await light.street(lamps=1)
+    for subject in ("viewer", FITTER):
+        with pytest.raises(NotPermitted):
+            await light.as_(subject).ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T))
+    for values, field in (
+        ({"resource": f"{T}/overrides/x"}, "resource"), ({"resource": "x"}, "resource"),
+        ({"start_time": at(2), "end_time": at(1)}, "end_time"),
+    ):  # fmt: skip
+        with pytest.raises(InvalidInput) as caught:
+            await light.planner.ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T, **values))
+        assert [violation.field for violation in caught.value.violations] == [field]
+    none = await light.planner.ListInventoryVersions(
+        pb.ListInventoryVersionsRequest(parent=T, resource=f"{T}/luminaires/none")
+    )
+    assert not none.versions
