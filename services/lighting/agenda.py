@@ -64,6 +64,7 @@ class Agenda:
     version: int
     """Of what else it rests on: supply and hand switches."""
     level: Levels
+    """What it would be told: the command for what is due. Luminaires share a command where these are equal."""
     active: Flags
     """May have supply."""
     allowed: Flags
@@ -83,7 +84,7 @@ class Agenda:
         """What is to be told now."""
         rows, following = lines.rows, ground.following
         now_ms, monotonic = ground.now_ms, ground.monotonic()
-        level = due.level[rows]
+        level = due.written[rows]
         active: Flags = ground.supply_of(rows) != Power.OFF
         allowed: Flags = active & (level >= 0) & ~ground.is_left_alone(rows, level)
         allowed &= ground.state.lamps.in_control[rows] | due.under_test[rows]

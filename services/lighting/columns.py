@@ -43,6 +43,12 @@ class Columns:
     floor: Levels
     dimmable: Flags
     commanded: Flags
+    output: Levels
+    """The command that full light takes; all of it where no command reaches the luminaire."""
+    least: Levels
+    ages: Flags
+    is_plain: bool
+    """Whether every luminaire is told what is due as it is."""
     place: Ints
     # per place of the sun, degrees
     place_latitude: NDArray[np.float64]
@@ -163,6 +169,10 @@ def build_columns(inventory: Inventory) -> Columns:
         places.of(int(cabinet_row), float("nan"), float("nan"), f.municipality_uid)
         for f, cabinet_row in zip(inventory.feeders, feeder_cabinet, strict=True)
     )
+    commanded = np.array([lamp.commanded for lamp in luminaires], dtype=np.bool_)
+    told = commanded & (gateway != NONE)
+    output = np.where(told, np.array([x.output_permille for x in luminaires], dtype=np.int16), FULL_PERMILLE)
+    least = np.where(told, np.array([lamp.least_permille for lamp in luminaires], dtype=np.int16), 0)
     return Columns(
         inventory=inventory,
         uids=tuple(lamp.uid for lamp in luminaires),
@@ -177,7 +187,11 @@ def build_columns(inventory: Inventory) -> Columns:
         address=_ints(lamp.gateway_address for lamp in luminaires),
         floor=np.where(floors == 0, FULL_PERMILLE, floors).astype(np.int16),
         dimmable=np.array([not lamp.conflict_area for lamp in luminaires], dtype=np.bool_),
-        commanded=np.array([lamp.commanded for lamp in luminaires], dtype=np.bool_),
+        commanded=commanded,
+        output=output.astype(np.int16),
+        least=least.astype(np.int16),
+        ages=told & np.array([lamp.ages for lamp in luminaires], dtype=np.bool_),
+        is_plain=bool((output == FULL_PERMILLE).all() and (least <= 1).all()),
         place=place,
         place_latitude=np.array(places.latitudes, dtype=np.float64),
         place_longitude=np.array(places.longitudes, dtype=np.float64),

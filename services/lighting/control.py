@@ -480,7 +480,7 @@ class Control:
         known = (lamps.actual >= 0) & ~off
         wrong = np.zeros(lamps.actual.shape, dtype=np.bool_)
         if self._held:
-            shows = ground.following.shows(slice(None), lamps.actual, due.level, ground.now_ms)
+            shows = ground.following.shows(slice(None), lamps.actual, due.written, ground.now_ms)
             wrong = known & lamps.in_control & (due.level >= 0) & ~shows & (ground.columns.gateway >= 0)
         states = {
             "lit": known & (lamps.actual > 0),

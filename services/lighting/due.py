@@ -24,6 +24,7 @@ from services.lighting.columns import NO_ROWS, Columns, Flags, Levels, Rows
 from services.lighting.identifying import Blink, Identifying
 from services.lighting.planned import NOTHING_PLANNED, GroupPlans, GroupsAsk
 from services.lighting.records import Orders, OverrideRecord
+from services.lighting.written_level import written_levels
 
 NOTHING_DUE: Final = -1
 """As a level: nothing is written, neither on nor off (lock-out)."""
@@ -61,7 +62,9 @@ class Due:
     orders: Orders
     """What it was worked out from."""
     level: Levels
-    """Per mille; NOTHING_DUE where locked out."""
+    """Light, in per mille; NOTHING_DUE where locked out."""
+    written: Levels
+    """The command for it, as gear is told and reads back; NOTHING_DUE where locked out."""
     source: NDArray[np.uint8]
     """DueSource."""
     ramp_s: NDArray[np.int16]
@@ -139,6 +142,7 @@ class DueCalculator:
             at=now,
             orders=self.orders,
             level=level,
+            written=level if columns.is_plain else written_levels(level, columns.output, columns.least),
             source=np.where(self._locked, DueSource.LOCKOUT, source).astype(np.uint8),
             ramp_s=ramp,
             night=night,

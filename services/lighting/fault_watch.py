@@ -276,7 +276,7 @@ class FaultWatch:
         lapses = np.zeros(columns.count, dtype=np.int16)
         for row, times in signs.lapses(now_ms).items():
             lapses[row] = times
-        follows = following.follows(slice(None), lamps.actual, due.level) & following.is_settled(slice(None), now_ms)
+        follows = following.follows(slice(None), lamps.actual, due.written) & following.is_settled(slice(None), now_ms)
         look = LampLook(
             visible=watched & (lamps.powered != Power.OFF) & ~behind & fed,
             unpowered=ground.supply_of(slice(None)) == Power.OFF,
@@ -290,7 +290,7 @@ class FaultWatch:
             in_control=lamps.in_control & ~ground.is_left_alone(slice(None), due.level),
             night=due.night,
             level=lamps.actual,
-            due=due.level,
+            due=due.written,
             failed_due=self._failed_due,
             lapses=lapses,
         )
@@ -301,8 +301,8 @@ class FaultWatch:
                 at_ms = np.where(look.unpowered, now_ms, read_ms)
             elif kind == FaultKind.DIMMING_FAILURE:
                 bad = verdict == Verdict.BAD
-                self._failed_due[bad] = due.level[bad]
-                measured, expected = lamps.actual.astype(np.float64), due.level.astype(np.float64)
+                self._failed_due[bad] = due.written[bad]
+                measured, expected = lamps.actual.astype(np.float64), due.written.astype(np.float64)
             elif kind == FaultKind.CYCLING:
                 measured = lapses.astype(np.float64)
             self._judge(subjects, kind, verdict, at_ms, watched, now_ms, measured=measured, expected=expected)

@@ -221,12 +221,12 @@ class GatewayWorker:
         self._record(rows[still], level[still], now_ms)
         if due is None:
             return
-        obeys = still & following.follows(rows, level, due.level[rows])
+        obeys = still & following.follows(rows, level, due.written[rows])
         following.obeyed(rows[obeys])
         seen = obeys & ~following.lamp_failure[rows]
-        ground.signs.lamps_followed(rows[still], seen[still], due.level[rows[still]], now_ms)
-        by_day = (level > 0) & (due.level[rows] == 0) & ~due.night[rows] & still
-        by_day &= ~ground.is_left_alone(rows, due.level[rows])
+        ground.signs.lamps_followed(rows[still], seen[still], due.written[rows[still]], now_ms)
+        by_day = (level > 0) & (due.written[rows] == 0) & ~due.night[rows] & still
+        by_day &= ~ground.is_left_alone(rows, due.written[rows])
         following.lit_by_day[rows] = np.where(by_day, np.minimum(following.lit_by_day[rows] + 1, 250), 0)
 
     def _record(self, rows: Rows, level: Levels, now_ms: int) -> None:

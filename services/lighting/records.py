@@ -45,6 +45,14 @@ class Reduction(IntEnum):
     NONE = 7
 
 
+class CloBy(IntEnum):
+    """Who keeps light constant; numbers as in the contract."""
+
+    UNSPECIFIED = 0
+    DRIVER = 1
+    LICHTBUCH = 2
+
+
 def is_commanded(luminaire: int, feeder: int) -> bool:
     """Whether commands reduce a luminaire: what it states counts, else what its feeder states, else a command."""
     return (luminaire or feeder) <= Reduction.BROADCAST
@@ -142,6 +150,12 @@ class LuminaireRecord:
     longitude_deg: float = nan
     commanded: bool = True
     """False where something else than a command reduces it: then it is only observed."""
+    output_permille: int = 1000
+    """The command that full light takes now (written_level.py)."""
+    least_permille: int = 0
+    """The smallest command above 0 that its driver can hold; 0 for not known."""
+    ages: bool = False
+    """Whether Lichtbuch keeps its light constant, so that its burning hours matter."""
 
 
 @dataclass(frozen=True, slots=True)

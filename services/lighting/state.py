@@ -58,7 +58,7 @@ class CabinetLive:
     observed_at_ms: int = 0
 
 
-_SHOWN: Final = ("due", "source", "actual", "quality", "powered", "faults", "in_control")
+_SHOWN: Final = ("due", "written", "source", "actual", "quality", "powered", "faults", "in_control")
 """What a watcher is told of; the instant of reading alone is no change."""
 
 
@@ -68,8 +68,12 @@ class LampStates:
 
     columns: Columns
     due: NDArray[np.int16] = field(init=False)
+    """Light, in per mille."""
+    written: NDArray[np.int16] = field(init=False)
+    """The command for it, in per mille of rated output."""
     source: NDArray[np.uint8] = field(init=False)
     actual: NDArray[np.int16] = field(init=False)
+    """As gear reads back: a command, to be held against `written`."""
     quality: NDArray[np.uint8] = field(init=False)
     observed_at_ms: NDArray[np.int64] = field(init=False)
     powered: NDArray[np.int8] = field(init=False)
@@ -79,6 +83,7 @@ class LampStates:
     def __post_init__(self) -> None:
         count = self.columns.count
         self.due = np.full(count, NOTHING_DUE, dtype=np.int16)
+        self.written = np.full(count, NOTHING_DUE, dtype=np.int16)
         self.source = np.full(count, DueSource.DEFAULT, dtype=np.uint8)
         self.actual = np.full(count, UNKNOWN_LEVEL, dtype=np.int16)
         self.quality = np.full(count, Quality.MISSING, dtype=np.uint8)
@@ -139,6 +144,7 @@ class TownState:
     def set_due(self, due: Due) -> None:
         """Takes what is due now."""
         self.lamps.due = due.level
+        self.lamps.written = due.written
         self.lamps.source = due.source
 
     def publish(self, at_ms: int) -> int:

@@ -85,7 +85,7 @@ class Teller:
             requests, audiences = self._requests(link, agenda, first, place, needs)
             sent = np.concatenate(audiences)
             # Before the write, so that what is read meanwhile is known to be older.
-            ground.following.sent(sent, due.level[sent], ground.monotonic())
+            ground.following.sent(sent, due.written[sent], ground.monotonic())
             COMMANDED.inc(sent.size)
             results = await link.write(requests, test=not link.may_write)
             if not ground.retired:
@@ -106,7 +106,7 @@ class Teller:
                 if agenda.whole[first + line]:
                     there = self._lines.of_line(line)
                     audience = rows[there][agenda.active[place][there]]
-                    level = float(agenda.due.level[audience[0]])
+                    level = float(agenda.due.written[audience[0]])
                     requests.append(WriteRequest(PointAddress("broadcast_level_command", number), level))
                     audiences.append(audience)
                     rest[there] = False
@@ -168,9 +168,9 @@ class Teller:
         """A luminaire that has to be told again what its group was told is alone with that: it is not in the group."""
         group = self._last_group.pop(row, None)
         following = self._ground.following
-        if group is None or group.doubted or following.tried[row] != due.level[row]:
+        if group is None or group.doubted or following.tried[row] != due.written[row]:
             return
-        members, level = group.members, due.level[group.members]
+        members, level = group.members, due.written[group.members]
         deaf = ~following.follows(members, self._ground.state.lamps.actual[members], level)
         if int(deaf.sum()) * 2 < group.members.size:
             group.doubted = True
@@ -187,7 +187,7 @@ class Teller:
         if not taken:
             return
         rows = np.concatenate(taken)
-        level = due.level[rows]
+        level = due.written[rows]
         fade_s = ground.following.fade_s[rows]
         longest_s = max(ground.tuning.settle_s, float(np.fmax.reduce(fade_s, initial=0.0)) + 1.0)
         ground.following.acknowledged(rows, level, at_ms + round(longest_s * 1000))
@@ -205,7 +205,7 @@ class Teller:
         lamps that did not follow before: these are told again after the next reading."""
         ground, following = self._ground, self._ground.following
         stubborn = following.misses[rows] > 0
-        ground.state.lamps.actual[rows[~stubborn]] = link.gateway.expected[due.level[rows[~stubborn]]]
+        ground.state.lamps.actual[rows[~stubborn]] = link.gateway.expected[due.written[rows[~stubborn]]]
         again = max(float(ground.earliest[self._gateway]), ground.monotonic() + LONGEST_REST_S)
         following.rest_until[rows[stubborn]] = again
 

@@ -12,13 +12,13 @@ from services.lighting.store.tables import LightingTable
 
 
 class BurningRow(LightingTable, table=True):
-    """Seconds that a luminaire was lit since it is known, counted until an instant (Unix ms, 0 for not yet), and the
-    seconds that its gear reported last, None for never."""
+    """As burning.Burning: seconds, an instant in Unix ms, an ISO date."""
 
     __tablename__: ClassVar[str] = "burning"
 
     luminaire_uid: str = Field(primary_key=True, max_length=32)
     counted_s: int = Field(default=0, sa_type=BigInteger)
     counted_until_ms: int = Field(default=0, sa_type=BigInteger)
+    installed_on: str = Field(default="", max_length=10)
     reported_s: int | None = Field(default=None, sa_type=BigInteger)
-    reported_ms: int = Field(default=0, sa_type=BigInteger)
+    carried_s: int = Field(default=0, sa_type=BigInteger)

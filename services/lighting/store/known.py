@@ -32,6 +32,7 @@ from services.lighting.records import (
     TownRecord,
     is_commanded,
 )
+from services.lighting.store.burning import Driven
 from services.lighting.store.commissioning import identifications_from
 from services.lighting.store.revisions import INVENTORY, ORDERS, revisions
 from services.lighting.store.tables import (
@@ -147,12 +148,14 @@ def _luminaires(session: Session) -> Iterable[LuminaireRecord]:
     columns = (
         "uid", "municipality_uid", "id", "group_uid", "feeder_uid", "gateway_uid", "gateway_address",
         "floor_permille", "conflict_area", "latitude_deg", "longitude_deg", "reduction",
+        "model_uid", "virtual_output_permille", "initial_burning_hours",
     )  # fmt: skip
     reductions = {r[0]: r[1] for r in _rows(session, FeederRow, "uid", "reduction")}
+    driven = Driven.of(session)
     for r in _rows(session, LuminaireRow, *columns):
         yield LuminaireRecord(
             r[0], r[1], r[2], r[3], r[4] or "", r[5] or "", r[6], r[7], bool(r[8]), _degrees(r[9]), _degrees(r[10]),
-            is_commanded(r[11], reductions.get(r[4] or "", 0)),
+            is_commanded(r[11], reductions.get(r[4] or "", 0)), *driven.by(r[0], r[12] or "", r[13], r[14]),
         )  # fmt: skip
 
 

@@ -20,6 +20,7 @@ def upgrade() -> None:
         sa.Column("luminaire_uid", sa.String(32), primary_key=True),
         sa.Column("counted_s", sa.BigInteger(), nullable=False),
         sa.Column("counted_until_ms", sa.BigInteger(), nullable=False),
+        sa.Column("installed_on", sa.String(10), nullable=False),
         sa.Column("reported_s", sa.BigInteger(), nullable=True),
-        sa.Column("reported_ms", sa.BigInteger(), nullable=False),
+        sa.Column("carried_s", sa.BigInteger(), nullable=False),
     )
