@@ -50,6 +50,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.lockouts.*",
         "lighting.faults.*",
         "lighting.luminaires.identify",
+        "lighting.luminaires.swap",
         "lighting.sensors.report",
         "lighting.versions.list",
         "metering.readings.create",
@@ -102,6 +103,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.faults.*",
         "lighting.luminaires.identify",
         "lighting.luminaires.protect",
+        "lighting.luminaires.swap",
         "registry.municipalities.read",
     ),
 }

@@ -28,6 +28,9 @@ class FaultKind(IntEnum):
     DOOR_OPEN = 10
     COMMUNICATION_LOSS = 11
     REPORTED = 12
+    GEAR_SWAPPED = 13
+    GEAR_UNADDRESSED = 14
+    ADDRESS_DUPLICATE = 15
 
 
 class FaultEnd(IntEnum):
@@ -160,4 +163,8 @@ class FaultLimits:
             kind.RELAY_FAILURE: Rule(2, round(self.relay_s * 1000), clear),
             kind.DOOR_OPEN: Rule(2, round(self.door_grace_s * 1000), 0),
             kind.COMMUNICATION_LOSS: Rule(2, silence, clear),
+            # This has been seen in several readings before it comes here, and a person ends it.
+            kind.GEAR_SWAPPED: Rule(1, 0, 0),
+            kind.GEAR_UNADDRESSED: Rule(2, settle, clear),
+            kind.ADDRESS_DUPLICATE: Rule(2, settle, clear),
         }

@@ -53,6 +53,14 @@ class _FaultKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FaultKind.V
     """A luminaire, a gateway or a cabinet does not answer."""
     FAULT_KIND_REPORTED: _FaultKind.ValueType  # 12
     """A person reported it: for lamps without communication, and for what citizens tell by telephone."""
+    FAULT_KIND_GEAR_SWAPPED: _FaultKind.ValueType  # 13
+    """Readings show that the driver of a luminaire was swapped; it stands until a person confirms or rejects that."""
+    FAULT_KIND_GEAR_UNADDRESSED: _FaultKind.ValueType  # 14
+    """Control gear without an address is on a gateway's line: on the luminaire whose gear is missing there if that is one, else
+    on the gateway.
+    """
+    FAULT_KIND_ADDRESS_DUPLICATE: _FaultKind.ValueType  # 15
+    """More than one control gear answers at a luminaire's address."""
 
 class FaultKind(_FaultKind, metaclass=_FaultKindEnumTypeWrapper):
     """What is wrong. Names follow TALQ's events where it has one."""
@@ -83,6 +91,14 @@ FAULT_KIND_COMMUNICATION_LOSS: FaultKind.ValueType  # 11
 """A luminaire, a gateway or a cabinet does not answer."""
 FAULT_KIND_REPORTED: FaultKind.ValueType  # 12
 """A person reported it: for lamps without communication, and for what citizens tell by telephone."""
+FAULT_KIND_GEAR_SWAPPED: FaultKind.ValueType  # 13
+"""Readings show that the driver of a luminaire was swapped; it stands until a person confirms or rejects that."""
+FAULT_KIND_GEAR_UNADDRESSED: FaultKind.ValueType  # 14
+"""Control gear without an address is on a gateway's line: on the luminaire whose gear is missing there if that is one, else
+on the gateway.
+"""
+FAULT_KIND_ADDRESS_DUPLICATE: FaultKind.ValueType  # 15
+"""More than one control gear answers at a luminaire's address."""
 Global___FaultKind: _TypeAlias = FaultKind  # noqa: Y015
 
 class _FaultEnd:
@@ -165,7 +181,8 @@ class Fault(_message.Message):
     """What that person noted. Output only."""
     measured_value: _builtins.float
     """What was measured when it was seen last: W for power, per mille for levels, 0 or 1 for a contactor that is open or closed,
-    times an hour for cycling, seconds for an open door. Unset where nothing is measured. Output only.
+    times an hour for cycling, seconds for an open door, number of gear without an address. Unset where nothing is measured.
+    Output only.
     """
     expected_value: _builtins.float
     """What it ought to have been, in the same unit. Output only."""

@@ -6,6 +6,7 @@ import warnings
 from lichtbuch.lighting.v1 import commissioning_pb2 as lichtbuch_dot_lighting_dot_v1_dot_commissioning__pb2
 from lichtbuch.lighting.v1 import control_pb2 as lichtbuch_dot_lighting_dot_v1_dot_control__pb2
 from lichtbuch.lighting.v1 import faults_pb2 as lichtbuch_dot_lighting_dot_v1_dot_faults__pb2
+from lichtbuch.lighting.v1 import gears_pb2 as lichtbuch_dot_lighting_dot_v1_dot_gears__pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as lichtbuch_dot_lighting_dot_v1_dot_inventory__pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as lichtbuch_dot_lighting_dot_v1_dot_lighting__pb2
 from lichtbuch.lighting.v1 import loads_pb2 as lichtbuch_dot_lighting_dot_v1_dot_loads__pb2
@@ -366,6 +367,21 @@ class LightingServiceStub:
                 '/lichtbuch.lighting.v1.LightingService/DescribeGroupLoads',
                 request_serializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.FromString,
+                _registered_method=True)
+        self.ListLuminaireGears = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/ListLuminaireGears',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.ListLuminaireGearsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.ListLuminaireGearsResponse.FromString,
+                _registered_method=True)
+        self.RecordGearSwap = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/RecordGearSwap',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.RecordGearSwapRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.LuminaireGear.FromString,
+                _registered_method=True)
+        self.DecideGearSwap = channel.unary_unary(
+                '/lichtbuch.lighting.v1.LightingService/DecideGearSwap',
+                request_serializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.DecideGearSwapRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.LuminaireGear.FromString,
                 _registered_method=True)
         self.IdentifyLuminaire = channel.unary_unary(
                 '/lichtbuch.lighting.v1.LightingService/IdentifyLuminaire',
@@ -848,6 +864,29 @@ class LightingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLuminaireGears(self, request, context):
+        """--- Drivers ---
+
+        Lists which driver is in which luminaire since when, and how long both have burnt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordGearSwap(self, request, context):
+        """Records that the driver of a luminaire was swapped: its settings are written again, and new burning hours start.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideGearSwap(self, request, context):
+        """Confirms or rejects a swap that readings showed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IdentifyLuminaire(self, request, context):
         """--- Commissioning ---
 
@@ -1199,6 +1238,21 @@ def add_LightingServiceServicer_to_server(servicer, server):
                     servicer.DescribeGroupLoads,
                     request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.FromString,
                     response_serializer=lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.SerializeToString,
+            ),
+            'ListLuminaireGears': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLuminaireGears,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.ListLuminaireGearsRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.ListLuminaireGearsResponse.SerializeToString,
+            ),
+            'RecordGearSwap': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordGearSwap,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.RecordGearSwapRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.LuminaireGear.SerializeToString,
+            ),
+            'DecideGearSwap': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideGearSwap,
+                    request_deserializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.DecideGearSwapRequest.FromString,
+                    response_serializer=lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.LuminaireGear.SerializeToString,
             ),
             'IdentifyLuminaire': grpc.unary_unary_rpc_method_handler(
                     servicer.IdentifyLuminaire,
@@ -2972,6 +3026,87 @@ class LightingService:
             '/lichtbuch.lighting.v1.LightingService/DescribeGroupLoads',
             lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsRequest.SerializeToString,
             lichtbuch_dot_lighting_dot_v1_dot_loads__pb2.DescribeGroupLoadsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLuminaireGears(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/ListLuminaireGears',
+            lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.ListLuminaireGearsRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.ListLuminaireGearsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordGearSwap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/RecordGearSwap',
+            lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.RecordGearSwapRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.LuminaireGear.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideGearSwap(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.lighting.v1.LightingService/DecideGearSwap',
+            lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.DecideGearSwapRequest.SerializeToString,
+            lichtbuch_dot_lighting_dot_v1_dot_gears__pb2.LuminaireGear.FromString,
             options,
             channel_credentials,
             insecure,

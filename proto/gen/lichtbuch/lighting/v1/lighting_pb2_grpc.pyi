@@ -8,6 +8,7 @@ from grpc import aio as _aio
 from lichtbuch.lighting.v1 import commissioning_pb2 as _commissioning_pb2
 from lichtbuch.lighting.v1 import control_pb2 as _control_pb2
 from lichtbuch.lighting.v1 import faults_pb2 as _faults_pb2
+from lichtbuch.lighting.v1 import gears_pb2 as _gears_pb2
 from lichtbuch.lighting.v1 import inventory_pb2 as _inventory_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as _lighting_pb2
 from lichtbuch.lighting.v1 import loads_pb2 as _loads_pb2
@@ -178,6 +179,15 @@ class LightingServiceStub:
 
     Describes what the luminaires of groups draw at which level, for previews.
     """
+    ListLuminaireGears: _grpc.UnaryUnaryMultiCallable[_gears_pb2.ListLuminaireGearsRequest, _gears_pb2.ListLuminaireGearsResponse]
+    """--- Drivers ---
+
+    Lists which driver is in which luminaire since when, and how long both have burnt.
+    """
+    RecordGearSwap: _grpc.UnaryUnaryMultiCallable[_gears_pb2.RecordGearSwapRequest, _gears_pb2.LuminaireGear]
+    """Records that the driver of a luminaire was swapped: its settings are written again, and new burning hours start."""
+    DecideGearSwap: _grpc.UnaryUnaryMultiCallable[_gears_pb2.DecideGearSwapRequest, _gears_pb2.LuminaireGear]
+    """Confirms or rejects a swap that readings showed."""
     IdentifyLuminaire: _grpc.UnaryUnaryMultiCallable[_commissioning_pb2.IdentifyLuminaireRequest, _commissioning_pb2.Identification]
     """--- Commissioning ---
 
@@ -333,6 +343,15 @@ class LightingServiceAsyncStub(LightingServiceStub):
 
     Describes what the luminaires of groups draw at which level, for previews.
     """
+    ListLuminaireGears: _aio.UnaryUnaryMultiCallable[_gears_pb2.ListLuminaireGearsRequest, _gears_pb2.ListLuminaireGearsResponse]  # type: ignore[assignment]
+    """--- Drivers ---
+
+    Lists which driver is in which luminaire since when, and how long both have burnt.
+    """
+    RecordGearSwap: _aio.UnaryUnaryMultiCallable[_gears_pb2.RecordGearSwapRequest, _gears_pb2.LuminaireGear]  # type: ignore[assignment]
+    """Records that the driver of a luminaire was swapped: its settings are written again, and new burning hours start."""
+    DecideGearSwap: _aio.UnaryUnaryMultiCallable[_gears_pb2.DecideGearSwapRequest, _gears_pb2.LuminaireGear]  # type: ignore[assignment]
+    """Confirms or rejects a swap that readings showed."""
     IdentifyLuminaire: _aio.UnaryUnaryMultiCallable[_commissioning_pb2.IdentifyLuminaireRequest, _commissioning_pb2.Identification]  # type: ignore[assignment]
     """--- Commissioning ---
 
@@ -875,6 +894,33 @@ class LightingServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Describes what the luminaires of groups draw at which level, for previews.
         """
+
+    @_abc_1.abstractmethod
+    def ListLuminaireGears(
+        self,
+        request: _gears_pb2.ListLuminaireGearsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gears_pb2.ListLuminaireGearsResponse, _abc.Awaitable[_gears_pb2.ListLuminaireGearsResponse]]:
+        """--- Drivers ---
+
+        Lists which driver is in which luminaire since when, and how long both have burnt.
+        """
+
+    @_abc_1.abstractmethod
+    def RecordGearSwap(
+        self,
+        request: _gears_pb2.RecordGearSwapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gears_pb2.LuminaireGear, _abc.Awaitable[_gears_pb2.LuminaireGear]]:
+        """Records that the driver of a luminaire was swapped: its settings are written again, and new burning hours start."""
+
+    @_abc_1.abstractmethod
+    def DecideGearSwap(
+        self,
+        request: _gears_pb2.DecideGearSwapRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gears_pb2.LuminaireGear, _abc.Awaitable[_gears_pb2.LuminaireGear]]:
+        """Confirms or rejects a swap that readings showed."""
 
     @_abc_1.abstractmethod
     def IdentifyLuminaire(
