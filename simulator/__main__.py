@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import resource
 import sys
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from domain.errors import LichtbuchError
 from simulator.app import run, town_of
@@ -23,6 +24,15 @@ def open_as_many_files_as_allowed() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        import uvloop
+    except ImportError:  # as on systems that it is not made for
+        asyncio.run(work)
+    else:
+        uvloop.run(work)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 ended as asked, 1 could not run, 2 wrong settings."""
     arguments = parser().parse_args(argv)
@@ -34,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"{write_inventory(town_of(settings), path)} luminaires written to {path}")
             return 0
         with suppress(KeyboardInterrupt):
-            asyncio.run(run(settings))
+            _run(run(settings))
     except LichtbuchError as error:
         print(f"simulator: {error.message}", file=sys.stderr)
         for violation in getattr(error, "violations", ())[:20]:

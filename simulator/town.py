@@ -10,6 +10,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -233,12 +234,18 @@ def read_town(path: Path) -> Town:
 Record = TypeVar("Record")
 
 
+@cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    """Types of a record's fields: worked out once, as a town has tens of thousands of them."""
+    return get_type_hints(kind)
+
+
 def _build(kind: type[Record], value: object, where: str, violations: list[Violation]) -> Record | None:
     """One record from a JSON object; unknown, missing and mistyped fields are collected, not raised one by one."""
     if not isinstance(value, Mapping):
         violations.append(Violation(where, "must be an object"))
         return None
-    hints = get_type_hints(kind)
+    hints = _hints(kind)  # type: ignore[arg-type]  # a class is hashable
     known = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
     before = len(violations)
     violations.extend(Violation(f"{where}.{name}", "is unknown") for name in value if name not in known)

@@ -28,6 +28,7 @@ from simulator.town import Cabinet, Meter, Town
 Indices = NDArray[np.intp]
 GEARS_PER_LINE = 64
 FALLBACK_CYCLE_S = 60.0
+_MOST_AUDIENCES = 100_000
 
 
 @dataclass
@@ -59,6 +60,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
 
+        self._feeders_known: dict[bytes, list[str]] = {}
         self._feeders_of = {c.id: [f for f in town.feeders if f.cabinet == c.id] for c in town.cabinets}
         self._feeder_lamps = _group([lamp.feeder for lamp in town.luminaires])
         self._cabinet_lamps = _group([lamp.cabinet for lamp in town.luminaires])
@@ -192,7 +194,13 @@ class World:
 
     def feeders_of(self, index: Indices) -> list[str]:
         """Ids of the feeders that some lamps hang on, sorted."""
-        return sorted({self.town.luminaires[i].feeder for i in index})
+        key = index.tobytes()
+        found = self._feeders_known.get(key)
+        if found is None:
+            if len(self._feeders_known) >= _MOST_AUDIENCES:
+                self._feeders_known.clear()
+            found = self._feeders_known[key] = sorted({self.town.luminaires[i].feeder for i in index})
+        return found
 
     def meter_wh(self, t: float) -> list[float]:
         """Counters of all meters (order of `meters`) at a past quarter hour or now. InvalidInput for other instants."""

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
+from typing import cast
 
 from simulator.modbus import pdu
 from simulator.modbus.unit import TARGET_FAILED_TO_RESPOND, Origin, Unit
@@ -145,8 +146,7 @@ class _Connection(asyncio.Protocol):
         self._origin = Origin("")
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast(asyncio.Transport, transport)  # other loops have transports of their own
         host, number = transport.get_extra_info("peername")[:2]
         self._origin = Origin(f"{host}:{number}")
         self._port.connections.add(self)
