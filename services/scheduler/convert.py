@@ -147,8 +147,8 @@ def _clock_text(clock: time | None) -> str:
     return clock.isoformat("seconds" if clock.second else "minutes")
 
 
-def profile_to_proto(municipality_id: str, stored: StoredProfile) -> pb.Profile:
-    """A profile."""
+def profile_to_proto(municipality_id: str, stored: StoredProfile, warnings: Sequence[str] = ()) -> pb.Profile:
+    """A profile. warnings: what could not be checked."""
     return pb.Profile(
         name=str(ResourceName.of(municipality_id, "profiles", stored.id)),
         uid=stored.uid,
@@ -157,6 +157,7 @@ def profile_to_proto(municipality_id: str, stored: StoredProfile) -> pb.Profile:
         rules=[sensor_rule_to_proto(municipality_id, rule) for rule in stored.profile.rules],
         revision=stored.revision,
         etag=profile_etag(stored),
+        warnings=warnings,
     )
 
 

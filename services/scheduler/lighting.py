@@ -6,12 +6,15 @@ Every answer, a refusal included, shows that lighting is there. What follows fro
 from __future__ import annotations
 
 from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from domain.errors import NotAuthenticated, NotPermitted, PermanentError, RetryableError, TimedOut, Unavailable
+from domain.names import ResourceName
 from domain.plan import Plan
-from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc, loads_pb2
+from domain.plan_rule import SensorKind
+from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc, loads_pb2, sensors_pb2
 from servicekit.calls import remaining_s
 from servicekit.convert import timestamp_to_proto
 from services.scheduler.convert import group_from_proto, plan_to_proto
@@ -26,6 +29,15 @@ Answer = TypeVar("Answer")
 
 TIMEOUT_S: Final = 5.0
 _PAGE: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class HeldPlans:
+    """What lighting holds. hashes: of each group's plan by the group's name, empty for none. waivers: a hash over the
+    waivers that hold or will."""
+
+    hashes: dict[str, str]
+    waivers: str
 
 
 class Lighting:
@@ -67,11 +79,23 @@ class Lighting:
         answer = await _answer(self._stub.DescribeGroupLoads(request, timeout=TIMEOUT_S))
         return {load.group: _load_from_proto(load) for load in answer.loads}
 
-    async def hashes(self, municipality: str) -> dict[str, str]:
-        """Hashes of the plans that lighting holds, by name of the group; empty for a group without one."""
+    async def sensors(self, municipality: str) -> dict[str, SensorKind]:
+        """What each sensor of a municipality measures, by id."""
+        found: dict[str, SensorKind] = {}
+        token = ""
+        while True:
+            request = sensors_pb2.ListSensorsRequest(parent=municipality, page_size=_PAGE, page_token=token)
+            page = await _answer(self._stub.ListSensors(request, timeout=TIMEOUT_S))
+            found |= {ResourceName.parse(sensor.name).id: SensorKind(sensor.kind) for sensor in page.sensors}
+            token = page.next_page_token
+            if not token:
+                return found
+
+    async def held(self, municipality: str) -> HeldPlans:
+        """Hashes of the plans that lighting holds."""
         request = lighting_pb2.ListPlanHashesRequest(parent=municipality)
         answer = await _answer(self._stub.ListPlanHashes(request, timeout=TIMEOUT_S))
-        return dict(zip(answer.groups, answer.hashes, strict=True))
+        return HeldPlans(dict(zip(answer.groups, answer.hashes, strict=True)), answer.waivers_hash)
 
     async def put(self, group_name: str, plan: Plan, origin: str) -> None:
         """Gives lighting a group's plan. Raises InvalidInput, FailedPrecondition or NotFound if refused."""

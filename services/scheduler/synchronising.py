@@ -4,6 +4,7 @@ A pass compares hashes and puts what differs. Nothing rests on an event: a lost 
 on either side are all the same difference to the next pass. It keeps no state that matters, so several replicas may run
 at once: they compile the same and put the same. While lighting is away nothing is lost: it holds its plans for days.
 
+What lighting refused is put again when the plan, the group or the municipality's waivers are others, not before.
 A group without an assignment is not looked at. Where it had one, the plan that lighting holds runs out by itself.
 """
 
@@ -56,11 +57,12 @@ class _Due:
     group: Group
     plan: Plan
     origin: str
+    waivers: str
 
     @property
     def key(self) -> str:
-        """What would be refused: this plan, under what limits the group now."""
-        return canonical_hash([self.plan.hash, self.group.limits])
+        """What would be refused: this plan, under what limits the group now, with the waivers of now."""
+        return canonical_hash([self.plan.hash, self.group.limits, self.waivers])
 
 
 class Synchroniser:
@@ -134,10 +136,11 @@ class Synchroniser:
         """
         async with self._locks[tenant.uid]:
             town = await self._look(tenant)
-            hashes = await self._lighting.hashes(tenant.name)
+            held = await self._lighting.held(tenant.name)
+            hashes = held.hashes
             groups = await self._groups.of(tenant, hashes.keys())
             outcomes = Outcomes()
-            due = await self._compile(tenant, town, groups, outcomes)
+            due = await self._compile(tenant, town, groups, outcomes, held.waivers)
             missing = []
             for item in due:
                 if item.plan.hash == hashes.get(item.group.name):
@@ -159,7 +162,9 @@ class Synchroniser:
         self._horizons.note(tenant.uid, town.assignments, self._clock.now())
         return town
 
-    async def _compile(self, tenant: Tenant, town: Town, groups: dict[str, Group], outcomes: Outcomes) -> list[_Due]:
+    async def _compile(
+        self, tenant: Tenant, town: Town, groups: dict[str, Group], outcomes: Outcomes, waivers: str
+    ) -> list[_Due]:
         placed: list[tuple[Assignment, Group, Place]] = []
         for assignment in town.assignments:
             if not is_whole(town, assignment.calendar_uid):
@@ -186,7 +191,7 @@ class Synchroniser:
             if result.plan is None:
                 outcomes.refused(group.name, assignment, result.problem)
             else:
-                due.append(_Due(assignment, group, result.plan, result.origin))
+                due.append(_Due(assignment, group, result.plan, result.origin, waivers))
         return due
 
     async def _put_all(self, missing: Sequence[_Due], outcomes: Outcomes) -> None:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from sqlmodel import Session
 
-from domain.errors import InvalidInput, NotFound, RetryableError, Unavailable
+from domain.errors import InvalidInput, NotFound, RetryableError, Unavailable, Violation
 from domain.names import ResourceName, new_uid
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
 from servicekit import audit
-from servicekit.context import current_tenant
+from servicekit.context import Tenant, current_tenant
 from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from services.scheduler.api.calls import Calls, Context
 from services.scheduler.convert import assignment_etag, assignment_to_proto
+from services.scheduler.known_sensors import names_sensors, not_checked, sensor_violations
+from services.scheduler.profile import Profile
 from services.scheduler.records import Assignment, Group
 from services.scheduler.store import assignments as store
-from services.scheduler.store.calendars import calendar_uids
+from services.scheduler.store.calendars import calendar_uids, list_calendars
+from services.scheduler.store.profiles import list_profiles
 
 _SETTABLE = ("calendar",)
 _OUTPUT_ONLY = ("name", "uid", "etag", "group", "planned_until", "refusal", "warnings")
@@ -31,6 +34,7 @@ class AssignmentCalls(Calls):
         if request.assignment_id not in ("", identifier):
             raise InvalidInput.of("assignment_id", f"must be the id of the group, {identifier!r}, or empty")
         group = await self._group(given.group)
+        warnings = await self._check_sensors_of_calendar(tenant, given.calendar)
 
         def create(session: Session) -> pb.Assignment:
             def store_it() -> pb.Assignment:
@@ -39,7 +43,7 @@ class AssignmentCalls(Calls):
                 answer = assignment_to_proto(tenant.id, assignment)
                 store.add_assignment(session, assignment, answer.name)
                 audit.record(session, "", answer.name, assignment.uid, tenant.uid, after=answer)
-                answer.warnings.extend(self.foresight(session, tenant).of_assignment(assignment))
+                answer.warnings.extend([*self.foresight(session, tenant).of_assignment(assignment), *warnings])
                 return answer
 
             return once(session, request, pb.Assignment, store_it, municipality_uid=tenant.uid, real=at.real)
@@ -77,6 +81,7 @@ class AssignmentCalls(Calls):
         paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
         if given.group and ResourceName.parse(given.group, collection="groups").id != name.id:
             raise InvalidInput.of("assignment.group", "an assignment stays with its group: create another one")
+        warnings = await self._check_sensors_of_calendar(tenant, given.calendar) if "calendar" in paths else []
 
         def update(session: Session) -> pb.Assignment:
             before = store.get_assignment(session, tenant.uid, name, lock=True)
@@ -91,7 +96,7 @@ class AssignmentCalls(Calls):
             after = store.follow(session, before, calendar_uid, calendar_id)
             answer = assignment_to_proto(tenant.id, after)
             audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
-            answer.warnings.extend(self.foresight(session, tenant).of_assignment(after))
+            answer.warnings.extend([*self.foresight(session, tenant).of_assignment(after), *warnings])
             return answer
 
         answer = await self.database.run(update)
@@ -113,6 +118,25 @@ class AssignmentCalls(Calls):
         self.synchroniser.changed(tenant)
         return answer
 
+    async def _check_sensors_of_calendar(self, tenant: Tenant, calendar: str) -> list[str]:
+        """What is to be told where lighting does not answer. Raises InvalidInput where a profile of the calendar names
+        a sensor that is not there or measures something else."""
+        profiles = await self.database.read(lambda session: _profiles_of(session, tenant.uid, calendar))
+        if not names_sensors(profiles.values()):
+            return []
+        try:
+            sensors = await self.lighting.sensors(tenant.name)
+        except RetryableError as error:
+            return [not_checked(error.message)]
+        violations = [
+            Violation("assignment.calendar", f"its profile {identifier}, {violation}")
+            for identifier, profile in profiles.items()
+            for violation in sensor_violations(profile, sensors)
+        ]
+        if violations:
+            raise InvalidInput("", violations)
+        return []
+
     async def _group(self, name: str) -> Group:
         try:
             return await self.lighting.group(name)
@@ -120,6 +144,14 @@ class AssignmentCalls(Calls):
             raise InvalidInput.of("assignment.group", f"{name} does not exist") from error
         except RetryableError as error:
             raise Unavailable(f"lighting cannot be asked whether {name} exists: {error}", 2.0) from error
+
+
+def _profiles_of(session: Session, municipality_uid: str, name: str) -> dict[str, Profile]:
+    """The profiles of a calendar by id. Raises InvalidInput where there is no such calendar."""
+    uid, _ = _calendar(session, municipality_uid, name)
+    calendar = next(each for each in list_calendars(session, municipality_uid) if each.uid == uid)
+    used = calendar.calendar.profiles()
+    return {each.id: each.profile for each in list_profiles(session, municipality_uid) if each.uid in used}
 
 
 def _calendar(session: Session, municipality_uid: str, name: str) -> tuple[str, str]:

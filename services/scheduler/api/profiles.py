@@ -19,6 +19,7 @@ from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from services.scheduler.api.calls import Calls, Context, chosen_id
 from services.scheduler.convert import profile_etag, profile_from_proto, profile_to_proto
+from services.scheduler.known_sensors import check_sensors, names_sensors, not_checked
 from services.scheduler.nights import check_places
 from services.scheduler.places import place_of_group, place_of_town
 from services.scheduler.profile import NIGHTS_CHECKED, Place, Profile, check_year, validate_profile
@@ -28,7 +29,7 @@ from services.scheduler.store.assignments import load_town
 
 _CONTENT = ("points", "rules")
 _SETTABLE = ("display_name", *_CONTENT)
-_OUTPUT_ONLY = ("name", "uid", "etag", "revision")
+_OUTPUT_ONLY = ("name", "uid", "etag", "revision", "warnings")
 
 
 class ProfileCalls(Calls):
@@ -37,7 +38,7 @@ class ProfileCalls(Calls):
     async def CreateProfile(self, request: pb.CreateProfileRequest, context: Context) -> pb.Profile:
         """A new profile, once it is known to keep its order on every night of a year."""
         tenant, given, at = current_tenant(), request.profile, self.moment()
-        profile = await self._checked(given, tenant)
+        profile, warnings = await self._checked(given, tenant)
         stored = StoredProfile(
             new_uid(), tenant.uid, chosen_id(request.profile_id), given.display_name.strip(), profile
         )
@@ -47,6 +48,7 @@ class ProfileCalls(Calls):
             def store_it() -> pb.Profile:
                 store.add_profile(session, stored, answer.name, at)
                 audit.record(session, "", answer.name, stored.uid, tenant.uid, after=answer)
+                answer.warnings.extend(warnings)
                 return answer
 
             return once(session, request, pb.Profile, store_it, municipality_uid=tenant.uid, real=at.real)
@@ -74,9 +76,10 @@ class ProfileCalls(Calls):
         paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
         named = [path for path in paths if path in _CONTENT]
         profile: Profile | None = None
+        warnings: list[str] = []
         if named:
             stands = await self.database.read(lambda session: store.get_profile(session, tenant.uid, name))
-            profile = await self._checked(given, tenant, stands, named)
+            profile, warnings = await self._checked(given, tenant, stands, named)
 
         def update(session: Session) -> pb.Profile:
             before = store.get_profile(session, tenant.uid, name, lock=True)
@@ -91,6 +94,7 @@ class ProfileCalls(Calls):
                 return was
             answer = profile_to_proto(tenant.id, store.replace_profile(session, after, at))
             audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
+            answer.warnings.extend(warnings)
             return answer
 
         answer = await self.database.run(update)
@@ -113,11 +117,13 @@ class ProfileCalls(Calls):
 
     async def _checked(
         self, given: pb.Profile, tenant: Tenant, stands: StoredProfile | None = None, named: Sequence[str] = _CONTENT
-    ) -> Profile:
-        """The profile, if it holds here and where groups follow it; what is not named is as it stands.
+    ) -> tuple[Profile, list[str]]:
+        """The profile, if it holds here and where groups follow it, and what could not be checked; what is not named is
+        as it stands.
 
-        Raises InvalidInput with the first night that goes wrong, FailedPrecondition.
+        Raises InvalidInput with the first night that goes wrong or the sensor that is not there, FailedPrecondition.
         """
+        warnings: list[str] = []
         try:
             profile = profile_from_proto(given)
             if stands is not None:
@@ -130,9 +136,22 @@ class ProfileCalls(Calls):
                 places = await self._places_following(stands, tenant)
                 names, where = list(places), list(places.values())
                 await asyncio.to_thread(check_places, profile, where, first_night, NIGHTS_CHECKED, names)
+            if stands is None or profile.rules != stands.profile.rules:
+                warnings = await self._check_sensors_of_profile(profile, tenant)
         except InvalidInput as error:
             raise error.under("profile") from error
-        return profile
+        return profile, warnings
+
+    async def _check_sensors_of_profile(self, profile: Profile, tenant: Tenant) -> list[str]:
+        """What is to be told where lighting does not answer: light must not wait for that, and a rule whose sensor is
+        not there does nothing. Raises InvalidInput for a sensor that is not there or of another kind."""
+        if not names_sensors([profile]):
+            return []
+        try:
+            check_sensors(profile, await self.lighting.sensors(tenant.name))
+        except RetryableError as error:
+            return [not_checked(error.message)]
+        return []
 
     async def _places_following(self, stored: StoredProfile, tenant: Tenant) -> dict[str, Place]:
         """Where the groups are, by name, whose calendars use a profile; none while lighting does not answer.

@@ -246,3 +246,19 @@ async def test_a_group_tells_the_floor_of_its_classes_and_the_one_that_holds_now
     await lighting.planner.ReleaseWaiver(wv.ReleaseWaiverRequest(name=made.name, reason="accident"))
     assert await floors() == own
     assert (await floors(held), await floors(at(0.5))) == (under, own)
+
+
+async def test_whoever_keeps_plans_sees_that_waivers_changed(light: Lighting):
+    await light.street(lamps=1)
+
+    async def waivers() -> str:
+        found = await light.as_(SCHEDULER).ListPlanHashes(pb.ListPlanHashesRequest(parent=T))
+        return str(found.waivers_hash)
+
+    before = await waivers()
+    made = await decide(light, waiver(300))
+    during = await waivers()
+    assert during != before
+    assert await waivers() == during
+    await light.planner.ReleaseWaiver(wv.ReleaseWaiverRequest(name=made.name, reason="decided otherwise"))
+    assert await waivers() == before

@@ -11,11 +11,14 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from typing import Any
 
+from domain.canonical import canonical_hash
 from domain.errors import NotFound
 from domain.names import new_uid
 from domain.plan import Plan
-from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2_grpc, loads_pb2
+from domain.plan_rule import SensorKind
+from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2_grpc, loads_pb2, sensors_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.type.v1 import types_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import current_caller, current_tenant
 from servicekit.server import Server
@@ -43,6 +46,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         self.calls: list[str] = []
         self.loses = 0
         self.waived: set[str] = set()
+        self.sensors: dict[str, SensorKind] = {"S-1": SensorKind.TRAFFIC}
 
     def add_group(self, name: str, *, floor_permille: int = 0, at: tuple[float, float] | None = None) -> str:
         """Adds a group, in the middle of Bad Hersfeld unless it is told where; returns its name."""
@@ -102,7 +106,23 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         self.calls.append("ListPlanHashes")
         names = self._names()
         held = [self.plans[name].hash if name in self.plans else "" for name in names]
-        return pb.ListPlanHashesResponse(groups=names, hashes=held)
+        waivers = canonical_hash(sorted(self.waived))
+        return pb.ListPlanHashesResponse(groups=names, hashes=held, waivers_hash=waivers)
+
+    async def ListSensors(
+        self, request: sensors_pb2.ListSensorsRequest, context: Any
+    ) -> sensors_pb2.ListSensorsResponse:
+        """Sensors of every municipality, one at a time."""
+        self.calls.append("ListSensors")
+        ids = [identifier for identifier in sorted(self.sensors) if identifier > request.page_token]
+        found = [
+            sensors_pb2.Sensor(
+                name=f"{current_tenant().name}/sensors/{identifier}",
+                kind=types_pb2.SensorKind.ValueType(self.sensors[identifier]),
+            )
+            for identifier in ids[:1]
+        ]
+        return sensors_pb2.ListSensorsResponse(sensors=found, next_page_token=ids[0] if len(ids) > 1 else "")
 
     async def PutPlan(self, request: pb.PutPlanRequest, context: Any) -> control_pb2.Plan:
         """Takes a plan that keeps the group's floor, whose hash is that of its content."""

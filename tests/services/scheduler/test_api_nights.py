@@ -10,13 +10,14 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from prometheus_client import REGISTRY
 
 from domain.errors import Conflict, InvalidInput, NotFound, NotPermitted
+from domain.plan_rule import SensorKind
 from lichtbuch.scheduler.v1 import holidays_pb2 as hol
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
 from lichtbuch.type.v1 import types_pb2
 from lichtbuch.type.v1.types_pb2 import Date
 from servicekit.convert import date_to_proto
 from tests.services.scheduler.conftest import Scheduler
-from tests.services.scheduler.fake_lighting import MARKET, FakeLighting
+from tests.services.scheduler.fake_lighting import MARKET, FakeLighting, LightingProcess
 from tests.services.scheduler.making import (
     HERSFELD_NAME,
     assignment_request,
@@ -261,3 +262,46 @@ async def test_holidays_that_nobody_told_of_are_warned_of_until_somebody_does_an
     assert town_lights.origins[MARKET] == "full@1 via all-days@1"
     await stub.DeleteSchoolHolidays(hol.DeleteSchoolHolidaysRequest(name=name))
     await eventually(lambda: 500 in town_lights.plans[MARKET].levels_permille)
+
+
+async def test_a_rule_is_refused_whose_sensor_is_not_there_or_measures_something_else(
+    scheduler: Scheduler, town_lights: FakeLighting
+) -> None:
+    stub = scheduler.stub()
+    request = profile_request()
+    request.profile.rules.extend([traffic(), traffic(sensor=f"{HERSFELD_NAME}/sensors/S-9")])
+    with pytest.raises(InvalidInput) as caught:
+        await stub.CreateProfile(request)
+    assert [(v.field, v.reason) for v in caught.value.violations] == [
+        ("profile.rules[1].sensor", "there is no sensor S-9")
+    ]
+    town_lights.sensors["S-9"] = SensorKind.RAIN
+    with pytest.raises(InvalidInput, match="S-9 measures rain, not traffic"):
+        await stub.CreateProfile(request)
+    town_lights.sensors["S-9"] = SensorKind.TRAFFIC
+    created = await stub.CreateProfile(request)
+    assert list(created.warnings) == []
+    # A sensor that goes later keeps nobody from changing the points, but groups do not follow it any more.
+    del town_lights.sensors["S-9"]
+    points = pb.Profile(name=created.name, points=night_dim(400))
+    await stub.UpdateProfile(pb.UpdateProfileRequest(profile=points, update_mask=FieldMask(paths=["points"])))
+    await stub.CreateCalendar(calendar_request())
+    town_lights.add_group(MARKET)
+    with pytest.raises(
+        InvalidInput, match=r"assignment\.calendar.*night-dim, rules\[1\]\.sensor: there is no"
+    ) as wrong:
+        await stub.CreateAssignment(assignment_request(MARKET))
+    assert wrong.value.violations[0].field == "assignment.calendar"
+    town_lights.sensors["S-9"] = SensorKind.TRAFFIC
+    assert (await stub.CreateAssignment(assignment_request(MARKET))).warnings == []
+
+
+async def test_while_lighting_is_away_a_profile_is_saved_with_a_warning(
+    scheduler: Scheduler, lighting_process: LightingProcess
+) -> None:
+    await lighting_process.stop()
+    request = profile_request()
+    request.profile.rules.append(traffic())
+    created = await scheduler.stub().CreateProfile(request)
+    [warning] = created.warnings
+    assert warning.startswith("the sensors that its rules name could not be looked up: ")

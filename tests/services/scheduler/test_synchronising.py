@@ -322,15 +322,32 @@ async def test_a_refused_plan_is_tried_again_with_the_next_change_and_on_request
     asked = metric("plans_total", outcome="refused")
     assert list((await town.another_replica().synchronise(HERSFELD)).refused) == [MARKET]
     assert metric("plans_total", outcome="refused") == asked
-    # A council's waiver does not show in the group: somebody asks for a comparison.
-    town.lights.waived.add(MARKET)
-    assert (await town.synchroniser.synchronise(HERSFELD)).put == 0
-    assert (await town.synchroniser.synchronise(HERSFELD, retry_refused=True)).put == 1
-    town.lights.waived.clear()
+    # It is put again on request, and is refused again.
+    assert list((await town.synchroniser.synchronise(HERSFELD, retry_refused=True)).refused) == [MARKET]
+    assert metric("plans_total", outcome="refused") == asked
     await town.change_profile(dimmed(350))
     assert list((await town.synchroniser.synchronise(HERSFELD)).refused) == [MARKET]
     await town.change_profile(dimmed(450))
     assert (await town.synchroniser.synchronise(HERSFELD)).put == 1
+
+
+async def test_a_plan_that_wants_a_waiver_is_put_within_a_minute_of_the_councils_decision(
+    town: Town, loop: Running
+) -> None:
+    town.lights.groups[MARKET].floor_permille = 400
+    await town.follow(MARKET, dimmed(300))
+    await town.clock.advance(5 * MINUTE)
+    assert town.lights.puts == []
+    refused = (await town.assignment()).refused_key
+    # A waiver for another street: it is tried once more, and the refusal stands.
+    town.lights.waived.add(RING)
+    await town.clock.advance(2 * MINUTE)
+    assert town.lights.puts == []
+    assert (await town.assignment()).refused_key != refused
+    town.lights.waived.add(MARKET)
+    await town.clock.advance(MINUTE)
+    assert town.lights.level_at(MARKET, LATE_EVENING) == 300
+    assert (await town.assignment()).refusal == ""
 
 
 async def test_a_dark_night_is_refused_and_the_lamps_stay_with_the_plan_before(town: Town) -> None:
