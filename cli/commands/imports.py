@@ -11,7 +11,7 @@ import typer
 from rich.progress import Progress
 
 from cli.errors import PARTIAL, WRONG_INPUT
-from cli.importing.luminaires import Inventory, LuminaireRow, Refusal, chunks, read_inventory, require_rows
+from cli.importing.luminaires import REDUCTIONS, Inventory, LuminaireRow, Refusal, chunks, read_inventory, require_rows
 from cli.importing.mapping import given_mapping, make_mapping
 from cli.importing.plain import write_plain
 from cli.importing.readings import ReadingsFile, read_readings
@@ -44,6 +44,9 @@ def to_columns(rows: list[LuminaireRow], every: list[LuminaireRow] | None = None
         if any(getattr(row, field) not in nothing for row in known):
             values = (getattr(row, field) for row in rows)
             getattr(columns, column).extend(unknown if value is None else value for value in values)
+    if any(row.reduction for row in known):
+        numbers = (REDUCTIONS.index(row.reduction) + 1 if row.reduction else 0 for row in rows)
+        columns.reductions.extend(map(inventory_pb2.Reduction.ValueType, numbers))
     return columns
 
 
@@ -66,6 +69,8 @@ _COLUMNS: Final[tuple[tuple[str, str, Any], ...]] = (
     ("previous_half_nights", "previous_half_night", False),
     ("lamp_technologies", "lamp_technology", ""),
     ("installed_on_dates", "installed_on", ""),
+    ("virtual_outputs_permille", "virtual_output_permille", 0),
+    ("initial_burning_hours", "initial_burning_hours", 0),
 )
 """Columns of the contract, fields of a row, and what stands for unknown."""
 

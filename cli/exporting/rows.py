@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cli.importing.luminaires import LuminaireRow
-from cli.importing.plain import COLUMNS
+from cli.importing.luminaires import REDUCTIONS, LuminaireRow
+from cli.importing.plain import COLUMNS, UNKNOWN_IF_ZERO
 from lichtbuch.lighting.v1 import inventory_pb2
 
 PLACE: Final = ("latitude", "longitude")
@@ -41,6 +41,9 @@ def row_of(lamp: inventory_pb2.Luminaire) -> LuminaireRow:
         previous_half_night=before.half_night if before else False,
         lamp_technology=lamp.lamp_technology,
         installed_on=f"{day.year:04}-{day.month:02}-{day.day:02}" if lamp.HasField("installed_on") else "",
+        reduction=REDUCTIONS[lamp.reduction - 1] if lamp.reduction else "",
+        virtual_output_permille=lamp.virtual_output_permille,
+        initial_burning_hours=lamp.initial_burning_hours,
     )
 
 
@@ -55,5 +58,9 @@ def feature_of(lamp: inventory_pb2.Luminaire) -> dict[str, Any]:
         "type": "Feature",
         "id": row.luminaire_id,
         "geometry": geometry,
-        "properties": {name: value for name, value in known.items() if value not in (None, "")},
+        "properties": {
+            name: value
+            for name, value in known.items()
+            if value not in (None, "") and (value or name not in UNKNOWN_IF_ZERO)
+        },
     }

@@ -19,10 +19,16 @@ from cli.importing.mapping import ColumnMapping
 from cli.importing.tables import Row, Table
 from domain.errors import InvalidInput
 from domain.names import ID_PATTERN
+from domain.texts import control_character
 
 LIGHTING_CLASS: Final = re.compile(r"M[1-6]|C[0-5]|P[1-7]")
 MAX_POWER_W: Final = 5_000.0
 MAX_ADDRESS: Final = 4_095
+MAX_BURNING_HOURS: Final = 1_000_000
+REDUCTIONS: Final = (
+    "single command", "group command", "broadcast", "control phase", "half night conductor", "stored profile", "none",
+)  # fmt: skip
+"""Who reduces light, as files say it: the contract's kinds in words, numbered from 1 as there."""
 YES: Final = frozenset({"1", "true", "yes", "ja", "j", "y", "x", "wahr"})
 NO: Final = frozenset({"", "0", "false", "no", "nein", "n", "falsch", "-"})
 LATIN: Final = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ß": "ss"})
@@ -64,6 +70,9 @@ class LuminaireRow:
     previous_half_night: bool = False
     lamp_technology: str = ""
     installed_on: str = ""
+    reduction: str = ""
+    virtual_output_permille: int = 0
+    initial_burning_hours: int = 0
 
 
 @dataclass
@@ -215,6 +224,8 @@ class _Line:
         text = self.mapping.text(name, self.row)
         if len(text.encode()) > most:
             self.refuse(name, f"is longer than {most} bytes")
+        elif not text.isprintable() and (control := control_character(text)):
+            self.refuse(name, f"holds the control character {control}")
         return text
 
     def reference(self, name: str) -> str:
@@ -252,8 +263,19 @@ class _Line:
             # Open-data inventories name the technology by the address of a vocabulary: its last part says it.
             lamp_technology=_technology(self.text("lamp_technology", 500)),
             installed_on=self.day("installed_on"),
+            reduction=self.reduction(),
+            virtual_output_permille=self.integer("virtual_output_permille", 1000) or 0,
+            initial_burning_hours=self.integer("initial_burning_hours", MAX_BURNING_HOURS) or 0,
         )
         return None if self.refusals else made
+
+    def reduction(self) -> str:
+        """Who reduces its light, in a word of ours; empty for as its feeder says."""
+        text = self.mapping.text("reduction", self.row)
+        word = re.sub(r"[\s_-]+", " ", text.casefold()).strip()
+        if word and word not in REDUCTIONS:
+            self.refuse("reduction", f"is none of: {', '.join(REDUCTIONS)}")
+        return word
 
     def day(self, name: str) -> str:
         text = self.mapping.text(name, self.row)

@@ -46,6 +46,9 @@ USUAL_NAMES: Final[Mapping[str, tuple[str, ...]]] = {
     "previous_half_night": ("previous_half_night",),
     "lamp_technology": ("lamp_technology", "lamptype", "lampenart", "leuchtmittel", "type_lanterne", "tipolampara"),
     "installed_on": ("installed_on", "installdate", "einbaudatum", "installiert_am", "inbetriebnahme"),
+    "reduction": ("reduction",),
+    "virtual_output_permille": ("virtual_output_permille",),
+    "initial_burning_hours": ("initial_burning_hours",),
 }  # fmt: skip
 FIELDS: Final = tuple(USUAL_NAMES)
 _TEMPLATE: Final = re.compile(r"\{([^{}]+)\}")

@@ -17,8 +17,10 @@ from domain.errors import InvalidInput
 COLUMNS: Final = (
     "luminaire_id", "latitude", "longitude", "pole", "street", "model", "feeder", "gateway", "gateway_address", "group",
     "lighting_class", "floor_permille", "conflict_area", "installed_power_w", "previous_lamp_power_w",
-    "previous_ballast_power_w", "previous_half_night", "lamp_technology", "installed_on",
+    "previous_ballast_power_w", "previous_half_night", "lamp_technology", "installed_on", "reduction",
+    "virtual_output_permille", "initial_burning_hours",
 )  # fmt: skip
+UNKNOWN_IF_ZERO: Final = ("floor_permille", "virtual_output_permille", "initial_burning_hours")
 
 
 def write_plain(rows: Iterable[LuminaireRow], path: Path) -> int:
@@ -42,7 +44,7 @@ def plain_cells(row: LuminaireRow, *, exact: bool = False) -> dict[str, str]:
     special = {
         "latitude": "" if latitude is None else repr(latitude) if exact else f"{latitude:.7f}",
         "longitude": "" if longitude is None else repr(longitude) if exact else f"{longitude:.7f}",
-        "floor_permille": str(row.floor_permille or ""),
+        **{name: str(getattr(row, name) or "") for name in UNKNOWN_IF_ZERO},
     }
     return {name: special[name] if name in special else _cell(getattr(row, name), exact) for name in COLUMNS}
 
@@ -53,5 +55,5 @@ def _cell(value: str | float | bool | None, exact: bool) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, str):
-        return f"'{value}" if value.startswith(FORMULA_STARTS) else value
+        return f"'{value}" if value.lstrip("'").startswith(FORMULA_STARTS) else value
     return repr(value) if exact else f"{value:.10g}"

@@ -1,4 +1,5 @@
-"""Validation of requests by the rules on the fields of the contract: required, range, length, count, pattern.
+"""Validation of requests by the rules on the fields of the contract: required, range, length, count, pattern; and no
+control characters in any text.
 
 A message type is compiled once into a plan of checks; columns of numbers are checked as arrays. All violations are
 collected, with the path of each field. References are names.py's.
@@ -15,6 +16,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from domain.errors import InvalidInput, Violation
+from domain.texts import control_character
 from lichtbuch.type.v1 import options_pb2
 
 DEFAULT_MAX_BYTES: Final = 1024
@@ -215,7 +217,7 @@ def _elements_check(field: FieldDescriptor) -> Check | None:
 
     def check_texts(values: Any, path: str, report: Report) -> None:
         # A character takes four bytes at most: short texts need no second look.
-        if has_pattern or max(map(len, values)) * 4 > longest:
+        if has_pattern or max(map(len, values)) * 4 > longest or not "".join(values).isprintable():
             _report_elements(values, path, report, judge)
 
     return check_texts
@@ -306,6 +308,8 @@ def _text_judge(field: FieldDescriptor) -> Callable[[Any], str | None] | None:
             isinstance(value, str) and len(value) * 4 > longest and len(value.encode()) > longest
         ):
             return f"is longer than {longest} bytes"
+        if isinstance(value, str) and not value.isprintable() and (found := control_character(value)):
+            return f"holds the control character {found}"
         if pattern is not None and isinstance(value, str) and value and not pattern.fullmatch(value):
             return f"{_shown(value)} does not match {rules.pattern}"
         return None

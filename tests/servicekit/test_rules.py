@@ -65,6 +65,15 @@ def test_a_pattern_must_match_in_full():
     assert set(violations(factors)) == {"price_eur_per_kwh"}
 
 
+def test_control_characters_are_refused_in_single_texts_and_in_lists():
+    assert violations(a_luminaire(street="Markt\x00", pole="1\n2")) == {
+        "luminaire.street": "holds the control character U+0000"
+    }
+    columns = inventory_pb2.LuminaireColumns(luminaire_ids=["A", "B"], streets=["Markt", "\x1b[2J"])
+    request = lighting_pb2.ImportLuminairesRequest(columns=columns)
+    assert violations(request) == {"columns.streets[1]": "holds the control character U+001B"}
+
+
 def test_a_length_is_counted_in_bytes():
     assert violations(pb.ExchangeMeterRequest(serial_number="ü" * 33))["serial_number"] == "is longer than 64 bytes"
     assert "serial_number" not in violations(pb.ExchangeMeterRequest(serial_number="ü" * 32))

@@ -75,10 +75,11 @@ async def varied(light: Lighting) -> None:
             gateway_address=9, group=f"{T}/groups/north", lighting_class="P4", floor_permille=333, conflict_area=True,
             installed_on=Date(year=2024, month=5, day=31), installed_power_w=22.123456789012,
             previous=inv.PreviousOperation(lamp_power_w=80, ballast_power_w=9.25, half_night=True),
-            lamp_technology="LED/HPS",
+            lamp_technology="LED/HPS", reduction=inv.REDUCTION_CONTROL_PHASE, virtual_output_permille=850,
+            initial_burning_hours=4200,
         )),
         ("bare", inv.Luminaire()),
-        ("odd-.~", inv.Luminaire(street="- A -", pole="-3")),
+        ("odd-.~", inv.Luminaire(street="- A -", pole="'-3", reduction=inv.REDUCTION_NONE)),
     ):  # fmt: skip
         await light.planner.CreateLuminaire(
             pb.CreateLuminaireRequest(parent=T, luminaire_id=identifier, luminaire=lamp)
