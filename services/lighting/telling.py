@@ -29,7 +29,8 @@ from services.lighting.state import Quality
 
 _log = logging.getLogger(__name__)
 
-_MOST_FADE_S: Final = 90.0
+MOST_FADE_S: Final = 90.0
+"""Longer ramps are cut: gear fades for no longer."""
 _LONG_FADE_S: Final = 5.0
 _USUAL_FADE_S: Final = 2.0
 _GROUP_FROM: Final = 2
@@ -217,7 +218,7 @@ class Teller:
         following = self._ground.following
         if not due.ramp_s[rows].any() and bool(np.isnan(following.fade_s[rows]).all()):
             return
-        ramp_s = np.minimum(due.ramp_s[rows].astype(np.float64), _MOST_FADE_S)
+        ramp_s = np.minimum(due.ramp_s[rows].astype(np.float64), MOST_FADE_S)
         known = following.fade_s[rows]
         wanted = np.where(ramp_s > 0, ramp_s, np.where(known > _LONG_FADE_S, _USUAL_FADE_S, known))
         change = ~np.isnan(wanted) & (wanted != known)
