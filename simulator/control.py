@@ -128,7 +128,7 @@ class Control:
             return JSONResponse({"at": instant_text(t), "luminaires": rows})
         now, lamps = self._world.now, self._world.lamps
         light, power, burning = lamps.light_level(now), lamps.power_w(now), lamps.burning_s(now)
-        energy = lamps.energy_wh(now)
+        energy, gear_burning = lamps.energy_wh(now), lamps.gear_burning_s(now)
         rows = [
             {
                 "id": self._town.luminaires[i].id,
@@ -141,6 +141,8 @@ class Control:
                 "power_w": round(float(power[i]), 6),
                 "energy_wh": round(float(energy[i]), 6),
                 "burning_s": round(float(burning[i]), 3),
+                "gear_burning_s": round(float(gear_burning[i]), 3),
+                "gear_identity": lamps.identity[i],
                 "power_on_permille": float(lamps.power_on_level[i]),
                 "system_failure_permille": float(lamps.system_failure_level[i]),
             }

@@ -12,6 +12,7 @@ from typing import Any
 from domain.errors import NotFound
 from simulator.field import Field
 from simulator.modbus.arlight import ArlightGateway
+from simulator.modbus.generic import GenericGateway
 from simulator.modbus.intesis import IntesisGateway
 from simulator.modbus.meters import AbbB23, EastronSdm630, JanitzaUmg96, MeterUnit
 from simulator.modbus.plc import CabinetController
@@ -94,6 +95,8 @@ class Devices:
                 units[GATEWAY_UNIT] = IntesisGateway(self._field, gateway)
             elif profile == "arlight-dali":
                 units[GATEWAY_UNIT] = ArlightGateway(self._field, gateway)
+            elif profile == "generic-level-status":
+                units[GATEWAY_UNIT] = GenericGateway(self._field, gateway)
             else:
                 number = self._first_opcua + len(self._opcua) if self._first_opcua else 0
                 self._opcua[cabinet.gateway] = OpcUaGateway(self._field, gateway, self._before, number)

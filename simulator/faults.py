@@ -1,7 +1,7 @@
 """Faults on demand: what can go wrong, with whom, and how it is undone.
 
-A fault stays until it is cleared; a counter reset and a meter exchange happen once. Several faults may hold at once:
-what a target does follows from all that are active on it.
+A fault stays until it is cleared; a counter reset, a meter exchange and a swap of a driver happen once. Several faults
+may hold at once: what a target does follows from all that are active on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from simulator.cabinet import POSITIONS, CabinetState
 from simulator.clock import instant_text
 from simulator.devices import Devices
 from simulator.modbus.server import NO_TARGET, REFUSE, SILENT, WRONG_ANSWERS, Disturbance
-from simulator.world import World
+from simulator.world import GEARS_PER_LINE, World
 
 MAX_DELAY_S = 600.0
 
@@ -48,6 +48,9 @@ class _Kind:
 KINDS: dict[str, _Kind] = {
     "lamp_failure": _Kind(("luminaire",)),
     "gear_failure": _Kind(("luminaire",)),
+    "gear_swap": _Kind(("luminaire",), ("serial", "burning_s"), once=True),
+    "gear_unaddressed": _Kind(("luminaire",), ("serial", "burning_s")),
+    "gear_duplicate": _Kind(("luminaire",), ("of", "serial", "burning_s")),
     "day_burner": _Kind(("luminaire", "feeder")),
     "not_following": _Kind(("luminaire",)),
     "power_off_curve": _Kind(("luminaire",), ("factor",)),
@@ -67,6 +70,8 @@ KINDS: dict[str, _Kind] = {
     "sensor_failure": _Kind(("sensor",)),
 }
 _NETWORK = ("dead_gateway", "slow_gateway", "wrong_answer")
+_STRAY = ("gear_unaddressed", "gear_duplicate")
+"""A driver that was swapped, and stays without an address of its own until the fault is cleared."""
 _NEEDED = ("delay_s", "factor", "period_s")
 BUFFERED = "buffered"
 """A controller with a battery goes on and says that the supply is lost."""
@@ -80,6 +85,7 @@ class FaultDesk:
         self._devices = devices
         self._active: dict[str, Fault] = {}
         self._numbers = itertools.count(1)
+        self._serials = itertools.count(1)
         self._effects: dict[str, Callable[[Fault], Awaitable[None]]] = {
             "luminaire": self._luminaire,
             "feeder": self._feeder,
@@ -144,6 +150,9 @@ class FaultDesk:
     async def _luminaire(self, fault: Fault) -> None:
         lamps, luminaire = self._world.lamps, fault.target.partition("/")[2]
         holding = self._on(fault.target, fault.kind)
+        if fault.kind in _STRAY:
+            self._stray(luminaire, fault)
+            return
         if fault.kind == "power_off_curve":
             factor = float(holding[-1].details["factor"]) if holding else 1.0
             self._world.change_lamp(
@@ -162,6 +171,31 @@ class FaultDesk:
             "not_following": lamps.set_deaf,
         }[fault.kind]
         self._world.change_lamp(change, luminaire, bool(holding))
+
+    def _stray(self, luminaire: str, fault: Fault) -> None:
+        """A new driver that has no address, or another's; its own one again when the fault is cleared."""
+        town, rows = self._world.town, self._world.lamp_index
+        record = town.luminaires[rows[luminaire]]
+        own = record.line * GEARS_PER_LINE + record.gear
+        if next(e.profile for e in town.endpoints if e.id == record.gateway) == "opcua-lamp":
+            raise InvalidInput.of("luminaire", f"{luminaire} has no address on a line")
+        if fault.id in self._active:
+            other = None
+            if fault.kind == "gear_duplicate":
+                row = rows.get(str(fault.details.get("of", "")))
+                other = town.luminaires[row] if row is not None else None
+                same_line = other is not None and (other.gateway, other.line) == (record.gateway, record.line)
+                if other is None or other is record or not same_line:
+                    raise InvalidInput.of("of", "must be another luminaire of the same line")
+            self._swap(luminaire, fault.details)
+            address = None if other is None else other.line * GEARS_PER_LINE + other.gear
+            self._world.readdress(luminaire, address, twin=other is not None)
+        elif not self._on(fault.target, *_STRAY):
+            self._world.readdress(luminaire, own)
+
+    def _swap(self, luminaire: str, details: Mapping[str, Any]) -> None:
+        serial = str(details.get("serial") or f"LB-NEW-{next(self._serials):09d}")
+        self._world.swap_gear(luminaire, serial, float(details.get("burning_s", 0.0)))
 
     async def _feeder(self, fault: Fault) -> None:
         feeder = next(f for f in self._world.town.feeders if f.id == fault.target.partition("/")[2])
@@ -204,8 +238,11 @@ class FaultDesk:
         sensor = self._devices.sensors[fault.target.partition("/")[2]]
         sensor.failed = bool(self._on(fault.target, "sensor_failure"))
 
-    def _happen(self, kind: str, meter_id: str, details: Mapping[str, Any]) -> None:
-        meter = self._world.meters[meter_id]
+    def _happen(self, kind: str, target: str, details: Mapping[str, Any]) -> None:
+        if kind == "gear_swap":
+            self._swap(target, details)
+            return
+        meter = self._world.meters[target]
         if kind == "counter_reset":
             meter.reset(self._world.now, float(details.get("to_wh", 0.0)))
         else:
@@ -280,6 +317,7 @@ def _wrong_details(kind: str, details: Mapping[str, Any]) -> list[Violation]:
         "period_s": (1.0, 86_400.0),
         "every": (1, 1_000_000),
         "code": (1, 255),
+        "burning_s": (0, 1e9),
         "to_wh": (0, 1e12),
         "start_wh": (0, 1e12),
     }
@@ -294,6 +332,6 @@ def _wrong_details(kind: str, details: Mapping[str, Any]) -> list[Violation]:
             low, high = ranges[name]
             if not isinstance(value, (int, float)) or isinstance(value, bool) or not low <= value <= high:
                 found.append(Violation(name, f"must be a number from {low} to {high}"))
-        elif name == "serial" and value is not None and not isinstance(value, str):
+        elif name in ("serial", "of") and value is not None and not isinstance(value, str):
             found.append(Violation(name, "must be a text"))
     return found

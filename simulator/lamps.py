@@ -62,6 +62,11 @@ class LampBank:
         self.starts = np.zeros(n, dtype=np.int64)
         self._burning_s = np.array([lamp.burning_s for lamp in luminaires], dtype=np.float64)
 
+        # What a driver says of itself begins anew with each driver; what the luminaire has drawn and burnt goes on.
+        self.identity = [f"LB-DRV-{number:09d}" for number in range(n)]
+        self._gear_energy_base = np.zeros(n)
+        self._gear_burning_base = np.zeros(n)
+
     # --- what a lamp does at an instant ---------------------------------------------------------------------------
 
     def responds(self, index: Index = EVERY) -> NDArray[np.bool_]:
@@ -126,6 +131,14 @@ class LampBank:
         lit = self.responds(index) & ~self.lamp_failed[index]
         return self._burning_s[index] + np.where(lit, np.where(ramp_lit, ramp_s, 0.0) + hold_s, 0.0)
 
+    def gear_energy_wh(self, t: float, index: Index = EVERY) -> Floats:
+        """Energy counter of the driver that is in, in Wh."""
+        return self.energy_wh(t, index) - self._gear_energy_base[index]
+
+    def gear_burning_s(self, t: float, index: Index = EVERY) -> Floats:
+        """Operating time that the driver that is in counts, in s."""
+        return self.burning_s(t, index) - self._gear_burning_base[index]
+
     # --- what changes a lamp --------------------------------------------------------------------------------------
 
     def command(self, t: float, index: NDArray[np.intp], level_permille: float) -> NDArray[np.intp]:
@@ -170,6 +183,20 @@ class LampBank:
         self.gear_failed[index] = failed
         if not failed:
             self._set(t, index, np.maximum(self.power_on_level[index], 0.0))
+
+    def swap_gear(self, t: float, index: NDArray[np.intp], identity: str, burning_s: float) -> None:
+        """Another driver is put in: its counters are its own, its settings those of the factory (IEC 62386-102: both
+        levels full), and it starts with its power-on level."""
+        self._rebase(t, index)
+        self._gear_energy_base[index] = self._energy_wh[index]
+        self._gear_burning_base[index] = self._burning_s[index] - burning_s
+        self.power_on_level[index] = self.system_failure_level[index] = float(FULL_PERMILLE)
+        self.fade_code[index], self.starts[index] = 0, 0
+        self.gear_failed[index] = False
+        self.power_cycled[index] = True
+        for lamp in index.tolist():
+            self.identity[lamp] = identity
+        self._set(t, index, np.full(index.size, float(FULL_PERMILLE)))
 
     def set_stuck_on(self, t: float, index: NDArray[np.intp], stuck: bool) -> None:
         """The lamp burns at full light and ignores commands, or obeys again (staying where it is)."""

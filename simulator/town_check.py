@@ -26,7 +26,7 @@ Key = TypeVar("Key", bound=Hashable)
 
 COLLECTIONS = ("models", "endpoints", "cabinets", "feeders", "luminaires", "meters", "buildings", "light_sensors")
 # DALI lines of a gateway: the Intesis map has two, Arlight's one, OPC UA lamps are numbered freely.
-LINES = {"intesis-dali": 2, "arlight-dali": 1, "opcua-lamp": 4}
+LINES = {"intesis-dali": 2, "arlight-dali": 1, "opcua-lamp": 4, "generic-level-status": 1}
 MOST_VIOLATIONS = 50
 
 

@@ -27,6 +27,7 @@ from simulator.town import Cabinet, Meter, Town
 
 Indices = NDArray[np.intp]
 GEARS_PER_LINE = 64
+GROUPS_PER_LINE = 16
 FALLBACK_CYCLE_S = 60.0
 _MOST_AUDIENCES = 100_000
 
@@ -39,11 +40,22 @@ class GatewayState:
     cabinet: str
     addresses: Indices
     lamps: Indices
-    groups: Mapping[int, Indices]
+    groups: dict[int, Indices]
     communication_loss_s: float
     last_poll_s: float
     lost: bool = False
     written: dict[int, int] = field(default_factory=dict)
+    unaddressed: dict[int, set[int]] = field(default_factory=dict)
+    """Lamps whose driver has no address, by line."""
+    twins: dict[int, set[int]] = field(default_factory=dict)
+    """Lamps whose driver has an address that is another's, by that address."""
+
+    def strays(self, line: int) -> list[int]:
+        """Lamps of a line whose driver has no address of its own."""
+        found = set(self.unaddressed.get(line, ()))
+        for address, lamps in self.twins.items():
+            found |= lamps if address // GEARS_PER_LINE == line else set()
+        return sorted(found)
 
 
 class World:
@@ -172,6 +184,35 @@ class World:
         index = np.array([self.lamp_index[luminaire]], dtype=np.intp)
         change(self.now, index, on)
         self._note(index)
+
+    def swap_gear(self, luminaire: str, identity: str, burning_s: float) -> None:
+        """Somebody puts another driver into a luminaire."""
+        index = np.array([self.lamp_index[luminaire]], dtype=np.intp)
+        self.lamps.swap_gear(self.now, index, identity, burning_s)
+        self._note(index)
+
+    def readdress(self, luminaire: str, address: int | None, *, twin: bool = False) -> None:
+        """The driver of a luminaire gets an address (line * 64 + gear): its own, another's (twin), or none (None)."""
+        lamp = self.lamp_index[luminaire]
+        record = self.town.luminaires[lamp]
+        gateway, own = self.gateways[record.gateway], record.line * GEARS_PER_LINE + record.gear
+        for strays in (gateway.unaddressed, gateway.twins):
+            for place in list(strays):
+                strays[place].discard(lamp)
+                if not strays[place]:
+                    del strays[place]
+        gateway.addresses[own] = lamp if address == own and not twin else -1
+        if twin and address is not None:
+            gateway.twins.setdefault(address, set()).add(lamp)
+        elif address is None:
+            gateway.unaddressed.setdefault(record.line, set()).add(lamp)
+        for group in record.groups:
+            members = gateway.groups.setdefault(record.line * GROUPS_PER_LINE + group, np.empty(0, dtype=np.intp))
+            kept = members[members != lamp]
+            gateway.groups[record.line * GROUPS_PER_LINE + group] = (
+                np.append(kept, lamp).astype(np.intp) if gateway.addresses[own] == lamp else kept
+            )
+        self._touch(np.array([lamp], dtype=np.intp))
 
     def cycle(self, luminaire: str, period_s: float, goes_on: Callable[[], bool]) -> None:
         """A lamp goes dark for half of each period, by itself, for as long as `goes_on` says."""

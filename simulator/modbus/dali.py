@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from simulator.field import Field
 from simulator.lamps import KEEP_LAST
 from simulator.modbus.unit import Origin, Unit
-from simulator.world import GatewayState, Indices
+from simulator.world import GEARS_PER_LINE, GatewayState, Indices
 
 # Status byte of IEC 62386-102. Bit 0 is also what a gateway reports for gear that does not answer it.
 GEAR_FAILURE, LAMP_FAILURE, LAMP_ON, FADING, POWER_CYCLED = 0x01, 0x02, 0x04, 0x10, 0x80
@@ -89,8 +89,16 @@ class DaliGateway(Unit):
         return b""
 
     def gear(self, address: int) -> Indices:
-        """The lamp at a short address (line * 64 + gear), or none."""
-        return self.lamps_at(address, address + 1)
+        """The lamp at a short address (line * 64 + gear), or none; after it those that came in with the same one."""
+        found = self.lamps_at(address, address + 1)
+        twins = self.gateway.twins.get(address)
+        return found if twins is None else np.append(found, np.array(sorted(twins), dtype=np.intp))
+
+    def line(self, line: int) -> Indices:
+        """All lamps of a line, with an address of their own or not: who hears a broadcast."""
+        found = self.lamps_at(line * GEARS_PER_LINE, (line + 1) * GEARS_PER_LINE)
+        strays = self.gateway.strays(line)
+        return np.append(found, np.array(strays, dtype=np.intp)) if strays else found
 
     def lamps_at(self, first: int, end: int) -> Indices:
         """Lamps at a range of addresses, without the unused ones."""

@@ -130,9 +130,9 @@ class IntesisGateway(DaliGateway):
                     image.put(base + signal, uint32(NOT_AVAILABLE32))
                 continue
             power = float(self.lamps.power_w(now, index)[0])
-            image.put(base + 34, uint32(float(self.lamps.energy_wh(now, index)[0])))
+            image.put(base + 34, uint32(float(self.lamps.gear_energy_wh(now, index)[0])))
             image.put(base + 36, uint32(round(power)))
-            image.put(base + 46, uint32(float(self.lamps.burning_s(now, index)[0])))
+            image.put(base + 46, uint32(float(self.lamps.gear_burning_s(now, index)[0])))
             image.put(base + 48, uint32(int(self.lamps.starts[index][0])))
             image.put(base + 50, int32(15 + power / 4))
         return image.read(address, count)
@@ -146,7 +146,7 @@ class IntesisGateway(DaliGateway):
             raise ModbusRefusal(ILLEGAL_ADDRESS)
         if within >= BROADCAST:
             command, argument = _command(within - BROADCAST, value)
-            return command, self.lamps_at(line * GEARS_PER_LINE, (line + 1) * GEARS_PER_LINE), argument
+            return command, self.line(line), argument
         if within >= GROUP_BASE:
             group, signal = divmod(within - GROUP_BASE, GROUP)
             command, argument = _command(signal, value)

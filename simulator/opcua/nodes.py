@@ -52,8 +52,8 @@ VARIABLES = (
     Variable("LampFailure", _FLAG, lambda b, t, i: b.lamp_failed[i]),
     Variable("GearFailure", _FLAG, lambda b, t, i: ~b.responds(i), stored=True),
     Variable("Power", _DOUBLE, lambda b, t, i: b.power_w(t, i)),
-    Variable("Energy", _COUNTER, lambda b, t, i: b.energy_wh(t, i).astype(np.int64)),
-    Variable("BurningTime", _COUNTER, lambda b, t, i: b.burning_s(t, i).astype(np.int64)),
+    Variable("Energy", _COUNTER, lambda b, t, i: b.gear_energy_wh(t, i).astype(np.int64)),
+    Variable("BurningTime", _COUNTER, lambda b, t, i: b.gear_burning_s(t, i).astype(np.int64)),
     POWER_ON,
     SYSTEM_FAILURE,
 )
