@@ -55,6 +55,16 @@ def lamps_of_period(
     return sorted((LampOfPeriod(uid, ids[uid], drawn) for uid, drawn in found), key=lambda lamp: (lamp.id, lamp.uid))
 
 
+def drawn_at(session: Session, tenant: Tenant, at_ms: int) -> dict[str, Drawn]:
+    """What each luminaire draws at which level at an instant, by uid."""
+    found = {}
+    for lamp in lamps_of_period(session, tenant, (), at_ms, at_ms + 1):
+        drawn = lamp.drawn if isinstance(lamp.drawn, Drawn) else lamp.drawn[-1].drawn
+        if drawn is not None:
+            found[lamp.uid] = drawn
+    return found
+
+
 class _Work:
     """One period being put together; equal curves are made once."""
 

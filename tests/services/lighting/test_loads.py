@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import InvalidInput, NotPermitted
 from domain.level import PowerCurve
@@ -12,15 +15,19 @@ from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.lighting.v1 import loads_pb2
 from services.lighting.columns import build_columns
 from services.lighting.energy import Drawn
-from services.lighting.loads import floors_over, group_load
+from services.lighting.loads import GearKnown, floors_over, group_load
+from services.lighting.own_reduction import windows_of
 from services.lighting.records import (
     CabinetRecord,
+    EndpointRecord,
+    EndpointState,
     FeederRecord,
     FeederSupply,
     GatewayRecord,
     GroupRecord,
     Inventory,
     LuminaireRecord,
+    Reduction,
     SwitchingOwner,
     TownRecord,
     WaiverRecord,
@@ -103,6 +110,80 @@ def test_a_waiver_lowers_the_floor_where_it_holds_over_the_whole_period() -> Non
     held = floors_over(columns, waivers, 1_000, 2_000)
     load = group_load(columns, columns.rows_of_target("grp"), dict.fromkeys("abc", LED), held)
     assert [part.floor_permille for part in load.parts] == [200, 300, 400]
+
+
+def test_what_something_else_reduces_is_a_set_of_its_own_with_its_windows() -> None:
+    columns = build_columns(
+        inventory(lamp("a"), lamp("b", commanded=False), lamp("c", commanded=False), lamp("d", commanded=False))
+    )
+    half = windows_of(Reduction.HALF_NIGHT_CONDUCTOR, "22:30", "05:00", 0, ())
+    own = windows_of(Reduction.STORED_PROFILE, "", "", 0, [[-7200, 14400, 500]])
+    assert half is not None
+    assert own is not None
+    known = GearKnown({"b": half, "c": own, "d": None})
+    load = group_load(columns, columns.rows_of_target("grp"), dict.fromkeys("abcd", LED), None, known)
+    assert load.unknown_reduction == 1
+    parts = {part.windows: part for part in load.parts}
+    assert len(parts) == 3
+    commanded = parts[()]
+    assert commanded.luminaires == 2  # with the one of which nobody knows when it is reduced
+    assert commanded.powers_w[-1] == pytest.approx(45.6)
+    [halved] = [w for windows in parts for w in windows if w.window.by_share]
+    assert (halved.window.begin_time, halved.window.end_time) == ("22:30", "05:00")
+    assert halved.power_w == pytest.approx(11.4)  # half of the lamps: half of the power
+    [stored] = [w for windows in parts for w in windows if not w.window.by_share]
+    assert (stored.window.begin_offset_s, stored.window.level_permille) == (-7200, 500)
+    assert stored.power_w == pytest.approx(22.8 * 0.61)  # a dimmed lamp: what its curve says
+    assert windows_of(Reduction.CONTROL_PHASE, "", "", 400, ()) is None
+    assert windows_of(Reduction.STORED_PROFILE, "22:30", "05:00", 0, ()) is None
+    assert windows_of(Reduction.NONE, "22:30", "05:00", 0, ()) == ()
+
+
+def test_a_ramp_is_followed_by_gear_that_can_fade_and_out_of_darkness_by_gear_that_stays_supplied() -> None:
+    columns = build_columns(
+        replace(
+            inventory(lamp("a"), lamp("b", "permanent"), lamp("c", gateway="")),
+            endpoints=(EndpointRecord("e", "t", "E-1", "modbus+tcp://x", "intesis-dali", EndpointState.IN_CONTROL),),
+        )
+    )
+    load = group_load(columns, columns.rows_of_target("grp"), {}, None, GearKnown({}, {0: 90}))
+    assert sorted((p.longest_ramp_s, p.stays_supplied) for p in load.parts) == [(0, False), (90, False), (90, True)]
+
+
+def test_light_of_a_virtual_output_costs_what_is_written_for_it() -> None:
+    columns = build_columns(inventory(lamp("a", output_permille=800, least_permille=100)))
+    [part] = group_load(columns, columns.rows_of_target("grp"), {"a": SMALL}).parts
+    for level in (1, 100, 125, 500, 800, 1000):
+        command = max(100, level * 0.8)
+        between = float(np.interp(level, part.levels_permille, part.powers_w))
+        assert between == pytest.approx(float(np.interp(command, [50, 1000], [2.0, 10.0])), abs=0.01)
+
+
+async def test_the_loads_of_groups_come_with_their_cabinets_and_what_else_hangs_there(light: Lighting) -> None:
+    names = await light.street()
+    cabinet = (await light.planner.ListCabinets(pb.ListCabinetsRequest(parent=T))).cabinets[0]
+    load = inv.ForeignLoad(
+        display_name="Christmas", power_w=400, from_month=11, to_month=1, from_time="16:00", to_time="23:00"
+    )
+    always = inv.ForeignLoad(display_name="Bus shelter", power_w=20, from_month=1, to_month=12)
+    changed = inv.Cabinet(name=cabinet.name, foreign_loads=[load, always])
+    await light.planner.UpdateCabinet(
+        pb.UpdateCabinetRequest(cabinet=changed, update_mask=FieldMask(paths=["foreign_loads"]))
+    )
+    with pytest.raises(InvalidInput, match=r"foreign_loads\[0\]\.from_time"):
+        half = inv.ForeignLoad(display_name="x", power_w=1, from_month=1, to_month=2, to_time="16:00")
+        await light.planner.UpdateCabinet(
+            pb.UpdateCabinetRequest(
+                cabinet=inv.Cabinet(name=cabinet.name, foreign_loads=[half]),
+                update_mask=FieldMask(paths=["foreign_loads"]),
+            )
+        )
+    await light.known()
+    answer = await light.as_("service:scheduler").DescribeGroupLoads(loads_pb2.DescribeGroupLoadsRequest(parent=T))
+    [found] = answer.cabinets
+    assert (found.cabinet, found.luminaire_count) == (cabinet.name, len(names))
+    assert list(found.foreign_loads) == [load, always]
+    assert {part.cabinet for each in answer.loads for part in each.parts} == {cabinet.name}
 
 
 async def test_the_scheduler_asks_for_the_loads_of_groups(light: Lighting) -> None:
