@@ -18,6 +18,7 @@ from servicekit.database import Database
 from servicekit.lease import lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
+from services.lighting.ageing import AgeingClerk
 from services.lighting.api import LightingServicer, Parts
 from services.lighting.commissioning import Protector
 from services.lighting.control import Control
@@ -141,6 +142,14 @@ async def _with_field(
     )
     watch = FaultWatch(book, tuning.faults, lambda: clerk.curves)
 
+    ageing = AgeingClerk(
+        database,
+        clock,
+        holds=lease.holds,
+        inventory=lambda: memory.known.inventory,
+        reports=control.burning_reports,
+        ready=server.database_ready.is_set,
+    )
     protector = Protector(database, control, clock, ready=server.database_ready.is_set)
 
     async def stop() -> None:
@@ -152,6 +161,7 @@ async def _with_field(
     server.add_loop("lease", lease.keep, max_silence_s=60)
     server.add_loop("history", historian.keep_draining, max_silence_s=60)
     server.add_loop("faults", clerk.keep, max_silence_s=60)
+    server.add_loop("ageing", ageing.keep, max_silence_s=600)
     server.add_loop("protection", protector.keep, max_silence_s=600)
     server.on_stop(stop)
     return Parts(database, clock, memory, state, control, endpoints, historian, sensors)

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from fieldbus.values import PointAddress, ValueBatch
 from fieldbus.values import Quality as FieldQuality
 from services.lighting.agenda import Agenda
+from services.lighting.burning_reading import BurningReader
 from services.lighting.columns import Levels, Rows
 from services.lighting.field import Link, Pace
 from services.lighting.following import NOTHING_TOLD
@@ -47,6 +48,7 @@ class GatewayWorker:
         self._uid = ground.columns.inventory.gateways[gateway].uid
         self._points: dict[bytes, Points] = {}
         self._power = PowerReader(ground)
+        self._burning = BurningReader(ground)
         self._teller = Teller(ground, gateway)
 
     @property
@@ -130,6 +132,7 @@ class GatewayWorker:
             ground.signs.gateway_read(self._gateway, True, ground.now_ms)
         self._take(reading.without(active[ground.following.tried[active] != tried]), link)
         await self._power.step(link, pace, active)
+        await self._burning.step(link, pace, active)
 
     async def _read_parts(self, link: Link, points: Points, parts: list[Points]) -> ValueBatch | None:
         """One batch of several readings, each of which lets commands to others go first. Who is silent to one is not

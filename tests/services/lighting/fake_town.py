@@ -47,6 +47,8 @@ class FakeLamp:
     fade_s: float = 2.0
     rated_w: float = 20.0
     communication_loss: int = -1
+    burning_s: float = float("nan")
+    """What its gear reports; NaN where it does not."""
     forgets: bool = False
     """Acknowledges what it is to store, and does not."""
 
@@ -229,8 +231,10 @@ class FakeDevice:
             "lamp_power": lamp.rated_w * level / 1000,
             "fade_time": lamp.fade_s,
             "fade_running": lamp.level(self.town.seconds) != lamp.target,
+            "burning_hours": lamp.burning_s,
         }
-        return float(values[point.point]), Quality.GOOD
+        value = float(values[point.point])
+        return value, Quality.GOOD if value == value else Quality.BAD
 
     def _take(self, point: str, index: int | None, value: float) -> None:
         now = self.town.seconds

@@ -1,12 +1,16 @@
 """What an inventory says of ageing light sources and of foreign loads: kept, shown, versioned, refused by field."""
 
+import asyncio
+from typing import Any
+
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import InvalidInput
+from domain.level import PowerCurve
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
-from tests.services.lighting.running import Lighting, T, model_request, stamp
+from tests.services.lighting.running import LEDGER, Lighting, T, at, model_request, stamp
 
 # The example of constant light output in TALQ.
 CLO = [
@@ -34,6 +38,82 @@ async def test_constant_light_output_virtual_output_and_hours_are_kept_and_chang
     await lighting.import_lines(luminaire_ids=["L-1-0"], poles=["7"])
     kept = await lighting.planner.GetLuminaire(pb.GetLuminaireRequest(name=names[0]))
     assert (kept.pole, kept.virtual_output_permille, kept.initial_burning_hours) == ("7", 850, 12_000)
+
+
+async def keeps_light_constant(light: Lighting, least: int = 0) -> list[str]:
+    """A street of four lamps of a model whose light Lichtbuch keeps constant; names of the lamps."""
+    names = await light.street()
+    request = model_request("CLO", clo=CLO, clo_by=inv.CLO_BY_LICHTBUCH, least_level_permille=least)
+    await light.planner.CreateLuminaireModel(request)
+    for name in names:
+        await change(light, name, model=f"{T}/luminaireModels/CLO")
+    return names
+
+
+async def change(light: Lighting, name: str, **fields: Any) -> None:
+    """A planner changes fields of a luminaire."""
+    lamp = inv.Luminaire(name=name, **fields)
+    await light.planner.UpdateLuminaire(
+        pb.UpdateLuminaireRequest(luminaire=lamp, update_mask=FieldMask(paths=list(fields)))
+    )
+
+
+async def test_young_light_sources_are_told_less_and_their_energy_is_that_of_what_they_are_told(light: Lighting):
+    names = await keeps_light_constant(light)
+    await change(light, names[1], initial_burning_hours=12_000)
+    await change(light, names[2], virtual_output_permille=500)
+    await light.put_plan((0, 0), (5, 1000), (19.2, 0))
+    await light.known()
+    await light.to(6)
+    states = await light.states()
+    assert list(states.due_permille) == list(states.actual_permille) == [1000] * 4
+    assert list(states.written_permille) == list(states.driven_permille) == [800, 900, 400, 800]
+    assert light.town.levels(1) == [800, 900, 400, 800]
+    assert not any(states.faults)
+    energy = await light.as_(LEDGER).ComputeEnergy(
+        pb.ComputeEnergyRequest(parent=T, start_time=at(5.5), end_time=at(6))
+    )
+    curve = PowerCurve(((100, 330), (500, 610), (1000, 1000)), 22.8, 0.3)
+    expected = [round(curve.power_w(level) * 500) for level in (800, 900, 400, 800)]
+    assert list(energy.energies.energies_mwh) == expected
+
+
+async def test_a_driver_that_keeps_light_constant_itself_is_told_what_is_due(light: Lighting):
+    names = await light.street()
+    for by in (inv.CLO_BY_DRIVER, inv.CLO_BY_UNSPECIFIED):
+        await light.planner.CreateLuminaireModel(model_request(f"M-{by}", clo=CLO, clo_by=by))
+        await change(light, names[int(by)], model=f"{T}/luminaireModels/M-{by}")
+    await light.known()
+    await light.to(6)
+    assert list((await light.states()).written_permille) == [1000] * 4
+
+
+async def test_hours_are_counted_each_noon_from_what_was_seen_lit_or_what_gear_reports(light: Lighting):
+    names = await keeps_light_constant(light)
+    for name in names[:3]:
+        await change(light, name, initial_burning_hours=4_990)  # the light of one night is enough for 5 000 h
+    light.town.lamp(1, 1).burning_s = 10_000 * 3600
+    light.town.lamp(1, 2).burning_s = 100 * 3600
+    await light.known()
+    await light.to(6)
+    assert list((await light.states()).written_permille) == [800] * 4
+    await light.to(18)
+    assert list((await light.states()).written_permille) == [800] * 4, "never while they are lit"
+    await light.to(24.5)
+
+    async def written() -> list[int]:
+        await light.parts.memory.refresh()
+        return [lamp.output_permille for lamp in light.parts.memory.known.inventory.luminaires]
+
+    expected = [850, 900, 800, 800]
+    async with asyncio.timeout(20):
+        while sorted(await written()) != sorted(expected):
+            await light.passes(1)
+            await asyncio.sleep(0.05)
+    await light.to(30)
+    assert list((await light.states()).written_permille) == expected
+    assert light.town.levels(1) == expected
+    assert not any((await light.states()).faults)
 
 
 async def test_foreign_loads_stay_with_their_cabinet(lighting: Lighting):
@@ -74,6 +154,8 @@ async def test_refusals_name_field_and_reason(light: Lighting):
                 pb.CreateCabinetRequest(parent=T, cabinet=inv.Cabinet(foreign_loads=[load]))
             )
         assert f"cabinet.foreign_loads[0].{field}" in [violation.field for violation in caught.value.violations]
+    with pytest.raises(InvalidInput, match="clo_by"):
+        await light.planner.CreateLuminaireModel(model_request("X", clo_by=inv.CLO_BY_LICHTBUCH))
     with pytest.raises(InvalidInput, match="virtual_output_permille"):
         await light.planner.CreateLuminaire(
             pb.CreateLuminaireRequest(parent=T, luminaire=inv.Luminaire(virtual_output_permille=1001))
