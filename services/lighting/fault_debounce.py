@@ -48,12 +48,13 @@ class Debounce:
         rows = np.flatnonzero((verdict == Verdict.BAD) | self.open | (self._sign != 0))
         seen, at_ms = verdict[rows], looked_ms[rows]
         self._since_ms[rows[seen == Verdict.UNKNOWN]] = 0
-        new = (seen != Verdict.UNKNOWN) & (at_ms > self._looked_ms[rows])
+        # Another instant, not a later one: the clock may have been set back.
+        new = (seen != Verdict.UNKNOWN) & (at_ms != self._looked_ms[rows])
         rows, seen, at_ms = rows[new], seen[new], at_ms[new]
         sign = np.where(seen == Verdict.BAD, 1, -1).astype(np.int8)
         again = self._sign[rows] == sign
         known_ms = self._since_ms[rows]
-        step_ms = np.where(again & (known_ms > 0), at_ms - known_ms, 0)
+        step_ms = np.where(again & (known_ms > 0), np.maximum(at_ms - known_ms, 0), 0)
         lasted_ms = np.where(again, self._lasted_ms[rows], 0) + step_ms
         count = np.where(again, np.minimum(self._count[rows] + 1, _MOST), 1)
         self._sign[rows], self._count[rows], self._lasted_ms[rows] = sign, count, lasted_ms

@@ -319,7 +319,7 @@ class FaultWatch:
     def _judge_power(self, ground: Ground, subjects: _Subjects, visible: Flags, watched: Flags, now_ms: int) -> None:
         """Powers that were read since the last look, against the model's curve at the level they were read at."""
         signs = ground.signs
-        new = np.flatnonzero(signs.power_read_ms > self._judged_power_ms)
+        new = np.flatnonzero(signs.power_read_ms != self._judged_power_ms)  # a clock may have been set back
         if new.size:
             self._judged_power_ms[new] = signs.power_read_ms[new]
             self._expected_w[new] = expected_power_w(self._curve_of[new], self._curve_list, signs.power_level[new])

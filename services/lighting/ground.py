@@ -7,6 +7,7 @@ results are dropped. Not here: talking to devices (gateway.py, cabinet.py), paci
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ from services.lighting.following import Following, FollowingLimits
 from services.lighting.history import LevelRecorder
 from services.lighting.records import Orders
 from services.lighting.state import Power, Quality, Switch, TownState
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,12 +150,22 @@ class Ground:
 
     def take_due(self, due: Due) -> None:
         """Takes what is due now, and since when feeders are due on."""
+        now_ms = to_unix_ms(due.at)
+        if self.due is not None and due.at < self.due.at:
+            self._set_back(now_ms)
         self.due = due
         self.state.set_due(due)
-        now_ms = to_unix_ms(due.at)
         self.due_on_since_ms = np.where(
             due.feeder_on, np.where(self.due_on_since_ms > 0, self.due_on_since_ms, now_ms), 0
         )
+
+    def _set_back(self, now_ms: int) -> None:
+        """The clock was set back: what waits for an instant that was near must not wait until it comes again."""
+        _log.warning("the clock was set back")
+        following = self.following
+        following.settle_ms = np.minimum(following.settle_ms, now_ms + round(self.tuning.settle_s * 1000))
+        following.silent_since_ms = np.minimum(following.silent_since_ms, now_ms)
+        self.due_on_since_ms = np.minimum(self.due_on_since_ms, now_ms)
 
     def set_switch(self, cabinet: int, switch: Switch) -> None:
         """Notes the position of a cabinet's hand switch."""

@@ -55,6 +55,7 @@ class Memory:
         self._listeners: list[Callable[[], None]] = []
         self._failure: LichtbuchError | None = None
         self._saved: Known | None = None
+        self._loaded_ms = 0
 
     @property
     def known(self) -> Known:
@@ -117,8 +118,10 @@ class Memory:
         inventory, orders = self._known.inventory, self._known.orders
         if inventory.revision != found.get(INVENTORY, 0) or inventory.towns != _towns(tenants):
             inventory = await self._database.read(lambda session: load_inventory(session, tenants))
-        if orders.revision != found.get(ORDERS, 0):
-            now_ms = to_unix_ms(self._clock.now())
+        now_ms = to_unix_ms(self._clock.now())
+        # A clock that was set back makes hold again what had expired by it when orders were loaded.
+        if orders.revision != found.get(ORDERS, 0) or now_ms < self._loaded_ms:
+            self._loaded_ms = now_ms
             orders = await self._database.read(lambda session: load_orders(session, now_ms))
         if inventory is not self._known.inventory or orders is not self._known.orders:
             self._take(Known(inventory, orders))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import nan
-from typing import Any
+from typing import Any, Final
 
 import sqlalchemy as sa
 from sqlmodel import Session
@@ -49,6 +49,9 @@ from services.lighting.store.tables import (
     SensorRow,
 )
 from services.lighting.store.waivers import waivers_from
+
+KEPT_MS: Final = 2 * 86_400_000
+"""So long after its end an order is still loaded."""
 
 
 def load_inventory(session: Session, tenants: Sequence[Tenant]) -> Inventory:
@@ -99,7 +102,11 @@ def load_inventory(session: Session, tenants: Sequence[Tenant]) -> Inventory:
 
 
 def load_orders(session: Session, now_ms: int) -> Orders:
-    """What decides levels from now on: what has expired or was released is left out."""
+    """What decides levels from now on: what was released, or expired some time ago, is left out.
+
+    Not what expired just now: our clock may be ahead and be set right, and then it still holds.
+    """
+    now_ms -= KEPT_MS
     override, target, lockout = table_of(OverrideRow), table_of(OverrideTargetRow), table_of(LockoutRow)
     connection = session.connection()
     holding = (override.c.released_at_ms == 0) & (override.c.expire_ms > now_ms)
