@@ -5,6 +5,8 @@ It starts without its database and without the registry: then light goes on from
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -15,7 +17,7 @@ from fieldbus.security import load_security
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from servicekit.clock import Clock
 from servicekit.database import Database
-from servicekit.lease import lease_for
+from servicekit.lease import DEFAULT_TTL_S, Lease, lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
 from services.lighting.ageing import AgeingClerk
@@ -59,10 +61,19 @@ def field_of(clock: Clock, settings: LightingSettings) -> Fieldbus:
     )
 
 
-async def fill(server: Server, settings: LightingSettings, opener: Opener, tuning: Tuning | None = None) -> Parts:
+async def fill(
+    server: Server,
+    settings: LightingSettings,
+    opener: Opener,
+    tuning: Tuning | None = None,
+    *,
+    monotonic: Callable[[], float] = time.monotonic,
+    lease_ttl_s: float = DEFAULT_TTL_S,
+) -> Parts:
     """Adds lighting to a server: its methods, and the loops that work on the field through `opener`.
 
-    tuning: another pace than that of the settings, for tests.
+    tuning, monotonic, lease_ttl_s: another pace than that of the settings, and another time that is never set back, for
+    tests.
     """
     tuning = tuning or settings.tuning
     database, clock = server.database, server.clock
@@ -82,7 +93,12 @@ async def fill(server: Server, settings: LightingSettings, opener: Opener, tunin
     await sensors.start()
     server.on_stop(sensors.store)
     if settings.control:
-        parts = await _with_field(server, settings, tuning, opener, memory, endpoints, database, sensors)
+        lease = lease_for(
+            LEASE, database, settings.own_dir, holder=settings.resolved_holder, ttl_s=lease_ttl_s, clock=clock
+        )
+        parts = await _with_field(
+            server, settings, tuning, opener, memory, endpoints, database, sensors, monotonic, lease
+        )
     else:
         state = TownState()
         control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=tuning, sensors=board)
@@ -105,9 +121,10 @@ async def _with_field(
     endpoints: Endpoints,
     database: Database,
     sensors: SensorKeeper,
+    monotonic: Callable[[], float],
+    lease: Lease,
 ) -> Parts:
     clock, state = server.clock, TownState()
-    lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
     spool = LevelSpool(settings.own_dir / "levels.spool", settings.spool_max_bytes)
     control = Control(
         memory,
@@ -116,6 +133,7 @@ async def _with_field(
         clock,
         holds=lease.holds,
         tuning=tuning,
+        monotonic=monotonic,
         after_pass=lambda: historian.collect(),
         watch_faults=lambda ground: watch.look(ground),
         last_known=lambda: historian.last_known(),
