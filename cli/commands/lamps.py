@@ -35,9 +35,9 @@ def fault_words(bits: int) -> list[str]:
     return [word for bit, word in FAULTS.items() if bits & bit]
 
 
-def follows(due_permille: int, actual_permille: int) -> bool:
-    """Whether a read-back level is the due one: gear with 254 logarithmic steps shows it up to half a step apart."""
-    return abs(actual_permille - due_permille) <= max(5, round(due_permille * 0.017))
+def follows(written_permille: int, driven_permille: int) -> bool:
+    """Whether a read-back level is the written one: gear with 254 logarithmic steps is up to half a step off."""
+    return abs(driven_permille - written_permille) <= max(5, round(written_permille * 0.017))
 
 
 def state_rows(states: control_pb2.LuminaireStateColumns, tz: Any) -> list[dict[str, Any]]:
@@ -48,6 +48,8 @@ def state_rows(states: control_pb2.LuminaireStateColumns, tz: Any) -> list[dict[
             "due_permille": states.due_permille[index],
             "due_to": enum_word(control_pb2.DueSource.Name(states.due_sources[index]), "DUE_SOURCE_"),
             "actual_permille": states.actual_permille[index],
+            "written_permille": states.written_permille[index],
+            "driven_permille": states.driven_permille[index],
             "quality": enum_word(types_pb2.Quality.Name(states.qualities[index]), "QUALITY_"),
             "powered": states.powered[index],
             "in_control": states.in_control[index],
@@ -127,7 +129,7 @@ def lamps(
         rows = [
             row
             for row in rows
-            if row["faults"] or (row["powered"] and not follows(row["due_permille"], row["actual_permille"]))
+            if row["faults"] or (row["powered"] and not follows(row["written_permille"], row["driven_permille"]))
         ]
     if as_json:
         print_json(rows)
@@ -139,6 +141,7 @@ def lamps(
                 "due": percent(row["due_permille"]),
                 "due to": row["due_to"],
                 "actual": percent(row["actual_permille"]),
+                "written": "" if row["written_permille"] == row["due_permille"] else percent(row["written_permille"]),
                 "quality": row["quality"],
                 "powered": row["powered"],
                 "faults": row["faults"],

@@ -78,10 +78,10 @@ async def one_line(session: Session, zone: ZoneInfo) -> str:
     )
     wrong = sum(
         1
-        for due, actual, powered, faults in zip(
-            states.due_permille, states.actual_permille, states.powered, states.faults, strict=True
+        for written, driven, powered, faults in zip(
+            states.written_permille, states.driven_permille, states.powered, states.faults, strict=True
         )
-        if faults or (powered and due >= 0 and not follows(due, actual))
+        if faults or (powered and written >= 0 and not follows(written, driven))
     )
     at = answer.at.ToDatetime(tzinfo=zone)
     lamps = ", ".join(
