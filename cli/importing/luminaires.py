@@ -23,6 +23,7 @@ from domain.texts import control_character
 
 LIGHTING_CLASS: Final = re.compile(r"M[1-6]|C[0-5]|P[1-7]")
 MAX_POWER_W: Final = 5_000.0
+MIN_POWER_W: Final = 1.0
 MAX_ADDRESS: Final = 4_095
 MAX_BURNING_HOURS: Final = 1_000_000
 REDUCTIONS: Final = (
@@ -163,6 +164,8 @@ class _Coordinates:
 
     @classmethod
     def of(cls, row: Row, mapping: ColumnMapping) -> _Coordinates:
+        if row.refusal:  # whatever stands in the cells, it is not what the header says
+            return cls(math.nan, math.nan, [])
         refusals: list[Refusal] = []
         values: list[float] = []
         for name in ("x", "y"):
@@ -205,6 +208,13 @@ class _Line:
         if not low <= value <= high:
             self.refuse(name, f"must be {low:g} to {high:g}{f' {unit}' if unit else ''}")
             return None
+        return value
+
+    def power(self, name: str) -> float | None:
+        """Power of a lamp in W; 0 for unknown, and what no street lamp draws is most likely kilowatts."""
+        value = self.number(name, 0, MAX_POWER_W, "W")
+        if value is not None and 0 < value < MIN_POWER_W:
+            self.refuse(name, f"{value:g} W is less than any street lamp draws: is it in kW? Then write {value:g} kW")
         return value
 
     def integer(self, name: str, high: int) -> int | None:
@@ -256,8 +266,8 @@ class _Line:
             lighting_class=lighting_class,
             floor_permille=self.integer("floor_permille", 1000) or 0,
             conflict_area=self.flag("conflict_area"),
-            installed_power_w=self.number("installed_power_w", 0, MAX_POWER_W, "W"),
-            previous_lamp_power_w=self.number("previous_lamp_power_w", 0, MAX_POWER_W, "W"),
+            installed_power_w=self.power("installed_power_w"),
+            previous_lamp_power_w=self.power("previous_lamp_power_w"),
             previous_ballast_power_w=self.number("previous_ballast_power_w", 0, MAX_POWER_W, "W"),
             previous_half_night=self.flag("previous_half_night"),
             # Open-data inventories name the technology by the address of a vocabulary: its last part says it.

@@ -139,8 +139,14 @@ def _read_csv(content: bytes) -> Table:
                 refusal = f"ends after {len(cells)} of {len(columns)} cells"
             table.rows.append(Row(line, dict(zip(columns, map(_unquoted, cells), strict=False)), refusal))
     except csv.Error as error:
-        raise InvalidInput.of("file", f"line {reader.line_num + first_line - 1}: {error}") from error
+        raise InvalidInput.of("file", f"line {reader.line_num + first_line - 1}: {_why_unread(error)}") from error
     return table
+
+
+def _why_unread(error: csv.Error) -> str:
+    if "field limit" in str(error):
+        return f"a cell holds more than {MAX_CELL} characters: does a quote never close?"
+    return str(error)
 
 
 def _unquoted(cell: str) -> str:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import date
-from math import isfinite, isnan
+from math import isfinite, isnan, nan
 from typing import Any, Final
 
 from domain.errors import InvalidInput, OutOfLimits, Violation
 from domain.level import FULL_PERMILLE
 from domain.names import ID_PATTERN
+from services.lighting.places import swapped
 from services.lighting.records import Reduction
 
 DEFAULT_GROUP: Final = "default"
@@ -22,6 +23,8 @@ MAX_LINES: Final = 200_000
 MAX_ADDRESS: Final = 4095
 MAX_POWER_W: Final = 5000.0
 MAX_BALLAST_W: Final = 1000.0
+MIN_POWER_W: Final = 1.0
+TOO_LITTLE: Final = "W is less than any street lamp draws: is it in kW?"
 MAX_BURNING_HOURS: Final = 1_000_000
 
 _ID = re.compile(ID_PATTERN)
@@ -103,6 +106,8 @@ class References:
     gateways: dict[str, str] = field(default_factory=dict)
     addresses: dict[tuple[str, int], str] = field(default_factory=dict)
     """(gateway uid, address) to the id of the luminaire that has it now."""
+    town: tuple[float, float] = (nan, nan)
+    """Latitude and longitude of the municipality in degrees; NaN or 0, 0 where it has not said where it lies."""
 
 
 @dataclass
@@ -127,8 +132,10 @@ def check_import(columns: ImportColumns, references: References) -> CheckedImpor
     if columns.gateway_addresses and not columns.gateway_ids:
         raise InvalidInput.of("columns.gateway_addresses", "addresses without gateway_ids")
     work = _Work(columns)
+    # A file whose every line was refused while it was read has none left: that is no import, and no mistake of ours.
+    work.values["luminaire_id"] = []
     work.each("luminaire_id", columns.luminaire_ids, _id)
-    work.positions()
+    work.positions(references.town)
     work.each("pole", columns.poles, _text(64))
     work.each("street", columns.streets, _text(200))
     work.each("model_uid", columns.model_ids, _reference("luminaire model", references.models))
@@ -138,8 +145,8 @@ def check_import(columns: ImportColumns, references: References) -> CheckedImpor
     work.each("lighting_class", columns.lighting_classes, _lighting_class)
     work.each("floor_permille", columns.floors_permille, _whole(0, FULL_PERMILLE, "per mille"))
     work.each("conflict_area", columns.conflict_areas, bool)
-    work.each("installed_power_w", columns.installed_powers_w, _power(MAX_POWER_W))
-    work.each("previous_lamp_power_w", columns.previous_lamp_powers_w, _power(MAX_POWER_W))
+    work.each("installed_power_w", columns.installed_powers_w, _power(MAX_POWER_W, MIN_POWER_W))
+    work.each("previous_lamp_power_w", columns.previous_lamp_powers_w, _power(MAX_POWER_W, MIN_POWER_W))
     work.each("previous_ballast_power_w", columns.previous_ballast_powers_w, _power(MAX_BALLAST_W))
     work.each("previous_half_night", columns.previous_half_nights, bool)
     work.each("lamp_technology", columns.lamp_technologies, _text(100))
@@ -185,7 +192,7 @@ class _Work:
                 self.refuse(index, name, str(refused), value)
         self.values[name] = converted
 
-    def positions(self) -> None:
+    def positions(self, town: tuple[float, float]) -> None:
         """Latitude and longitude come together; NaN, or 0 and 0, is unknown."""
         latitudes, longitudes = self.columns.latitudes_deg, self.columns.longitudes_deg
         if bool(latitudes) != bool(longitudes):
@@ -199,6 +206,8 @@ class _Work:
                 self.refuse(index, "latitude_deg", "is not between -90 and 90 degrees", latitude)
             if known and not -180 <= longitude <= 180:
                 self.refuse(index, "longitude_deg", "is not between -180 and 180 degrees", longitude)
+            if known and (why := swapped(latitude, longitude, *town)):
+                self.refuse(index, "latitude_deg", why, latitude)
             self.values["latitude_deg"].append(latitude if known else None)
             self.values["longitude_deg"].append(longitude if known else None)
 
@@ -312,12 +321,14 @@ def _whole(least: int, largest: int, unit: str) -> Callable[[int], int]:
     return convert
 
 
-def _power(largest: float) -> Callable[[float], float]:
+def _power(largest: float, least: float = 0.0) -> Callable[[float], float]:
     def convert(value: float) -> float:
         if isnan(value):
             return 0.0
         if not isfinite(value) or not 0 <= value <= largest:
             raise _Refused(f"is not between 0 and {largest:g} W")
+        if 0 < value < least:
+            raise _Refused(f"{value:g} {TOO_LITTLE}")
         return value
 
     return convert

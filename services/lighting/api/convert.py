@@ -25,7 +25,8 @@ from services.lighting.api.convert_reduction import (
 )
 from services.lighting.api.convert_rules import rule_from_proto, rule_to_proto
 from services.lighting.energy import drawn_by
-from services.lighting.inventory import DEFAULT_GROUP
+from services.lighting.inventory import DEFAULT_GROUP, MIN_POWER_W, TOO_LITTLE
+from services.lighting.places import swapped
 from services.lighting.records import SwitchingOwner
 from services.lighting.store.grouping import placed
 from services.lighting.store.inventory import CABINETS, FEEDERS, GATEWAYS, GROUPS, LUMINAIRES, MODELS
@@ -87,7 +88,7 @@ def cabinet_values(session: Session, tenant: Tenant, cabinet: inventory_pb2.Cabi
     return {
         "display_name": cabinet.display_name,
         "street": cabinet.street,
-        **_position_values(cabinet, "cabinet.position"),
+        **_position_values(cabinet, "cabinet.position", tenant),
         "controller_uid": controller,
         "switching_owner": int(owner),
         "foreign_loads": foreign_loads_value(cabinet),
@@ -289,10 +290,16 @@ def luminaire_values(session: Session, tenant: Tenant, lamp: inventory_pb2.Lumin
     group = uid_of(session, tenant, "groups", lamp.group, "luminaire.group")
     default = default_group(session, tenant, now_ms).uid
     gateway = uid_of(session, tenant, "gateways", lamp.gateway, "luminaire.gateway")
+    for field, power_w in (
+        ("installed_power_w", lamp.installed_power_w),
+        ("previous.lamp_power_w", lamp.previous.lamp_power_w),
+    ):
+        if 0 < power_w < MIN_POWER_W:
+            raise InvalidInput.of(f"luminaire.{field}", f"{power_w:g} {TOO_LITTLE}")
     values = {
         "pole": lamp.pole,
         "street": lamp.street,
-        **_position_values(lamp, "luminaire.position"),
+        **_position_values(lamp, "luminaire.position", tenant),
         "model_uid": uid_of(session, tenant, "luminaireModels", lamp.model, "luminaire.model"),
         "feeder_uid": uid_of(session, tenant, "feeders", lamp.feeder, "luminaire.feeder"),
         "gateway_uid": gateway,
@@ -366,12 +373,15 @@ def _position_to_proto(latitude_deg: float | None, longitude_deg: float | None) 
     return Position(latitude_deg=latitude_deg, longitude_deg=longitude_deg)
 
 
-def _position_values(message: inventory_pb2.Cabinet | inventory_pb2.Luminaire, field: str) -> Values:
+def _position_values(message: inventory_pb2.Cabinet | inventory_pb2.Luminaire, field: str, tenant: Tenant) -> Values:
     if not message.HasField("position"):
         return {"latitude_deg": None, "longitude_deg": None}
     position = message.position
     if isnan(position.latitude_deg) or isnan(position.longitude_deg):
         raise InvalidInput.of(field, "is not a number; leave the position out where it is unknown")
+    why = swapped(position.latitude_deg, position.longitude_deg, tenant.latitude_deg, tenant.longitude_deg)
+    if why:
+        raise InvalidInput.of(field, why)
     return {"latitude_deg": position.latitude_deg, "longitude_deg": position.longitude_deg}
 
 

@@ -12,6 +12,7 @@ from lichtbuch.lighting.v1 import inventory_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.context import Tenant
 from services.lighting.grouping import polygon_fault
+from services.lighting.places import swapped
 from services.lighting.store.names import Names, uid_of
 
 
@@ -39,6 +40,9 @@ def rule_from_proto(session: Session, tenant: Tenant, rule: inventory_pb2.GroupR
     for index, point in enumerate(polygon):
         if any(isnan(value) for value in point):
             raise InvalidInput.of(f"group.rule.polygon[{index}]", "is not a number")
+        why = swapped(*point, tenant.latitude_deg, tenant.longitude_deg)
+        if why:
+            raise InvalidInput.of(f"group.rule.polygon[{index}]", why)
     fault = polygon_fault(polygon)
     if fault is not None:
         raise InvalidInput.of(f"group.rule.polygon[{fault[0]}]", fault[1])

@@ -40,7 +40,16 @@ from services.lighting.store.luminaires import (
 )
 from services.lighting.store.names import Names, uid_of
 from services.lighting.store.revisions import INVENTORY, wait_for_others
-from services.lighting.store.tables import FeederRow, GatewayRow, GroupRow, LuminaireModelRow, LuminaireRow, Named
+from services.lighting.store.tables import (
+    CabinetRow,
+    FeederRow,
+    GatewayRow,
+    GroupRow,
+    LuminaireModelRow,
+    LuminaireRow,
+    Named,
+)
+from services.lighting.store.wiring import check_contactors
 
 Row = TypeVar("Row", bound=Named)
 Proto = TypeVar("Proto", bound=Message)
@@ -350,6 +359,7 @@ class InventoryCalls(Calls):
                 )
                 if isinstance(row, LuminaireRow):
                     check_address(session, tenant, row, "luminaire.gateway_address")
+                check_contactors(session, tenant, row, resource.kind.noun)
                 store.add(session, resource.kind, tenant, row)
                 if isinstance(row, GroupRow) and row.rule is not None:
                     regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
@@ -444,6 +454,8 @@ class InventoryCalls(Calls):
             if isinstance(row, LuminaireRow):
                 asked = LuminaireRow(**{**row.model_dump(), **values})
                 check_address(session, tenant, asked, "luminaire.gateway_address")
+            if isinstance(row, FeederRow | CabinetRow):
+                check_contactors(session, tenant, type(row)(**{**row.model_dump(), **values}), resource.kind.noun)
             rewired = isinstance(row, FeederRow | GatewayRow) and values["cabinet_uid"] != row.cabinet_uid
             if not store.change(session, row, values, now_ms, reason):
                 return before

@@ -55,6 +55,7 @@ def references_of(session: Session, tenant: Tenant) -> References:
         feeders=ids_of(session, FEEDERS, tenant.uid),
         gateways=ids_of(session, GATEWAYS, tenant.uid),
         addresses={(row[0], row[1]): row[2] for row in addresses},
+        town=(tenant.latitude_deg, tenant.longitude_deg),
     )
 
 

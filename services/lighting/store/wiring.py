@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from sqlmodel import Session, select
+from sqlmodel import Session, col, select
 
+from domain.errors import InvalidInput
 from servicekit.context import Tenant
 from services.lighting.override import Reach
 from services.lighting.records import FeederSupply, Reduction, SwitchingOwner, is_commanded
-from services.lighting.store.tables import CabinetRow, FeederRow, LuminaireRow
+from services.lighting.store.tables import CabinetRow, FeederRow, LuminaireRow, Named
 
 REDUCED_BY: Final[Mapping[int, str]] = {
     Reduction.CONTROL_PHASE: "is reduced by a control phase",
@@ -18,6 +19,46 @@ REDUCED_BY: Final[Mapping[int, str]] = {
     Reduction.STORED_PROFILE: "is reduced by a profile stored in the lamp",
     Reduction.NONE: "is never reduced",
 }
+
+
+def check_contactors(session: Session, tenant: Tenant, row: Named, noun: str) -> None:
+    """Raises InvalidInput where a contactor would belong to two feeders: who locks one of them out relies on it that
+    nobody switches it for the other. Call it with the new values in the row, before they are stored."""
+    if isinstance(row, FeederRow):
+        cabinet = session.get(CabinetRow, row.cabinet_uid)
+        mine = [row] if row.supply == FeederSupply.SWITCHED else []
+        field = f"{noun}.channel"
+    elif isinstance(row, CabinetRow):
+        cabinet = row
+        mine = _switched(session, tenant, FeederRow.cabinet_uid == row.uid)
+        field = f"{noun}.controller"
+    else:
+        return
+    if cabinet is None or cabinet.controller_uid is None or not mine:
+        return
+    cabinets = select(CabinetRow.uid).where(CabinetRow.controller_uid == cabinet.controller_uid)
+    others = _switched(
+        session, tenant, col(FeederRow.cabinet_uid).in_(cabinets) | (FeederRow.cabinet_uid == cabinet.uid)
+    )
+    known = {feeder.uid for feeder in mine}
+    for feeder in mine:
+        for other in others:
+            if other.uid not in known and other.channel == feeder.channel:
+                raise InvalidInput.of(
+                    field, f"contactor {feeder.channel} of this controller belongs to feeder {other.id} already"
+                )
+
+
+def _switched(session: Session, tenant: Tenant, condition: Any) -> list[FeederRow]:
+    query = (
+        select(FeederRow)
+        .where(FeederRow.municipality_uid == tenant.uid)
+        .where(FeederRow.deleted_at_ms == 0)
+        .where(FeederRow.supply == int(FeederSupply.SWITCHED))
+        .where(condition)
+    )
+    with session.no_autoflush:
+        return list(session.exec(query))
 
 
 class Wiring:

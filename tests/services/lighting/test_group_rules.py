@@ -100,8 +100,8 @@ async def test_ranks_classes_models_areas_and_cabinets(lighting: Lighting):
     # A feeder that is moved to another cabinet takes its lamps along.
     await lighting.planner.UpdateFeeder(
         pb.UpdateFeederRequest(
-            feeder=inv.Feeder(name=f"{T}/feeders/F-1", cabinet=f"{T}/cabinets/C-2"),
-            update_mask=FieldMask(paths=["cabinet"]),
+            feeder=inv.Feeder(name=f"{T}/feeders/F-1", cabinet=f"{T}/cabinets/C-2", channel=1),
+            update_mask=FieldMask(paths=["cabinet", "channel"]),
         )
     )
     assert await group_of(lighting, "L-1-0") == "by-cabinet"

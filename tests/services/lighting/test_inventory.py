@@ -43,6 +43,7 @@ def test_a_good_line_gets_its_values_with_references_resolved():
 
 def test_columns_that_were_not_given_have_no_values():
     assert set(check_import(lines(2), REFERENCES).values) == {"luminaire_id"}
+    assert check_import(lines(0), REFERENCES).accepted == []
 
 
 @pytest.mark.parametrize(
