@@ -89,6 +89,7 @@ def _lamp(draw: Any, index: int, uids: Any, groups: Any, feeders: Any, gateways:
         draw(st.sampled_from(feeders)).uid if wired in ("feeder", "both") else "",
         draw(st.sampled_from(gateways)).uid if wired in ("gateway", "both") else "",
         index, draw(st.sampled_from([0, 1, 400, 667, 1000])), draw(st.integers(0, 4)) == 0, latitude, longitude,
+        output_permille=draw(st.sampled_from([1000, 1000, 800, 1])), least_permille=draw(st.sampled_from([0, 0, 300])),
     )  # fmt: skip
 
 

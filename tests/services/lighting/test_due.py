@@ -29,6 +29,7 @@ from services.lighting.records import (
     TownRecord,
     WaiverRecord,
 )
+from services.lighting.written_level import written_level
 from tests.services.lighting.any_town import DAY_MS, NOON, START_MS, from_ms, reference, situations
 
 TOWN = TownRecord("t1", "bad-hersfeld", 50.868, 9.707)
@@ -145,6 +146,9 @@ def assert_equals_reference(columns, calculator, given_orders, views, now: datet
         expected, planned = reference(columns.inventory, given_orders, views, lamp, now)
         wanted = NOTHING_DUE if expected.level_permille is None else expected.level_permille
         assert (int(due.level[row]), due.source[row]) == (wanted, SOURCES[expected.source]), (row, now)
+        told = any(gateway.uid == lamp.gateway_uid for gateway in columns.inventory.gateways)
+        output = (lamp.output_permille, lamp.least_permille) if told else (1000, 0)
+        assert due.written[row] == written_level(wanted, *output), (row, now)
         if expected.source in (Source.PLAN, Source.SENSOR) and not expected.command_uid:
             assert planned is not None
             assert due.ramp_s[row] == planned.ramp_s

@@ -646,7 +646,7 @@ class Luminaire(_message.Message):
     conflict_area: _builtins.bool
     """True at pedestrian crossings and in conflict areas: never dimmed."""
     installed_power_w: _builtins.float
-    """Installed power in W by the inventory; 0 for unknown (then the model's counts)."""
+    """Installed power in W by the inventory, at its driver's full rated output; 0 for unknown (then the model's counts)."""
     lamp_technology: _builtins.str
     """Lamp technology as the inventory names it ("LED", "HPS", ...). Informative."""
     etag: _builtins.str

@@ -1941,7 +1941,9 @@ class QueryLevelHistoryResponse(_message.Message):
 
     @_builtins.property
     def levels_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Level in per mille from that instant on; -1 for unknown."""
+        """Level that the gear drove from that instant on, in per mille of its rated output (the command, not the light that it
+        stands for); -1 for unknown.
+        """
 
     @_builtins.property
     def powered(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
