@@ -1,11 +1,15 @@
 """What is written is the light that is due by each luminaire's own output: told, shared, confirmed and shown so."""
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 
 import numpy as np
 
 from services.lighting.api.states import states_to_proto
-from tests.services.lighting.bench import Bench
+from services.lighting.columns import build_columns
+from services.lighting.due import DueCalculator
+from services.lighting.records import Orders
+from services.lighting.snapshot import SnapshotFiles
+from tests.services.lighting.bench import NOON, Bench
 from tests.services.lighting.test_gear_groups import told
 
 YOUNG = 800
@@ -114,3 +118,22 @@ async def test_lamps_that_no_command_reaches_are_at_what_their_feeder_gives():
     await bench.at(1.1)
     assert shown(bench)["written"] == [1000, 800, 800, 800]
     assert bench.state.columns.is_plain is False
+
+
+def test_a_restart_without_the_database_writes_the_same_and_an_older_snapshot_tells_what_is_due(tmp_path):
+    inventory = street([YOUNG, 1000], least=50).knowledge.known.inventory
+    files = SnapshotFiles(tmp_path)
+    files.save_orders(Orders())
+    files.save_inventory(inventory)
+    assert files.load().inventory.luminaires == inventory.luminaires
+    luminaire = inventory.luminaires[0]
+    row = astuple(luminaire)[: -len(("output_permille", "least_permille", "ages"))]
+    older = type(luminaire)(*row)
+    assert (older.output_permille, older.least_permille, older.ages) == (1000, 0, False)
+
+
+def test_a_town_without_outputs_costs_nothing_more():
+    columns = build_columns(street([1000, 1000]).knowledge.known.inventory)
+    due = DueCalculator(columns, Orders()).at(NOON)
+    assert columns.is_plain
+    assert due.written is due.level
