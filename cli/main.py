@@ -15,6 +15,7 @@ from cli.commands import (
     faults,
     field,
     groups,
+    history,
     imports,
     lamps,
     ledger,
@@ -63,6 +64,7 @@ app.command("lamps")(lamps.lamps)
 app.command("cabinets")(lamps.cabinets)
 app.command("groups")(lamps.groups)
 app.command("faults")(faults.faults)
+app.command("history")(history.history)
 app.command("sensors")(sensors.sensors)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)

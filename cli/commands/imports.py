@@ -76,7 +76,7 @@ _COLUMNS: Final[tuple[tuple[str, str, Any], ...]] = (
 
 
 async def send_inventory(
-    session: Session, inventory: Inventory, *, skip_invalid: bool, dry_run: bool
+    session: Session, inventory: Inventory, *, skip_invalid: bool, dry_run: bool, reason: str = ""
 ) -> inventory_pb2.ImportReport:
     """Send what could be read; lighting checks the rest and stores all or nothing."""
     settings = lighting_pb2.ImportSettings(
@@ -85,6 +85,7 @@ async def send_inventory(
         dry_run=dry_run,
         request_id=new_uid(),
         refused_by_reader=inventory.refused_lines,
+        reason=reason,
     )
 
     async def messages() -> AsyncIterator[lighting_pb2.ImportLuminairesRequest]:
@@ -128,6 +129,7 @@ def import_luminaires(
         Path | None,
         typer.Option("--to", metavar="OUT.csv", help="With --offline: write what could be read as a plain CSV file."),
     ] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why; kept with every version that it makes.")] = "",
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
@@ -146,7 +148,9 @@ def import_luminaires(
         near = (town.position.latitude_deg, town.position.longitude_deg) if town.HasField("position") else None
         inventory = read_inventory(table, columns, crs=crs, near=near, max_distance_km=max_distance_km)
         require_rows(inventory)
-        return inventory, await send_inventory(session, inventory, skip_invalid=skip_invalid, dry_run=dry_run)
+        return inventory, await send_inventory(
+            session, inventory, skip_invalid=skip_invalid, dry_run=dry_run, reason=reason
+        )
 
     if offline:
         inventory, report = read_inventory(table, columns, crs=crs), None

@@ -209,6 +209,7 @@ def groups(municipality: Town = "", as_json: Json = False) -> None:
                 "name": item.display_name,
                 "luminaires": item.luminaire_count,
                 "floor": percent(item.floor_permille),
+                "floor_now": percent(item.holding_floor_permille),
                 "rule": rule_words(item),
                 "plan": hashes.get(item.name, "")[:12] or "none: default light",
             }

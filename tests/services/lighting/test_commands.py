@@ -3,16 +3,18 @@
 import asyncio
 import json
 import re
+from datetime import timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands import commissioning, lamps, levels, sensors, waivers
+from cli.commands import commissioning, history, lamps, levels, sensors, waivers
 from cli.errors import explain
 from cli.main import app
 from domain.errors import InvalidInput
+from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from tests.services.lighting.running import Lighting, T
 
 _LOGGED = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d \[")
@@ -46,7 +48,7 @@ class Terminal:
         def online(ask: Any, _municipality: str) -> Any:
             return asyncio.run_coroutine_threadsafe(ask(town), loop).result(30)
 
-        for module in (commissioning, lamps, levels, sensors, waivers):
+        for module in (commissioning, history, lamps, levels, sensors, waivers):
             monkeypatch.setattr(module, "online", online)
 
     async def types(self, *words: str) -> Result:
@@ -151,3 +153,23 @@ async def test_lamps_are_protected_by_command_and_those_that_are_not_are_listed(
     assert isinstance(refused.exception, InvalidInput)
     refused = await terminal.types("lamps", "--unprotected", "--wrong")
     assert isinstance(refused.exception, InvalidInput)
+
+
+async def test_history_tells_who_changed_what_and_why(light: Lighting, monkeypatch: pytest.MonkeyPatch):
+    names = await light.street(lamps=2)
+    terminal = Terminal(light, monkeypatch)
+    await light.clock.advance(timedelta(seconds=2))
+    await light.import_lines(luminaire_ids=["L-1-0"], poles=["17"], reason="list of May")
+    await light.clock.advance(timedelta(seconds=2))
+    await light.planner.DeleteLuminaire(pb.DeleteLuminaireRequest(name=names[0], reason="pole removed"))
+    rows = await terminal.json("history", "L-1-0")
+    assert [(row["what"], row["change"], row["by"], row["reason"]) for row in rows] == [
+        ("lamp L-1-0", "deleted", "planner", "pole removed"), ("lamp L-1-0", "pole", "planner", "list of May"),
+        ("lamp L-1-0", "created", "planner", ""),
+    ]  # fmt: skip
+    assert [row["what"] for row in await terminal.json("history", "cabinet:C-1")] == ["cabinet C-1"]
+    short = await terminal.types("history", "--limit", "2")
+    assert "there are more than 2 changes" in short.output
+    wrong = await terminal.types("history", "house:7")
+    assert isinstance(wrong.exception, InvalidInput)
+    assert "is neither a lamp nor one of lamp:, group:" in str(wrong.exception)
