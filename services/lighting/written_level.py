@@ -19,6 +19,11 @@ from services.lighting.columns import Levels
 ALL_OUTPUT: Final = FULL_PERMILLE
 """Full light takes all that the driver is rated for."""
 
+_STEP: Final = 10
+"""Per mille: a percent, in which many gateways speak."""
+_STEP_SHARE: Final = 50
+"""A fiftieth of a level: half a step of DALI's logarithmic curve (1.4 %), and what percents add to it."""
+
 
 def clo_permille(curve: Sequence[Sequence[int]], burning_hours: int) -> int:
     """What constant light output asks of a driver after some burning hours, in per mille of rated output.
@@ -73,6 +78,23 @@ def light_levels(driven: Levels, output: Levels) -> Levels:
     scaled = (driven.astype(np.int32) * FULL_PERMILLE + output // 2) // output
     light = np.minimum(FULL_PERMILLE, np.maximum(scaled, 1))
     return np.where(driven <= OFF_PERMILLE, driven, light).astype(np.int16)
+
+
+def shown_light(driven: int, due: int, output: int = ALL_OUTPUT) -> int:
+    """The light of a command that was read back, as it is shown beside what is due. Gear and gateways round commands:
+    within such a step of the command for it, the light is the one that is due."""
+    if output >= FULL_PERMILLE or min(driven, due) <= OFF_PERMILLE:
+        return light_level(driven, output)
+    command = _scaled(due, output)
+    return due if abs(driven - command) <= max(_STEP, command // _STEP_SHARE) else light_level(driven, output)
+
+
+def shown_lights(driven: Levels, due: Levels, output: Levels) -> Levels:
+    """`shown_light` of many."""
+    command = (due.astype(np.int32) * output + FULL_PERMILLE // 2) // FULL_PERMILLE
+    near = np.abs(driven - command) <= np.maximum(_STEP, command // _STEP_SHARE)
+    near &= (output < FULL_PERMILLE) & (np.minimum(driven, due) > OFF_PERMILLE)
+    return np.where(near, due, light_levels(driven, output)).astype(np.int16)
 
 
 def _scaled(level: int, permille: int) -> int:

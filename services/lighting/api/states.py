@@ -27,7 +27,7 @@ from services.lighting.store.drawn import lamps_of_period
 from services.lighting.store.history import changes_of, watched_until
 from services.lighting.store.inventory import LUMINAIRES, get
 from services.lighting.store.names import uid_of
-from services.lighting.written_level import light_levels
+from services.lighting.written_level import shown_lights
 
 STREAM_PAUSE_S: Final = 0.2
 """Real seconds between two rounds of a stream: changes within are one."""
@@ -226,7 +226,7 @@ def states_to_proto(state: TownState, rows: Rows) -> ctl.LuminaireStateColumns:
         names=[names[row] for row in rows.tolist()],
         due_permille=lamps.due[rows].tolist(),
         due_sources=lamps.source[rows].tolist(),
-        actual_permille=light_levels(lamps.actual[rows], state.columns.output[rows]).tolist(),
+        actual_permille=shown_lights(lamps.actual[rows], lamps.due[rows], state.columns.output[rows]).tolist(),
         qualities=np.where(never, Quality.MISSING, lamps.quality[rows]).tolist(),
         observed_at_unix_ms=lamps.observed_at_ms[rows].tolist(),
         powered=(lamps.powered[rows] == Power.ON).tolist(),

@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from domain.level import DALI, PERCENT
+from domain.level import DALI, PERCENT, LevelScale
 from services.lighting.written_level import (
     clo_permille,
     light_level,
     light_levels,
     output_permille,
+    shown_light,
+    shown_lights,
     written_level,
     written_levels,
 )
@@ -64,6 +66,25 @@ def test_many_at_once_are_each_as_by_itself(lamps: list[tuple[int, int, int]]):
     due, output, least = (np.array([lamp[i] for lamp in lamps], dtype=np.int16) for i in range(3))
     assert written_levels(due, output, least).tolist() == [written_level(*lamp) for lamp in lamps]
     assert light_levels(due, output).tolist() == [light_level(level, output) for level, output, _ in lamps]
+
+
+@given(st.integers(1, 1000), outputs, st.sampled_from([PERCENT, DALI]))
+def test_a_lamp_that_does_what_was_written_shows_the_light_that_is_due(due: int, output: int, scale: LevelScale):
+    seen = scale.read_back_permille(written_level(due, output))
+    if output < 1000 and written_level(due, output) >= 10:
+        assert shown_light(seen, due, output) == due
+    elif output == 1000:
+        assert shown_light(seen, due, output) == seen, "as read where light and command are one"
+
+
+@given(st.lists(st.tuples(levels, levels, outputs), max_size=20))
+def test_many_are_shown_as_each_by_itself(lamps: list[tuple[int, int, int]]):
+    driven, due, output = (np.array([lamp[i] for lamp in lamps], dtype=np.int16) for i in range(3))
+    assert shown_lights(driven, due, output).tolist() == [shown_light(*lamp) for lamp in lamps]
+
+
+def test_a_driver_that_cannot_go_so_low_shows_the_light_that_it_gives():
+    assert shown_light(written_level(50, 800, 400), 50, 800) == 500
 
 
 @given(levels)
