@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -11,10 +9,11 @@ import typer
 
 from cli.commands.levels import target_name
 from cli.options import Json, Town
-from cli.output import console, enum_word, note, print_facts, print_json, print_rows
+from cli.output import console, note, print_facts, print_json, print_rows
 from cli.session import Session, all_pages, online
 from domain.errors import FailedPrecondition, InvalidInput, NotFound
 from lichtbuch.lighting.v1 import faults_pb2
+from services.admin.fault_list import fault_row, faults_csv
 
 fault = typer.Typer(help="Acknowledge, report and clear faults.", no_args_is_help=True)
 
@@ -22,79 +21,15 @@ SHORT: Final = 8
 """So many last characters of a fault's id are shown, and are enough to name one that stands."""
 _LEAST: Final = 4
 NO_STREET: Final = "without a street"
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
-
-
-def kind_word(kind: faults_pb2.FaultKind.ValueType) -> str:
-    """A kind of fault in words."""
-    return enum_word(faults_pb2.FaultKind.Name(kind), "FAULT_KIND_")
-
-
-def values_text(item: faults_pb2.Fault) -> str:
-    """What was measured, and what it ought to have been."""
-    if not item.HasField("measured_value"):
-        return ""
-    measured, expected = item.measured_value, item.expected_value if item.HasField("expected_value") else None
-    match item.kind:
-        case faults_pb2.FAULT_KIND_POWER_TOO_HIGH | faults_pb2.FAULT_KIND_POWER_TOO_LOW:
-            return f"{measured:.1f} W" + ("" if expected is None else f" instead of {expected:.1f} W")
-        case faults_pb2.FAULT_KIND_DIMMING_FAILURE:
-            return f"{measured / 10:g} %" + ("" if expected is None else f" instead of {expected / 10:g} %")
-        case faults_pb2.FAULT_KIND_RELAY_FAILURE:
-            return "closed instead of open" if measured else "open instead of closed"
-        case faults_pb2.FAULT_KIND_CYCLING:
-            return f"{measured:.0f} times in an hour"
-        case _:
-            return f"{measured:g}"
-
-
-def fault_row(item: faults_pb2.Fault, tz: Any) -> dict[str, Any]:
-    """A fault as a row."""
-
-    def local(field: str) -> datetime | None:
-        return getattr(item, field).ToDatetime(tzinfo=UTC).astimezone(tz) if item.HasField(field) else None  # type: ignore[arg-type]
-
-    placed = item.HasField("position")
-    return {
-        "fault": item.name.rsplit("/", 1)[-1],
-        "street": item.street,
-        "pole": item.pole,
-        "subject": "/".join(item.subject.rsplit("/", 2)[-2:]),
-        "cabinet": item.cabinet.rsplit("/", 1)[-1],
-        "kind": kind_word(item.kind),
-        "seen": values_text(item) or item.text,
-        "raised": local("raised_at"),
-        "last_seen": local("last_seen_at"),
-        "cleared": local("cleared_at"),
-        "why_cleared": enum_word(faults_pb2.FaultEnd.Name(item.end), "FAULT_END_") if item.end else "",
-        "acknowledged": local("acknowledged_at"),
-        "acknowledged_by": item.acknowledged_by,
-        "note": item.acknowledgement_note,
-        "by_hand": item.by_hand,
-        "reported_by": item.reported_by,
-        "latitude": round(item.position.latitude_deg, 6) if placed else None,
-        "longitude": round(item.position.longitude_deg, 6) if placed else None,
-    }
 
 
 def write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    """A work list for spreadsheets: UTF-8 with commas. What a spreadsheet would take for a formula is made a text."""
-    headings = list(fault_row(faults_pb2.Fault(), UTC))
+    """A work list for spreadsheets: UTF-8 with commas."""
     try:
         with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(headings)
-            writer.writerows([_cell(row[heading]) for heading in headings] for row in rows)
+            file.write(faults_csv(rows))
     except OSError as error:
         raise InvalidInput.of("csv", f"{path} cannot be written: {error.strerror}") from error
-
-
-def _cell(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.isoformat(timespec="seconds")
-    if isinstance(value, str) and value.startswith(_FORMULA):
-        return f"'{value}"
-    return "" if value is None else value
 
 
 def faults(

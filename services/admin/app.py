@@ -25,7 +25,15 @@ from servicekit.settings import split_address
 from services.admin.auth import OpenId
 from services.admin.guard import Guard, Place
 from services.admin.id_token import IdTokenJudge
-from services.admin.pages import faults_page, live_page, town_page
+from services.admin.pages import (
+    faults_page,
+    live_page,
+    preview_page,
+    protection_page,
+    sensors_page,
+    town_page,
+    waivers_page,
+)
 from services.admin.seal import Seal
 from services.admin.session import Sessions
 from services.admin.settings import AdminSettings
@@ -110,7 +118,8 @@ def _application(admin: Admin) -> FastAPI:
     app.add_route("/favicon.ico", lambda _request: FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml"))
     app.mount("/static", StaticFiles(directory=STATIC))
     town_page.register(simulated=admin.settings.simulated)
-    faults_page.register(simulated=admin.settings.simulated)
+    for each in (faults_page, waivers_page, sensors_page, preview_page, protection_page):
+        each.register(simulated=admin.settings.simulated)
     nicegui.app.on_page_exception(town_page.error_content)
     ui.run_with(
         app,

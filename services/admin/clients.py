@@ -14,6 +14,7 @@ from lichtbuch.ledger.v1 import ledger_pb2_grpc
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from lichtbuch.metering.v1 import metering_pb2_grpc
 from lichtbuch.registry.v1 import registry_pb2_grpc
+from lichtbuch.scheduler.v1 import scheduler_pb2_grpc
 from servicekit.client import ServiceChannel, connect
 from servicekit.tokens import TokenSource
 from services.admin.settings import AdminSettings
@@ -29,6 +30,7 @@ def addresses(settings: AdminSettings) -> dict[str, str]:
     return {
         "registry": settings.registry_address,
         "lighting": settings.lighting_address,
+        "scheduler": settings.scheduler_address,
         "metering": settings.metering_address,
         "ledger": settings.ledger_address,
     }
@@ -57,6 +59,11 @@ class Clients:
     def lighting(self) -> lighting_pb2_grpc.LightingServiceAsyncStub:
         """Lamps, cabinets, overrides."""
         return lighting_pb2_grpc.LightingServiceStub(self._channel("lighting"))
+
+    @cached_property
+    def scheduler(self) -> scheduler_pb2_grpc.SchedulerServiceAsyncStub:
+        """Profiles, and what they would bring."""
+        return scheduler_pb2_grpc.SchedulerServiceStub(self._channel("scheduler"))
 
     @cached_property
     def metering(self) -> metering_pb2_grpc.MeteringServiceAsyncStub:

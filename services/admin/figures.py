@@ -38,6 +38,9 @@ class Facts:
     display_name: str
     time_zone: str
     synthetic: bool = False
+    latitude_deg: float | None = None
+    longitude_deg: float | None = None
+    """Where the sun is computed for, WGS84; None where that is not known."""
 
     @property
     def id(self) -> str:
@@ -52,6 +55,8 @@ def facts_from_proto(message: registry_pb2.Municipality) -> Facts:
         display_name=message.display_name or id_of(message.name),
         time_zone=message.time_zone or "Europe/Berlin",
         synthetic=message.synthetic,
+        latitude_deg=message.position.latitude_deg if message.HasField("position") else None,
+        longitude_deg=message.position.longitude_deg if message.HasField("position") else None,
     )
 
 

@@ -16,6 +16,8 @@ _WEEKDAYS: Final = {
     "en": ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"),
 }
 
+_ZONES: Final = {"CET": "MEZ", "CEST": "MESZ"}
+
 
 class Formats:
     """How one language writes what has a unit; instants are shown in one time zone."""
@@ -83,6 +85,27 @@ class Formats:
         local = self.local(instant)
         pattern = f"{local.day}.{local.month}.{local.year}" if self.language == "de" else f"{local:%d/%m/%Y}"
         return f"{_WEEKDAYS.get(self.language, _WEEKDAYS['en'])[local.weekday()]} {pattern}"
+
+    def day_with_year(self, day: date) -> str:
+        """A day with its year, without the weekday."""
+        return f"{day.day}.{day.month}.{day.year}" if self.language == "de" else f"{day:%d/%m/%Y}"
+
+    def zoned(self, instant: datetime) -> str:
+        """Day with its year, time of day, and the zone that it is told in."""
+        local = self.local(instant)
+        return f"{self.long_date(instant)}, {local:%H:%M} {self.zone_name(instant)}"
+
+    def zone_name(self, instant: datetime) -> str:
+        """The zone's short name at an instant, as people of the language write it."""
+        name = self.local(instant).tzname() or ""
+        return _ZONES.get(name, name) if self.language == "de" else name
+
+    def span(self, seconds: int) -> str:
+        """How long something lasted, in the largest unit that leaves it readable."""
+        for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+            if seconds >= 2 * size:
+                return f"{self.number(seconds // size)} {unit}"
+        return f"{self.number(max(0, seconds))} s"
 
     def listed(self, words: Sequence[str]) -> str:
         """Words in a row."""

@@ -14,6 +14,7 @@ from zoneinfo import ZoneInfo
 
 from domain.errors import InvalidInput, PermanentError
 from domain.night import DEFAULT_TIME_ZONE, zone
+from lichtbuch.scheduler.v1 import scheduler_pb2
 from servicekit.client import AnswerStream, back_off_s
 from servicekit.clock import Clock
 from services.admin import figures
@@ -22,7 +23,12 @@ from services.admin.clients import Clients
 from services.admin.faults import FaultNow
 from services.admin.feed import SLOW_S, Feed, Kept, Problem
 from services.admin.lamps import LampTable
+from services.admin.planning import Planning
+from services.admin.protections import Unprotected
+from services.admin.sensors import SensorNow, SensorUse
+from services.admin.waivers import WaiverNow
 
+SERVICES: Final = ("registry", "lighting", "scheduler", "metering", "ledger")
 LINGER_S: Final = 15.0
 """Real seconds for which a town goes on that nobody looks at: a page that is loaded again finds it."""
 WATCH_AGAIN_S: Final = 1.0
@@ -50,6 +56,19 @@ class Town:
         self.meters: Feed[tuple[figures.MeterNow, ...]] = Feed("metering", asking.meters, 15.0, real)
         self.savings: Feed[figures.Savings] = Feed("ledger", self._fetch_savings, 15.0, real)
         self.log_check: Feed[figures.LogCheck] = Feed("ledger", asking.log_check, 3600.0, real)
+        # What only some pages show is fetched while such a page is open (`want`).
+        self.planning = planning = Planning(name, clients)
+        self.may_identify: Feed[bool] = Feed("lighting", planning.may_identify, 300.0, real)
+        self.unprotected: Feed[tuple[Unprotected, ...]] = Feed("lighting", planning.unprotected, 300.0, real)
+        self.waivers: Feed[tuple[WaiverNow, ...]] = Feed("lighting", planning.waivers, 15.0, real)
+        self.may_waive: Feed[bool] = Feed("lighting", planning.may_waive, 300.0, real)
+        self.sensors: Feed[tuple[SensorNow, ...]] = Feed("lighting", planning.sensors, 5.0, real)
+        self.sensor_uses: Feed[tuple[SensorUse, ...]] = Feed("scheduler", planning.sensor_uses, 60.0, real)
+        self.may_edit_sensors: Feed[bool] = Feed("lighting", planning.may_edit_sensors, 300.0, real)
+        self.may_report: Feed[bool] = Feed("lighting", planning.may_report, 300.0, real)
+        self.profiles: Feed[tuple[scheduler_pb2.Profile, ...]] = Feed("scheduler", planning.profiles, 30.0, real)
+        self.may_plan: Feed[bool] = Feed("scheduler", planning.may_plan, 300.0, real)
+        self._wanted: list[Feed[Any]] = []
         self.table = LampTable()
         """The lamps; another object after the inventory changed."""
         self._viewers = 0
@@ -68,13 +87,14 @@ class Town:
             self.faults,
             self.meters,
             self.savings,
+            *self._wanted,
         )
 
     @property
     def away(self) -> tuple[str, ...]:
         """Names of the services that do not answer, in a fixed order."""
         silent = {feed.service for feed in self.feeds if feed.problem is Problem.AWAY}
-        return tuple(service for service in ("registry", "lighting", "metering", "ledger") if service in silent)
+        return tuple(service for service in SERVICES if service in silent)
 
     @property
     def is_signed_out(self) -> bool:
@@ -112,6 +132,16 @@ class Town:
             works = [*(feed.keep() for feed in kept), self._watch()]
             self._tasks = [asyncio.create_task(work, name=f"{self.name} for a page") for work in works]
 
+    def want(self, *feeds: Kept[Any]) -> None:
+        """A page shows these too: from now on they are fetched, until nobody looks at the town any more."""
+        if not self._tasks:
+            return
+        kept = (*self.feeds, self.may_override, self.may_acknowledge, self.log_check)
+        for feed in feeds:
+            if isinstance(feed, Feed) and feed not in kept and feed not in self._wanted:
+                self._wanted.append(feed)
+                self._tasks.append(asyncio.create_task(feed.keep(), name=f"{self.name} for a page"))
+
     def leave(self) -> None:
         """A page does not look any more; a while after the last one the calls end."""
         self._viewers -= 1
@@ -120,7 +150,7 @@ class Town:
 
     def stop(self) -> None:
         """Ends the calls."""
-        tasks, self._tasks = self._tasks, []
+        tasks, self._tasks, self._wanted = self._tasks, [], []
         for task in tasks:
             task.cancel()
         if self._ending is not None:

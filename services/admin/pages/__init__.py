@@ -1,1 +1,1 @@
-"""What people see: one module per part of the page. Nothing here knows gRPC; the parts show what town.py holds."""
+"""What people see: one module per part of a page. Nothing here opens a connection; parts show what town.py holds."""

@@ -9,11 +9,12 @@ from nicegui import ui
 
 from domain.errors import LichtbuchError
 from lichtbuch.lighting.v1 import faults_pb2
-from services.admin.faults import FaultNow, StreetWork, work_of
+from services.admin.fault_list import fault_row, faults_csv
+from services.admin.faults import FaultNow, StreetWork, fault_from_proto, work_of
 from services.admin.feed import problem_of
 from services.admin.figures import id_of
 from services.admin.metrics import CHANGES
-from services.admin.pages.view import Card, View, rich
+from services.admin.pages.view import Card, View, download_csv, rich
 
 MOST_SHOWN: Final = 300
 """So many are drawn; of more, the number is said: a filter finds the rest."""
@@ -39,13 +40,17 @@ class FaultsCard(Card):
         for element in (self._text, self._kind):
             element.props("outlined dense")
         self._text.props("debounce=200 clearable")
-        self._sentence = ui.label().classes("quiet").mark("fault-count")
+        with ui.element("div").classes("with-button"):
+            self._sentence = ui.label().classes("quiet").mark("fault-count")
+            self._csv = ui.button(t("csv_all"), on_click=lambda: self._export(None)).mark("fault-csv")
+            self._csv.props("outline dense no-caps icon=download")
         self._streets = ui.element("div").classes("streets")
 
     def show(self) -> None:
         """The faults that fit."""
         view, t, feed = self.view, self.view.t, self.view.town.faults
         self._streets.clear()
+        self._csv.set_visibility(bool(feed.value))
         if feed.value is None:
             self._sentence.set_text(self.instead(feed))
             return
@@ -80,7 +85,10 @@ class FaultsCard(Card):
         with ui.element("section").classes("street").mark("street") as section:
             section.props["aria-label"] = name
             count = self.view.formats.number(len(work.faults))
-            rich("h3", f'{escape(name)} <span class="badge">{escape(count)}</span>')
+            with ui.element("div").classes("with-button"):
+                rich("h3", f'{escape(name)} <span class="badge">{escape(count)}</span>')
+                button = ui.button(t("csv"), on_click=lambda: self._export(work.street)).mark("street-csv")
+                button.props("flat dense no-caps icon=download").props["aria-label"] = t("csv_street", street=name)
             with ui.element("ul").classes("faults"):
                 for fault in work.faults[:most]:
                     self._item(fault)
@@ -108,6 +116,22 @@ class FaultsCard(Card):
                     self._button("acknowledge", where, fault)
                     if fault.by_hand:
                         self._button("fault_clear", where, fault)
+
+    async def _export(self, street: str | None) -> None:
+        """Hands out the list of work as it stands now: of a street, or of all that the filters leave."""
+        view, town = self.view, self.view.town
+        kind, text, new = self._kind.value or 0, self._text.value or "", bool(self._new.value)
+        try:
+            messages = await town.planning.fault_messages()
+        except LichtbuchError as error:
+            ui.notify(view.refusal(error, "lighting"), type="negative", multi_line=True, timeout=8_000)
+            return
+        work = work_of(map(fault_from_proto, messages), text=text, kind=kind, new_only=new)
+        wanted = {fault.name for part in work if street in (None, part.street) for fault in part.faults}
+        rows = [fault_row(message, town.tz) for message in messages if message.name in wanted]
+        parts = [id_of(town.name), *([] if street is None else [street or view.t("no_street")])]
+        day = view.formats.local(town.clock.now()).date().isoformat()
+        download_csv(faults_csv(rows), "faults", *parts, day)
 
     def _button(self, what: str, where: str, fault: FaultNow) -> None:
         t = self.view.t

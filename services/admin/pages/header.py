@@ -15,7 +15,14 @@ from services.admin.figures import id_of
 from services.admin.pages.view import View, rich
 from services.admin.session import Session
 
-PAGES: Final = {"page": "", "fault_page": "/faults"}
+PAGES: Final = {
+    "page": "",
+    "fault_page": "/faults",
+    "preview_page": "/preview",
+    "waiver_page": "/waivers",
+    "sensor_page": "/sensors",
+    "protection_page": "/protection",
+}
 """Pages of a municipality: the key of the name, and what follows the municipality in the address."""
 
 
@@ -45,7 +52,8 @@ class Header:
                 if simulated:
                     ui.label(t("simulated")).classes("chip")
             with ui.element("div").classes("who"):
-                ui.label(session.login.name).mark("person").props["title"] = t("logged_in_as", name=session.login.name)
+                person = ui.label(session.login.name).classes("person").mark("person")
+                person.props["title"] = t("logged_in_as", name=session.login.name)
                 ui.link(t("other_language"), f"/{t.other}/{id_of(town.name)}{path}").props["lang"] = t.other
                 with ui.element("form").props('method="post" action="/logout"'):
                     ui.button(t("logout"), color=None).props("flat dense no-caps type=submit text-color=white").mark(

@@ -13,19 +13,21 @@ from services.admin.feed import problem_of
 from services.admin.figures import id_of
 from services.admin.lamps import Fault, Lamp, LampState
 from services.admin.metrics import CHANGES
-from services.admin.pages.view import Card, View, rich, tiles_html
+from services.admin.pages.view import Card, View, page_path, rich, tiles_html
 
 
 class LampsCard(Card):
     """The summary."""
 
     def __init__(self, view: View) -> None:
-        super().__init__(view, "lamps", view.town.live, view.town.inventory, mark="lamps")
+        super().__init__(view, "lamps", view.town.live, view.town.inventory, view.town.unprotected, mark="lamps")
 
     def build(self) -> None:
         """Tiles and a sentence."""
         self._tiles = rich("dl", classes="tiles")
         self._sentence = ui.label().classes("quiet")
+        self._unprotected = ui.link("", page_path(self.view, "/protection")).mark("unprotected")
+        self._unprotected.set_visibility(False)
 
     def show(self) -> None:
         """Counts."""
@@ -53,6 +55,9 @@ class LampsCard(Card):
         if counts.shadow:
             sentences.append(t("shadow", count=number(counts.shadow)))
         self._sentence.set_text(" · ".join(sentences))
+        bare = town.unprotected.value
+        self._unprotected.set_visibility(bool(bare))
+        self._unprotected.set_text(t("unprotected_count", count=number(len(bare or ()))))
 
     def note(self) -> str:
         """Stale lamps are told by the stream, not by when the inventory was read."""
@@ -67,7 +72,10 @@ class LampCard(Card):
         self._row: int | None = None
         self._lamp: Lamp | None = None
         self._on_override = on_override
-        super().__init__(view, "lamp_heading", view.town.live, view.town.inventory, view.town.may_override, mark="lamp")
+        town = view.town
+        super().__init__(
+            view, "lamp_heading", town.live, town.inventory, town.may_override, town.may_identify, mark="lamp"
+        )
 
     def build(self) -> None:
         """Facts and buttons."""
@@ -101,7 +109,7 @@ class LampCard(Card):
             self._row = found
         self._facts.set_content(self._html(self._lamp, table.state(self._row)))
         self._button.set_visibility(self.view.town.may_override.value is True)
-        self._identify.set_visibility(self.view.town.may_override.value is True)
+        self._identify.set_visibility(self.view.town.may_identify.value is True)
 
     def _html(self, lamp: Lamp, state: LampState) -> str:
         t, formats = self.view.t, self.view.formats

@@ -6,8 +6,7 @@ What is plainly incomplete is said here; everything else the server judges, and 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
-from decimal import ROUND_HALF_UP, Decimal, InvalidOperation
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from nicegui import ui
@@ -17,9 +16,9 @@ from domain.names import new_uid
 from domain.night import ceil_slot
 from domain.timelapse import MAX_SPEED
 from services.admin.feed import problem_of
-from services.admin.figures import id_of
 from services.admin.lamps import Lamp
 from services.admin.metrics import CHANGES
+from services.admin.pages.fields import instant_of, permille_of, target_options
 from services.admin.pages.lamps_card import find_lamps
 from services.admin.pages.overrides_card import targets_text
 from services.admin.pages.view import Card, View
@@ -87,17 +86,8 @@ class LevelForm(Card):
         self._level.run_method("focus")
 
     def _offer(self) -> None:
-        kind, inventory = self._kind.value, self.view.town.inventory.value
-        options: dict[str, str] = {}
-        if inventory is not None and kind == "group":
-            number = self.view.formats.number
-            options = {
-                group.name: f"{group.display_name} ({number(group.luminaires)})"
-                for group in inventory.groups
-                if group.luminaires
-            }
-        elif inventory is not None and kind == "cabinet":
-            options = {place.name: f"{id_of(place.name)} {place.display_name}" for place in inventory.cabinets}
+        kind = self._kind.value
+        options = target_options(self.view, kind)
         if options != self._which.options:
             kept = self._which.value if self._which.value in options else next(iter(options), None)
             self._which.set_options(options, value=kept)
@@ -144,7 +134,7 @@ class LevelForm(Card):
         if targets is None:
             self._at("which", t("error_lamp") if (self._lamp.value or "").strip() else t("error_required"))
             fine = False
-        level = _permille(self._level.value)
+        level = permille_of(self._level.value)
         if level is None:
             self._at("level", t("error_level"))
             fine = False
@@ -207,16 +197,4 @@ class LevelForm(Card):
         return f"{self.view.formats.local(instant):%Y-%m-%dT%H:%M}"
 
     def _instant(self, text: str) -> datetime | None:
-        try:
-            return datetime.fromisoformat(text).replace(tzinfo=self.view.town.tz).astimezone(UTC)
-        except ValueError:
-            return None
-
-
-def _permille(value: object) -> int | None:
-    """Per mille out of the percent that somebody typed."""
-    try:
-        permille = int((Decimal(str(value)) * 10).quantize(Decimal(1), ROUND_HALF_UP))
-    except (InvalidOperation, ValueError):
-        return None
-    return permille if 0 <= permille <= 1000 else None
+        return instant_of(text, self.view.town.tz)

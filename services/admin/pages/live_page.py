@@ -58,6 +58,7 @@ class LivePage(ABC):
         if not self._has_entered:
             self._has_entered = True
             self.town.enter()
+            self.town.want(*(feed for card in self.cards for feed in card.feeds))
             CLIENTS.inc()
             self._offering = background_tasks.create(self.header.offer_towns(), name="offer municipalities")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from nicegui import ui
 
 from domain.errors import LichtbuchError, NotAuthenticated, NotPermitted, RetryableError
 from services.admin.feed import Kept
+from services.admin.figures import id_of
 from services.admin.formats import Formats
 from services.admin.texts import Texts
 from services.admin.town import Town
@@ -97,6 +99,17 @@ class Card(ABC):
     @abstractmethod
     def show(self) -> None:
         """Fills them."""
+
+
+def page_path(view: View, tail: str) -> str:
+    """The address of another page of the municipality."""
+    return f"/{view.t.language}/{id_of(view.town.name)}{tail}"
+
+
+def download_csv(text: str, *parts: str) -> None:
+    """Hands a table to the browser as a file: UTF-8 with a mark that spreadsheets know it by; parts make its name."""
+    name = re.sub(r"[^\w.-]+", "-", "-".join(parts)).strip("-")
+    ui.download.content(text.encode("utf-8-sig"), f"{name}.csv", "text/csv")
 
 
 def rich(tag: str, html: str = "", classes: str = "") -> ui.html:

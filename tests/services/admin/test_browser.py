@@ -7,15 +7,17 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.async_api import Page, async_playwright
+from playwright.async_api import Locator, Page, async_playwright
 
 from services.admin.texts import words
 from tests.services.admin.test_faults_page import stands, three
+from tests.services.admin.town_planning import plan
 from tests.services.admin.town_services import Town, TownServices, name
 from tests.support.ports import free_port
 
@@ -251,6 +253,94 @@ async def test_a_fitter_s_list_of_work_in_a_real_browser(
         await page.get_by_text("4 stand, 3 of them nobody knows of yet.").wait_for()
     assert visitor.hosts == {"127.0.0.1"}
     assert visitor.complaints == []
+
+
+async def test_a_planner_walks_from_waivers_over_sensors_to_a_preview_and_takes_files_along(
+    chromium: str, town: Town, services: TownServices, issuer_url: str, tmp_path: Path
+) -> None:
+    plan(town)
+    stands(town, *three())
+    async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium) as visitor:
+        page, address = visitor.page, f"{admin.address}/de/bad-hersfeld"
+        await page.goto(f"{address}/waivers")
+        await visitor.log_in("admin")
+        await page.wait_for_url(f"{address}/waivers")
+        await page.get_by_role("region", name="Prüfdatum überschritten").get_by_text("StVV 2023-7").wait_for()
+        form = page.locator(".waiver-form-card")
+        await form.get_by_label("Was", exact=True).click()
+        await page.get_by_role("option", name="Ganze Stadt").click()
+        await form.get_by_label("Aktenzeichen").fill("StVV 2026/114")
+        await form.get_by_label("Beschlossen am").fill("2026-01-15")
+        await form.get_by_label("Prüfdatum").fill("2026-01-20")
+        await form.get_by_label("Grund").fill("Sternennacht")
+        await page.keyboard.press("Enter")
+        await form.get_by_text("is over already").wait_for()
+        review = (town.clock.now() + timedelta(days=700)).date().isoformat()
+        await form.get_by_label("Prüfdatum").fill(review)
+        await page.keyboard.press("Enter")
+        await page.get_by_role("region", name="Gelten jetzt").get_by_text("StVV 2026/114").wait_for()
+        await picture(page, "waivers")
+
+        await page.get_by_role("link", name="Sensoren").click()
+        await page.get_by_text("72 je Stunde").wait_for()
+        await page.get_by_text("Wohngebiete nachts (Regel 1)").wait_for()
+        await page.get_by_role("button", name="Wert eingeben: Dach").click()
+        await page.get_by_role("dialog").get_by_label("Wert").fill("12")
+        await page.keyboard.press("Enter")
+        await page.get_by_text("12 lx").wait_for()
+        await picture(page, "sensors")
+
+        await page.get_by_role("link", name="Ausfallverhalten").click()
+        await page.get_by_text("4 Leuchten ohne gesichertes Ausfallverhalten").wait_for()
+        await picture(page, "protection")
+
+        await page.get_by_role("link", name="Vorschau").click()
+        text = page.get_by_label("Profil als Text")
+        await page.wait_for_function("() => document.querySelector('.profile-text textarea')?.value.includes('22:30')")
+        await text.fill((await text.input_value()).replace("level = 50", "level = 30"))
+        await page.locator(".preview-form-card").get_by_role("button", name="Vorschau").click()
+        outlook = page.locator(".outlook-card")
+        await outlook.get_by_text("school holidays").wait_for()
+        await outlook.locator(".chart.year canvas").wait_for()
+        await outlook.locator(".chart svg").first.wait_for()
+        await picture(page, "preview")
+        months = await saved(page, outlook.get_by_role("button", name="Monate als CSV"))
+        assert months.startswith("month,what,burning_hours")
+        assert "\ntotal,full," in months
+        events = await saved(page, outlook.get_by_role("button", name="Schaltzeiten als CSV"))
+        assert len(events.splitlines()) == 1 + 1 + 365 * 4
+        await page.locator(".preview-form-card").get_by_role("button", name="Speichern").click()
+        await page.get_by_text("Gespeichert, Fassung 4.").wait_for()
+
+        await page.get_by_role("link", name="Störungen (3)").click()
+        faults = await saved(page, page.get_by_role("button", name="Liste als CSV"))
+        assert [line.split(",")[1] for line in faults.splitlines()[1:]] == ["Mondgasse", "Mondgasse", "Sternweg"]
+        street = await saved(page, page.get_by_role("button", name="Als CSV: Sternweg"))
+        assert street.count("\n") == 2
+        await picture(page, "faults")
+    assert visitor.hosts == {"127.0.0.1"}
+    assert visitor.complaints == []
+
+
+async def saved(page: Page, button: Locator) -> str:
+    """What the browser saves after a click."""
+    async with page.expect_download() as started:
+        await button.click()
+    path = await (await started.value).path()
+    return await asyncio.to_thread(path.read_text, encoding="utf-8-sig")
+
+
+async def picture(page: Page, name: str) -> None:
+    """On a phone nothing is wider than the screen. Pictures of both sizes, where somebody wants to look at them."""
+    folder = os.environ.get("LICHTBUCH_SCREENSHOTS")
+    if folder:
+        await page.screenshot(path=f"{folder}/{name}.png", full_page=True)
+    await page.set_viewport_size({"width": PHONE, "height": 800})
+    await page.wait_for_function(f"document.documentElement.scrollWidth <= {PHONE}")
+    if folder:
+        await page.wait_for_timeout(400)  # charts follow the width
+        await page.screenshot(path=f"{folder}/{name}-phone.png", full_page=True)
+    await page.set_viewport_size({"width": 1400, "height": 1000})
 
 
 @pytest.mark.long

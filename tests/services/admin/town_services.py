@@ -20,9 +20,12 @@ from lichtbuch.lighting.v1 import (
     inventory_pb2,
     lighting_pb2,
     lighting_pb2_grpc,
+    sensors_pb2,
+    waivers_pb2,
 )
 from lichtbuch.metering.v1 import metering_pb2, metering_pb2_grpc
 from lichtbuch.registry.v1 import registry_pb2, registry_pb2_grpc
+from lichtbuch.scheduler.v1 import scheduler_pb2, scheduler_pb2_grpc
 from lichtbuch.type.v1 import types_pb2
 from servicekit.access import Binding, Role
 from servicekit.auth import Authenticator, IssuerKeys, TokenValidator
@@ -31,19 +34,22 @@ from servicekit.context import Tenant, current_caller, current_tenant
 from servicekit.convert import timestamp_to_proto, unix_ms
 from servicekit.server import Server
 from servicekit.tenants import FixedTenants
+from tests.services.admin.town_planning import PlanningCalls, Scheduler
 from tests.support.running import HERSFELD, SCHWALM, access_from, settings_for
 
 PARENT = HERSFELD.name
 VIEWER, OPERATOR, AUDITOR, CONTRACTOR = "u-3f9a1c72", "u-b4408e15", "u-91e35bd4", "u-d85a94c3"
+ADMIN = "u-0c7b62ef"
 BINDINGS: dict[str, list[Binding]] = {
     VIEWER: [Binding(Role.VIEWER, HERSFELD.id)],
     OPERATOR: [Binding(Role.OPERATOR, HERSFELD.id)],
     AUDITOR: [Binding(Role.AUDITOR, HERSFELD.id), Binding(Role.AUDITOR, SCHWALM.id)],
+    ADMIN: [Binding(Role.ADMIN, HERSFELD.id)],
     CONTRACTOR: [Binding(Role.CONTRACTOR, HERSFELD.id, (f"{PARENT}/measures/led",))],
 }
 """Of the issuer's demonstration users; its "planner" has no role here."""
 
-SERVICES = ("registry", "lighting", "metering", "ledger")
+SERVICES = ("registry", "lighting", "scheduler", "metering", "ledger")
 
 
 def name(collection: str, identity: str) -> str:
@@ -64,6 +70,14 @@ class Town:
     overrides: dict[str, control_pb2.Override] = field(default_factory=dict)
     faults: dict[str, faults_pb2.Fault] = field(default_factory=dict)
     """By name, in the order in which they are listed."""
+    waivers: dict[str, waivers_pb2.Waiver] = field(default_factory=dict)
+    sensors: dict[str, sensors_pb2.Sensor] = field(default_factory=dict)
+    sensor_values: dict[str, tuple[float, datetime]] = field(default_factory=dict)
+    protections: list[commissioning_pb2.LuminaireProtection] = field(default_factory=list)
+    profiles: dict[str, scheduler_pb2.Profile] = field(default_factory=dict)
+    calendars: list[scheduler_pb2.Calendar] = field(default_factory=list)
+    assignments: list[scheduler_pb2.Assignment] = field(default_factory=list)
+    preview_warnings: list[str] = field(default_factory=list)
     meters: list[metering_pb2.Meter] = field(default_factory=list)
     gaps: dict[str, int] = field(default_factory=dict)
     entries: list[ledger_pb2.StatementLine] = field(default_factory=list)
@@ -223,7 +237,7 @@ def _municipality(tenant: Tenant) -> registry_pb2.Municipality:
     )
 
 
-class Lighting(lighting_pb2_grpc.LightingServiceServicer):
+class Lighting(PlanningCalls, lighting_pb2_grpc.LightingServiceServicer):
     """Lamps, cabinets, overrides."""
 
     def __init__(self, town: Town) -> None:
@@ -346,6 +360,8 @@ class Lighting(lighting_pb2_grpc.LightingServiceServicer):
         self, request: commissioning_pb2.IdentifyLuminaireRequest, context: Any
     ) -> commissioning_pb2.Identification:
         """Blinks for half a minute; the second lamp has no gateway."""
+        if request.name not in [lamp.name for lamp in self._town.luminaires]:
+            raise NotFound(request.name)
         if request.name.endswith("L-0002"):
             raise FailedPrecondition.of("name", "it has no gateway")
         self._town.calls.append(f"IdentifyLuminaire {request.name.rsplit('/', 1)[-1]}")
@@ -452,6 +468,10 @@ def _fillers(town: Town) -> dict[str, Callable[[Server], None]]:
         "lighting": lambda server: server.add_servicer(
             lighting_pb2_grpc.add_LightingServiceServicer_to_server,
             Lighting(town),  # type: ignore[abstract]
+        ),
+        "scheduler": lambda server: server.add_servicer(
+            scheduler_pb2_grpc.add_SchedulerServiceServicer_to_server,
+            Scheduler(town),  # type: ignore[abstract]
         ),
         "metering": lambda server: server.add_servicer(
             metering_pb2_grpc.add_MeteringServiceServicer_to_server,
