@@ -28,6 +28,7 @@ from services.lighting.fault_places import (
     place_verdicts,
 )
 from services.lighting.faults import Fault
+from services.lighting.gear_board import GearBoard, GearVerdicts
 from services.lighting.ground import Ground
 from services.lighting.records import EndpointState
 from services.lighting.state import Power
@@ -35,11 +36,12 @@ from services.lighting.state import Power
 _UNSEEN_MS: Final = 30 * MINUTE_MS
 """A feeder whose contactor nobody reads is taken to be closed so long after it ought to be."""
 _KINDS: Final = {
-    SubjectKind.LUMINAIRE: LAMP_KINDS,
+    SubjectKind.LUMINAIRE: (*LAMP_KINDS, FaultKind.GEAR_UNADDRESSED, FaultKind.ADDRESS_DUPLICATE),
     SubjectKind.FEEDER: (FaultKind.SUPPLY_LOSS, FaultKind.RELAY_FAILURE),
     SubjectKind.CABINET: (FaultKind.SUPPLY_LOSS, FaultKind.COMMUNICATION_LOSS, FaultKind.DOOR_OPEN),
-    SubjectKind.GATEWAY: (FaultKind.COMMUNICATION_LOSS,),
+    SubjectKind.GATEWAY: (FaultKind.COMMUNICATION_LOSS, FaultKind.GEAR_UNADDRESSED),
 }
+_OF_STRAYS: Final = (FaultKind.GEAR_FAILURE, FaultKind.COMMUNICATION_LOSS)
 _SHOWN: Final = {
     FaultKind.POWER_TOO_HIGH: Fault.POWER_TOO_HIGH,
     FaultKind.POWER_TOO_LOW: Fault.POWER_TOO_LOW,
@@ -69,10 +71,16 @@ class FaultWatch:
     """Watches one town on behalf of the process that holds the field."""
 
     def __init__(
-        self, book: FaultBook, limits: FaultLimits, curves: Callable[[], Mapping[str, PowerCurve]] = dict
+        self,
+        book: FaultBook,
+        limits: FaultLimits,
+        curves: Callable[[], Mapping[str, PowerCurve]] = dict,
+        gears: GearBoard | None = None,
     ) -> None:
-        """curves: power over level of luminaires by uid, where it is known; a new object whenever that changes."""
+        """curves: power over level of luminaires by uid, where it is known; a new object whenever that changes. gears:
+        what lines say of gear without an address, and of addresses that more than one gear has."""
         self._book, self._limits, self._curves = book, limits, curves
+        self._gears = gears or GearBoard()
         self._columns: Columns | None = None
         self._subjects: dict[SubjectKind, _Subjects] = {}
         self._generation = -1
@@ -95,7 +103,9 @@ class FaultWatch:
         blocked = due.feeder_locked | of_cabinet(places.cabinet_covers, ground.columns.feeder_cabinet)
         feeder_supply = self._feeder_supply(ground, places, blocked)
         self._judge_feeders(ground, places, feeder_supply, now_ms)
-        self._judge_lamps(ground, due, places, feeder_supply, now_ms)
+        gears = self._gears.in_columns(ground.columns)
+        self._judge_lamps(ground, due, places, feeder_supply, gears, now_ms)
+        self._judge_gears(ground, gears, now_ms)
         self._show(ground)
 
     # --- what there is ----------------------------------------------------------------------------------------------
@@ -155,7 +165,8 @@ class FaultWatch:
             subjects = self._subjects[entry.subject_kind]
             row = subjects.row_of.get(entry.subject_uid)
             if row is not None:
-                subjects.debounce[key.kind].stands_on(np.array([row], dtype=np.intp))
+                if key.kind in subjects.debounce:  # the rest is a person's to say
+                    subjects.debounce[key.kind].stands_on(np.array([row], dtype=np.intp))
                 if key.kind == FaultKind.DIMMING_FAILURE and not np.isnan(entry.expected):
                     self._failed_due[row] = round(entry.expected)
             elif is_loaded:
@@ -260,7 +271,13 @@ class FaultWatch:
     # --- luminaires -------------------------------------------------------------------------------------------------
 
     def _judge_lamps(
-        self, ground: Ground, due: Due, places: PlaceVerdicts, feeder_supply: Verdicts, now_ms: int
+        self,
+        ground: Ground,
+        due: Due,
+        places: PlaceVerdicts,
+        feeder_supply: Verdicts,
+        gears: GearVerdicts,
+        now_ms: int,
     ) -> None:
         columns, following, signs, lamps = ground.columns, ground.following, ground.signs, ground.state.lamps
         subjects = self._subjects[SubjectKind.LUMINAIRE]
@@ -297,6 +314,8 @@ class FaultWatch:
         read_ms = signs.lamp_read_ms
         for kind, verdict in lamp_verdicts(look, self._limits).items():
             at_ms, measured, expected = read_ms, None, None
+            if kind in _OF_STRAYS:  # it is silent since its new driver has no address: that is the fault
+                verdict[gears.lamp_stray == Verdict.BAD] = Verdict.UNKNOWN
             if kind == FaultKind.DAY_BURNER:
                 at_ms = np.where(look.unpowered, now_ms, read_ms)
             elif kind == FaultKind.DIMMING_FAILURE:
@@ -315,6 +334,21 @@ class FaultWatch:
         cabinets = self._subjects[SubjectKind.CABINET].debounce
         gone |= of_cabinet(cabinets[FaultKind.SUPPLY_LOSS].open, columns.cabinet)
         self._give_up(subjects, FaultKind.COMMUNICATION_LOSS, gone, now_ms)
+
+    def _judge_gears(self, ground: Ground, gears: GearVerdicts, now_ms: int) -> None:
+        """Gear without an address, and addresses that more than one gear answers at, as their lines say."""
+        columns = ground.columns
+        lamps, gateways = self._subjects[SubjectKind.LUMINAIRE], self._subjects[SubjectKind.GATEWAY]
+        asked = _asked(columns)[columns.gateway_endpoint]
+        watched = (columns.gateway >= 0) & of_cabinet(asked, columns.gateway)
+        stray, kind = gears.lamp_stray, FaultKind.GEAR_UNADDRESSED
+        self._judge(lamps, kind, stray, gears.lamp_read_ms, watched, now_ms, measured=gears.lamp_count)
+        self._judge(lamps, FaultKind.ADDRESS_DUPLICATE, gears.lamp_conflict, gears.lamp_read_ms, watched, now_ms)
+        self._judge(
+            gateways, kind, gears.gateway_stray, gears.gateway_read_ms, asked, now_ms, measured=gears.gateway_count
+        )
+        for part in _OF_STRAYS:
+            self._give_up(lamps, part, lamps.debounce[kind].open & (stray == Verdict.BAD), now_ms)
 
     def _judge_power(self, ground: Ground, subjects: _Subjects, visible: Flags, watched: Flags, now_ms: int) -> None:
         """Powers that were read since the last look, against the model's curve at the level they were read at."""

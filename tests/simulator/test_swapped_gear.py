@@ -19,9 +19,9 @@ from simulator.town import Luminaire, Town
 from tests.simulator.conftest import NOON
 
 
-def swapping_town(luminaires: int = 30) -> Town:
-    """The demonstration town, whose second cabinet has a gateway that tells more than the makes that we know."""
-    town = demo_town(DemoSize(luminaires=luminaires, cabinets=6, monitored=0, buildings=0))
+def swapping_town(luminaires: int = 12, cabinets: int = 2) -> Town:
+    """A demonstration town, whose second cabinet has a gateway that tells more than the makes that we know."""
+    town = demo_town(DemoSize(luminaires=luminaires, cabinets=cabinets, monitored=0, buildings=0))
     gateway = town.cabinets[1].gateway
     return replace(
         town,
@@ -131,9 +131,14 @@ async def test_what_makes_no_sense_is_refused(running: Running) -> None:
         {"kind": "gear_duplicate", "luminaire": lamp.id},
         {"kind": "gear_duplicate", "luminaire": lamp.id, "of": lamp.id},
         {"kind": "gear_duplicate", "luminaire": lamp.id, "of": other.id},
-        {"kind": "gear_unaddressed", "luminaire": running.lamps(5)[0].id},
         {"kind": "gear_swap", "luminaire": lamp.id, "burning_s": -1},
     ):
         with pytest.raises(InvalidInput):
             await running.breaks(**fault)
     assert running.simulator.faults.active() == []
+
+
+async def test_a_lamp_of_an_opc_ua_server_has_no_address_to_lose() -> None:
+    simulator = Simulator(swapping_town(30, 6), SteppedClock(NOON))
+    with pytest.raises(InvalidInput, match="no address"):
+        await simulator.faults.inject({"kind": "gear_unaddressed", "luminaire": "L-0030"})

@@ -4,6 +4,7 @@ from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from services.lighting.api.calls import Parts
 from services.lighting.api.commissioning import CommissioningCalls
 from services.lighting.api.faults import FaultCalls
+from services.lighting.api.gears import GearCalls
 from services.lighting.api.importing import ImportCalls
 from services.lighting.api.inventory import InventoryCalls
 from services.lighting.api.loads import LoadCalls
@@ -19,6 +20,7 @@ __all__ = ["LightingServicer", "Parts"]
 class LightingServicer(
     CommissioningCalls,
     FaultCalls,
+    GearCalls,
     SensorCalls,
     InventoryCalls,
     ImportCalls,

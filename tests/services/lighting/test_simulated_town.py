@@ -18,6 +18,7 @@ from services.lighting.energy import LevelChanges, drawn_by, energies
 from services.lighting.fault_book import FaultBook
 from services.lighting.fault_watch import FaultWatch
 from services.lighting.field import Field
+from services.lighting.gear_board import GearBoard
 from services.lighting.ground import Tuning
 from services.lighting.history import Change
 from services.lighting.records import (
@@ -97,15 +98,16 @@ def inventory_of(town: Town) -> Inventory:
 class Night:
     """The town, its control and what was recorded."""
 
-    def __init__(self, luminaires: int = 200) -> None:
+    def __init__(self, luminaires: int = 200, town: Town | None = None) -> None:
+        """town: in place of a demonstration town of so many luminaires."""
         self.clock = SteppedClock(NOON)
-        self.simulator = Simulator(
-            demo_town(DemoSize(luminaires=luminaires, cabinets=6, monitored=0, buildings=0)), SimulatorClock(self.clock)
-        )
+        size = DemoSize(luminaires=luminaires, cabinets=6, monitored=0, buildings=0)
+        self.simulator = Simulator(town or demo_town(size), SimulatorClock(self.clock))
         self.knowledge = GivenKnowledge()
         self.state = TownState()
         self.changes: list[Change] = []
         self.book = FaultBook()
+        self.gears = GearBoard()
         self.curves: dict[str, PowerCurve] = {}
         rests = Limits(request_timeout_s=0.5, read_deadline_s=2.0, backoff_initial_s=0.05, backoff_max_s=0.2)
         bus = Fieldbus(now=self.clock.now, require_simulator=True, limits=rests)
@@ -114,7 +116,7 @@ class Night:
             self.knowledge, self.state, Field(bus), self.clock, holds=lambda: True, tuning=tuning,
             monotonic=lambda: (self.clock.now() - NOON).total_seconds() + 1000.0,
             after_pass=lambda: self.changes.extend(self.control.recorder.take()),
-            watch_faults=FaultWatch(self.book, tuning.faults, lambda: self.curves).look,
+            watch_faults=FaultWatch(self.book, tuning.faults, lambda: self.curves, self.gears).look,
         )  # fmt: skip
 
     async def start(self) -> None:
