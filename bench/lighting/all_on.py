@@ -27,6 +27,7 @@ from bench.timing import Comparison
 from domain.priority import Priority
 from fieldbus.client import Fieldbus
 from servicekit.clock import SystemClock
+from servicekit.long_lived import LongLived
 from services.lighting.columns import Flags
 from services.lighting.control import Control
 from services.lighting.field import Field
@@ -122,8 +123,11 @@ async def _ours(town: RunningTown) -> _Seen:
     knowledge = _Known(Known(inventory))
     knowledge.order(DARK)
     told_ms: dict[str, int] = {}
+    long_lived, set_apart = LongLived(), asyncio.Event()
 
     def after_pass() -> None:
+        if long_lived.look(control.inventory, idle=control.is_calm):  # as the service does
+            set_apart.set()
         for change in control.recorder.take():
             if change.level_permille >= FULL - 1:
                 told_ms.setdefault(change.uid, change.at_ms)
@@ -136,6 +140,7 @@ async def _ours(town: RunningTown) -> _Seen:
     try:
         await _until(lambda: state.lamps.actual.size > 0 and bool(_shown(state, DARK).all()), loop)
         await asyncio.sleep(FADES_S)
+        await _until(set_apart.is_set, loop)
         told_ms.clear()
         ordered_ms = knowledge.order(FULL)
         confirmed_ms = np.zeros(len(inventory.luminaires))

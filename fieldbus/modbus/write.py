@@ -30,7 +30,7 @@ from fieldbus.faults import (
 from fieldbus.modbus.command import RegisterCommand, Run, WriteFrame, runs_of, write_frame
 from fieldbus.modbus.sequences import SequenceCounters
 from fieldbus.modbus.unit import ModbusUnit
-from fieldbus.profile import Profile, WriteMode
+from fieldbus.profile import PointBinding, Profile, WriteMode
 from fieldbus.values import PointAddress, Quality, WriteOutcome, WriteResult
 
 _READ_HOLDING: Final = 3
@@ -244,6 +244,7 @@ def _prepare(
 ) -> list[RegisterCommand]:
     commands: list[RegisterCommand] = []
     places: set[object] = set()
+    same: tuple[PointBinding, float] | None = None  # as in the command before: neighbours are often told the same
     for row, (address, value) in enumerate(writes):
         binding = profile.binding(address)
         place = binding.modbus
@@ -256,8 +257,11 @@ def _prepare(
         if row in results:
             continue
         try:
-            encoded = encode(binding, value, place.write_format, factors.get(address, 0))
+            if factors or same is None or same[0] is not binding or same[1] != value:
+                encoded = encode(binding, value, place.write_format, factors.get(address, 0))
+                same = binding, value
         except OutOfLimits as error:
+            same = None
             results[row] = WriteResult(address, WriteOutcome.REFUSED, str(error))
             continue
         sequence = place.sequence

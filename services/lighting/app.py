@@ -18,6 +18,7 @@ from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from servicekit.clock import Clock
 from servicekit.database import Database
 from servicekit.lease import DEFAULT_TTL_S, Lease, lease_for
+from servicekit.long_lived import LongLived
 from servicekit.server import Server
 from servicekit.wiring import make_server
 from services.lighting.ageing import AgeingClerk
@@ -29,6 +30,8 @@ from services.lighting.fault_book import FaultBook
 from services.lighting.fault_clerk import FaultClerk
 from services.lighting.fault_watch import FaultWatch
 from services.lighting.field import Field, Opener
+from services.lighting.gear_board import GearBoard
+from services.lighting.gear_keeper import GearKeeper
 from services.lighting.ground import Tuning
 from services.lighting.historian import Historian
 from services.lighting.memory import LOOK_EVERY_S, Memory
@@ -38,6 +41,7 @@ from services.lighting.settings import LightingSettings
 from services.lighting.snapshot import SnapshotFiles
 from services.lighting.spool import LastLevels, LevelSpool
 from services.lighting.state import TownState
+from services.lighting.writers import Writers
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
 LEASE: Final = "lighting.field"
@@ -46,7 +50,16 @@ LEASE: Final = "lighting.field"
 async def build(settings: LightingSettings) -> Server:
     """Lighting, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong security file."""
     server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
-    await fill(server, settings, field_of(server.clock, settings))
+    parts = await fill(server, settings, field_of(server.clock, settings))
+
+    async def set_apart(beat: Callable[[], None]) -> None:
+        town = LongLived()
+        while True:
+            town.look(parts.control.inventory, idle=parts.control.is_calm)
+            beat()
+            await server.clock.sleep_real(1.0)
+
+    server.add_loop("long lived", set_apart, max_silence_s=60)
     return server
 
 
@@ -92,17 +105,20 @@ async def fill(
     sensors = SensorKeeper(board, database, clock, sensor_file, ready=server.database_ready.is_set)
     await sensors.start()
     server.on_stop(sensors.store)
+    holder = settings.resolved_holder
+    writers = Writers(database, clock, holder, ready=server.database_ready.is_set)
     if settings.control:
         lease = lease_for(
-            LEASE, database, settings.own_dir, holder=settings.resolved_holder, ttl_s=lease_ttl_s, clock=clock
-        )
+            LEASE, database, settings.own_dir, holder=holder, ttl_s=lease_ttl_s, clock=clock,
+            on_take=writers.announce, before_held=writers.announce_alone,
+        )  # fmt: skip
         parts = await _with_field(
-            server, settings, tuning, opener, memory, endpoints, database, sensors, monotonic, lease
+            server, settings, tuning, opener, memory, endpoints, database, sensors, monotonic, lease, writers
         )
     else:
         state = TownState()
         control = Control(memory, state, Field(opener), clock, holds=lambda: False, tuning=tuning, sensors=board)
-        parts = Parts(database, clock, memory, state, control, endpoints, None, sensors)
+        parts = Parts(database, clock, memory, state, control, endpoints, None, sensors, writers)
         server.on_stop(control.close)
     server.add_servicer(lighting_pb2_grpc.add_LightingServiceServicer_to_server, LightingServicer(parts))
     server.add_loop("memory", memory.keep_fresh, max_silence_s=30 * LOOK_EVERY_S)
@@ -123,6 +139,7 @@ async def _with_field(
     sensors: SensorKeeper,
     monotonic: Callable[[], float],
     lease: Lease,
+    writers: Writers,
 ) -> Parts:
     clock, state = server.clock, TownState()
     spool = LevelSpool(settings.own_dir / "levels.spool", settings.spool_max_bytes)
@@ -158,7 +175,8 @@ async def _with_field(
         inventory_revision=lambda: memory.known.inventory.revision,
         ready=server.database_ready.is_set,
     )
-    watch = FaultWatch(book, tuning.faults, lambda: clerk.curves)
+    gear_board = GearBoard()
+    watch = FaultWatch(book, tuning.faults, lambda: clerk.curves, gear_board)
 
     ageing = AgeingClerk(
         database,
@@ -169,20 +187,35 @@ async def _with_field(
         ready=server.database_ready.is_set,
     )
     protector = Protector(database, control, clock, ready=server.database_ready.is_set)
+    gears = GearKeeper(
+        database,
+        control,
+        clock,
+        gear_board,
+        book,
+        inventory=lambda: memory.known.inventory,
+        ready=server.database_ready.is_set,
+    )
+
+    writers.take_part(lease, known=lambda: memory.known, quiet=control.quiet, ended=control.ended)
+    memory.on_change(writers.look)
 
     async def stop() -> None:
         await control.close()
+        await writers.stop()
         await historian.close()
         await clerk.close()
         await lease.release()
 
     server.add_loop("lease", lease.keep, max_silence_s=60)
+    server.add_loop("writers", writers.keep, max_silence_s=60)
     server.add_loop("history", historian.keep_draining, max_silence_s=60)
     server.add_loop("faults", clerk.keep, max_silence_s=60)
     server.add_loop("ageing", ageing.keep, max_silence_s=600)
     server.add_loop("protection", protector.keep, max_silence_s=600)
+    server.add_loop("gears", gears.keep, max_silence_s=600)
     server.on_stop(stop)
-    return Parts(database, clock, memory, state, control, endpoints, historian, sensors)
+    return Parts(database, clock, memory, state, control, endpoints, historian, sensors, writers)
 
 
 def limits_for(clock: Clock, settings: LightingSettings) -> Limits:

@@ -32,7 +32,7 @@ from services.lighting.gateway import GatewayWorker
 from services.lighting.ground import Ground, Tuning
 from services.lighting.heartbeat import Heartbeats
 from services.lighting.history import Change, LevelRecorder
-from services.lighting.records import EndpointState, GroupRecord, Known
+from services.lighting.records import EndpointState, GroupRecord, Inventory, Known
 from services.lighting.sensor_field import SensorWorker, sensor_workers
 from services.lighting.sensors import SensorBoard
 from services.lighting.state import Power, TownState
@@ -128,6 +128,16 @@ class Control:
         """Whether this process works on the field."""
         return self._holds()
 
+    @property
+    def inventory(self) -> Inventory:
+        """What the passes of now work on."""
+        return self._ground.columns.inventory
+
+    @property
+    def is_calm(self) -> bool:
+        """Whether no commands are under way."""
+        return not self._telling
+
     def active_groups(self) -> dict[str, list[GroupRecord]]:
         """By uid of a sensor: groups with a rule that is active because of it, as of the last pass."""
         groups = self._ground.columns.inventory.groups
@@ -189,9 +199,11 @@ class Control:
         tasks = [
             task for name, task in self._busy.items() if (name in names or name.startswith(_OLD)) and not task.done()
         ]
-        if tasks:
-            _, stuck = await asyncio.wait(tasks, timeout=_QUIET_WITHIN_S)
-            await asyncio.gather(*(end(task) for task in stuck))
+        await _ended(tasks)
+
+    async def ended(self) -> None:
+        """Returns when nothing that is under way now is any more, whatever it was: after the field was lost."""
+        await _ended([task for task in self._busy.values() if not task.done()])
 
     async def lend(self, gateway_uid: str, errand: Callable[[Ground, Link], Coroutine[Any, Any, None]]) -> bool:
         """Runs an errand at a gateway in its worker's turn, which waits meanwhile. False, and nothing is run, where
@@ -511,6 +523,13 @@ class Control:
         without = ground.columns.group[(due.source == DueSource.DEFAULT) & (ground.columns.group >= 0)]
         metrics.PLANS_RUN_OUT.set(int(np.unique(without).size))
         metrics.DATABASE_AWAY.set(1 if self._memory.database_is_away else 0)
+
+
+async def _ended(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Returns when all of them have ended; those that are stuck are ended."""
+    if tasks:
+        _, stuck = await asyncio.wait(tasks, timeout=_QUIET_WITHIN_S)
+        await asyncio.gather(*(end(task) for task in stuck))
 
 
 def _finish(waiting: asyncio.Future[None]) -> None:
