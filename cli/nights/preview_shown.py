@@ -28,6 +28,7 @@ def shown(seen: PreviewProfileResponse, name: str, first_night: str, nights: int
         console.print()
     _print_months(seen, title)
     _print_sums(seen)
+    _print_cabinets(seen)
     for group in seen.groups:
         for warning in ([group.problem] if group.problem else []) + list(group.warnings):
             note(f"warning: {group.group.rsplit('/', 1)[-1]}: {warning}")
@@ -54,7 +55,52 @@ def document_of(seen: PreviewProfileResponse, name: str, first_night: str, night
     }
     if seen.groups:
         document["groups"] = [_group(group, known) for group in seen.groups]
+        document["cabinets"] = [_cabinet(cabinet) for cabinet in seen.cabinets]
     return document
+
+
+def _cabinet(cabinet: preview_pb2.CabinetPreview) -> dict[str, Any]:
+    """What its meter would count: luminaires of the groups that were asked for, and what else is on it."""
+    return {
+        "cabinet": cabinet.cabinet,
+        "luminaires": cabinet.luminaire_count,
+        "other_luminaires": cabinet.other_luminaire_count,
+        "previewed_kwh": cabinet.previewed_wh / 1000,
+        "current_kwh": cabinet.current_wh / 1000,
+        "full_kwh": cabinet.full_wh / 1000,
+        "foreign_kwh": cabinet.foreign_wh / 1000,
+        "total_kwh": cabinet.total_wh / 1000,
+        "foreign_loads": [
+            {
+                "name": load.display_name,
+                "power_w": load.power_w,
+                "months": [load.from_month, load.to_month],
+                "hours": [load.from_time, load.to_time] if load.from_time else [],
+                "on_hours": round(load.on_seconds / 3600, 3),
+                "energy_kwh": load.energy_wh / 1000,
+            }
+            for load in cabinet.foreign_loads
+        ],
+    }
+
+
+def _print_cabinets(seen: PreviewProfileResponse) -> None:
+    """Cabinets with something else on their meter: without it nobody would find the preview in the readings."""
+    rows = [
+        {
+            "cabinet": cabinet.cabinet.rsplit("/", 1)[-1],
+            "what": load.display_name,
+            "months": f"{load.from_month} to {load.to_month}",
+            "hours": f"{load.from_time} to {load.to_time}" if load.from_time else "sunset to sunrise",
+            "kWh": f"{load.energy_wh / 1000:.1f}",
+            "with the lamps": f"{cabinet.total_wh / 1000:.1f}",
+        }
+        for cabinet in seen.cabinets
+        for load in cabinet.foreign_loads
+    ]
+    if rows:
+        console.print()
+        print_rows(rows, False, title="Also on the meters, in no sum above")
 
 
 def _group(group: preview_pb2.GroupPreview, known: bool) -> dict[str, Any]:

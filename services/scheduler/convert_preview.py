@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any, Final
@@ -11,9 +11,10 @@ from zoneinfo import ZoneInfo
 from domain.night import instant_from_unix_ms
 from lichtbuch.scheduler.v1 import preview_pb2
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
+from services.scheduler.cabinet_loads import CabinetLoad, ForeignHours
 from services.scheduler.calendar import Calendar
 from services.scheduler.planning import Course
-from services.scheduler.preview import Figures, GroupPreview, PreviewOfGroups
+from services.scheduler.preview import CabinetShare, Figures, GroupPreview, PreviewOfGroups
 
 DEFAULT_PRICE_EUR_PER_KWH: Final = "0.30"
 """An assumption, for whoever gives none: the avoidable price of a kWh is in the town's contract of supply."""
@@ -84,6 +85,38 @@ def fill_preview(
     answer.full.CopyFrom(full)
     if calendars is not None:
         answer.current.CopyFrom(current)
+
+
+def cabinet_to_proto(
+    cabinet: CabinetLoad, share: CabinetShare, foreign: Sequence[ForeignHours]
+) -> preview_pb2.CabinetPreview:
+    """What a cabinet's meter would count. Each figure is rounded by itself; the total is that of the figures."""
+    previewed_wh = round(share.previewed_wh)
+    loads = [
+        preview_pb2.ForeignLoadPreview(
+            display_name=each.load.display_name,
+            power_w=each.load.power_w,
+            from_month=each.load.from_month,
+            to_month=each.load.to_month,
+            from_time=f"{each.load.hours[0]:%H:%M}" if each.load.hours else "",
+            to_time=f"{each.load.hours[1]:%H:%M}" if each.load.hours else "",
+            on_seconds=round(each.on_s),
+            energy_wh=round(each.energy_wh),
+        )
+        for each in foreign
+    ]
+    foreign_wh = sum(load.energy_wh for load in loads)
+    return preview_pb2.CabinetPreview(
+        cabinet=cabinet.name,
+        luminaire_count=share.luminaires,
+        other_luminaire_count=max(0, cabinet.luminaires - share.luminaires),
+        foreign_loads=loads,
+        previewed_wh=previewed_wh,
+        current_wh=round(share.current_wh),
+        full_wh=round(share.full_wh),
+        foreign_wh=foreign_wh,
+        total_wh=previewed_wh + foreign_wh,
+    )
 
 
 def _figures(

@@ -17,8 +17,10 @@ from domain.plan_rule import SensorKind
 from lichtbuch.lighting.v1 import lighting_pb2, lighting_pb2_grpc, loads_pb2, sensors_pb2
 from servicekit.calls import remaining_s
 from servicekit.convert import timestamp_to_proto
+from services.scheduler.cabinet_loads import CabinetLoad
 from services.scheduler.convert import group_from_proto, plan_to_proto
-from services.scheduler.loads import GroupLoad, LoadPart
+from services.scheduler.convert_loads import cabinet_from_proto, load_from_proto
+from services.scheduler.loads import GroupLoad
 from services.scheduler.metrics import LIGHTING_REACHABLE
 from services.scheduler.records import Group
 
@@ -65,8 +67,9 @@ class Lighting:
 
     async def loads(
         self, municipality: str, groups: Sequence[str], start: datetime, end: datetime
-    ) -> dict[str, GroupLoad]:
-        """What some groups of a municipality draw, by name, with the floors that hold from `start` until `end`.
+    ) -> tuple[dict[str, GroupLoad], list[CabinetLoad]]:
+        """What some groups of a municipality draw, by name, with the floors that hold from `start` until `end`; and
+        their cabinets, by name.
 
         Raises InvalidInput for a group that it does not have.
         """
@@ -77,7 +80,9 @@ class Lighting:
             end_time=timestamp_to_proto(end),
         )
         answer = await _answer(self._stub.DescribeGroupLoads(request, timeout=TIMEOUT_S))
-        return {load.group: _load_from_proto(load) for load in answer.loads}
+        return {load.group: load_from_proto(load) for load in answer.loads}, list(
+            map(cabinet_from_proto, answer.cabinets)
+        )
 
     async def sensors(self, municipality: str) -> dict[str, SensorKind]:
         """What each sensor of a municipality measures, by id."""
@@ -120,25 +125,3 @@ async def _answer(call: Awaitable[Answer]) -> Answer:
         raise
     LIGHTING_REACHABLE.set(1)
     return answer
-
-
-def _load_from_proto(load: loads_pb2.GroupLoad) -> GroupLoad:
-    return GroupLoad(
-        tuple(
-            LoadPart(
-                part.position.latitude_deg,
-                part.position.longitude_deg,
-                part.floor_permille,
-                part.dimmable,
-                part.luminaire_count,
-                tuple(part.levels_permille),
-                tuple(part.powers_w),
-                part.standby_power_w,
-            )
-            for part in load.parts
-        ),
-        load.luminaire_count,
-        load.estimated_count,
-        load.undimmed_count,
-        load.foreign_count,
-    )

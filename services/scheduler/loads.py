@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import time
 from typing import Final
 
 import numpy as np
@@ -13,11 +14,32 @@ from domain.priority import safe_level
 
 
 @dataclass(frozen=True, slots=True)
+class Window:
+    """A stretch of each night: by the local clock; without a begin, in seconds around the middle of the lit time."""
+
+    begin: time | None = None
+    end: time | None = None
+    begin_offset_s: int = 0
+    end_offset_s: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LoadWindow:
+    """When luminaires are reduced by something else than a command: light of all of them together, and power in W."""
+
+    window: Window
+    level_permille: int
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True)
 class LoadPart:
     """Luminaires that always show the same level: one sun (degrees, WGS84), one floor, dimmable or not.
 
     Power of all of them together in W runs straight between `levels_permille`, which ascend to 1000; below the first
     one it stays that of the first. standby_power_w: at level 0, of those whose gear stays supplied then.
+    windows: none overlapping; outside them full light while lit. longest_ramp_s: a longer ramp is cut to it, 0 where
+    they change at once; out of darkness and into it they ramp where their gear `stays_supplied`. cabinet: its name.
     """
 
     latitude_deg: float
@@ -28,6 +50,10 @@ class LoadPart:
     levels_permille: tuple[int, ...]
     powers_w: tuple[float, ...]
     standby_power_w: float = 0.0
+    windows: tuple[LoadWindow, ...] = ()
+    longest_ramp_s: int = 0
+    stays_supplied: bool = False
+    cabinet: str = ""
 
     def power_w(self, level_permille: ArrayLike) -> NDArray[np.float64]:
         """Power in W at levels."""
@@ -44,13 +70,15 @@ class LoadPart:
 
 @dataclass(frozen=True, slots=True)
 class GroupLoad:
-    """The parts of a group, and how many luminaires are guessed at, cannot be dimmed, or are switched by others."""
+    """The parts of a group, and how many luminaires are guessed at, cannot be dimmed, are switched by others, or are
+    reduced by something else at times that nobody knows."""
 
     parts: tuple[LoadPart, ...]
     luminaires: int
     estimated: int = 0
     undimmed: int = 0
     foreign: int = 0
+    unknown_reduction: int = 0
 
     @property
     def floor_permille(self) -> int:

@@ -89,7 +89,8 @@ class NightKind:
         found = self.base.wrong
         for layer in self.layers:
             if isinstance(layer.over, ProfileNights):
-                found = found | layer.over.wrong
+                # Nobody looks at the profile of an event of which nothing is left.
+                found = found | (layer.over.wrong & (layer.begin < layer.end))
         return found
 
 

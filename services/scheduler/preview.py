@@ -2,7 +2,8 @@
 
 Beside it stand what the groups follow now and full light from sunset to sunrise. All nights of many groups are computed
 at once (nights.py, sums.py); a thousand groups take a second for a year. What lamps show is what lighting would make of
-the plan: floors and conflict areas hold in the civil night. Ramps are taken as done at once.
+the plan: floors and conflict areas hold in the civil night, gear ramps as far as it can, and what something else than a
+command reduces has its own windows (lamp_energy.py).
 """
 
 from __future__ import annotations
@@ -23,18 +24,20 @@ from domain.night import night_bounds
 from services.scheduler.calendar import Calendar
 from services.scheduler.days import BUILT_IN, Days
 from services.scheduler.lamp_columns import LampColumns
+from services.scheduler.lamp_energy import Hours, LampEnergy
 from services.scheduler.loads import NO_LOAD, GroupLoad, LoadPart
 from services.scheduler.moment import Place
 from services.scheduler.nights import Courses, compile_calendar
 from services.scheduler.planning import Course
 from services.scheduler.profile import Profile
 from services.scheduler.sky import Nights, Seconds, Sky
-from services.scheduler.sums import CivilNight, Months, Sums, Views, night_seconds, sums_of
+from services.scheduler.sums import CivilNight, Months, Views, night_seconds
 from services.scheduler.warnings import group_warnings
 
 _AT_ONCE: Final = 128
 """Groups that are computed together: a year of them fits the processor's cache."""
 _HOUR_S: Final = 3_600.0
+_NO_SECONDS: Final = 1e-6
 
 Ints = NDArray[np.intp]
 
@@ -80,6 +83,25 @@ class Figures:
         return Figures(*(tuple(np.add(mine[name], others[name]).tolist()) for name in mine))
 
 
+@dataclass(frozen=True, slots=True)
+class CabinetShare:
+    """What some luminaires would add to a cabinet's meter in Wh, not rounded."""
+
+    luminaires: int = 0
+    previewed_wh: float = 0.0
+    current_wh: float = 0.0
+    full_wh: float = 0.0
+
+    def __add__(self, other: CabinetShare) -> CabinetShare:
+        """Both together."""
+        return CabinetShare(
+            self.luminaires + other.luminaires,
+            self.previewed_wh + other.previewed_wh,
+            self.current_wh + other.current_wh,
+            self.full_wh + other.full_wh,
+        )
+
+
 @dataclass(frozen=True)
 class GroupPreview:
     """What would happen in a group. error: why there are no figures, None where there are.
@@ -97,6 +119,8 @@ class GroupPreview:
     shown_luminaire_s: Mapping[int, float] = field(default_factory=dict)
     course: Course | None = None
     warnings: tuple[str, ...] = ()
+    cabinets: Mapping[str, CabinetShare] = field(default_factory=dict)
+    """By name of the cabinet."""
 
     @property
     def problem(self) -> str:
@@ -121,6 +145,15 @@ class PreviewOfGroups:
         if not found:
             return None
         return _total([each[0] for each in found]), _total([each[1] for each in found]), _total([e[2] for e in found])
+
+
+def cabinet_shares(seen: PreviewOfGroups) -> dict[str, CabinetShare]:
+    """What the luminaires of all groups without a problem add to cabinets, by the cabinets' names."""
+    found: dict[str, CabinetShare] = {}
+    for group in seen.groups:
+        for cabinet, share in group.cabinets.items():
+            found[cabinet] = found.get(cabinet, CabinetShare()) + share
+    return found
 
 
 def _total(figures: Sequence[Figures]) -> Figures:
@@ -198,6 +231,9 @@ class _Batch:
             part_view += mine[:count]
             at += max(count, 1)
         self.lamps, self.part_group, self.part_view = LampColumns(lamps), _ints(part_group), _ints(part_view)
+        self.part_cabinet = [part.cabinet for part in lamps]
+        self.energy = LampEnergy(self.lamps, self.part_view, months)
+        self.part_wh = np.zeros(len(lamps))
         self.plan_row = plan_row
         self.civil = CivilNight(self.sun)
 
@@ -205,10 +241,15 @@ class _Batch:
         """What becomes of each group."""
         courses = compile_calendar(previewed, self.profiles, self.sky, self.days)
         first_wrong = courses.first_wrong()
-        quiet, active = sums_of(courses, self.views, self.civil, self.months)
-        coming, full = self._figures(quiet, active), self._full()
+        quiet, active = self.energy.hours(courses, self.views, self.civil)
+        coming = self._figures(quiet, active)
+        wh = [self.part_wh]
+        full = self._full()
+        full_wh = self.part_wh
         now, broken = self._current(current, full)
-        level_s = {level: total.sum(axis=1) for level, (total, _) in quiet.levels.items()}
+        wh += [self.part_wh, full_wh]
+        cabinets = self._cabinets(wh)
+        level_s = {level: total.sum(axis=1) for level, (total, _) in quiet.levels.levels.items()}
         shown = self._shown(quiet)
         warnings = group_warnings(courses, self.plan_row, [group.load for group in self.groups])
         answers = []
@@ -229,6 +270,7 @@ class _Batch:
                     },
                     shown_luminaire_s=shown[number],
                     course=courses.course(row) if with_courses else None,
+                    cabinets=cabinets[number],
                     warnings=(*warnings[number], *((broken[number],) if number in broken else ())),
                 )
             )
@@ -239,64 +281,47 @@ class _Batch:
         if current is None:
             return full, {}
         courses = compile_calendar(current, self.profiles, self.sky, self.days)
-        found = self._figures(*sums_of(courses, self.views, self.civil, self.months))
+        full_wh = self.part_wh
+        found = self._figures(*self.energy.hours(courses, self.views, self.civil))
         first_wrong = courses.first_wrong()
         broken = {}
         for number, row in enumerate(self.plan_row):
             if first_wrong[row] >= 0:
                 found[number] = full[number]
+                self.part_wh = np.where(self.part_group == number, full_wh, self.part_wh)
                 reason = _error(courses, row, int(first_wrong[row])).message
                 broken[number] = f"what it follows now goes wrong, full light stands for it: {reason}"
         return found, broken
 
-    def _figures(self, quiet: Sums, active: Sums) -> list[Figures]:
+    def _figures(self, quiet: Hours, active: Hours) -> list[Figures]:
         """Per group; where its plan cannot be compiled the figures mean nothing."""
         lit, weighted = (np.zeros((self.views.count, self.months.count)) for _ in range(2))
-        for level, (total, _) in quiet.levels.items():
+        for level, (total, _) in quiet.levels.levels.items():
             if level != OFF_PERMILLE:
                 lit += total
                 weighted += total * (level / FULL_PERMILLE)
-        energy, luminaires_lit = self._drawn(quiet)
-        energy_active = energy if _are_equal(quiet, active) else self._drawn(active)[0]
+        energy_ws, luminaires_lit = self.energy.drawn(quiet)
+        active_ws = energy_ws if quiet.equals(active) else self.energy.drawn(active)[0]
+        self.part_wh = energy_ws.sum(axis=1) / _HOUR_S
         return [
             Figures(*(tuple(row) for row in rows))
             for rows in zip(
                 lit[self.group_view].tolist(),
                 weighted[self.group_view].tolist(),
-                luminaires_lit.tolist(),
-                energy.tolist(),
-                energy_active.tolist(),
+                self._by_group(luminaires_lit).tolist(),
+                self._by_group(energy_ws / _HOUR_S).tolist(),
+                self._by_group(active_ws / _HOUR_S).tolist(),
                 strict=True,
             )
         ]
 
-    def _drawn(self, sums: Sums) -> tuple[Seconds, Seconds]:
-        """Wh, and seconds of lit luminaires, [group, month]."""
-        energy_ws, lit = (np.zeros((self.lamps.count, self.months.count)) for _ in range(2))
-        levels = sorted(sums.levels)
-        lit_of_one = self.lamps.luminaires[:, None]
-        for civil_night in (False, True):
-            shown = self.lamps.shown(levels, civil_night=civil_night)
-            power_w = self.lamps.power_w(shown)
-            for number, level in enumerate(levels):
-                total, civil = sums.levels[level]
-                seconds = (civil if civil_night else total - civil)[self.part_view]
-                energy_ws += power_w[:, number, None] * seconds
-                lit += np.where(shown[:, number, None] != OFF_PERMILLE, lit_of_one * seconds, 0.0)
-        return self._by_group(energy_ws / _HOUR_S), self._by_group(lit)
-
-    def _shown(self, sums: Sums) -> list[dict[int, float]]:
+    def _shown(self, hours: Hours) -> list[dict[int, float]]:
         """Seconds of luminaires by the level that they show, per group."""
-        levels = sorted(sums.levels)
         found = np.zeros((len(self.groups), FULL_PERMILLE + 1))
-        for civil_night in (False, True):
-            shown = self.lamps.shown(levels, civil_night=civil_night)
-            for number, level in enumerate(levels):
-                total, civil = sums.levels[level]
-                seconds = (civil if civil_night else total - civil).sum(axis=1)[self.part_view]
-                np.add.at(found, (self.part_group, shown[:, number]), seconds * self.lamps.luminaires)
+        for parts, levels, seconds in self.energy.shown(hours):
+            np.add.at(found, (self.part_group[parts], levels), seconds)
         rows: list[dict[int, float]] = [{} for _ in self.groups]
-        for row, level in np.argwhere(found > 0).tolist():
+        for row, level in np.argwhere(found > _NO_SECONDS).tolist():
             rows[row][level] = float(found[row, level])
         return rows
 
@@ -310,6 +335,7 @@ class _Batch:
         off_and_on = np.broadcast_to(np.array([OFF_PERMILLE, FULL_PERMILLE]), (self.lamps.count, 2))
         power_w = self.lamps.power_w(off_and_on)
         energy_ws = power_w[:, 1:] * at_part + power_w[:, :1] * (whole - at_part)
+        self.part_wh = energy_ws.sum(axis=1) / _HOUR_S
         lit = self._by_group(self.lamps.luminaires[:, None] * at_part)
         energy = self._by_group(energy_ws / _HOUR_S)
         return [
@@ -317,16 +343,20 @@ class _Batch:
             for mine, lamps, wh in zip(at_group.tolist(), lit.tolist(), energy.tolist(), strict=True)
         ]
 
+    def _cabinets(self, wh: Sequence[NDArray[np.float64]]) -> list[dict[str, CabinetShare]]:
+        """Per group what its lamps add to each cabinet, of energies per part: previewed, current, full."""
+        found: list[dict[str, CabinetShare]] = [{} for _ in self.groups]
+        for part, cabinet in enumerate(self.part_cabinet):
+            if cabinet:
+                mine = found[self.part_group[part]]
+                share = CabinetShare(int(self.lamps.luminaires[part]), *(float(each[part]) for each in wh))
+                mine[cabinet] = mine[cabinet] + share if cabinet in mine else share
+        return found
+
     def _by_group(self, values: Seconds) -> Seconds:
         found = np.zeros((len(self.groups), self.months.count))
         np.add.at(found, self.part_group, values)
         return found
-
-
-def _are_equal(quiet: Sums, active: Sums) -> bool:
-    return quiet.levels.keys() == active.levels.keys() and all(
-        np.array_equal(quiet.levels[level][0], active.levels[level][0]) for level in quiet.levels
-    )
 
 
 def _error(courses: Courses, row: int, night: int) -> InvalidInput:

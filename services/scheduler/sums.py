@@ -6,7 +6,7 @@ for views: the plan of one place, seen under the sun of another. Arrays are [vie
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
@@ -129,26 +129,43 @@ class Sums:
         self.levels[level] = (total, civil) if known is None else (known[0] + total, known[1] + civil)
 
 
-def sums_of(courses: Courses, views: Views, civil: CivilNight, months: Months) -> tuple[Sums, Sums]:
-    """Sums of the levels while no sensor is active, and while every rule is active through its whole window."""
+Stretch = tuple[Seconds, Seconds]
+"""Begin and end of something in each night, [place, night]."""
+
+
+def sums_of(
+    courses: Courses,
+    views: Views,
+    civil: CivilNight,
+    months: Months,
+    within: Callable[[NightKind], Stretch] | None = None,
+) -> tuple[Sums, Sums]:
+    """Sums of the levels while no sensor is active, and while every rule is active through its whole window.
+
+    within: a stretch of each night of a kind; nothing counts outside it.
+    """
     quiet, active = Sums({}), Sums({})
     for kind in courses.kinds:
         spans = civil.over(kind.nights, views.sun_rows)
+        stretch = None if within is None else within(kind)
         if kind.is_plain:
-            for level, total, dark in _plain(kind, views, spans, months):
+            for level, total, dark in _plain(kind, views, spans, months, stretch):
                 quiet.add(level, total, dark)
                 active.add(level, total, dark)
         else:
-            _layered(kind, views, spans, months, quiet, active)
+            _layered(kind, views, spans, months, quiet, active, stretch)
     return quiet, active
 
 
-def _plain(kind: NightKind, views: Views, civil: CivilSpans, months: Months) -> Iterator[tuple[int, Seconds, Seconds]]:
+def _plain(
+    kind: NightKind, views: Views, civil: CivilSpans, months: Months, within: Stretch | None
+) -> Iterator[tuple[int, Seconds, Seconds]]:
     """Level, seconds, and seconds of civil night between each two switch points."""
     levels = [OFF_PERMILLE, *(point.level_permille for point in kind.base.profile.points)]
     passed = []
     for edge in plain_edges(kind):
-        seen = edge if views.sees_itself else edge[views.plan_rows]
+        inside = edge if within is None else np.clip(edge, *within)
+        seen = inside if views.sees_itself else inside[views.plan_rows]
         # Sums over a month come to 1e11 s, exact to microseconds; only their differences are durations.
         passed.append((months.sums(seen - kind.starts, kind.nights), months.sums(civil.passed(seen), kind.nights)))
     for level, (begin, begin_civil), (end, end_civil) in zip(levels, passed, passed[1:], strict=False):
@@ -178,9 +195,19 @@ def spans_of(kind: NightKind) -> Iterator[tuple[Seconds, Seconds, Levels, Levels
             yield begin, end, *_levels_at(begin, kind)
 
 
-def _layered(kind: NightKind, views: Views, civil: CivilSpans, months: Months, quiet: Sums, active: Sums) -> None:
+def _layered(
+    kind: NightKind,
+    views: Views,
+    civil: CivilSpans,
+    months: Months,
+    quiet: Sums,
+    active: Sums,
+    within: Stretch | None,
+) -> None:
     """The same with events and sensor rules."""
     for first, last, *both in spans_of(kind):
+        if within is not None:
+            first, last = np.clip(first, *within), np.clip(last, *within)
         begin, end = (first, last) if views.sees_itself else (first[views.plan_rows], last[views.plan_rows])
         seconds, dark = end - begin, civil.passed(end) - civil.passed(begin)
         for levels, sums in zip(both, (quiet, active), strict=True):
@@ -196,19 +223,20 @@ def _layered(kind: NightKind, views: Views, civil: CivilSpans, months: Months, q
 
 def _levels_at(instants: Seconds, kind: NightKind) -> tuple[Levels, Levels]:
     """Level of the plan at instants [place, night], and with every sensor rule active that listens then."""
-    plan, sensed = _levels_of(kind.base, instants)
+    plan, sensed = levels_of(kind.base, instants)
     # The last event first: where two are on at once, what is laid over last is what holds.
     for layer in reversed(kind.layers):
         on = (layer.begin <= instants) & (instants < layer.end)
         if isinstance(layer.over, int):
             over = over_sensed = np.full(instants.shape, layer.over, dtype=np.int16)
         else:
-            over, over_sensed = _levels_of(layer.over, instants)
+            over, over_sensed = levels_of(layer.over, instants)
         plan, sensed = np.where(on, over, plan), np.where(on, over_sensed, sensed)
     return plan, sensed
 
 
-def _levels_of(profile: ProfileNights, instants: Seconds) -> tuple[Levels, Levels]:
+def levels_of(profile: ProfileNights, instants: Seconds) -> tuple[Levels, Levels]:
+    """Levels of a profile's points at instants, and with every sensor rule active that listens then."""
     plan = np.zeros(instants.shape, dtype=np.int16)
     for point, times in zip(profile.profile.points, profile.times, strict=True):
         plan = np.where(times <= instants, np.int16(point.level_permille), plan)

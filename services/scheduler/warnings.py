@@ -17,6 +17,7 @@ from services.scheduler.calendar import Calendar
 from services.scheduler.days import BUILT_IN, Days
 from services.scheduler.loads import GroupLoad
 from services.scheduler.nights import Courses, NightKind
+from services.scheduler.rule_warnings import RuleLows, rule_lows
 from services.scheduler.sky import Flags, Nights, Seconds
 from services.scheduler.sums import CivilNight, plain_edges, spans_of
 
@@ -39,6 +40,7 @@ def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupL
     unlit = courses.unlit
     dark_s = _longest_dark(courses)
     lit, levels = _lit_and_lowest(courses)
+    rules = rule_lows(courses)
     found = []
     for row, load in zip(rows, loads, strict=True):
         mine: list[str] = []
@@ -54,6 +56,7 @@ def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupL
                     f"off for up to {round(float(dark_s[row].max()) / 60)} minutes within the civil night, in"
                     f" {_nights(courses, too_dark)}: lighting refuses such a plan unless a waiver allows it"
                 )
+            mine += _of_rules(courses, row, load, rules)
         mine += _of_load(load)
         found.append(tuple(mine))
     return found
@@ -66,8 +69,15 @@ def _of_load(load: GroupLoad | None) -> list[str]:
         return ["the group has no luminaires"]
     kinds = (
         (load.estimated, "have no measured curve or power: their energy is an estimate"),
-        (load.undimmed, "have no gateway: they are not dimmed, and counted at full power while lit"),
+        (
+            load.undimmed,
+            "are not dimmed by command: counted at full power while lit, but when something else reduces them",
+        ),
         (load.foreign, "are switched by others: their hours are taken as the plan's"),
+        (
+            load.unknown_reduction,
+            "are reduced by something else than a command, nobody has said when: they are counted at full power",
+        ),
     )
     return [f"{count} of {load.luminaires} luminaires {words}" for count, words in kinds if count]
 
@@ -81,6 +91,26 @@ def _below_floor(courses: Courses, row: int, load: GroupLoad, lowest: Seconds) -
         f"{lowest[below].min() / 10:g} % is below the floor of {floor / 10:g} % in {_nights(courses, below)}:"
         " lighting refuses such a plan"
     ]
+
+
+def _of_rules(courses: Courses, row: int, load: GroupLoad, rules: RuleLows) -> list[str]:
+    """Rules that could lead below the floor, or into the dark, each with its first night."""
+    found = []
+    for number, lows in sorted(rules.lowest.items()):
+        below = lows[row] < load.floor_permille
+        if below.any():
+            found.append(
+                f"rules[{number}] could go down to {lows[row][below].min() / 10:g} %, below the floor of"
+                f" {load.floor_permille / 10:g} % in {_nights(courses, below)}: lighting refuses such a plan"
+            )
+    for number, dark_s in sorted(rules.dark_s.items()):
+        too_dark = dark_s[row] > DARK_TOLERANCE_S
+        if not load.may_be_dark and too_dark.any():
+            found.append(
+                f"rules[{number}] could leave the street dark within the civil night, in"
+                f" {_nights(courses, too_dark)}: lighting refuses such a plan unless a waiver allows it"
+            )
+    return found
 
 
 def _nights(courses: Courses, which: Flags) -> str:

@@ -17,6 +17,7 @@ from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
 from servicekit.context import Tenant, current_tenant
 from servicekit.convert import date_from_proto
 from services.scheduler.api.calls import Calls, Context
+from services.scheduler.cabinet_loads import CabinetLoad, foreign_hours
 from services.scheduler.calendar import Calendar
 from services.scheduler.calendar import validate as validate_calendar
 from services.scheduler.compiling import is_whole
@@ -27,13 +28,14 @@ from services.scheduler.convert_preview import (
     DEFAULT_PRICE_EUR_PER_KWH,
     MOST_GROUP_NIGHTS,
     Factors,
+    cabinet_to_proto,
     events_of,
     fill_preview,
 )
 from services.scheduler.loads import GroupLoad
 from services.scheduler.nights import check_places
 from services.scheduler.places import place_of_group, place_of_town
-from services.scheduler.preview import Period, PreviewedGroup, preview_groups
+from services.scheduler.preview import CabinetShare, Period, PreviewedGroup, cabinet_shares, preview_groups
 from services.scheduler.profile import NIGHTS_CHECKED, Place, Profile, validate_profile
 from services.scheduler.records import Group, Town
 from services.scheduler.sky import Nights
@@ -73,10 +75,10 @@ class PreviewCalls(Calls):
         )
         asked = await self.database.read(lambda session: _asked(session, tenant, request))
         place = _place(request, tenant)
-        groups, unknown = await self._groups(request, tenant, asked.town, place, period)
+        groups, cabinets, unknown = await self._groups(request, tenant, asked.town, place, period)
 
         def work() -> pb.PreviewProfileResponse:
-            return _answer(request, asked, place, groups, unknown, period, factors)
+            return _answer(request, asked, place, groups, cabinets, unknown, period, factors)
 
         try:
             return await asyncio.to_thread(work)
@@ -85,25 +87,27 @@ class PreviewCalls(Calls):
 
     async def _groups(
         self, request: pb.PreviewProfileRequest, tenant: Tenant, town: Town, place: Place, period: Period
-    ) -> tuple[list[PreviewedGroup], str]:
-        """The groups, and why their energy is not known; while lighting is away they lie at the municipality's place.
+    ) -> tuple[list[PreviewedGroup], list[CabinetLoad], str]:
+        """The groups, their cabinets, and why their energy is not known; while lighting is away they lie at the
+        municipality's place.
 
         Raises InvalidInput for a group that lighting does not have.
         """
         if not request.groups:
-            return [], "no groups are asked for, so nobody knows their lamps"
+            return [], [], "no groups are asked for, so nobody knows their lamps"
         names = list(dict.fromkeys(request.groups))
         followed = {assignment.group_uid: assignment.calendar_uid for assignment in town.assignments}
         by_id = {assignment.id: assignment.calendar_uid for assignment in town.assignments}
         known: dict[str, Group] = {}
         loads: dict[str, GroupLoad] = {}
+        cabinets: list[CabinetLoad] = []
         unknown = ""
         try:
             known = {group.name: group for group in await self.lighting.groups(tenant.name)}
             for index, name in enumerate(request.groups):
                 if name not in known:
                     raise InvalidInput.of(f"groups[{index}]", f"{name} does not exist")
-            loads = await self.lighting.loads(tenant.name, names, *period.bounds)
+            loads, cabinets = await self.lighting.loads(tenant.name, names, *period.bounds)
         except RetryableError as error:
             unknown = f"lighting does not answer, so nobody knows the lamps: {error.message}"
         found = []
@@ -119,7 +123,7 @@ class PreviewCalls(Calls):
                     current.calendar if current is not None else None,
                 )
             )
-        return found, unknown
+        return found, cabinets, unknown
 
 
 def _asked(session: Session, tenant: Tenant, request: pb.PreviewProfileRequest) -> _Asked:
@@ -159,6 +163,7 @@ def _answer(
     asked: _Asked,
     place: Place,
     groups: list[PreviewedGroup],
+    cabinets: list[CabinetLoad],
     energy_unknown: str,
     period: Period,
     factors: Factors,
@@ -196,4 +201,8 @@ def _answer(
         )
     calendars = {stored.calendar: stored.id for stored in asked.town.calendars.values()}
     fill_preview(answer, seen if groups else at_place, factors, calendars if groups else None)
+    shares = cabinet_shares(seen)
+    for cabinet in cabinets:
+        share = shares.get(cabinet.name, CabinetShare())
+        answer.cabinets.append(cabinet_to_proto(cabinet, share, foreign_hours(cabinet, place, period)))
     return answer

@@ -92,6 +92,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         for name in request.groups or self._names():
             group = self.groups[name]
             part: dict[str, Any] = {"position": group.position, "levels_permille": [100, 1000]}
+            part["cabinet"] = f"{current_tenant().name}/cabinets/C-1"
             parts = [
                 loads_pb2.GroupLoadPart(
                     floor_permille=group.floor_permille, dimmable=True, luminaire_count=2, powers_w=[12.0, 40.0], **part
@@ -99,7 +100,13 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
                 loads_pb2.GroupLoadPart(floor_permille=1000, luminaire_count=1, powers_w=[6.0, 20.0], **part),
             ]
             loads.append(loads_pb2.GroupLoad(group=name, parts=parts, luminaire_count=3, estimated_count=1))
-        return loads_pb2.DescribeGroupLoadsResponse(loads=loads)
+        foreign = inventory_pb2.ForeignLoad(
+            display_name="Christmas", power_w=400, from_month=12, to_month=1, from_time="16:00", to_time="23:00"
+        )
+        cabinet = loads_pb2.CabinetLoad(
+            cabinet=f"{current_tenant().name}/cabinets/C-1", foreign_loads=[foreign], luminaire_count=10
+        )
+        return loads_pb2.DescribeGroupLoadsResponse(loads=loads, cabinets=[cabinet])
 
     async def ListPlanHashes(self, request: pb.ListPlanHashesRequest, context: Any) -> pb.ListPlanHashesResponse:
         """Every group, with the hash of its plan or without."""

@@ -185,3 +185,21 @@ async def test_a_change_that_goes_wrong_where_a_group_is_is_refused_with_the_gro
     await stub.CreateProfile(profile_request("late", points=late))
     seen = await stub.PreviewProfile(preview_request(profile=pb.Profile(points=late), groups=[far]))
     assert any("cannot be saved" in warning and far in warning for warning in seen.warnings)
+
+
+async def test_what_else_hangs_on_the_cabinets_meter_stands_beside_and_is_in_its_total_only(
+    scheduler: Scheduler, town_lights: FakeLighting
+) -> None:
+    await follow(scheduler, town_lights)
+    seen = await scheduler.stub(VIEWER).PreviewProfile(preview_request())
+    [cabinet] = seen.cabinets
+    assert (cabinet.luminaire_count, cabinet.other_luminaire_count) == (6, 4)
+    assert cabinet.previewed_wh == pytest.approx(seen.previewed.energy_wh, abs=2)
+    assert cabinet.current_wh == pytest.approx(seen.current.energy_wh, abs=2)
+    assert cabinet.full_wh == pytest.approx(seen.full.energy_wh, abs=2)
+    [foreign] = cabinet.foreign_loads
+    assert (foreign.display_name, foreign.from_month, foreign.to_month) == ("Christmas", 12, 1)
+    assert (foreign.from_time, foreign.to_time) == ("16:00", "23:00")
+    # The whole of December; the last night ends at the noon of January 1.
+    assert (foreign.on_seconds, foreign.energy_wh) == (31 * 7 * 3600, 31 * 7 * 400)
+    assert (cabinet.foreign_wh, cabinet.total_wh) == (foreign.energy_wh, cabinet.previewed_wh + foreign.energy_wh)

@@ -185,3 +185,15 @@ def test_an_instant_that_is_a_whole_second_stays_it() -> None:
     # Half a microsecond below a second is that second to a datetime.
     sky = Sky(Nights(BERLIN, SPRING, 1), np.array([50.0]), np.array([10.0]))
     assert float(sky.base(NightMoment(Anchor.SUNSET))[0, 0]).is_integer()
+
+
+def test_the_profile_of_an_event_without_hours_is_not_looked_at() -> None:
+    crossing = Profile((SwitchPoint(Anchor.SUNSET, 1000), SwitchPoint(Anchor.CLOCK, 0, clock_time=time(13))))
+    calendar = Calendar((Rule("other", hours=(time(0), time(0))),), "usual")
+    known = {"usual": NIGHT_DIM, "other": crossing}
+    courses = compile_calendar(calendar, known, sky_over(Nights(BERLIN, AUTUMN, 1), [Place(50.868, 9.707, BERLIN)]))
+    assert courses.first_wrong().tolist() == [-1]
+    assert (
+        courses.course(0).levels_permille
+        == follow_nights(calendar, known, Place(50.868, 9.707, BERLIN), AUTUMN, 1).levels_permille
+    )

@@ -292,7 +292,7 @@ def test_unusual_nights_and_lamps_are_told_once_with_their_number() -> None:
     words = warnings_of(ALL_NIGHT, load)
     for told in (
         "2 of 10 luminaires have no measured",
-        "1 of 10 luminaires have no gateway",
+        "1 of 10 luminaires are not dimmed by command",
         "10 of 10 luminaires are",
     ):
         assert told in words
