@@ -95,7 +95,8 @@ class GearKeeper:
 
     def _is_due(self, gateway_uid: str) -> bool:
         now_s = self._clock.now().timestamp()
-        if self._monotonic() - self._visited_real.get(gateway_uid, float("-inf")) < self._least_real_s:
+        # Who takes the field over has something better to do first.
+        if self._monotonic() - self._visited_real.setdefault(gateway_uid, self._monotonic()) < self._least_real_s:
             return False
         return now_s - self._lines_at_s.get(gateway_uid, float("-inf")) >= LINES_EVERY_S
 

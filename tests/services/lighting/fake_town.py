@@ -217,7 +217,11 @@ class FakeDevice:
             channel = point.index or 0
             of_channel = {"contactor_command": cabinet.commands[channel], "contactor_feedback": cabinet.closed(channel)}
             return float(of_channel.get(point.point, 0)), Quality.GOOD
+        if point.point == "gears_unaddressed":
+            return 0.0, Quality.GOOD
         lamp = self.lamps[point.index or 0]
+        if point.point == "gear_identity":
+            return float("nan"), Quality.BAD
         if not cabinet.powered(lamp) or lamp.gear_failure:
             return (1.0, Quality.GOOD) if point.point == "gear_failure" else (float("nan"), Quality.BAD)
         level = 0 if lamp.lamp_failure else lamp.level(self.town.seconds)
@@ -232,6 +236,7 @@ class FakeDevice:
             "fade_time": lamp.fade_s,
             "fade_running": lamp.level(self.town.seconds) != lamp.target,
             "burning_hours": lamp.burning_s,
+            "address_conflict": False,
         }
         value = float(values[point.point])
         return value, Quality.GOOD if value == value else Quality.BAD

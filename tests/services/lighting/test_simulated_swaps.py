@@ -49,7 +49,8 @@ class Swaps:
         await self.rounds(1)
 
     def _stock(self, session: Session) -> None:
-        inventory, given = self.night.inventory, {"municipality_uid": "t1", "created_at_ms": 0}
+        inventory = self.night.inventory
+        given: dict[str, Any] = {"municipality_uid": "t1", "created_at_ms": 0}
         session.add(GroupRow(uid="g0", id="default", **given))
         session.add_all(CabinetRow(uid=c.uid, id=c.id, **given) for c in inventory.cabinets)
         session.flush()
@@ -118,9 +119,10 @@ class Swaps:
 
     async def protection(self, lamp: LuminaireRecord) -> ProtectionRow:
         """What is known of its settings."""
-        return await self.database.read(
+        row: ProtectionRow = await self.database.read(
             lambda session: session.exec(select(ProtectionRow).where(ProtectionRow.luminaire_uid == lamp.uid)).one()
         )
+        return row
 
     async def lives(self, lamp: LuminaireRecord) -> list[GearLifeRow]:
         """Its drivers."""

@@ -1,6 +1,7 @@
 """A swapped driver is told from a counter that rounds, rolls over, begins anew, or is not to be trusted just now."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -137,7 +138,7 @@ def test_a_used_driver_with_more_hours_is_one_only_with_settings_of_the_factory(
     assert not alone.signs
     assert alone.gear.hours_s is not None
     assert alone.gear.carried_s + alone.gear.hours_s == 5000 * HOUR_S, "the sum does not jump"
-    factory = {"power_on_permille": 1000, "communication_loss_permille": 1000}
+    factory: dict[str, Any] = {"power_on_permille": 1000, "communication_loss_permille": 1000}
     known = replace(KNOWN, protected=(500, 500))
     used = course(known, *(replace(reading, **factory) for reading in jumped))
     assert used.signs == Sign.HOURS_JUMPED | Sign.SETTINGS_LOST
