@@ -214,31 +214,31 @@ async def test_a_swapped_driver_gets_its_settings_back_and_starts_new_burning_ho
     assert swaps.night.faults() == []
 
 
-async def test_a_swap_that_was_none_counts_for_the_driver_before(swaps: Swaps):
-    lamp = swaps.lamps(INTESIS)[1]
-    await swaps.breaks(kind="gear_swap", luminaire=lamp.id)
-    await swaps.rounds(3)
-    before_s = await swaps.total_s(lamp)
+async def test_a_swap_that_was_none_counts_for_the_driver_before(plain: Swaps):
+    lamp = plain.lamps(INTESIS)[1]
+    await plain.breaks(kind="gear_swap", luminaire=lamp.id)
+    await plain.rounds(3)
+    before_s = await plain.total_s(lamp)
 
     def reject(session: Session) -> None:
         stored = session.get(LuminaireRow, lamp.uid)
         assert stored is not None
         decide(session, stored, really=False, serial="", reason="only its counter", author="fitter", now_ms=1)
 
-    await swaps.database.run(reject)
-    lives = await swaps.lives(lamp)
+    await plain.database.run(reject)
+    lives = await plain.lives(lamp)
     assert [life.state for life in lives] == [LifeState.FIRST, LifeState.REJECTED]
-    assert await swaps.total_s(lamp) == before_s
-    await swaps.rounds(2)
-    assert swaps.night.faults() == []
-    assert [life.state for life in await swaps.lives(lamp)] == [LifeState.FIRST, LifeState.REJECTED]
-    assert await swaps.total_s(lamp) >= before_s + 2 * HOUR_S - 700
+    assert await plain.total_s(lamp) == before_s
+    await plain.rounds(2)
+    assert plain.night.faults() == []
+    assert [life.state for life in await plain.lives(lamp)] == [LifeState.FIRST, LifeState.REJECTED]
+    assert await plain.total_s(lamp) >= before_s + 2 * HOUR_S - 700
 
 
-async def test_a_swap_that_a_person_recorded_begins_with_what_is_read_then(swaps: Swaps):
-    lamp = swaps.lamps(INTESIS)[1]
-    await swaps.protect([lamp], 1000, 300)
-    now_ms = round(swaps.night.clock.now().timestamp() * 1000)
+async def test_a_swap_that_a_person_recorded_begins_with_what_is_read_then(plain: Swaps):
+    lamp = plain.lamps(INTESIS)[1]
+    await plain.protect([lamp], 1000, 300)
+    now_ms = round(plain.night.clock.now().timestamp() * 1000)
 
     def record(session: Session) -> None:
         stored = session.get(LuminaireRow, lamp.uid)
@@ -248,16 +248,16 @@ async def test_a_swap_that_a_person_recorded_begins_with_what_is_read_then(swaps
             now_ms=now_ms,
         )  # fmt: skip
 
-    before_s = await swaps.total_s(lamp)
-    await swaps.database.run(record)
-    await swaps.rounds(1)
-    assert await swaps.total_s(lamp) == before_s, "the old driver is still in"
-    await swaps.breaks(kind="gear_swap", luminaire=lamp.id)
-    await swaps.rounds(3)
-    lives = await swaps.lives(lamp)
+    before_s = await plain.total_s(lamp)
+    await plain.database.run(record)
+    await plain.rounds(1)
+    assert await plain.total_s(lamp) == before_s, "the old driver is still in"
+    await plain.breaks(kind="gear_swap", luminaire=lamp.id)
+    await plain.rounds(3)
+    lives = await plain.lives(lamp)
     assert [(life.state, life.serial) for life in lives] == [(LifeState.FIRST, ""), (LifeState.RECORDED, "4711")]
-    assert swaps.night.faults() == []
-    assert await swaps.total_s(lamp) == pytest.approx(swaps.truth_s(lamp), abs=2 * HOUR_S)
+    assert plain.night.faults() == []
+    assert await plain.total_s(lamp) == pytest.approx(plain.truth_s(lamp), abs=2 * HOUR_S)
 
 
 async def test_another_identity_tells_a_used_driver_with_about_the_same_hours(plain: Swaps):
