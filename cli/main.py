@@ -9,8 +9,9 @@ import typer
 
 from cli.commands import (
     account,
+    balance,
     calendars,
-    commissioning,
+    drivers,
     exports,
     faults,
     field,
@@ -68,12 +69,13 @@ app.command("history")(history.history)
 app.command("sensors")(sensors.sensors)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)
+app.command("balance")(balance.balance)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(groups.app, name="group")
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
 app.add_typer(faults.fault, name="fault")
-app.add_typer(commissioning.lamp, name="lamp")
+app.add_typer(drivers.lamp, name="lamp")
 app.add_typer(levels.level, name="level")
 app.add_typer(levels.lockout, name="lockout")
 app.add_typer(waivers.app, name="waiver")

@@ -187,7 +187,7 @@ async def lichtbuch(night: Night, user: str, *arguments: str) -> Done:
 
 SHOWN = """
 lamps; cabinets; groups; meters; consumption --step day; level list --all; lockout list; profile list; readings list
-ledger measures; ledger entries; ledger statement; whoami
+balance; ledger measures; ledger entries; ledger statement; whoami
 """
 
 
@@ -209,6 +209,15 @@ async def test_a_night_in_which_nothing_breaks_leaves_no_fault_in_the_book(night
     done = await lichtbuch(night, "viewer", "faults", "--all", "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == []
+
+
+async def test_what_lamps_must_have_drawn_agrees_with_the_meters(night: Night) -> None:
+    evening = night.noon.astimezone(BERLIN).date().isoformat()
+    done = await lichtbuch(night, "auditor", "balance", "--from", evening, "--tolerance", "2", "--json")
+    assert done.returncode == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert {row["cabinet"] for row in rows} == {m["cabinet"] for m in night.town.inventory["meters"] if m["cabinet"]}
+    assert {row["verdict"] for row in rows} == {"agrees"}, rows
 
 
 async def test_readings_are_exported_as_csv(night: Night, tmp_path: Path) -> None:
