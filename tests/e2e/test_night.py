@@ -7,6 +7,7 @@ The simulator's own truth judges all of it.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -197,10 +198,11 @@ balance; ledger measures; ledger entries; ledger statement; whoami
     ids=" ".join,
 )
 async def test_the_command_shows_it_as_a_table_and_as_json(night: Night, arguments: tuple[str, ...]) -> None:
-    table = await lichtbuch(night, "auditor", *arguments)
+    table, document = await asyncio.gather(
+        lichtbuch(night, "auditor", *arguments), lichtbuch(night, "auditor", *arguments, "--json")
+    )
     assert table.returncode == 0, table.stderr
     assert table.stdout.strip()
-    document = await lichtbuch(night, "auditor", *arguments, "--json")
     assert document.returncode == 0, document.stderr
     assert json.loads(document.stdout)
 

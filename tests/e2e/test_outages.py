@@ -51,6 +51,7 @@ async def lit_as_due(town: Town, at: datetime, lit: bool) -> list[str]:
     return [f"{lamp} at {level}" for lamp, level in levels.items() if bool(level) != lit]
 
 
+@pytest.mark.long
 async def test_services_killed_at_random_and_an_hour_without_database_leave_no_trace_at_dawn(
     town: tuple[Town, PostgresServer, str],
 ) -> None:
