@@ -17,6 +17,7 @@ from lichtbuch.lighting.v1 import (
     commissioning_pb2,
     control_pb2,
     faults_pb2,
+    gears_pb2,
     inventory_pb2,
     lighting_pb2,
     lighting_pb2_grpc,
@@ -34,6 +35,7 @@ from servicekit.context import Tenant, current_caller, current_tenant
 from servicekit.convert import timestamp_to_proto, unix_ms
 from servicekit.server import Server
 from servicekit.tenants import FixedTenants
+from tests.services.admin.town_gears import GearCalls
 from tests.services.admin.town_planning import PlanningCalls, Scheduler
 from tests.support.running import HERSFELD, SCHWALM, access_from, settings_for
 
@@ -74,6 +76,8 @@ class Town:
     sensors: dict[str, sensors_pb2.Sensor] = field(default_factory=dict)
     sensor_values: dict[str, tuple[float, datetime]] = field(default_factory=dict)
     protections: list[commissioning_pb2.LuminaireProtection] = field(default_factory=list)
+    gears: dict[str, gears_pb2.LuminaireGear] = field(default_factory=dict)
+    """By name of the luminaire."""
     profiles: dict[str, scheduler_pb2.Profile] = field(default_factory=dict)
     calendars: list[scheduler_pb2.Calendar] = field(default_factory=list)
     assignments: list[scheduler_pb2.Assignment] = field(default_factory=list)
@@ -237,7 +241,7 @@ def _municipality(tenant: Tenant) -> registry_pb2.Municipality:
     )
 
 
-class Lighting(PlanningCalls, lighting_pb2_grpc.LightingServiceServicer):
+class Lighting(PlanningCalls, GearCalls, lighting_pb2_grpc.LightingServiceServicer):
     """Lamps, cabinets, overrides."""
 
     def __init__(self, town: Town) -> None:
