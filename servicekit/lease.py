@@ -8,7 +8,7 @@ up again what it held, from a small file beside its data.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -37,6 +37,11 @@ class Lease(Protocol):
     @property
     def epoch(self) -> int:
         """Counts the holders; grows with each acquisition. 0 before the first."""
+        ...
+
+    @property
+    def is_only_process(self) -> bool:
+        """Whether no other process of this instance is there."""
         ...
 
     def holds(self) -> bool:
@@ -106,7 +111,10 @@ class DatabaseLease(LocalLease):
         holder: str,
         ttl_s: float = DEFAULT_TTL_S,
         clock: Clock | None = None,
+        on_take: Callable[[Session], None] | None = None,
     ) -> None:
+        """on_take: what else is stored in the transaction that takes it."""
+        self._on_take = on_take
         super().__init__(name, folder, clock=clock, retry_s=ttl_s / 3)
         self._database, self._holder, self._ttl_s = database, holder, ttl_s
         self.cut_off = False
@@ -148,6 +156,8 @@ class DatabaseLease(LocalLease):
 
         def take(session: Session) -> int | None:
             epoch: int | None = session.connection().execute(_TAKE, self._values(known)).scalar()
+            if epoch is not None and self._on_take is not None:
+                self._on_take(session)
             return epoch
 
         epoch = await self._database.run(take)
@@ -204,11 +214,14 @@ def lease_for(
     holder: str,
     ttl_s: float = DEFAULT_TTL_S,
     clock: Clock | None = None,
+    on_take: Callable[[Session], None] | None = None,
+    before_held: Callable[[], Awaitable[None]] | None = None,
 ) -> Lease:
     """The lease that fits the database: a row on PostgreSQL, a file lock on SQLite and without any.
 
-    folder: where the lock and the memory of it are kept, a folder of this instance's data.
+    folder: where the lock and the memory of it are kept, a folder of this instance's data. on_take: stored in the
+    transaction that takes the row; before_held: awaited between taking the file's lock and acting on it.
     """
     if database is not None and database.dialect == "postgresql":
-        return DatabaseLease(name, database, folder, holder=holder, ttl_s=ttl_s, clock=clock)
-    return LocalLease(name, folder, clock=clock, retry_s=ttl_s / 3)
+        return DatabaseLease(name, database, folder, holder=holder, ttl_s=ttl_s, clock=clock, on_take=on_take)
+    return LocalLease(name, folder, clock=clock, retry_s=ttl_s / 3, before_held=before_held)

@@ -6,7 +6,7 @@ import logging
 import os
 import random
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,8 +29,18 @@ class _Memory:
 class LocalLease:
     """A file lock with an epoch: excludes other processes on this machine, and is released by the kernel on a crash."""
 
-    def __init__(self, name: str, folder: Path, *, clock: Clock | None = None, retry_s: float = 2.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        folder: Path,
+        *,
+        clock: Clock | None = None,
+        retry_s: float = 2.0,
+        before_held: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        """before_held: awaited when the lock was taken, before anything is done as the holder."""
         self._name = name
+        self._before_held = before_held
         stem = re.sub(r"[^A-Za-z0-9._-]", "_", name)
         self._folder = folder
         self._lock = FileLock(folder / f"{stem}.lock", timeout=0, thread_local=False)
@@ -50,6 +60,11 @@ class LocalLease:
         """Counts the holders."""
         return self._epoch
 
+    @property
+    def is_only_process(self) -> bool:
+        """Whether no other process of this instance is there."""
+        return self._lock.is_locked
+
     def holds(self) -> bool:
         """True while this process is to act as the holder."""
         return self._holding.is_set()
@@ -64,6 +79,8 @@ class LocalLease:
             return True
         if not self.lock():
             return False
+        if self._before_held is not None:
+            await self._before_held()
         self._become(self.recall().epoch + 1)
         return True
 

@@ -16,6 +16,7 @@ from services.lighting.historian import Historian
 from services.lighting.memory import Memory
 from services.lighting.sensor_keeper import SensorKeeper
 from services.lighting.state import TownState
+from services.lighting.writers import Writers
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
@@ -35,6 +36,7 @@ class Parts:
     endpoints: Endpoints
     historian: Historian | None
     sensors: SensorKeeper
+    writers: Writers
 
 
 class Calls:

@@ -140,7 +140,11 @@ class OrderCalls(Calls):
 
     @scope_aware
     async def CreateLockout(self, request: pb.CreateLockoutRequest, context: Context) -> ctl.Lockout:
-        """Locks a feeder out. When this returns, nothing is being written to it by this process any more."""
+        """Locks a feeder out. When this returns, nothing is being written to it any more, by whatever process.
+
+        Raises FailedPrecondition where that cannot be known: the lock-out is stored then, and confirmed when it is
+        asked for again under the same request id and can be.
+        """
         tenant, given, now_ms = current_tenant(), request.lockout, self.now_ms
 
         def create(session: Session) -> ctl.Lockout:
@@ -169,6 +173,7 @@ class OrderCalls(Calls):
         await self.parts.memory.refresh()
         feeder_uid = await self.database.read(lambda session: _feeder(session, tenant, answer.feeder).uid)
         await self.parts.control.quiet(feeder_uid)
+        await self.parts.writers.confirm()
         return answer
 
     @scope_aware
