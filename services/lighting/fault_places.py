@@ -31,7 +31,8 @@ class PlaceLook:
     """What is known of places at one moment.
 
     watched: whether anybody may ask the device. silences: readings in a row without an answer; `lost_from` of them are
-    too many. supply, door, relay: verdicts of the controllers. gateway_has_supply: some lamp of it may have some.
+    too many. supply, door, relay: verdicts of the controllers. gateway_has_supply: some lamp of it may have some, or it
+    has one of its own.
     """
 
     cabinet_watched: Flags

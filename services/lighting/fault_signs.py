@@ -23,7 +23,7 @@ _OF_LAMPS: Final = (
 )  # fmt: skip
 _OF_FEEDERS: Final = ("relay", "relay_wanted")
 _OF_CABINETS: Final = ("cabinet_silences", "cabinet_read_ms", "supply", "door")
-_OF_GATEWAYS: Final = ("gateway_silences", "gateway_read_ms")
+_OF_GATEWAYS: Final = ("gateway_silences", "gateway_read_ms", "own_supply")
 
 
 class Signs:
@@ -58,6 +58,8 @@ class Signs:
         self.door = np.full(cabinets, Verdict.UNKNOWN, dtype=np.int8)
         self.gateway_silences = np.zeros(gateways, dtype=np.uint8)
         self.gateway_read_ms = np.zeros(gateways, dtype=np.int64)
+        self.own_supply = np.zeros(gateways, dtype=np.bool_)
+        """Whether a gateway has answered while its lamps had no supply (asleep.py)."""
 
     def take_over(self, other: Signs, lamps: tuple[Rows, Rows]) -> None:
         """Keeps what is known of what stays; `lamps` are rows of luminaires there and here."""

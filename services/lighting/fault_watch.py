@@ -190,7 +190,7 @@ class FaultWatch:
                 feeder_locked=due.feeder_locked,
                 gateway_cabinet=columns.gateway_cabinet,
                 gateway_watched=_asked(columns)[columns.gateway_endpoint],
-                gateway_has_supply=has_supply,
+                gateway_has_supply=has_supply | signs.own_supply,
                 gateway_silences=signs.gateway_silences,
                 lost_from=ground.tuning.following.silences,
                 standing=Standing(

@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 from fieldbus.values import PointAddress, ValueBatch
 from fieldbus.values import Quality as FieldQuality
 from services.lighting.agenda import Agenda
+from services.lighting.asleep import Asleep
 from services.lighting.burning_reading import BurningReader
-from services.lighting.columns import Levels, Rows
+from services.lighting.columns import Flags, Levels, Rows
+from services.lighting.fault_kinds import MINUTE_MS
 from services.lighting.field import Link, Pace
 from services.lighting.following import NOTHING_TOLD
 from services.lighting.ground import Ground
@@ -34,6 +36,7 @@ from services.lighting.telling import Teller
 Points: TypeAlias = tuple[PointAddress, ...]
 
 _MOST_PLANS: Final = 64
+_OTHERS_MORNING_MS: Final = 30 * MINUTE_MS
 
 
 class GatewayWorker:
@@ -50,6 +53,8 @@ class GatewayWorker:
         self._power = PowerReader(ground)
         self._burning = BurningReader(ground)
         self._teller = Teller(ground, gateway)
+        self._asleep = Asleep(ground, gateway)
+        self._lit_since_ms: dict[int, int] = {}
 
     @property
     def rows(self) -> Rows:
@@ -66,8 +71,11 @@ class GatewayWorker:
         ground, link = self._ground, self.link
         active = self._rows[ground.supply_of(self._rows) != Power.OFF]
         if link is None or not active.size:
+            if link is not None and self._rows.size and link.gateway.level_point:
+                await self._asleep.step(link, link.pace(self._uid), self._points_of(link, self._rows[:1]))
             ground.was_read(self._gateway)
             return
+        self._asleep.awake()
         pace, monotonic = link.pace(self._uid), ground.monotonic()
         ground.earliest[self._gateway] = pace.asked_at + pace.least_s
         is_time = monotonic >= ground.next_poll[self._gateway] or not self._is_fresh(pace)
@@ -229,8 +237,23 @@ class GatewayWorker:
         seen = obeys & ~following.lamp_failure[rows]
         ground.signs.lamps_followed(rows[still], seen[still], due.written[rows[still]], now_ms)
         by_day = (level > 0) & (due.written[rows] == 0) & ~due.night[rows] & still
-        by_day &= ~ground.is_left_alone(rows, due.written[rows])
+        # Light that no command reduces is to be off by day, too; what a gateway only remembers of it proves nothing.
+        by_day &= ~ground.is_left_alone(rows, due.written[rows], reduced_by_others=False)
+        by_day &= ground.columns.commanded[rows] | ~following.from_memory[rows]
+        by_day &= ~self._may_lag(rows, by_day, now_ms)
         following.lit_by_day[rows] = np.where(by_day, np.minimum(following.lit_by_day[rows] + 1, 250), 0)
+
+    def _may_lag(self, rows: Rows, by_day: Flags, now_ms: int) -> Flags:
+        """Light that neither a command reduces nor a contactor of ours switches: somebody else's clock may have another
+        morning than we do, for a while."""
+        columns = self._ground.columns
+        ours = np.append(columns.cabinet_ours, True)[columns.cabinet[rows]]
+        others = by_day & ~columns.commanded[rows] & ~ours
+        lit = rows[others].tolist()
+        self._lit_since_ms = {row: self._lit_since_ms.get(row, now_ms) for row in lit}
+        lags = np.zeros(rows.size, dtype=np.bool_)
+        lags[others] = [now_ms - self._lit_since_ms[row] < _OTHERS_MORNING_MS for row in lit]
+        return lags
 
     def _record(self, rows: Rows, level: Levels, now_ms: int) -> None:
         """Settled levels go into the history; a failed lamp is dark whatever its gear drives."""

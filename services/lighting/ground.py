@@ -181,13 +181,13 @@ class Ground:
         known = self.state.feeder_power[np.maximum(feeder, 0)]
         return np.where(feeder >= 0, known, Power.UNKNOWN).astype(np.int8)
 
-    def is_left_alone(self, rows: Rows | slice, level: Levels) -> Flags:
-        """Luminaires that no command reduces, and those of cabinets whose hand/0/auto switch says so.
+    def is_left_alone(self, rows: Rows | slice, level: Levels, *, reduced_by_others: bool = True) -> Flags:
+        """Luminaires that no command reduces (unless these do not count), and those of cabinets whose switch says so.
 
         In 0 nothing is written. In hand, somebody lit the street by hand: levels above 0 are followed, off is only for
         people to command, not for a plan or the default.
         """
-        others: Flags = ~self.columns.commanded[rows]
+        others: Flags = ~self.columns.commanded[rows] & reduced_by_others
         if self.due is None or not self.switch.size:
             return others
         cabinet = self.columns.cabinet[rows]

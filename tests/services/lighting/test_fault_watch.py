@@ -1,12 +1,13 @@
 """What goes wrong in a town stands in the book of faults once, on what is to blame, for as long as it lasts."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from domain.level import PowerCurve
 from services.lighting.fault_kinds import FaultEnd, FaultKind, FaultLimits
-from services.lighting.records import EndpointState
+from services.lighting.records import EndpointState, SwitchingOwner
 from tests.services.lighting.bench import HOUR, NOON, Bench
 from tests.services.lighting.fake_town import AUTO, HAND, OFF
 
@@ -305,4 +306,68 @@ async def test_two_hundred_lamps_and_a_blink_of_the_line_are_no_faults():
         bench.town.gateway(0).dead = False
         await bench.passes(2)
     await bench.at((bench.clock.now() - NOON + timedelta(minutes=10)) / HOUR)
+    assert bench.faults() == []
+
+
+def reduced_by_others(bench: Bench, *lamps: str) -> None:
+    """No command reduces these."""
+    inventory = bench.knowledge.known.inventory
+    bench.stock(luminaires=tuple(replace(x, commanded=x.uid not in lamps) for x in inventory.luminaires))
+
+
+async def test_a_lamp_that_no_command_reduces_is_a_day_burner_like_any_other(bench: Bench):
+    reduced_by_others(bench, uid(0, 2, 0))
+    await bench.at(20)
+    assert bench.faults() == []
+    bench.town.lamp(0, 8).put(1000, bench.town.seconds)  # on the permanent feeder
+    await bench.at(21)
+    assert bench.faults() == [("day_burner", uid(0, 2, 0))]
+    bench.town.lamp(0, 8).put(0, bench.town.seconds)
+    await bench.at(22)
+    assert bench.faults() == []
+
+
+async def test_where_somebody_else_switches_the_morning_may_come_later(bench: Bench):
+    inventory = bench.knowledge.known.inventory
+    astro = replace(inventory.cabinets[0], switching_owner=SwitchingOwner.ASTRO_CLOCK)
+    bench.stock(cabinets=(astro, *inventory.cabinets[1:]))
+    reduced_by_others(bench, uid(0, 2, 0))
+    await bench.at(18)
+    bench.town.lamp(0, 8).put(1000, bench.town.seconds)
+    await bench.at(20, step_s=60.0)
+    seen = [e for e in bench.book.standing.values() if e.kind == FaultKind.DAY_BURNER]
+    # Sunrise is at 6:31 UTC, 19.5 h after noon: half an hour later it is none of somebody's clock any more.
+    assert seen == []
+    await bench.at(20.5, step_s=60.0)
+    assert ("day_burner", uid(0, 2, 0)) in bench.faults()
+
+
+def behind_contactors_only(bench: Bench) -> None:
+    """Lamps of permanent feeders are not there."""
+    inventory = bench.knowledge.known.inventory
+    bench.stock(luminaires=tuple(x for x in inventory.luminaires if not x.feeder_uid.endswith(".2")))
+
+
+async def test_a_gateway_that_dies_by_day_is_told_by_day_where_it_has_a_supply_of_its_own(bench: Bench):
+    behind_contactors_only(bench)
+    await bench.at(22)  # by day; it has been asked now and then, and has answered
+    assert bench.faults() == []
+    bench.town.gateway(0).dead = True
+    await bench.at(22.2, step_s=60.0)
+    assert bench.faults() == []  # for some minutes it may be a blink
+    await bench.at(23)
+    assert bench.faults() == [("communication_loss", "w0")]
+    bench.town.gateway(0).dead = False
+    await bench.at(23.5)
+    assert bench.faults() == []
+
+
+async def test_a_gateway_behind_the_contactor_is_silent_by_day_and_no_fault(bench: Bench):
+    behind_contactors_only(bench)
+    bench.town.gateway(0).dead = True
+    await bench.at(4.9)
+    bench.town.gateway(0).dead = False  # its contactor closes in the evening
+    await bench.at(19.2, step_s=300.0)
+    bench.town.gateway(0).dead = True  # and opens in the morning
+    await bench.at(28)
     assert bench.faults() == []
