@@ -37,6 +37,8 @@ def values_text(item: faults_pb2.Fault) -> str:
             return "closed instead of open" if measured else "open instead of closed"
         case faults_pb2.FAULT_KIND_CYCLING:
             return f"{measured:.0f} times in an hour"
+        case faults_pb2.FAULT_KIND_GEAR_UNADDRESSED:
+            return f"{measured:.0f} without an address"
         case _:
             return f"{measured:g}"
 

@@ -198,6 +198,8 @@ def values_text(view: View, fault: FaultNow) -> str:
         return t("fault_closed") if fault.measured else t("fault_open")
     if fault.kind == faults_pb2.FAULT_KIND_CYCLING:
         return t("fault_cycles", count=number(fault.measured))
+    if fault.kind == faults_pb2.FAULT_KIND_GEAR_UNADDRESSED:
+        return t("fault_unaddressed", count=number(fault.measured))
     if fault.expected is None:
         return ""
     if fault.kind in _POWER:
