@@ -43,8 +43,6 @@ class GatewayAbilities:
     tolerance: NDArray[np.int16]
     power_range: tuple[int, int] | None = None
     """Addresses of luminaires whose power can be read; None for none."""
-    hours_range: tuple[int, int] | None = None
-    """Addresses of luminaires whose burning hours can be read; None for none."""
     group_range: tuple[int, int] | None = None
     """Numbers of groups that one command reaches; None for none."""
     lamps_at_once: int = 0
@@ -84,8 +82,7 @@ def gateway_abilities(profile: Profile) -> GatewayAbilities:
         tells_fading=profile.readable("fade_running"),
         expected=expected,
         tolerance=tolerance,
-        power_range=_range_of(profile, "lamp_power"),
-        hours_range=_range_of(profile, "burning_hours"),
+        power_range=_power_range(profile),
         lamps_at_once=_lamps_at_once(profile, "level_actual" if in_effect else "level_command"),
         group_range=(
             profile.points["group_level_command"].index_range if profile.writable("group_level_command") else None
@@ -128,8 +125,8 @@ def _has_two(index_range: tuple[int, int] | None) -> bool:
     return index_range is not None and index_range[1] > index_range[0]
 
 
-def _range_of(profile: Profile, point: str) -> tuple[int, int] | None:
-    return profile.points[point].index_range if profile.readable(point) else None
+def _power_range(profile: Profile) -> tuple[int, int] | None:
+    return profile.points["lamp_power"].index_range if profile.readable("lamp_power") else None
 
 
 def _read_back(profile: Profile) -> tuple[NDArray[np.int16], NDArray[np.int16]]:

@@ -1,15 +1,15 @@
 """Counts the burning hours of light sources that Lichtbuch keeps constant, once a night, when it is over at local noon.
 
-Hours that gear reports count before those of the level history. Where a light source has come to the next point of its
+Hours that drivers report count before those of the level history. Where a light source has come to the next point of its
 model's curve, the inventory counts as changed, and control takes the new output: by day, when the lamps are dark, and
-not more often. Not here: what hours come to (burning.py, written_level.py), reading them (burning_reading.py).
+not more often. Not here: what hours come to (burning.py, written_level.py), reading them (gear_reading.py).
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from functools import partial
@@ -27,7 +27,7 @@ from servicekit.database import Database
 from services.lighting.burning import Burning
 from services.lighting.energy import Drawn, energies
 from services.lighting.records import Inventory, TownRecord
-from services.lighting.store.burning import Ageing, ageing_luminaires, burning_of_all, keep_burning
+from services.lighting.store.burning import Ageing, ageing_luminaires, burning_of_all, keep_burning, reported_by_gear
 from services.lighting.store.history import changes_of, watched_until
 from services.lighting.store.revisions import INVENTORY, bump
 from services.lighting.written_level import clo_permille
@@ -39,9 +39,6 @@ TURN_EVERY_S: Final = 2.0
 _AT_ONCE: Final = 200
 """Luminaires of which the history is read at once: the first time it may be that of years."""
 
-Reports = Mapping[str, tuple[int, int]]
-"""Seconds that gear said it burned, and when it was asked in Unix ms, by uid of the luminaire."""
-
 _LIT: Final = Drawn(PowerCurve(((FULL_PERMILLE, FULL_PERMILLE),), 0.0), estimated=True)
 
 
@@ -52,7 +49,6 @@ class _Count:
     lamp: Ageing
     stored: Burning
     burning: Burning
-    installed_ms: int
     until_ms: int
 
 
@@ -66,12 +62,10 @@ class AgeingClerk:
         *,
         holds: Callable[[], bool],
         inventory: Callable[[], Inventory],
-        reports: Callable[[], Reports],
         ready: Callable[[], bool] = lambda: True,
     ) -> None:
-        """reports: what gear has said, as far as it was asked."""
         self._database, self._clock, self._holds, self._ready = database, clock, holds, ready
-        self._inventory, self._reports = inventory, reports
+        self._inventory = inventory
         self._done: tuple[int, ...] = ()
         """Inventory and ends of nights that were counted last."""
 
@@ -110,12 +104,11 @@ class AgeingClerk:
             for lamp in lamps
             if lamp.municipality_uid in towns
         ]
-        reports = self._reports()
         aged = 0
         # Those that were counted until the same instant together: the history is read for one period.
         counts.sort(key=lambda count: (count.until_ms, count.burning.counted_until_ms, count.lamp.uid))
         for at in range(0, len(counts), _AT_ONCE):
-            aged += await self._database.run(partial(_keep, counts=counts[at : at + _AT_ONCE], reports=reports))
+            aged += await self._database.run(partial(_keep, counts=counts[at : at + _AT_ONCE]))
             await asyncio.sleep(0)
         self._done = todo
         if aged:
@@ -136,22 +129,22 @@ def _count(lamp: Ageing, stored: Burning, town: TownRecord, noon_ms: int) -> _Co
     if lamp.installed_on:
         installed = local_day_bounds(date.fromisoformat(lamp.installed_on), ZoneInfo(town.time_zone))[0]
         installed_ms = to_unix_ms(installed)
-    return _Count(lamp, stored, stored.of(lamp.installed_on, installed_ms), installed_ms, noon_ms)
+    return _Count(lamp, stored, stored.of(lamp.installed_on, installed_ms), noon_ms)
 
 
-def _keep(session: Session, counts: Sequence[_Count], reports: Reports) -> int:
+def _keep(session: Session, counts: Sequence[_Count]) -> int:
     """Counts on and stores what changed. Returns how many luminaires get another output; then the inventory counts as
     changed."""
     lit_s = _lit_seconds(session, counts)
+    reported = reported_by_gear(session, [count.lamp.uid for count in counts])
     changed: dict[str, Burning] = {}
     aged = 0
     for count in counts:
         lamp, burning = count.lamp, count.burning
         if burning.counted_until_ms < count.until_ms:
             burning = burning.counted(lit_s[lamp.uid], count.until_ms)
-        seconds, asked_ms = reports.get(lamp.uid, (0, -1))
-        if asked_ms >= count.installed_ms:  # else it was the gear of the light source before
-            burning = burning.reported(seconds)
+        if lamp.uid in reported:
+            burning = burning.reported(reported[lamp.uid])
         if burning != count.stored:
             changed[lamp.uid] = burning
         before, after = (clo_permille(lamp.curve, b.hours(lamp.initial_hours)) for b in (count.stored, burning))

@@ -183,7 +183,6 @@ async def _with_field(
         clock,
         holds=lease.holds,
         inventory=lambda: memory.known.inventory,
-        reports=control.burning_reports,
         ready=server.database_ready.is_set,
     )
     protector = Protector(database, control, clock, ready=server.database_ready.is_set)

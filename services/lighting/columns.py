@@ -46,7 +46,6 @@ class Columns:
     output: Levels
     """The command that full light takes; all of it where no command reaches the luminaire."""
     least: Levels
-    ages: Flags
     is_plain: bool
     """Whether every luminaire is told what is due as it is."""
     place: Ints
@@ -190,7 +189,6 @@ def build_columns(inventory: Inventory) -> Columns:
         commanded=commanded,
         output=output.astype(np.int16),
         least=least.astype(np.int16),
-        ages=told & np.array([lamp.ages for lamp in luminaires], dtype=np.bool_),
         is_plain=bool((output == FULL_PERMILLE).all() and (least <= 1).all()),
         place=place,
         place_latitude=np.array(places.latitudes, dtype=np.float64),

@@ -143,10 +143,6 @@ class Control:
         groups = self._ground.columns.inventory.groups
         return {uid: [groups[row] for row in rows] for uid, rows in self._calculator.active.items()}
 
-    def burning_reports(self) -> dict[str, tuple[int, int]]:
-        """Seconds that gear says it burned, and when it was asked (Unix ms), by uid of the luminaire."""
-        return self._ground.signs.burning_reports()
-
     # --- the loop -------------------------------------------------------------------------------------------------
 
     async def run(self, beat: Callable[[], None]) -> None:

@@ -18,9 +18,7 @@ from services.lighting.fault_kinds import HOUR_MS, Verdict
 _MOST_SILENCES: Final = 250
 _MOST_CYCLES: Final = 200
 
-_OF_LAMPS: Final = (
-    "lamp_read_ms", "power_w", "power_level", "power_read_ms", "burning_s", "burning_asked_ms", "_at_due", "_followed",
-)  # fmt: skip
+_OF_LAMPS: Final = ("lamp_read_ms", "power_w", "power_level", "power_read_ms", "_at_due", "_followed")
 _OF_FEEDERS: Final = ("relay", "relay_wanted")
 _OF_CABINETS: Final = ("cabinet_silences", "cabinet_read_ms", "supply", "door")
 _OF_GATEWAYS: Final = ("gateway_silences", "gateway_read_ms", "own_supply")
@@ -40,9 +38,6 @@ class Signs:
         self.power_level = np.zeros(lamps, dtype=np.int16)
         """The settled level that `power_w` was read at."""
         self.power_read_ms = np.zeros(lamps, dtype=np.int64)
-        self.burning_s = np.full(lamps, np.nan)
-        """Seconds that gear says it burned; NaN where it never said."""
-        self.burning_asked_ms = np.zeros(lamps, dtype=np.int64)
         # Whether it showed its due level when it was read last (-1 unknown), and which level that was.
         self._followed = np.full(lamps, -1, dtype=np.int8)
         self._at_due = np.full(lamps, -1, dtype=np.int16)
@@ -102,11 +97,6 @@ class Signs:
     def power_read(self, rows: Rows, power_w: NDArray[np.float64], level: Levels, now_ms: int) -> None:
         """The power of luminaires at settled levels."""
         self.power_w[rows], self.power_level[rows], self.power_read_ms[rows] = power_w, level, now_ms
-
-    def burning_reports(self) -> dict[str, tuple[int, int]]:
-        """Seconds that gear says it burned, and when it was asked (Unix ms), by uid of the luminaire."""
-        rows = np.flatnonzero(~np.isnan(self.burning_s)).tolist()
-        return {self._columns.uids[row]: (int(self.burning_s[row]), int(self.burning_asked_ms[row])) for row in rows}
 
     # --- gateways, cabinets, feeders --------------------------------------------------------------------------------
 

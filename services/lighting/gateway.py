@@ -21,7 +21,6 @@ from fieldbus.values import PointAddress, ValueBatch
 from fieldbus.values import Quality as FieldQuality
 from services.lighting.agenda import Agenda
 from services.lighting.asleep import Asleep
-from services.lighting.burning_reading import BurningReader
 from services.lighting.columns import Flags, Levels, Rows
 from services.lighting.fault_kinds import MINUTE_MS
 from services.lighting.field import Link, Pace
@@ -51,7 +50,6 @@ class GatewayWorker:
         self._uid = ground.columns.inventory.gateways[gateway].uid
         self._points: dict[bytes, Points] = {}
         self._power = PowerReader(ground)
-        self._burning = BurningReader(ground)
         self._teller = Teller(ground, gateway)
         self._asleep = Asleep(ground, gateway)
         self._lit_since_ms: dict[int, int] = {}
@@ -140,7 +138,6 @@ class GatewayWorker:
             ground.signs.gateway_read(self._gateway, True, ground.now_ms)
         self._take(reading.without(active[ground.following.tried[active] != tried]), link)
         await self._power.step(link, pace, active)
-        await self._burning.step(link, pace, active)
 
     async def _read_parts(self, link: Link, points: Points, parts: list[Points]) -> ValueBatch | None:
         """One batch of several readings, each of which lets commands to others go first. Who is silent to one is not

@@ -12,6 +12,7 @@ from servicekit.columns import table_of
 from services.lighting.burning import Burning
 from services.lighting.records import CloBy
 from services.lighting.store.burning_tables import BurningRow
+from services.lighting.store.gears import LifeState, burnt_s, lives_of
 from services.lighting.store.tables import LuminaireModelRow, LuminaireRow
 from services.lighting.written_level import clo_permille, output_permille
 
@@ -58,7 +59,9 @@ class Driven:
 def burning_of_all(session: Session) -> dict[str, Burning]:
     """What is known of light sources, by uid of the luminaire."""
     c = table_of(BurningRow).c
-    query = sa.select(c.luminaire_uid, c.counted_s, c.counted_until_ms, c.installed_on, c.reported_s, c.carried_s)
+    query = sa.select(
+        c.luminaire_uid, c.counted_s, c.counted_until_ms, c.installed_on, c.reported_s, c.reported_before_s
+    )
     return {r[0]: Burning(r[1], r[2], r[3], r[4], r[5]) for r in session.connection().execute(query)}
 
 
@@ -74,6 +77,18 @@ def ageing_luminaires(session: Session) -> list[Ageing]:
     return sorted(found, key=lambda one: one.uid)
 
 
+def reported_by_gear(session: Session, uids: Sequence[str]) -> dict[str, int]:
+    """Seconds that luminaires burned by what their drivers say, by uid: the counter that the first one came with, and
+    what each has counted here."""
+    found: dict[str, int] = {}
+    for uid, lives in lives_of(session, uids).items():
+        known = [(row.first_s, burnt_s(row)) for row in lives if row.state != LifeState.REJECTED]
+        told = [(first_s, here_s) for first_s, here_s in known if first_s is not None and here_s is not None]
+        if told:
+            found[uid] = told[0][0] + sum(here_s for _, here_s in told)
+    return found
+
+
 def keep_burning(session: Session, burning: Mapping[str, Burning]) -> None:
     """Stores what is known now of light sources, by uid of the luminaire."""
     uids = sorted(burning)
@@ -86,6 +101,7 @@ def keep_burning(session: Session, burning: Mapping[str, Burning]) -> None:
         for uid in part:
             row, known = rows.get(uid) or BurningRow(luminaire_uid=uid), burning[uid]
             row.counted_s, row.counted_until_ms = known.counted_s, known.counted_until_ms
-            row.installed_on, row.reported_s, row.carried_s = known.installed_on, known.reported_s, known.carried_s
+            row.installed_on = known.installed_on
+            row.reported_s, row.reported_before_s = known.reported_s, known.reported_before_s
             session.add(row)
         session.flush()

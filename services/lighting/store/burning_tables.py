@@ -21,4 +21,4 @@ class BurningRow(LightingTable, table=True):
     counted_until_ms: int = Field(default=0, sa_type=BigInteger)
     installed_on: str = Field(default="", max_length=10)
     reported_s: int | None = Field(default=None, sa_type=BigInteger)
-    carried_s: int = Field(default=0, sa_type=BigInteger)
+    reported_before_s: int = Field(default=0, sa_type=BigInteger)

@@ -10,7 +10,10 @@ from domain.errors import InvalidInput
 from domain.level import PowerCurve
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
-from tests.services.lighting.running import LEDGER, Lighting, T, at, model_request, stamp
+from services.lighting.store.burning import burning_of_all
+from services.lighting.store.gear_tables import GearLifeRow
+from services.lighting.store.gears import LifeState
+from tests.services.lighting.running import HERSFELD, LEDGER, Lighting, T, at, model_request, stamp
 
 # The example of constant light output in TALQ.
 CLO = [
@@ -88,29 +91,49 @@ async def test_a_driver_that_keeps_light_constant_itself_is_told_what_is_due(lig
     assert list((await light.states()).written_permille) == [1000] * 4
 
 
-async def test_hours_are_counted_each_noon_from_what_was_seen_lit_or_what_gear_reports(light: Lighting):
+async def drivers_say(light: Lighting, hours: dict[str, int]) -> None:
+    """Counters of the drivers in luminaires."""
+    uids = {lamp.id: lamp.uid for lamp in light.parts.memory.known.inventory.luminaires}
+    rows = [
+        GearLifeRow(
+            uid=uids[identifier], municipality_uid=HERSFELD.uid, luminaire_uid=uids[identifier], number=1,
+            state=int(LifeState.FIRST), first_s=0, last_s=count * 3600,
+        )
+        for identifier, count in hours.items()
+    ]  # fmt: skip
+    await light.parts.database.run(lambda session: session.add_all(rows))
+
+
+async def hours(light: Lighting, count: int) -> None:
+    """Goes on, with a pass at each hour and some at the end."""
+    await light.passes(count, 3600)
+    await light.passes(4)
+
+
+async def test_hours_are_counted_each_noon_from_what_was_seen_lit_or_what_drivers_report(light: Lighting):
     names = await keeps_light_constant(light)
     for name in names[:3]:
         await change(light, name, initial_burning_hours=4_990)  # the light of one night is enough for 5 000 h
-    light.town.lamp(1, 1).burning_s = 10_000 * 3600
-    light.town.lamp(1, 2).burning_s = 100 * 3600
     await light.known()
-    await light.to(6)
+    async with asyncio.timeout(60):  # the night before was counted
+        while len(await light.parts.database.read(burning_of_all)) < 4:
+            await asyncio.sleep(0.1)
+    await drivers_say(light, {"L-1-1": 10_000, "L-1-2": 100})
+    await hours(light, 6)
     assert list((await light.states()).written_permille) == [800] * 4
-    await light.to(18)
+    await hours(light, 12)
     assert list((await light.states()).written_permille) == [800] * 4, "never while they are lit"
-    await light.to(24.5)
+    await hours(light, 6)
 
     async def written() -> list[int]:
         await light.parts.memory.refresh()
         return [lamp.output_permille for lamp in light.parts.memory.known.inventory.luminaires]
 
     expected = [850, 900, 800, 800]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while sorted(await written()) != sorted(expected):
-            await light.passes(1)
-            await asyncio.sleep(0.05)
-    await light.to(30)
+            await asyncio.sleep(0.1)
+    await hours(light, 6)
     assert list((await light.states()).written_permille) == expected
     assert light.town.levels(1) == expected
     assert not any((await light.states()).faults)

@@ -1,4 +1,4 @@
-"""Burning hours: what gear reports before what was counted, over swaps of drivers, from the day of installation on."""
+"""Burning hours: what drivers report before what was counted, over swaps of them, from the day of installation on."""
 
 from datetime import timedelta
 from typing import Any
@@ -13,6 +13,8 @@ from services.lighting.burning import Burning
 from services.lighting.history import Change
 from services.lighting.records import Inventory, LuminaireRecord
 from services.lighting.store.burning import burning_of_all
+from services.lighting.store.gear_tables import GearLifeRow
+from services.lighting.store.gears import LifeState, lives_of
 from services.lighting.store.history import add_changes, set_watched_until
 from services.lighting.store.revisions import INVENTORY, revisions
 from services.lighting.store.tables import GroupRow, LuminaireModelRow, LuminaireRow
@@ -29,39 +31,31 @@ def test_counted_hours_come_on_top_of_those_before_and_reported_ones_stand_by_th
     assert burning.reported(7 * HOUR_S).hours(100) == 7
 
 
-def test_a_swapped_driver_makes_a_light_source_no_younger_and_a_count_that_was_kept_late_is_no_swap():
-    burning = Burning().reported(20_000 * HOUR_S).reported(12 * HOUR_S)
-    assert burning.hours(0) == 20_012
-    assert burning.reported(20 * HOUR_S).hours(0) == 20_020
-    assert burning.reported(10 * HOUR_S).hours(0) == 20_010
-
-
-@given(st.lists(st.integers(0, 10**8), min_size=1, max_size=10))
-def test_reported_hours_never_fall_by_more_than_a_day(reports: list[int]):
-    burning, before = Burning(), 0
-    for seconds in reports:
-        burning = burning.reported(seconds)
-        assert burning.hours(0) >= before - 25
-        before = burning.hours(0)
-
-
-def test_another_date_of_installation_is_another_light_source():
-    old = Burning().of("2020-05-01", 5).counted(HOUR_S, 9).reported(3 * HOUR_S)
+def test_another_date_of_installation_is_another_light_source_beside_drivers_that_stay():
+    old = Burning().of("2020-05-01", 5).counted(HOUR_S, 9).reported(3000 * HOUR_S)
     assert old.of("2020-05-01", 5) is old
-    assert old.of("2026-05-01", 7) == Burning(counted_until_ms=7, installed_on="2026-05-01")
+    new = old.of("2026-05-01", 7)
+    assert (new.counted_s, new.counted_until_ms, new.hours(12)) == (0, 7, 12)
+    assert new.reported(3010 * HOUR_S).hours(12) == 22
+
+
+@given(st.integers(0, 10**6), st.integers(0, 10**9), st.integers(0, 10**9))
+def test_hours_never_fall_while_a_counter_rises(initial: int, one: int, other: int):
+    less, more = sorted((one, other))
+    for burning in (Burning(), Burning().of("2020-05-01", 5).reported(10**6).of("2026-05-01", 6)):
+        assert burning.reported(less).hours(initial) <= burning.reported(more).hours(initial)
+        assert burning.counted(less, 7).hours(initial) <= burning.counted(more, 7).hours(initial)
 
 
 class Town:
     """A clerk over a database with two luminaires that age, and their history."""
 
     def __init__(self, database, **lamps: str) -> None:
-        self.database, self.clock, self.reports = database, SteppedClock(NOON), dict[str, tuple[int, int]]()
+        self.database, self.clock = database, SteppedClock(NOON)
         records = tuple(LuminaireRecord(uid * 32, "t1", uid, "g" * 32, ages=True) for uid in lamps)
         self.inventory = Inventory(1, (TOWN,), luminaires=records)
         self.lamps = lamps
-        self.clerk = AgeingClerk(
-            database, self.clock, holds=lambda: True, inventory=lambda: self.inventory, reports=lambda: self.reports
-        )
+        self.clerk = AgeingClerk(database, self.clock, holds=lambda: True, inventory=lambda: self.inventory)
 
     async def stock(self) -> None:
         """Puts the luminaires into the inventory."""
@@ -88,9 +82,22 @@ class Town:
         ]
         await self.database.run(lambda session: add_changes(session, changes, {}))
 
-    def says(self, uid: str, seconds: int) -> None:
-        """Gear reports."""
-        self.reports[uid * 32] = (seconds, to_unix_ms(self.clock.now()))
+    async def says(self, uid: str, number: int, first_h: int, last_h: int, state: LifeState = LifeState.FIRST) -> None:
+        """A driver's counter of hours, when it was read first and last."""
+
+        def put(session) -> None:
+            for row in lives_of(session, [uid * 32]).get(uid * 32, []):
+                if row.number == number:
+                    session.delete(row)
+            session.flush()
+            session.add(
+                GearLifeRow(
+                    uid=f"{number:032}", municipality_uid="t1", luminaire_uid=uid * 32, number=number,
+                    state=int(state), first_s=first_h * HOUR_S, last_s=last_h * HOUR_S,
+                )
+            )  # fmt: skip
+
+        await self.database.run(put)
 
     async def watched(self, hours: float) -> None:
         """Levels were watched until hours after noon; it is that late, and the clerk has had its turn."""
@@ -129,18 +136,19 @@ async def test_hours_are_counted_once_for_each_night_and_the_inventory_changes_w
     assert now == changes + 2
 
 
-async def test_hours_that_gear_reports_are_taken_with_the_next_count(database):
+async def test_hours_that_drivers_report_are_taken_with_the_next_count_over_all_of_them(database):
     town = Town(database, a="")
     await town.stock()
     await town.lit("a", 4, 14)
-    town.says("a", 25 * HOUR_S)
+    await town.says("a", 1, 20, 25)
     await town.watched(1)
     assert (await town.known())[0]["a"].hours(0) == 25
-    town.says("a", 2 * HOUR_S)  # less than a day back would be the same gear
+    await town.says("a", 1, 20, 31)
+    await town.says("a", 2, 0, 9_000, LifeState.REJECTED)
+    await town.watched(2)
+    assert (await town.known())[0]["a"].hours(0) == 25, "once a night"
     await town.watched(24.5)
-    assert (await town.known())[0]["a"].hours(0) == 2
-    town.says("a", 31 * HOUR_S)
+    assert (await town.known())[0]["a"].hours(0) == 31
+    await town.says("a", 3, 5_000, 5_002, LifeState.CONFIRMED)
     await town.watched(48.5)
-    town.says("a", 1 * HOUR_S)
-    await town.watched(72.5)
-    assert (await town.known())[0]["a"].hours(0) == 32
+    assert (await town.known())[0]["a"].hours(0) == 33, "a used driver makes a light source no older"

@@ -22,5 +22,5 @@ def upgrade() -> None:
         sa.Column("counted_until_ms", sa.BigInteger(), nullable=False),
         sa.Column("installed_on", sa.String(10), nullable=False),
         sa.Column("reported_s", sa.BigInteger(), nullable=True),
-        sa.Column("carried_s", sa.BigInteger(), nullable=False),
+        sa.Column("reported_before_s", sa.BigInteger(), nullable=False),
     )
