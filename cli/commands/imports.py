@@ -13,9 +13,10 @@ from rich.progress import Progress
 from cli.errors import PARTIAL, WRONG_INPUT
 from cli.importing.luminaires import REDUCTIONS, Inventory, LuminaireRow, Refusal, chunks, read_inventory, require_rows
 from cli.importing.mapping import given_mapping, make_mapping
+from cli.importing.parts import read_parts
 from cli.importing.plain import write_plain
 from cli.importing.readings import ReadingsFile, read_readings
-from cli.importing.tables import read_table
+from cli.importing.tables import Table, read_table
 from cli.options import Json, Town
 from cli.output import console, note, note_lines, notes, print_json, print_rows
 from cli.session import Session, all_pages, online
@@ -90,6 +91,8 @@ async def send_inventory(
 
     async def messages() -> AsyncIterator[lighting_pb2.ImportLuminairesRequest]:
         yield lighting_pb2.ImportLuminairesRequest(settings=settings)
+        for part in inventory.parts:
+            yield lighting_pb2.ImportLuminairesRequest(part=part)
         with Progress(console=notes, transient=True) as progress:
             task = progress.add_task("sending", total=len(inventory.rows))
             for chunk in chunks(inventory.rows):
@@ -147,6 +150,7 @@ def import_luminaires(
         town = await session.municipality()
         near = (town.position.latitude_deg, town.position.longitude_deg) if town.HasField("position") else None
         inventory = read_inventory(table, columns, crs=crs, near=near, max_distance_km=max_distance_km)
+        add_parts(inventory, table, town.name)
         require_rows(inventory)
         return inventory, await send_inventory(
             session, inventory, skip_invalid=skip_invalid, dry_run=dry_run, reason=reason
@@ -154,6 +158,7 @@ def import_luminaires(
 
     if offline:
         inventory, report = read_inventory(table, columns, crs=crs), None
+        add_parts(inventory, table, "municipalities/offline")
         require_rows(inventory)
     else:
         inventory, report = online(ask, municipality)
@@ -163,6 +168,12 @@ def import_luminaires(
     if written or (report is not None and report.committed):
         raise typer.Exit(PARTIAL if refused else 0)
     raise typer.Exit(WRONG_INPUT if refused else 0)
+
+
+def add_parts(inventory: Inventory, table: Table, parent: str) -> None:
+    """Reads what the file tells of beside luminaires, for a municipality, into the inventory."""
+    inventory.parts, refusals = read_parts(table.entities, parent)
+    inventory.refusals += refusals
 
 
 def _check_target(file: Path, to: Path | None, offline: bool) -> None:
@@ -199,6 +210,12 @@ def _report(
         "unchanged": report.unchanged if report else 0,
         "refused": lines,
         "stored": bool(report and report.committed),
+        "parts": {
+            "told": len(inventory.parts),
+            "created": report.parts_created if report else 0,
+            "updated": report.parts_updated if report else 0,
+            "unchanged": report.parts_unchanged if report else 0,
+        },
     }
     if written:
         facts["written_to"] = str(written[0])
@@ -212,6 +229,13 @@ def _report(
         + (f" ({report.created} new, {report.updated} changed, {report.unchanged} as before)" if report else ""),
         markup=False,
     )
+    if inventory.parts:
+        parts = facts["parts"]
+        console.print(
+            f"  models, cabinets, feeders, groups: {parts['told']} told of"
+            + (f" ({parts['created']} new, {parts['updated']} changed)" if report else ""),
+            markup=False,
+        )
     note_lines(f"  note: {text}" for text in inventory.notes)
     print_rows(
         [

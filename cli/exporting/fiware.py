@@ -1,7 +1,7 @@
 """The inventory as entities of FIWARE Smart Data Models, key values: Streetlight and what belongs to it.
 
 Units are theirs: W, lm, K; places are GeoJSON points. An entity that their schema wants a place of and that has none is
-left out. What they have no attribute for (floors, classes, overrides) is not in it.
+left out. What they have no attribute for stands in one of ours, "lichtbuch", so that nothing is lost on the way.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from cli.exporting.rows import last, row_of
+from cli.exporting.rows import last, row_of, told_of
+from cli.importing.fiware import EXTENSION
+from cli.importing.parts import extension_of
 from lichtbuch.lighting.v1 import inventory_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 
@@ -61,6 +63,7 @@ def streetlight(lamp: inventory_pb2.Luminaire, rated_w: float, faults: int) -> E
         found["powerRating"] = power_w
     if row.installed_on:
         found["dateServiceStarted"] = f"{row.installed_on}T00:00:00Z"
+    found[EXTENSION] = {name: value for name, value in told_of(row).items() if name != "luminaire_id"}
     return found
 
 
@@ -77,6 +80,7 @@ def model(given: inventory_pb2.LuminaireModel) -> Entity:
         found["luminousFlux"] = given.luminous_flux_lm
     if given.colour_temperature_k:
         found["colorTemperature"] = given.colour_temperature_k
+    found[EXTENSION] = extension_of("luminaire_model", given)
     return found
 
 
@@ -86,6 +90,7 @@ class Belongings:
     def __init__(self) -> None:
         self._members: dict[str, list[str]] = {}
         self._groups_of: dict[str, set[str]] = {}
+        self._places_of: dict[str, list[tuple[float, float]]] = {}
         self._reached: set[str] = set()
         self._lamps_of: Counter[str] = Counter()
 
@@ -95,6 +100,8 @@ class Belongings:
         self._lamps_of[lamp.feeder] += 1
         if lamp.cabinet:
             self._groups_of.setdefault(lamp.cabinet, set()).add(lamp.group)
+            place = (lamp.position.longitude_deg, lamp.position.latitude_deg)
+            self._places_of.setdefault(lamp.cabinet, []).append(place)
             if lamp.gateway:
                 self._reached.add(lamp.cabinet)
 
@@ -108,13 +115,14 @@ class Belongings:
                     "name": group.display_name or last(group.name),
                     "location": _point(group.position),
                     "refStreetlight": self._members[group.name],
+                    EXTENSION: extension_of("group", group),
                 }
 
     def cabinets(self, cabinets: Iterable[inventory_pb2.Cabinet]) -> Iterable[Entity]:
-        """Cabinets that have a position and lamps."""
+        """Cabinets that have lamps; where nobody knows where one stands, in the middle of them."""
         for cabinet in cabinets:
             groups = self._groups_of.get(cabinet.name)
-            if not cabinet.HasField("position") or not groups:
+            if not groups:
                 continue
             features = {
                 "astronomicalClock": cabinet.switching_owner == inventory_pb2.SWITCHING_OWNER_ASTRO_CLOCK,
@@ -124,7 +132,7 @@ class Belongings:
                 "id": entity_id("StreetlightControlCabinet", cabinet.name),
                 "type": "StreetlightControlCabinet",
                 "name": cabinet.display_name or last(cabinet.name),
-                "location": _point(cabinet.position),
+                "location": self._place_of(cabinet),
                 "refStreetlightGroup": [entity_id("StreetlightGroup", name) for name in sorted(groups)],
                 "workingMode": "automatic",
             }
@@ -132,13 +140,23 @@ class Belongings:
                 found["features"] = [feature for feature, there in features.items() if there]
             if cabinet.street:
                 found["address"] = {"streetAddress": cabinet.street}
+            found[EXTENSION] = extension_of("cabinet", cabinet)
             yield found
+
+    def _place_of(self, cabinet: inventory_pb2.Cabinet) -> Entity:
+        if cabinet.HasField("position"):
+            return _point(cabinet.position)
+        places = self._places_of[cabinet.name]
+        middle = (sum(values) / len(places) for values in zip(*places, strict=True))
+        return {"type": "Point", "coordinates": list(middle)}
 
     def feeders(
         self, feeders: Iterable[inventory_pb2.Feeder], cabinets: Mapping[str, inventory_pb2.Cabinet]
     ) -> Iterable[Entity]:
-        """Feeders, where their cabinet stands."""
+        """Feeders, where their cabinet stands; those of a cabinet that has no entity have none either."""
         for feeder in feeders:
+            if feeder.cabinet not in self._groups_of:
+                continue
             found: Entity = {
                 "id": entity_id("StreetlightFeeder", feeder.name),
                 "type": "StreetlightFeeder",
@@ -148,4 +166,5 @@ class Belongings:
             cabinet = cabinets.get(feeder.cabinet)
             if cabinet is not None and cabinet.HasField("position"):
                 found["location"] = _point(cabinet.position)
+            found[EXTENSION] = extension_of("feeder", feeder)
             yield found

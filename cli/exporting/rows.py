@@ -47,20 +47,20 @@ def row_of(lamp: inventory_pb2.Luminaire) -> LuminaireRow:
     )
 
 
+def told_of(row: LuminaireRow) -> dict[str, Any]:
+    """What is known of a luminaire apart from its place, by the names of our columns."""
+    known = {name: getattr(row, name) for name in COLUMNS if name not in PLACE}
+    return {
+        name: value
+        for name, value in known.items()
+        if value not in (None, "") and (value or name not in UNKNOWN_IF_ZERO)
+    }
+
+
 def feature_of(lamp: inventory_pb2.Luminaire) -> dict[str, Any]:
     """A luminaire as a GeoJSON feature (RFC 7946: WGS84, longitude first; no geometry where it has no position)."""
     row = row_of(lamp)
-    known = {name: getattr(row, name) for name in COLUMNS if name not in PLACE}
     geometry = None
     if row.latitude_deg is not None:
         geometry = {"type": "Point", "coordinates": [row.longitude_deg, row.latitude_deg]}
-    return {
-        "type": "Feature",
-        "id": row.luminaire_id,
-        "geometry": geometry,
-        "properties": {
-            name: value
-            for name, value in known.items()
-            if value not in (None, "") and (value or name not in UNKNOWN_IF_ZERO)
-        },
-    }
+    return {"type": "Feature", "id": row.luminaire_id, "geometry": geometry, "properties": told_of(row)}

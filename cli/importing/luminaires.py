@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -84,6 +84,8 @@ class Inventory:
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     crs: str = ""
+    parts: list[Any] = field(default_factory=list)
+    """Models, cabinets, feeders and groups that the file tells of (parts.py)."""
 
     @property
     def refused_lines(self) -> int:
@@ -355,6 +357,6 @@ def chunks(rows: list[LuminaireRow], size: int = 2_000) -> Iterator[list[Luminai
 
 
 def require_rows(inventory: Inventory) -> None:
-    """Raises InvalidInput where a file holds no luminaire at all, refused or not."""
-    if not inventory.rows and not inventory.refusals:
+    """Raises InvalidInput where a file holds no luminaire at all, refused or not, and nothing that they belong to."""
+    if not inventory.rows and not inventory.refusals and not inventory.parts:
         raise InvalidInput.of("file", "holds no luminaire")

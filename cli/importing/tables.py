@@ -51,6 +51,8 @@ class Table:
     rows: list[Row] = field(default_factory=list)
     crs: str = ""
     habits: str = ""
+    entities: list[tuple[int, Mapping[str, Any]]] = field(default_factory=list)
+    """What else a file tells of, with its line: entities of FIWARE (parts.py)."""
 
 
 def read_table(path: Path) -> Table:
@@ -282,8 +284,8 @@ def _from_document(document: Any, name: str) -> Table:
             raise InvalidInput.of("file", "the FeatureCollection has no list of features")
         # RFC 7946: GeoJSON without a crs member is WGS84.
         return _from_features(features, crs or "EPSG:4326")
-    if fiware.holds_streetlights(document):
-        return fiware.read_streetlights(document)
+    if fiware.holds_entities(document):
+        return fiware.read_entities(document)
     if isinstance(document, dict) and document and all(isinstance(value, dict) for value in document.values()):
         records = [dict(flatten(value)) | {"@key": key} for key, value in document.items()]
         return _from_records(records, crs, "JSON records")

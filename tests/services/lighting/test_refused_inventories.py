@@ -188,6 +188,8 @@ FILES: list[tuple[str, str, bytes, str, str]] = [
     ("a street for a lamp", "a.geojson", features({"type": "LineString", "coordinates": [[9.7, 50.8], [9.8, 50.9]]}), "", "geometry: is no point; luminaires are points"),
     ("a point of one number", "a.geojson", features(point(9.7)), "", "geometry: has no two coordinates"),
     ("metres that are said to be degrees", "a.geojson", features(point(549_000, 5_635_000)), "geometry.x", "is no place on earth in EPSG:4326"),
+    ("entities of another type", "a.json", b'[{"id": "urn:ngsi-ld:Building:b1", "type": "Building"}]', "file", "holds entities of type Building; luminaires are entities of type Streetlight"),
+    ("a street for an entity's place", "a.json", b'[{"id": "x:l1", "type": "Streetlight", "location": {"type": "LineString", "coordinates": []}}]', "", "location: is no point; a luminaire stands at one"),
     # what only the service knows
     ("a model that is not there", "a.csv", b"luminaire_id,model\nN-1,none\n", "model", "there is no luminaire model of this id"),
     ("a feeder that is not there", "a.csv", b"luminaire_id,feeder\nN-1,none\n", "feeder", "there is no feeder of this id"),
