@@ -75,6 +75,22 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
+class CabinetShare:
+    """What the meter of a cabinet would count. Wh; foreign: what is no lighting of the town."""
+
+    cabinet: str
+    luminaires: int
+    others: int
+    """Luminaires of groups that were not asked for: in no sum."""
+    previewed_wh: int
+    current_wh: int
+    foreign_wh: int
+    total_wh: int
+    foreign: tuple[str, ...] = ()
+    """Names of what is no lighting of the town."""
+
+
+@dataclass(frozen=True, slots=True)
 class Outlook:
     """A preview."""
 
@@ -89,6 +105,7 @@ class Outlook:
     energy_unknown: str
     price_eur_per_kwh: str
     co2_g_per_kwh: int
+    cabinets: tuple[CabinetShare, ...] = ()
 
     @property
     def levels(self) -> tuple[tuple[int, int], ...]:
@@ -122,6 +139,20 @@ def outlook_from_proto(request: pb.PreviewProfileRequest, answer: pb.PreviewProf
         energy_unknown=answer.energy_unknown,
         price_eur_per_kwh=answer.price_eur_per_kwh,
         co2_g_per_kwh=answer.co2_g_per_kwh,
+        cabinets=tuple(map(_cabinet, answer.cabinets)) if known else (),
+    )
+
+
+def _cabinet(message: preview_pb2.CabinetPreview) -> CabinetShare:
+    return CabinetShare(
+        cabinet=message.cabinet,
+        luminaires=message.luminaire_count,
+        others=message.other_luminaire_count,
+        previewed_wh=message.previewed_wh,
+        current_wh=message.current_wh,
+        foreign_wh=message.foreign_wh,
+        total_wh=message.total_wh,
+        foreign=tuple(load.display_name for load in message.foreign_loads),
     )
 
 

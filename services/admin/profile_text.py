@@ -107,8 +107,10 @@ class _Table:
 
     def number(self, key: str) -> float:
         value = self.values.get(key, 0)
-        if isinstance(value, int | Decimal) and not isinstance(value, bool) and -_INT32 < value < _INT32:
-            return float(value)
+        if isinstance(value, int | Decimal) and not isinstance(value, bool):
+            found = Decimal(value)
+            if found.is_finite() and -_INT32 < found < _INT32:
+                return float(found)
         self.refuse(key, f"{value} is no number")
         return 0.0
 

@@ -52,7 +52,9 @@ class PreviewCard(Card):
             self._months = rich("div", classes="scroll").mark("outlook-months")
             rich("h3", escape(t("outlook_levels")))
             self._levels = rich("div", classes="scroll").mark("outlook-levels")
-            with ui.element("div").classes("filters") as self._choice:
+            self._cabinets_head = rich("h3", escape(t("outlook_cabinets")))
+            self._cabinets = rich("div", classes="scroll long").mark("outlook-cabinets")
+            with ui.element("div").classes("filters"):
                 self._group = ui.select({}, label=t("target_group"), on_change=self._show_course)
                 self._group.props("outlined dense").mark("outlook-group")
                 self._night = ui.input(t("outlook_night"), on_change=self._show_night)
@@ -126,6 +128,9 @@ class PreviewCard(Card):
         self._total.set_content(self._write.total(outlook.total))
         self._months.set_content(self._write.months(outlook))
         self._levels.set_content(self._write.levels(outlook))
+        self._cabinets.set_content(self._write.cabinets(outlook))
+        for element in (self._cabinets_head, self._cabinets):
+            element.set_visibility(bool(outlook.cabinets))
         self._group.set_options({course.group: group_text(self.view, course.group) for course in outlook.courses})
         self._show_course()
 
@@ -136,6 +141,8 @@ class PreviewCard(Card):
             return
         t, town, formats = self.view.t, self.view.town, self.view.formats
         self._show_night()
+        for place in (self._night_place, self._year_place):
+            place.set_visibility(bool(course.events))
         facts = town.facts.value
         here = facts is not None and facts.latitude_deg is not None and facts.longitude_deg is not None
         position = (facts.latitude_deg, facts.longitude_deg) if here and facts else None

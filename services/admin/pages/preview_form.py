@@ -265,5 +265,7 @@ class PreviewForm(Card):
             CHANGES.labels("profile", "ok").inc()
             self._stored, self._requested = stored, b""
             ui.notify(t("profile_saved", count=stored.revision), type="positive")
+            if stored.warnings:
+                ui.notify(" ".join(stored.warnings), type="warning", multi_line=True, timeout=12_000)
             await town.profiles.refresh_anew()
         self._offer_saving()

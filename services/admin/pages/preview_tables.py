@@ -14,6 +14,7 @@ from services.admin.pages.view import NUMBER, Cell, View, table_html, tiles_html
 from services.admin.preview import Comparison, Event, Outlook, Sums
 
 MOST_WARNINGS: Final = 100
+MOST_CABINETS: Final = 200
 
 
 def group_text(view: View, name: str) -> str:
@@ -148,6 +149,25 @@ class PreviewTables:
         ]
         heads = [Cell(t("outlook_level")), Cell(t("outlook_hours"), NUMBER), Cell(t("outlook_share"), NUMBER)]
         return table_html(t("outlook_levels"), heads, rows) if rows else f"<p>{escape(t('outlook_never_lit'))}</p>"
+
+    def cabinets(self, outlook: Outlook) -> str:
+        """What the cabinets' meters would count, with what is no lighting of the town."""
+        t, formats = self.view.t, self.view.formats
+        inventory = self.view.town.inventory.value
+        names = {place.name: place.display_name for place in inventory.cabinets} if inventory else {}
+        heads = [Cell(t("cabinet")), Cell(t("lamps"), NUMBER), Cell(t("outlook_previewed"), NUMBER)]
+        heads += [Cell(t(word), NUMBER) for word in ("outlook_current", "outlook_foreign", "total")]
+        rows = []
+        for share in outlook.cabinets[:MOST_CABINETS]:
+            lamps = formats.number(share.luminaires) + (f" (+{formats.number(share.others)})" if share.others else "")
+            foreign = formats.energy(share.foreign_wh) + (
+                f" ({formats.listed(share.foreign)})" if share.foreign else ""
+            )
+            energies = [formats.energy(share.previewed_wh), formats.energy(share.current_wh), foreign]
+            cells = [lamps, *energies, formats.energy(share.total_wh)]
+            name = names.get(share.cabinet, "")
+            rows.append([Cell(f"{id_of(share.cabinet)} {name}".strip()), *(Cell(cell, NUMBER) for cell in cells)])
+        return table_html(t("outlook_cabinets"), heads, rows) if rows else ""
 
     def events(self, events: Sequence[Event]) -> str:
         """Switch events in local time and UTC."""

