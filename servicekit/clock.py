@@ -169,6 +169,11 @@ class SteppedClock:
         """How many sleepers wait for the clock."""
         return sum(1 for *_, future, _ in self._sleepers if not future.done())
 
+    @property
+    def next_wake(self) -> datetime | None:
+        """When the next of them is due; None if nobody sleeps."""
+        return min((instant for instant, _, future, _ in self._sleepers if not future.done()), default=None)
+
     async def advance(self, step: timedelta, *, settle_s: float = 30.0) -> None:
         """Moves domain time on, releasing each sleeper at its own instant, in order.
 

@@ -443,13 +443,22 @@ class Replica(Lighting):
 
     async def on(self, hours: float, interval_s: float = 600.0) -> None:
         """Goes on by hours, with few passes; at the end they follow each other as in operation."""
-        left_s = hours * 3600
-        for pace_s in (interval_s, 60.0, PASS_S):
-            self.pace(pace_s)
-            # The loop sleeps as long as it was told before: its new pace begins when that is over.
-            tail_s = 0.0 if pace_s == PASS_S else min(pace_s, left_s)
-            await self.clock.advance(timedelta(seconds=left_s - tail_s))
-            left_s = tail_s
+        end = self.clock.now() + hours * H
+        self.pace(interval_s)
+        await self._to(end - timedelta(seconds=interval_s))
+        # The loop sleeps as long as it was told: when it wakes, it is told to do so again at the end.
+        wake = self.clock.next_wake or end
+        if self.clock.sleeping == 1 and wake < end:
+            self.pace((end - wake).total_seconds())
+            await self._to(wake)
+        else:
+            self.pace(60.0)
+            await self._to(end - timedelta(seconds=60))
+        self.pace(PASS_S)
+        await self._to(end)
+
+    async def _to(self, instant: datetime) -> None:
+        await self.clock.advance(max(instant - self.clock.now(), timedelta(0)))
 
     async def until(self, hours: float, interval_s: float = 600.0) -> None:
         """Goes on until hours after noon, with few passes."""
