@@ -10,6 +10,7 @@ import pytest
 from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor, MethodDescriptor
 
 from lichtbuch.type.v1 import options_pb2
+from servicekit.access import Role, role_may
 
 PROTO = Path(__file__).resolve().parents[2] / "proto"
 
@@ -87,7 +88,7 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
     counts = {
         "page_size", "revision", "revisions", "channel", "phase", "gateway_address", "gateway_addresses", "created",
         "updated", "unchanged", "accepted", "outdated", "refused", "refused_by_reader", "equal", "put", "stored",
-        "entries", "leaves", "index",
+        "entries", "leaves", "index", "version", "parts_created", "parts_updated", "parts_unchanged",
         "first_leaf", "nights", "weekdays", "year", "month", "day", "faults", "schema_version", "max_bytes",
         "max_items", "min", "max",
         "position",
@@ -112,3 +113,14 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
         and not field.name.rstrip("s").endswith(units) and "_permille" not in field.name
     ]  # fmt: skip
     assert [name for name in bare if not name.endswith(("_w", "latitudes_deg", "longitudes_deg"))] == []
+
+
+def test_who_may_import_luminaires_may_also_create_and_change_what_an_import_brings_along() -> None:
+    wanted = [
+        f"lighting.{kind}.{verb}"
+        for kind in ("luminaireModels", "cabinets", "feeders", "groups")
+        for verb in ("create", "update")
+    ]
+    for role in Role:
+        if role_may(role, "lighting.luminaires.create"):
+            assert [permission for permission in wanted if not role_may(role, permission)] == []
