@@ -108,8 +108,10 @@ class Following:
         """Whether a luminaire shows its due level, or is on its way there, so that nothing has to be told."""
         told, settled = self.told[rows], self.is_settled(rows, now_ms)
         on_its_way = (told == due) & (~settled | self.lamp_failure[rows])
-        # What a gateway only remembers proves nothing before it was told once since the gear had supply.
-        seen = self.follows(rows, actual, due) & (settled | (told == NOTHING_TOLD))
+        # What a gateway only remembers proves nothing before it was told once since the gear had supply. And what was
+        # told another level last is told this one, however near the two are.
+        meant = (self.tried[rows] == due) & settled
+        seen = self.follows(rows, actual, due) & (meant | (told == NOTHING_TOLD))
         shown: Flags = on_its_way | (seen & ~(self.from_memory[rows] & (told == NOTHING_TOLD)))
         return shown
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
+import pytest
 
 from domain.plan import to_unix_ms
 from domain.priority import Priority
@@ -32,6 +33,16 @@ async def test_a_night_follows_its_plan_at_every_switch_point_and_is_read_back()
         assert set(lamps.source.tolist()) == {DueSource.PLAN}
         assert set(lamps.quality.tolist()) == {Quality.GOOD}
         assert not lamps.faults.any()
+
+
+@pytest.mark.parametrize("profile", ["generic-level-status", "intesis-dali"])
+async def test_a_small_step_is_told_though_the_level_before_reads_back_nearly_the_same(profile: str):
+    bench = Bench(cabinets=1, profile=profile)
+    bench.plan((0, 0), (5, 790), (8, 810), (19, 0))
+    await bench.at(7.9)
+    assert {round(level, -1) for levels in bench.levels() for level in levels} == {790}
+    await bench.at(9)
+    assert {round(level, -1) for levels in bench.levels() for level in levels} == {810}
 
 
 async def test_without_scheduler_the_town_is_lit_from_sunset_to_sunrise():
