@@ -1,8 +1,8 @@
-"""Counts the burning hours of light sources that Lichtbuch keeps constant, once a night, when it is over at local noon.
+"""Counts the burning hours of light sources whose light is kept constant, once a night, when it is over at local noon.
 
-Hours that drivers report count before those of the level history. Where a light source has come to the next point of its
-model's curve, the inventory counts as changed, and control takes the new output: by day, when the lamps are dark, and
-not more often. Not here: what hours come to (burning.py, written_level.py), reading them (gear_reading.py).
+Hours that drivers report count before those of the level history. Where a light source has come to the next point of
+its model's curve, the inventory counts as changed, and control takes the new output: by day, when the lamps are dark,
+and not more often. Not here: what hours come to (burning.py, written_level.py), reading them (gear_reading.py).
 """
 
 from __future__ import annotations

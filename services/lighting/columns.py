@@ -48,6 +48,8 @@ class Columns:
     least: Levels
     is_plain: bool
     """Whether every luminaire is told what is due as it is."""
+    inner: Levels
+    """What the driver makes of a command by itself."""
     place: Ints
     # per place of the sun, degrees
     place_latitude: NDArray[np.float64]
@@ -189,6 +191,7 @@ def build_columns(inventory: Inventory) -> Columns:
         commanded=commanded,
         output=output.astype(np.int16),
         least=least.astype(np.int16),
+        inner=np.array([lamp.inner_permille for lamp in luminaires], dtype=np.int16),
         is_plain=bool((output == FULL_PERMILLE).all() and (least <= 1).all()),
         place=place,
         place_latitude=np.array(places.latitudes, dtype=np.float64),

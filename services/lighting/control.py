@@ -264,7 +264,7 @@ class Control:
         before.retired = True
         self._devices.settle(known.inventory.endpoints)
         pairs = self._state.move_to(columns)
-        self.recorder = self.recorder.moved_to(columns.uids)
+        self.recorder = self.recorder.moved_to(columns.uids, columns.inner)
         self.recorder.resume(*self._earlier)
         ground = self._ground = self._new_ground(columns)
         ground.following.take_over(before.following, pairs)

@@ -1,8 +1,9 @@
 """Level history: changes, not samples. Turns what was told and what was observed into the changes worth keeping. Pure.
 
 A level that was told counts from the moment the device acknowledged it, with the value that it reads back later; what
-was never confirmed does not count. Where nobody watched and the level afterwards is another one, the time between is
-unknown (-1) and not guessed. Not here: keeping the changes (spool.py, store/history.py), energy (energy.py).
+was never confirmed does not count. Recorded is what drivers drive: a command, less what they take off by themselves.
+Where nobody watched and the level afterwards is another one, the time between is unknown (-1) and not guessed.
+Not here: keeping the changes (spool.py, store/history.py), energy (energy.py).
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from services.lighting.columns import Flags, Rows
+from domain.level import FULL_PERMILLE
+from services.lighting.columns import Flags, Levels, Rows
+from services.lighting.written_level import written_levels
 
 UNKNOWN: Final = -1
 NEVER: Final = -2
@@ -35,9 +38,12 @@ class Change:
 class LevelRecorder:
     """What is recorded of each luminaire, and the changes not yet taken. Rows are those of the columns."""
 
-    def __init__(self, uids: tuple[str, ...]) -> None:
+    def __init__(self, uids: tuple[str, ...], inner: Levels | None = None) -> None:
+        """inner: what drivers make of commands by themselves, in per mille; None for nothing. What is recorded is what
+        they drive, for energy follows that."""
         count = len(uids)
         self.uids = uids
+        self._inner = inner if inner is not None and bool((inner < FULL_PERMILLE).any()) else None
         self.level = np.full(count, NEVER, dtype=np.int16)
         self.powered = np.zeros(count, dtype=np.bool_)
         self._last_ms = np.full(count, _NO_TIME, dtype=np.int64)
@@ -59,9 +65,9 @@ class LevelRecorder:
                 self._last_ms[row] = change.at_ms
                 self._unsure[row] = True
 
-    def moved_to(self, uids: tuple[str, ...]) -> LevelRecorder:
+    def moved_to(self, uids: tuple[str, ...], inner: Levels | None = None) -> LevelRecorder:
         """The same knowledge over another set of luminaires; changes not yet taken go along."""
-        other = LevelRecorder(uids)
+        other = LevelRecorder(uids, inner)
         old = {uid: row for row, uid in enumerate(self.uids)}
         pairs = [(old[uid], row) for row, uid in enumerate(uids) if uid in old]
         if pairs:
@@ -74,6 +80,7 @@ class LevelRecorder:
 
     def told(self, rows: Rows, level_permille: NDArray[np.int16], at_ms: int) -> None:
         """Devices acknowledged levels at an instant."""
+        level_permille = self.driven(rows, level_permille)
         told = self._told[rows]
         overtaken = rows[(told != UNKNOWN) & (told != level_permille)]
         for row in overtaken.tolist():
@@ -86,6 +93,7 @@ class LevelRecorder:
 
     def observed(self, rows: Rows, level_permille: NDArray[np.int16], confirmed: Flags, at_ms: int) -> None:
         """Settled levels were read. `confirmed`: the level is what was told, as well as the device can hold it."""
+        level_permille = self.driven(rows, level_permille)
         same = (self.level[rows] == level_permille) & self.powered[rows]
         self._unsure[rows[same]] = False
         self._told[rows[same]] = UNKNOWN
@@ -100,7 +108,8 @@ class LevelRecorder:
 
     def supply(self, rows: Rows, powered: bool, level_permille: int, at_ms: int) -> None:
         """Supply was seen to come, and the gear starts at a level; or it is off, and the lamps are dark."""
-        for row in rows.tolist():
+        levels = self.driven(rows, np.full(rows.size, level_permille, dtype=np.int16)).tolist()
+        for row, level in zip(rows.tolist(), levels, strict=True):
             if self.powered[row] == powered and self.level[row] not in (NEVER, UNKNOWN):
                 if not powered:
                     self._unsure[row] = False
@@ -108,7 +117,7 @@ class LevelRecorder:
                 continue
             self._contradicted(row)
             self._told[row] = UNKNOWN
-            self._emit(row, at_ms, level_permille if powered else 0, powered)
+            self._emit(row, at_ms, level if powered else 0, powered)
 
     def lost(self, rows: Rows, since_ms: int) -> None:
         """Nothing is known of these luminaires since an instant: their gateway has been silent."""
@@ -118,6 +127,12 @@ class LevelRecorder:
                 self._told[row] = UNKNOWN
             if self.level[row] not in (UNKNOWN, NEVER):
                 self._emit(row, since_ms, UNKNOWN, bool(self.powered[row]))
+
+    def driven(self, rows: Rows, command: Levels) -> Levels:
+        """What drivers drive on commands, all in per mille of rated output."""
+        if self._inner is None:
+            return command
+        return written_levels(command, self._inner[rows], np.zeros(rows.size, dtype=np.int16))
 
     def take(self) -> list[Change]:
         """The changes since the last time, oldest first for each luminaire."""

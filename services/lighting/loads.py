@@ -127,7 +127,7 @@ def group_load(
                 window_w[number] += window.power_w(curve)
             if columns.gateway[row] == NONE or not columns.commanded[row]:
                 curve = PowerCurve.not_dimmable(curve.rated_w, curve.standby_w)
-            curves[_Driven(curve, int(columns.output[row]), int(columns.least[row]))] += 1
+            curves[_Driven(curve, int(columns.output[row]), int(columns.least[row]), int(columns.inner[row]))] += 1
             if _stays_supplied(columns, row):
                 standby_w += curve.standby_w
         levels = sorted({level for driven in curves for level in driven.levels})
@@ -189,23 +189,25 @@ def _key(columns: Columns, row: int, floor: int, known: GearKnown) -> _Key:
 
 
 class _Driven(NamedTuple):
-    """A curve over the command, and what is commanded for a level of light: per mille of the driver for full light, and
-    the least that it can hold."""
+    """A curve over what is driven, what is commanded for a level of light (per mille of the driver for full light, and
+    the least that it can hold), and what the driver makes of that by itself."""
 
     curve: PowerCurve
     output: int
     least: int
+    inner: int
 
     @property
     def levels(self) -> set[int]:
         """Levels of light in per mille between which power runs straight, the last 1000."""
-        commands = [command for command, _ in self.curve.points] + ([self.least] if self.least > 1 else [])
+        commands = [light_level(driven, self.inner) for driven, _ in self.curve.points]
+        commands += [self.least] if self.least > 1 else []
         return {FULL_PERMILLE, *(light_level(command, self.output) for command in commands if command)}
 
     def power_w(self, levels: list[int]) -> NDArray[np.float64]:
         """Power in W at levels of light."""
         commands = [written_level(level, self.output, self.least) for level in levels]
-        return self.curve.power_w_array(commands)
+        return self.curve.power_w_array([written_level(command, self.inner) for command in commands])
 
 
 def _stays_supplied(columns: Columns, row: int) -> bool:

@@ -43,7 +43,9 @@ class PowerReader:
         lamps, following = ground.state.lamps, ground.following
         same = (lamps.actual[rows] == level) & (following.told[rows] == told)
         good = same & (batch.quality <= FieldQuality.UNCERTAIN) & ~np.isnan(batch.values)
-        ground.signs.power_read(rows[good], batch.values[good], level[good], ground.now_ms)
+        ground.signs.power_read(
+            rows[good], batch.values[good], ground.recorder.driven(rows[good], level[good]), ground.now_ms
+        )
 
     def _choose(self, active: Rows, first_last: tuple[int, int], most: int) -> Rows:
         """The next lit and settled ones in a circle."""

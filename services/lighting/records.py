@@ -155,7 +155,9 @@ class LuminaireRecord:
     least_permille: int = 0
     """The smallest command above 0 that its driver can hold; 0 for not known."""
     ages: bool = False
-    """Whether Lichtbuch keeps its light constant, so that its burning hours matter."""
+    """Whether its driver is driven by its burning hours, by itself or by Lichtbuch."""
+    inner_permille: int = 1000
+    """What its driver makes of a command by itself, by constant light output, now; not seen in what it reads back."""
 
 
 @dataclass(frozen=True, slots=True)

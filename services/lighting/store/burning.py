@@ -23,7 +23,7 @@ Curve = Sequence[Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Ageing:
-    """A luminaire whose light Lichtbuch keeps constant."""
+    """A luminaire whose light is kept constant, by Lichtbuch or by its driver."""
 
     uid: str
     municipality_uid: str
@@ -34,10 +34,12 @@ class Ageing:
 
 @dataclass(frozen=True, slots=True)
 class Driven:
-    """What drivers are told for full light, and the least that they can hold."""
+    """What drivers are told for full light, the least that they can hold, and what they make of it by themselves."""
 
     curves: Mapping[str, Curve]
-    """By uid of the model: of those whose light Lichtbuch keeps constant."""
+    """By uid of the model: of those whose light is kept constant."""
+    by_driver: frozenset[str]
+    """Models whose driver does so itself."""
     least_permille: Mapping[str, int]
     burning: Mapping[str, Burning]
 
@@ -46,14 +48,20 @@ class Driven:
         """As stored now, for all municipalities."""
         c = table_of(LuminaireModelRow).c
         rows = session.connection().execute(sa.select(c.uid, c.clo, c.clo_by, c.least_level_permille)).all()
-        curves = {r[0]: r[1] for r in rows if r[2] == CloBy.LICHTBUCH and r[1]}
-        return cls(curves, {r[0]: r[3] for r in rows}, burning_of_all(session) if curves else {})
+        curves = {r[0]: r[1] for r in rows if r[2] != CloBy.UNSPECIFIED and r[1]}
+        by_driver = frozenset(r[0] for r in rows if r[2] == CloBy.DRIVER)
+        return cls(curves, by_driver, {r[0]: r[3] for r in rows}, burning_of_all(session) if curves else {})
 
-    def by(self, uid: str, model_uid: str, virtual_output_permille: int, initial_hours: int) -> tuple[int, int, bool]:
-        """Of a luminaire: the command for full light, the least command, and whether its burning hours matter."""
+    def by(
+        self, uid: str, model_uid: str, virtual_output_permille: int, initial_hours: int
+    ) -> tuple[int, int, bool, int]:
+        """Of a luminaire: the command for full light, the least command, whether its burning hours matter, and what its
+        driver makes of a command."""
         curve = self.curves.get(model_uid, ())
         clo = clo_permille(curve, self.burning.get(uid, Burning()).hours(initial_hours)) if curve else 1000
-        return output_permille(virtual_output_permille, clo), self.least_permille.get(model_uid, 0), bool(curve)
+        told, inner = (1000, clo) if model_uid in self.by_driver else (clo, 1000)
+        least = self.least_permille.get(model_uid, 0)
+        return output_permille(virtual_output_permille, told), least, bool(curve), inner
 
 
 def burning_of_all(session: Session) -> dict[str, Burning]:
@@ -66,7 +74,7 @@ def burning_of_all(session: Session) -> dict[str, Burning]:
 
 
 def ageing_luminaires(session: Session) -> list[Ageing]:
-    """Luminaires whose light Lichtbuch keeps constant, by uid."""
+    """Luminaires whose light is kept constant, by uid."""
     curves = Driven.of(session).curves
     c = table_of(LuminaireRow).c
     found: list[Ageing] = []

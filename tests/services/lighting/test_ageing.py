@@ -1,6 +1,7 @@
 """What an inventory says of ageing light sources and of foreign loads: kept, shown, versioned, refused by field."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from domain.errors import InvalidInput
 from domain.level import PowerCurve
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.lighting.v1.loads_pb2 import DescribeGroupLoadsRequest
 from services.lighting.store.burning import burning_of_all
 from services.lighting.store.gear_tables import GearLifeRow
 from services.lighting.store.gears import LifeState
@@ -20,6 +22,8 @@ CLO = [
     inv.CloPoint(burning_hours=hours, output_permille=output)
     for hours, output in ((0, 800), (5000, 850), (10_000, 900), (15_000, 950), (20_000, 1000))
 ]
+CURVE = PowerCurve(((100, 330), (500, 610), (1000, 1000)), 22.8, 0.3)
+"""Of the street's model, and of those here."""
 CHRISTMAS = inv.ForeignLoad(display_name="Christmas lights", power_w=1200, from_month=11, to_month=1)
 
 
@@ -76,19 +80,28 @@ async def test_young_light_sources_are_told_less_and_their_energy_is_that_of_wha
     energy = await light.as_(LEDGER).ComputeEnergy(
         pb.ComputeEnergyRequest(parent=T, start_time=at(5.5), end_time=at(6))
     )
-    curve = PowerCurve(((100, 330), (500, 610), (1000, 1000)), 22.8, 0.3)
-    expected = [round(curve.power_w(level) * 500) for level in (800, 900, 400, 800)]
+    expected = [round(CURVE.power_w(level) * 500) for level in (800, 900, 400, 800)]
     assert list(energy.energies.energies_mwh) == expected
 
 
-async def test_a_driver_that_keeps_light_constant_itself_is_told_what_is_due(light: Lighting):
+async def test_a_driver_that_keeps_light_constant_itself_is_told_what_is_due_and_draws_less(light: Lighting):
     names = await light.street()
     for by in (inv.CLO_BY_DRIVER, inv.CLO_BY_UNSPECIFIED):
         await light.planner.CreateLuminaireModel(model_request(f"M-{by}", clo=CLO, clo_by=by))
         await change(light, names[int(by)], model=f"{T}/luminaireModels/M-{by}")
     await light.known()
     await light.to(6)
-    assert list((await light.states()).written_permille) == [1000] * 4
+    states = await light.states()
+    assert list(states.written_permille) == list(states.driven_permille) == list(states.actual_permille) == [1000] * 4
+    energy = await light.as_(LEDGER).ComputeEnergy(
+        pb.ComputeEnergyRequest(parent=T, start_time=at(5.5), end_time=at(6))
+    )
+    full, young = (round(CURVE.power_w(level) * 500) for level in (1000, 800))
+    by_driver = int(inv.CLO_BY_DRIVER)
+    assert list(energy.energies.energies_mwh) == [young if row == by_driver else full for row in range(4)]
+    loads = await light.planner.DescribeGroupLoads(DescribeGroupLoadsRequest(parent=T))
+    power_w = sum(part.powers_w[-1] for load in loads.loads for part in load.parts)
+    assert power_w == pytest.approx(3 * CURVE.power_w(1000) + CURVE.power_w(800))
 
 
 async def drivers_say(light: Lighting, hours: dict[str, int]) -> None:
@@ -104,6 +117,15 @@ async def drivers_say(light: Lighting, hours: dict[str, int]) -> None:
     await light.parts.database.run(lambda session: session.add_all(rows))
 
 
+async def until(holds: Callable[[], Awaitable[bool]]) -> None:
+    """Returns when a condition holds."""
+    async with asyncio.timeout(60):
+        while True:
+            if await holds():
+                return
+            await asyncio.sleep(0.1)
+
+
 async def hours(light: Lighting, count: int) -> None:
     """Goes on, with a pass at each hour and some at the end."""
     await light.passes(count, 3600)
@@ -115,9 +137,11 @@ async def test_hours_are_counted_each_noon_from_what_was_seen_lit_or_what_driver
     for name in names[:3]:
         await change(light, name, initial_burning_hours=4_990)  # the light of one night is enough for 5 000 h
     await light.known()
-    async with asyncio.timeout(60):  # the night before was counted
-        while len(await light.parts.database.read(burning_of_all)) < 4:
-            await asyncio.sleep(0.1)
+
+    async def is_counted() -> bool:
+        return len(await light.parts.database.read(burning_of_all)) == 4
+
+    await until(is_counted)  # the night before
     await drivers_say(light, {"L-1-1": 10_000, "L-1-2": 100})
     await hours(light, 6)
     assert list((await light.states()).written_permille) == [800] * 4
@@ -125,14 +149,14 @@ async def test_hours_are_counted_each_noon_from_what_was_seen_lit_or_what_driver
     assert list((await light.states()).written_permille) == [800] * 4, "never while they are lit"
     await hours(light, 6)
 
-    async def written() -> list[int]:
-        await light.parts.memory.refresh()
-        return [lamp.output_permille for lamp in light.parts.memory.known.inventory.luminaires]
-
     expected = [850, 900, 800, 800]
-    async with asyncio.timeout(60):
-        while sorted(await written()) != sorted(expected):
-            await asyncio.sleep(0.1)
+
+    async def is_known() -> bool:
+        await light.parts.memory.refresh()
+        luminaires = light.parts.memory.known.inventory.luminaires
+        return sorted(lamp.output_permille for lamp in luminaires) == sorted(expected)
+
+    await until(is_known)
     await hours(light, 6)
     assert list((await light.states()).written_permille) == expected
     assert light.town.levels(1) == expected

@@ -138,3 +138,20 @@ def test_instants_rise_strictly_and_no_two_changes_in_a_row_say_the_same(events)
     changes = rec.take()
     assert all(a.at_ms < b.at_ms for a, b in itertools.pairwise(changes))
     assert all((a.level_permille, a.powered) != (b.level_permille, b.powered) for a, b in itertools.pairwise(changes))
+
+
+def test_what_a_driver_takes_off_by_itself_is_not_recorded_as_driven():
+    recorder = LevelRecorder(("a" * 32, "b" * 32), np.array([800, 1000], dtype=np.int16))
+    rows, full, yes = np.arange(2), np.array([1000, 1000], dtype=np.int16), np.ones(2, dtype=np.bool_)
+    recorder.supply(rows, True, 1000, 1)
+    recorder.told(rows, np.array([500, 500], dtype=np.int16), 2)
+    recorder.observed(rows, np.array([500, 500], dtype=np.int16), yes, 3)
+    recorder.observed(rows, np.array([500, 500], dtype=np.int16), yes, 4)
+    recorder.told(rows, full, 5)
+    recorder.observed(rows, full, yes, 6)
+    recorder.supply(rows, False, 0, 7)
+    found = [(change.uid[0], change.at_ms, change.level_permille) for change in recorder.take()]
+    assert found == [
+        ("a", 1, 800), ("b", 1, 1000), ("a", 2, 400), ("b", 2, 500), ("a", 5, 800), ("b", 5, 1000), ("a", 7, 0),
+        ("b", 7, 0),
+    ]  # fmt: skip

@@ -127,9 +127,9 @@ def test_a_restart_without_the_database_writes_the_same_and_an_older_snapshot_te
     files.save_inventory(inventory)
     assert files.load().inventory.luminaires == inventory.luminaires
     luminaire = inventory.luminaires[0]
-    row = astuple(luminaire)[: -len(("output_permille", "least_permille", "ages"))]
+    row = astuple(luminaire)[: -len(("output_permille", "least_permille", "ages", "inner_permille"))]
     older = type(luminaire)(*row)
-    assert (older.output_permille, older.least_permille, older.ages) == (1000, 0, False)
+    assert (older.output_permille, older.least_permille, older.ages, older.inner_permille) == (1000, 0, False, 1000)
 
 
 def test_a_town_without_outputs_costs_nothing_more():

@@ -1941,8 +1941,8 @@ class QueryLevelHistoryResponse(_message.Message):
 
     @_builtins.property
     def levels_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Level that the gear drove from that instant on, in per mille of its rated output (the command, not the light that it
-        stands for); -1 for unknown.
+        """Level that the gear drove from that instant on, in per mille of its rated output: the command, not the light that it
+        stands for, less what the driver takes off by itself to keep light constant; -1 for unknown.
         """
 
     @_builtins.property
