@@ -7,8 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from simulator.town import Cabinet, Feeder
+
+if TYPE_CHECKING:
+    from simulator.schedule import StoredSchedule
 
 CHANNELS = 8
 HAND, OFF, AUTO = 0, 1, 2
@@ -21,6 +25,7 @@ class CabinetState:
 
     `tripped` are channels whose circuit breaker has opened. `fallback_lit` is set while the heartbeat is overdue:
     whether the controller's own astronomical clock says light. `heartbeat_timeout_s` 0 means that it never is.
+    `schedule` is what was stored in a controller that keeps one, `resting` its half-night channels in the fallback.
     """
 
     cabinet: Cabinet
@@ -35,6 +40,8 @@ class CabinetState:
     heartbeat_s: float = 0.0
     heartbeat_timeout_s: int = 0
     fallback_lit: bool | None = None
+    schedule: StoredSchedule | None = None
+    resting: set[int] = field(default_factory=set)
     welded: set[int] = field(default_factory=set)
     stuck_open: set[int] = field(default_factory=set)
     tripped: set[int] = field(default_factory=set)
@@ -45,7 +52,9 @@ class CabinetState:
             return True
         if self.hand_switch == OFF:
             return False
-        return self.commands[channel] if self.fallback_lit is None else self.fallback_lit
+        if self.fallback_lit is None:
+            return self.commands[channel]
+        return self.fallback_lit and channel not in self.resting
 
     def settle(self) -> list[int]:
         """Bring the contactors to what is wanted, as far as they can. Returns the channels that changed."""

@@ -15,6 +15,7 @@ from simulator import catalogue
 from simulator.town import (
     PERMANENT,
     PROFILE_CABINET,
+    PROFILE_CABINET_WITH_SCHEDULE,
     PROFILE_SENSOR,
     SWITCHED,
     Building,
@@ -124,7 +125,8 @@ class _Builder:
         latitude, longitude = _position(LATITUDE_DEG, LONGITUDE_DEG, east_m, north_m)
         first_street = catalogue.street_name(self.streets)
         controller, gateway, meter = f"{cabinet_id}-plc", f"{cabinet_id}-gw", f"M-{index + 1:03d}" if monitored else ""
-        self.endpoints.append(Endpoint(controller, PROFILE_CABINET, "lighting", cabinet=cabinet_id))
+        profile = controller_profile(index, self.size.cabinets)
+        self.endpoints.append(Endpoint(controller, profile, "lighting", cabinet=cabinet_id))
         self.endpoints.append(
             Endpoint(gateway, gateway_profile(index, self.size.cabinets), "lighting", cabinet=cabinet_id)
         )
@@ -207,6 +209,11 @@ class _Builder:
         self.endpoints += endpoints
         self.meters += meters
         return buildings
+
+
+def controller_profile(index: int, cabinets: int) -> str:
+    """In a larger town one controller of twenty keeps a schedule of its own."""
+    return PROFILE_CABINET_WITH_SCHEDULE if cabinets >= 20 and index % 20 == 7 else PROFILE_CABINET
 
 
 def gateway_profile(index: int, cabinets: int) -> str:

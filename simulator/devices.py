@@ -19,8 +19,9 @@ from simulator.modbus.plc import CabinetController
 from simulator.modbus.sensor import LightSensorUnit
 from simulator.modbus.server import HOST, Disturbance, ModbusPort
 from simulator.modbus.unit import Unit
+from simulator.modbus.wago import WagoController
 from simulator.opcua.server import OpcUaGateway
-from simulator.town import Town
+from simulator.town import PROFILE_CABINET_WITH_SCHEDULE, Town
 
 CONTROLLER_UNIT, GATEWAY_UNIT, ONLY_UNIT = 1, 2, 1
 
@@ -89,7 +90,9 @@ class Devices:
         world = self._field.world
         profiles = {e.id: e.profile for e in town.endpoints}
         for cabinet in town.cabinets:
-            units: dict[int, Unit] = {CONTROLLER_UNIT: CabinetController(self._field, cabinet.id)}
+            keeps_schedule = profiles[cabinet.controller] == PROFILE_CABINET_WITH_SCHEDULE
+            controller = WagoController if keeps_schedule else CabinetController
+            units: dict[int, Unit] = {CONTROLLER_UNIT: controller(self._field, cabinet.id)}
             gateway, profile = world.gateways[cabinet.gateway], profiles[cabinet.gateway]
             if profile == "intesis-dali":
                 units[GATEWAY_UNIT] = IntesisGateway(self._field, gateway)

@@ -21,6 +21,8 @@ SCHEMA = "lichtbuch-simulated-town/1"
 
 # Names of the device profiles that a client would use for the endpoint; the simulator only passes them on.
 PROFILE_CABINET = "cabinet-plc"
+PROFILE_CABINET_WITH_SCHEDULE = "cabinet-wago"
+CABINET_PROFILES = (PROFILE_CABINET, PROFILE_CABINET_WITH_SCHEDULE)
 PROFILE_SENSOR = "light-sensor"
 GATEWAY_PROFILES = ("intesis-dali", "arlight-dali", "opcua-lamp", "generic-level-status")
 METER_PROFILES = ("eastron-sdm630", "abb-b23", "janitza-umg96")

@@ -10,10 +10,10 @@ from typing import TypeVar
 from domain.errors import InvalidInput, Violation
 from domain.level import PowerCurve
 from simulator.town import (
+    CABINET_PROFILES,
     GATEWAY_PROFILES,
     METER_PROFILES,
     PERMANENT,
-    PROFILE_CABINET,
     PROFILE_SENSOR,
     SCHEMA,
     SWITCHED,
@@ -90,7 +90,7 @@ class _Check:
 
     def _cabinets(self) -> Iterator[Violation]:
         for c in self.town.cabinets:
-            yield from self._speaks(f"cabinets/{c.id}.controller", c.controller, (PROFILE_CABINET,))
+            yield from self._speaks(f"cabinets/{c.id}.controller", c.controller, CABINET_PROFILES)
             yield from self._speaks(f"cabinets/{c.id}.gateway", c.gateway, GATEWAY_PROFILES)
             yield from self._refers(f"cabinets/{c.id}.meter", "meters", c.meter, optional=True)
             if c.hand_switch not in ("hand", "off", "auto"):

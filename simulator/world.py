@@ -23,7 +23,8 @@ from simulator.daylight import is_night
 from simulator.history import LAMP_SLOTS_KEPT, METER_SLOTS_KEPT, SLOT_S, LevelHistory, SlotLog
 from simulator.lamps import LampBank
 from simulator.metering import BuildingLoad, LampLoad, Load, MeterState
-from simulator.town import Cabinet, Meter, Town
+from simulator.schedule import StoredSchedule
+from simulator.town import PROFILE_CABINET_WITH_SCHEDULE, Cabinet, Meter, Town
 
 Indices = NDArray[np.intp]
 GEARS_PER_LINE = 64
@@ -72,6 +73,7 @@ class World:
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._sequence = itertools.count()
 
+        self._profiles = {endpoint.id: endpoint.profile for endpoint in town.endpoints}
         self._feeders_known: dict[bytes, list[str]] = {}
         self._feeders_of = {c.id: [f for f in town.feeders if f.cabinet == c.id] for c in town.cabinets}
         self._feeder_lamps = _group([lamp.feeder for lamp in town.luminaires])
@@ -265,6 +267,7 @@ class World:
 
     def _cabinet_state(self, cabinet: Cabinet) -> CabinetState:
         channels = {f.channel: f for f in self._feeders_of[cabinet.id] if f.channel >= 0}
+        keeps = self._profiles.get(cabinet.controller) == PROFILE_CABINET_WITH_SCHEDULE
         position = POSITIONS[cabinet.hand_switch]
         return CabinetState(
             cabinet,
@@ -272,6 +275,7 @@ class World:
             hand_switch=position,
             heartbeat_s=self.start_s,
             heartbeat_timeout_s=cabinet.heartbeat_timeout_s,
+            schedule=StoredSchedule(cabinet.latitude, cabinet.longitude, self.town.time_zone) if keeps else None,
         )
 
     def _gateway_state(self, cabinet: Cabinet) -> GatewayState:
@@ -349,12 +353,22 @@ class World:
             if overdue > self.now:
                 self._schedule(overdue, look)
                 return
-            state.fallback_lit = is_night(state.cabinet.latitude, state.cabinet.longitude, self.now)
+            self._fall_back(state)
             self.settle(state.cabinet.id)
             self._schedule(self.now + FALLBACK_CYCLE_S, look)
 
         if state.heartbeat_timeout_s > 0:
             self._schedule(state.heartbeat_s + state.heartbeat_timeout_s, look)
+
+    def _fall_back(self, state: CabinetState) -> None:
+        """The controller follows its own clock: the schedule that it keeps, if it may; else from sunset to sunrise."""
+        schedule = state.schedule
+        if schedule is None:
+            state.fallback_lit = is_night(state.cabinet.latitude, state.cabinet.longitude, self.now)
+        elif schedule.enabled:
+            state.fallback_lit, state.resting = schedule.is_night(self.now), schedule.resting(self.now)
+        else:
+            state.fallback_lit = None  # it may not switch by itself, and stays as it was commanded
 
     def _note(self, index: Indices) -> Indices:
         """Put what some lamps do from now on into the history."""
