@@ -213,7 +213,7 @@ class _Builder:
 
 def controller_profile(index: int, cabinets: int) -> str:
     """In a larger town one controller of twenty keeps a schedule of its own."""
-    return PROFILE_CABINET_WITH_SCHEDULE if cabinets >= 20 and index % 20 == 7 else PROFILE_CABINET
+    return PROFILE_CABINET_WITH_SCHEDULE if cabinets >= 20 and index % 20 == 5 else PROFILE_CABINET
 
 
 def gateway_profile(index: int, cabinets: int) -> str:
