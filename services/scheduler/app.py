@@ -12,7 +12,7 @@ from servicekit.settings import ServiceSettings
 from servicekit.wiring import make_server, service_identity
 from services.scheduler.api import SchedulerServicer
 from services.scheduler.lighting import Lighting
-from services.scheduler.synchronising import MAX_SILENCE_S, Synchroniser
+from services.scheduler.synchronising import EVERY_S, MAX_SILENCE_S, Synchroniser
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 
@@ -32,9 +32,9 @@ async def build(settings: SchedulerSettings) -> Server:
     return server
 
 
-def assemble(server: Server, database: Database, lighting: Lighting) -> Synchroniser:
-    """Adds the scheduler's methods and its loop to a server."""
-    synchroniser = Synchroniser(database, lighting, server.tenants, server.clock)
+def assemble(server: Server, database: Database, lighting: Lighting, *, every_s: float = EVERY_S) -> Synchroniser:
+    """Adds the scheduler's methods and its loop to a server. every_s: domain seconds between two passes."""
+    synchroniser = Synchroniser(database, lighting, server.tenants, server.clock, every_s=every_s)
 
     async def keep_plans(beat: Callable[[], None]) -> None:
         await server.database_ready.wait()
