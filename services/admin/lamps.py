@@ -91,6 +91,8 @@ class LampState:
     look: Look
     due_permille: int
     actual_permille: int
+    written_permille: int
+    """What its gear is told for what is due; -1 where not known."""
     source: int
     """A DueSource of the contract; 0 where not known."""
     faults: Fault
@@ -130,6 +132,7 @@ class LampTable:
     rows: dict[str, int] = field(init=False)
     due: npt.NDArray[np.int16] = field(init=False)
     actual: npt.NDArray[np.int16] = field(init=False)
+    written: npt.NDArray[np.int16] = field(init=False)
     source: npt.NDArray[np.uint8] = field(init=False)
     quality: npt.NDArray[np.uint8] = field(init=False)
     observed: npt.NDArray[np.int64] = field(init=False)
@@ -143,7 +146,7 @@ class LampTable:
     def __post_init__(self) -> None:
         count = len(self.lamps)
         self.rows = {lamp.name: row for row, lamp in enumerate(self.lamps)}
-        self.due, self.actual = np.full(count, -1, np.int16), np.full(count, -1, np.int16)
+        self.due, self.actual, self.written = (np.full(count, -1, np.int16) for _ in range(3))
         self.source, self.quality = (_zeros(count, np.uint8) for _ in range(2))
         self.faults = _zeros(count, np.int32)
         self.observed = _zeros(count, np.int64)
@@ -161,6 +164,7 @@ class LampTable:
             new = {
                 "due": _column(states.due_permille, count, -1)[here].astype(np.int16),
                 "actual": _column(states.actual_permille, count, -1)[here].astype(np.int16),
+                "written": _column(states.written_permille, count, -1)[here].astype(np.int16),
                 "source": _column(states.due_sources, count, 0)[here].astype(np.uint8),
                 "quality": _column(states.qualities, count, 0)[here].astype(np.uint8),
                 "powered": _column(states.powered, count, 0)[here].astype(np.bool_),
@@ -205,6 +209,7 @@ class LampTable:
             look=Look(int(self.looks(np.array([row]))[0])),
             due_permille=int(self.due[row]),
             actual_permille=int(self.actual[row]),
+            written_permille=int(self.written[row]),
             source=int(self.source[row]),
             faults=Fault(int(self.faults[row])),
             powered=bool(self.powered[row]),

@@ -111,12 +111,19 @@ class LampCard(Card):
         self._button.set_visibility(self.view.town.may_override.value is True)
         self._identify.set_visibility(self.view.town.may_identify.value is True)
 
+    def _told(self, state: LampState) -> list[tuple[str, str]]:
+        """What its gear is told, where that is another number than the light that is due."""
+        if state.written_permille in (-1, state.due_permille):
+            return []
+        return [(self.view.t("told"), self.view.formats.percent(state.written_permille))]
+
     def _html(self, lamp: Lamp, state: LampState) -> str:
         t, formats = self.view.t, self.view.formats
         faults = [t(f"fault_{int(fault)}") for fault in Fault if fault in state.faults]
         rows = [
             (t("actual"), f"{formats.percent(state.actual_permille)} ({t(state.look.name.lower())})"),
             (t("due"), f"{formats.percent(state.due_permille)} ({t('source')}: {t(f'source_{state.source}')})"),
+            *self._told(state),
             (t("fault_list"), formats.listed(faults) or t("no_faults")),
             (t("street"), lamp.street),
             (t("pole"), lamp.pole),

@@ -114,3 +114,10 @@ def test_a_sender_that_leaves_a_column_shorter_does_no_harm() -> None:
     assert table.take(states(0, 1, faults=[], in_control=[True])) == 0
     assert table.state(1).faults == Fault(0)
     assert table.state(1).in_control is False
+
+
+def test_what_gear_is_told_is_known_where_lighting_says_so():
+    table = LampTable(lamps(2))
+    table.take(states(0, written_permille=[800]))
+    table.take(states(1))
+    assert [table.state(row).written_permille for row in range(2)] == [800, -1]
