@@ -53,7 +53,7 @@ class SensorCalls(InventoryCalls):
     async def UpdateSensor(self, request: pb.UpdateSensorRequest, context: Context) -> pb.Sensor:
         """Changes a sensor."""
         await self._know_endpoint(request.sensor)
-        answer = await self._update(SENSOR, request.sensor, request.update_mask)
+        answer = await self._update(SENSOR, request.sensor, request)
         await self.parts.memory.refresh()
         return answer
 
