@@ -255,6 +255,9 @@ class UpdateSensorRequest(_message.Message):
 
     SENSOR_FIELD_NUMBER: _builtins.int
     UPDATE_MASK_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the version. Optional."""
     @_builtins.property
     def sensor(self) -> Global___Sensor:
         """The sensor with its new values."""
@@ -268,10 +271,11 @@ class UpdateSensorRequest(_message.Message):
         *,
         sensor: Global___Sensor | None = ...,
         update_mask: _field_mask_pb2.FieldMask | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["sensor", b"sensor", "update_mask", b"update_mask"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["sensor", b"sensor", "update_mask", b"update_mask"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "sensor", b"sensor", "update_mask", b"update_mask"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
