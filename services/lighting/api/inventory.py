@@ -435,7 +435,7 @@ class InventoryCalls(Calls):
 
     async def _update(self, resource: Resource[Row, Proto], given: Any, request: Any) -> Proto:
         mask: FieldMask = request.update_mask
-        reason: str = getattr(request, "reason", "")  # sensors have no versions that a reason would be kept with
+        reason: str = request.reason
         tenant, now_ms, identifier = current_tenant(), self.now_ms, _id(resource.kind, given.name)
         paths = mask_paths(mask, resource.settable)
 

@@ -17,6 +17,8 @@ from domain.errors import InvalidInput, NotFound, NotPermitted
 from domain.level import PowerCurve
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.lighting.v1 import sensors_pb2
+from lichtbuch.type.v1 import types_pb2
 from lichtbuch.type.v1.types_pb2 import Position
 from servicekit.columns import table_of
 from servicekit.database import Database
@@ -372,6 +374,17 @@ async def test_who_changed_what_and_why_is_listed_the_newest_first(lighting: Lig
     early = await auditor.ListInventoryVersions(pb.ListInventoryVersionsRequest(parent=T, end_time=since))
     assert [*late.versions, *early.versions] == paged
     assert len(late.versions) == 2
+
+
+async def test_a_sensor_has_versions_too(light: Lighting):
+    sensor = sensors_pb2.Sensor(kind=types_pb2.SENSOR_KIND_RAIN)
+    made = await light.planner.CreateSensor(sensors_pb2.CreateSensorRequest(parent=T, sensor_id="R-1", sensor=sensor))
+    await light.clock.advance(timedelta(seconds=2))
+    made.display_name = "On the roof"
+    await light.planner.UpdateSensor(sensors_pb2.UpdateSensorRequest(sensor=made, reason="moved"))
+    request = pb.ListInventoryVersionsRequest(parent=T, resource=made.name)
+    found = await light.planner.ListInventoryVersions(request)
+    assert [(list(v.changed_fields), v.reason) for v in found.versions] == [(["display_name"], "moved"), ([], "")]
 
 
 async def test_versions_are_for_who_plans_operates_or_audits_and_of_what_has_some(light: Lighting):
