@@ -79,7 +79,7 @@ class Protector:
         """Reads, writes and reads back at one gateway, unless it was tried just now or is busy."""
         key = (gateway_uid, max(wish.asked_ms for wish in wishes))
         now_s = self._clock.now().timestamp()
-        if now_s - self._tried.get(key, -ASK_AGAIN_S) < ASK_AGAIN_S:
+        if 0 <= now_s - self._tried.get(key, -ASK_AGAIN_S) < ASK_AGAIN_S:  # not of a clock that was set back
             return
         for first in range(0, len(wishes), _AT_ONCE):  # the worker has its turn in between
             seen: list[ProtectionSeen] = []

@@ -5,6 +5,8 @@ in the audit trail once, and no locked-out feeder was ever written. The longer t
 import asyncio
 from pathlib import Path
 
+import pytest
+
 from domain.errors import Unavailable
 from domain.priority import Priority
 from lichtbuch.lighting.v1 import faults_pb2 as flt
@@ -24,6 +26,8 @@ from tests.services.lighting.chaos import (
 )
 from tests.services.lighting.killing import Killer, LightingProcess
 from tests.services.lighting.running import H
+
+pytestmark = pytest.mark.timeout(300)  # processes start slowly on a busy machine
 
 
 async def killed_during_all_on(issuer, folder: Path, points: list[int]) -> int:
