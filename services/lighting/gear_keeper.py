@@ -94,9 +94,9 @@ class GearKeeper:
         await self._tell_faults(inventory)
 
     def _is_due(self, gateway_uid: str) -> bool:
-        now_s = self._clock.now().timestamp()
+        now_s, monotonic = self._clock.now().timestamp(), self._monotonic()
         # Who takes the field over has something better to do first.
-        if self._monotonic() - self._visited_real.setdefault(gateway_uid, self._monotonic()) < self._least_real_s:
+        if monotonic - self._visited_real.setdefault(gateway_uid, monotonic) < self._least_real_s:
             return False
         return now_s - self._lines_at_s.get(gateway_uid, float("-inf")) >= LINES_EVERY_S
 

@@ -135,17 +135,17 @@ async def test_a_rejected_swap_counts_for_the_driver_before(light: Lighting):
     assert answer.gear_burning_s == answer.burning_s
 
 
-async def test_a_person_records_a_swap_once_and_what_is_read_later_is_that_driver(lighting: Lighting):
-    drivers = Drivers(lighting)
+async def test_a_person_records_a_swap_once_and_what_is_read_later_is_that_driver(light: Lighting):
+    drivers = Drivers(light)
     await drivers.start()
     request = swap(serial="DRV-1", first_counter_s=0, request_id="r1")
-    answer = await lighting.as_(FITTER).RecordGearSwap(request)
-    again = await lighting.as_(FITTER).RecordGearSwap(request)
+    answer = await light.as_(FITTER).RecordGearSwap(request)
+    again = await light.as_(FITTER).RecordGearSwap(request)
     assert again == answer
     assert [life.state for life in answer.lives] == [STATE.GEAR_LIFE_STATE_FIRST, STATE.GEAR_LIFE_STATE_RECORDED]
     assert answer.lives[1].serial == "DRV-1"
     light_s = answer.burning_s
-    lighting.town.lamp(1, 1).burning_s = 0.0
+    light.town.lamp(1, 1).burning_s = 0.0
     for _ in range(3):
         await drivers.round()
     one = (await drivers.listed(luminaire=LAMP))["L-1-1"]
