@@ -18,11 +18,15 @@ from openpyxl import Workbook
 from cli.demo.seed import RELEASE, until_answering
 from cli.session import Session, all_pages
 from domain.errors import InvalidInput, LichtbuchError, NotPermitted
-from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc
+from domain.night import zone
+from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc, sensors_pb2
 from lichtbuch.registry.v1 import registry_pb2
 from lichtbuch.scheduler.v1 import scheduler_pb2
 from lichtbuch.type.v1 import types_pb2
 from servicekit.convert import timestamp_to_proto
+from services.admin.planning import Planning
+from services.admin.preview import outlook_from_proto
+from services.admin.profile_text import profile_from_text
 from tests.fieldbus.servers import PymodbusServer
 from tests.support.town import Done, Town, run_command
 
@@ -320,3 +324,29 @@ async def test_a_time_lapse_touches_no_endpoint_that_is_not_the_simulator(town: 
     assert [state.quality for state in states.states] == [types_pb2.QUALITY_MISSING]
     assert not server.bit(1, "coil", 0)
     await server.stop()
+
+
+async def test_what_the_web_ui_asks_and_does_is_understood_by_the_real_services(town: Town) -> None:
+    parent = "municipalities/neuental"
+    planner, viewer = [Planning(parent, await town.session(user)) for user in ("planner", "viewer")]  # type: ignore[arg-type]
+    for person, may in ((planner, True), (viewer, False)):
+        questions = (person.may_identify, person.may_waive, person.may_edit_sensors, person.may_report, person.may_plan)
+        assert [await question() for question in questions] == [may] * 5
+    assert (await viewer.waivers(), await viewer.sensors(), await viewer.unprotected()) == ((), (), ())
+
+    await planner.save_sensor(sensors_pb2.Sensor(kind=types_pb2.SENSOR_KIND_TRAFFIC), "counter", "request-1")
+    [made] = await viewer.sensors()
+    changed = sensors_pb2.Sensor(name=made.name, etag=made.etag, kind=types_pb2.SENSOR_KIND_TRAFFIC, max_age_s=86_400)
+    await planner.save_sensor(changed, "", "")
+    assert await planner.report_value(made.name, 77.5)
+    [said] = await viewer.sensors()
+    assert (said.max_age_s, said.value, said.fresh) == (86_400, 77.5, True)
+
+    text = '[[points]]\nanchor = "sunset"\nlevel = 50\n[[points]]\nanchor = "sunrise"\nlevel = 0\n'
+    profile = profile_from_text(text, parent)
+    request = scheduler_pb2.PreviewProfileRequest(profile=profile, nights=2)
+    request.first_night.CopyFrom(types_pb2.Date(year=2026, month=12, day=21))
+    outlook = outlook_from_proto(request, await viewer.preview(request), zone("Europe/Berlin"))
+    assert [level for level, _ in outlook.levels] == [500]
+    stored = await planner.save_profile(profile, "half", "request-2")
+    assert [each.name for each in await viewer.profiles()] == [stored.name]

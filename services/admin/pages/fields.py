@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 
 from nicegui import ui
 
-from domain.errors import Conflict, FailedPrecondition, InvalidInput, LichtbuchError, OutOfLimits
+from domain.errors import AlreadyExists, Conflict, FailedPrecondition, InvalidInput, LichtbuchError, OutOfLimits
 from domain.night import local_instant
 from services.admin.feed import Feed
 from services.admin.figures import id_of
@@ -104,7 +104,10 @@ def show_error(view: View, error: LichtbuchError, service: str, fields: Mapping[
             field.error = violation.reason
         else:
             rest.append(str(violation))
-    if not violations:
+    identity = next((fields[key] for key in fields if key.endswith("_id")), None)
+    if isinstance(error, AlreadyExists) and identity is not None and identity.visible:
+        identity.error = view.t("error_taken")
+    elif not violations:
         rest.append(view.t("error_conflict") if isinstance(error, Conflict) else view.refusal(error, service))
     elsewhere.set_text(" ".join(rest))
 

@@ -158,6 +158,9 @@ async def test_a_sensor_is_made_changed_and_refused_at_its_field(application: Ap
     element(user, "sensor-name").value = "Regen am Bauhof"
     user.find(marker="sensor-fields").trigger("submit.prevent")
     await shows(user, "Regen am Bauhof")
+    element(user, "sensor-id").value = "regen"
+    user.find(marker="sensor-fields").trigger("submit.prevent")
+    await eventually(lambda: element(user, "sensor-id").error == DE["error_taken"])
     assert [sensor.kind for sensor in town.sensors.values()] == [3]
     assert town.calls == [f"PutSensor {ADMIN}"] * 2
 
