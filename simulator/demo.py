@@ -12,11 +12,13 @@ from random import Random
 
 from domain.errors import InvalidInput
 from simulator import catalogue
+from simulator.roadside import RAIN, TRAFFIC
 from simulator.town import (
     PERMANENT,
     PROFILE_CABINET,
     PROFILE_CABINET_WITH_SCHEDULE,
     PROFILE_SENSOR,
+    PROFILES_OF_ROAD_SENSORS,
     SWITCHED,
     Building,
     Cabinet,
@@ -25,6 +27,7 @@ from simulator.town import (
     LightSensor,
     Luminaire,
     Meter,
+    RoadSensor,
     Town,
 )
 
@@ -91,6 +94,8 @@ class _Builder:
         buildings = self._buildings()
         self.endpoints.append(Endpoint("LS-1-tcp", PROFILE_SENSOR, "lighting"))
         sensor = LightSensor("LS-1", "LS-1-tcp", LATITUDE_DEG, LONGITUDE_DEG)
+        road_sensors = sensors_along_the_road(LATITUDE_DEG, LONGITUDE_DEG)
+        self.endpoints += [Endpoint(s.endpoint, PROFILES_OF_ROAD_SENSORS[s.kind], "lighting") for s in road_sensors]
         return Town(
             name="Bad Hersfeld (synthetic demonstration)",
             description=DESCRIPTION,
@@ -105,6 +110,7 @@ class _Builder:
             meters=tuple(self.meters),
             buildings=buildings,
             light_sensors=(sensor,),
+            road_sensors=road_sensors,
             seed=self.size.seed,
         )
 
@@ -209,6 +215,14 @@ class _Builder:
         self.endpoints += endpoints
         self.meters += meters
         return buildings
+
+
+def sensors_along_the_road(latitude: float, longitude: float) -> tuple[RoadSensor, ...]:
+    """A traffic counter and a rain sensor in the middle of the town, in degrees."""
+    return (
+        RoadSensor("TS-1", "TS-1-tcp", TRAFFIC, latitude, longitude),
+        RoadSensor("RS-1", "RS-1-tcp", RAIN, latitude, longitude),
+    )
 
 
 def controller_profile(index: int, cabinets: int) -> str:

@@ -1,6 +1,6 @@
 """All device servers of a town: which units stand behind which port, their URLs, and how to disturb them.
 
-One TCP port per cabinet (controller as unit 1, Modbus gateway as unit 2), per meter and per light sensor; one OPC UA
+One TCP port per cabinet (controller as unit 1, Modbus gateway as unit 2), per meter and per sensor; one OPC UA
 server per gateway of that kind.
 """
 
@@ -16,7 +16,7 @@ from simulator.modbus.generic import GenericGateway
 from simulator.modbus.intesis import IntesisGateway
 from simulator.modbus.meters import AbbB23, EastronSdm630, JanitzaUmg96, MeterUnit
 from simulator.modbus.plc import CabinetController
-from simulator.modbus.sensor import LightSensorUnit
+from simulator.modbus.sensor import LightSensorUnit, RoadSensorUnit, SensorUnit
 from simulator.modbus.server import HOST, Disturbance, ModbusPort
 from simulator.modbus.unit import Unit
 from simulator.modbus.wago import WagoController
@@ -36,7 +36,7 @@ class Devices:
     """The servers. `before` moves the town's time to now and is called ahead of every request."""
 
     def __init__(self, field: Field, before: Callable[[], None], modbus_port: int = 0, opcua_port: int = 0) -> None:
-        self.sensors: dict[str, LightSensorUnit] = {}
+        self.sensors: dict[str, SensorUnit] = {}
         self._field = field
         self._before = before
         self._ports: list[ModbusPort] = []
@@ -111,8 +111,13 @@ class Devices:
             unit = _METERS[profiles[meter.endpoint]](world, world.meters[meter.id])
             self._modbus[meter.endpoint] = (self._port(meter.id, {ONLY_UNIT: unit}), ONLY_UNIT)
         for sensor in town.light_sensors:
-            self.sensors[sensor.id] = LightSensorUnit(world, sensor)
-            self._modbus[sensor.endpoint] = (self._port(sensor.id, {ONLY_UNIT: self.sensors[sensor.id]}), ONLY_UNIT)
+            self._sensor(sensor.id, sensor.endpoint, LightSensorUnit(world, sensor))
+        for road_sensor in town.road_sensors:
+            self._sensor(road_sensor.id, road_sensor.endpoint, RoadSensorUnit(world, road_sensor))
+
+    def _sensor(self, identifier: str, endpoint: str, unit: SensorUnit) -> None:
+        self.sensors[identifier] = unit
+        self._modbus[endpoint] = (self._port(identifier, {ONLY_UNIT: unit}), ONLY_UNIT)
 
     def _port(self, name: str, units: dict[int, Unit]) -> ModbusPort:
         number = self._first_modbus + len(self._ports) if self._first_modbus else 0

@@ -24,6 +24,7 @@ PROFILE_CABINET = "cabinet-plc"
 PROFILE_CABINET_WITH_SCHEDULE = "cabinet-wago"
 CABINET_PROFILES = (PROFILE_CABINET, PROFILE_CABINET_WITH_SCHEDULE)
 PROFILE_SENSOR = "light-sensor"
+PROFILES_OF_ROAD_SENSORS = {"traffic": "traffic-sensor", "rain": "rain-sensor"}
 GATEWAY_PROFILES = ("intesis-dali", "arlight-dali", "opcua-lamp", "generic-level-status")
 METER_PROFILES = ("eastron-sdm630", "abb-b23", "janitza-umg96")
 
@@ -182,6 +183,17 @@ class LightSensor:
 
 
 @dataclass(frozen=True)
+class RoadSensor:
+    """A sensor along the road: kind "traffic" in vehicles per hour, or "rain" in mm/h; invented by the town's seed."""
+
+    id: str
+    endpoint: str
+    kind: str
+    latitude: float
+    longitude: float
+
+
+@dataclass(frozen=True)
 class Town:
     """A whole town. Lists are ordered; luminaires of one gateway need not be adjacent."""
 
@@ -198,6 +210,7 @@ class Town:
     meters: tuple[Meter, ...] = ()
     buildings: tuple[Building, ...] = ()
     light_sensors: tuple[LightSensor, ...] = ()
+    road_sensors: tuple[RoadSensor, ...] = ()
     synthetic: bool = True
     seed: int = 0
     schema: str = field(default=SCHEMA)

@@ -15,6 +15,7 @@ from simulator.town import (
     METER_PROFILES,
     PERMANENT,
     PROFILE_SENSOR,
+    PROFILES_OF_ROAD_SENSORS,
     SCHEMA,
     SWITCHED,
     Luminaire,
@@ -24,7 +25,17 @@ from simulator.town import (
 
 Key = TypeVar("Key", bound=Hashable)
 
-COLLECTIONS = ("models", "endpoints", "cabinets", "feeders", "luminaires", "meters", "buildings", "light_sensors")
+COLLECTIONS = (
+    "models",
+    "endpoints",
+    "cabinets",
+    "feeders",
+    "luminaires",
+    "meters",
+    "buildings",
+    "light_sensors",
+    "road_sensors",
+)
 # DALI lines of a gateway: the Intesis map has two, Arlight's one, OPC UA lamps are numbered freely.
 LINES = {"intesis-dali": 2, "arlight-dali": 1, "opcua-lamp": 4, "generic-level-status": 1}
 MOST_VIOLATIONS = 50
@@ -77,6 +88,7 @@ class _Check:
         """An endpoint serves one device."""
         used = [c.controller for c in self.town.cabinets] + [c.gateway for c in self.town.cabinets]
         used += [m.endpoint for m in self.town.meters] + [s.endpoint for s in self.town.light_sensors]
+        used += [s.endpoint for s in self.town.road_sensors]
         yield from (Violation(f"endpoints/{e}", "is used by two devices") for e in _twice(used))
 
     def _models(self) -> Iterator[Violation]:
@@ -140,6 +152,12 @@ class _Check:
                 yield Violation(f"meters/{m.id}.start_wh", "must not be negative")
         for s in self.town.light_sensors:
             yield from self._speaks(f"light_sensors/{s.id}.endpoint", s.endpoint, (PROFILE_SENSOR,))
+        for r in self.town.road_sensors:
+            profile = PROFILES_OF_ROAD_SENSORS.get(r.kind)
+            if profile is None:
+                yield Violation(f"road_sensors/{r.id}.kind", f"must be {' or '.join(PROFILES_OF_ROAD_SENSORS)}")
+            else:
+                yield from self._speaks(f"road_sensors/{r.id}.endpoint", r.endpoint, (profile,))
 
 
 def _ranges(where: str, lamp: Luminaire, lines: int) -> Iterator[Violation]:

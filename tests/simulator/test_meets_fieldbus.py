@@ -12,6 +12,7 @@ from fieldbus.values import PointAddress, Quality, ValueBatch, WriteOutcome
 from simulator.app import Simulator
 from simulator.clock import SteppedClock
 from simulator.daylight import illuminance_lx
+from simulator.roadside import rain_intensity, traffic_flow
 from simulator.town import Town
 from tests.simulator.conftest import NOON, Bench
 
@@ -198,7 +199,18 @@ async def test_illuminance_is_read(running: Bench, field: Fieldbus) -> None:
     assert lux == pytest.approx(illuminance_lx(50.868, 9.707, running.world.now), rel=1e-6)
 
 
+async def test_traffic_and_rain_are_read_and_the_same_for_the_same_seed(running: Bench, field: Fieldbus) -> None:
+    town, now = running.town, running.world.now
+    traffic, good = await read(device(field, running, "TS-1-tcp"), "traffic_flow", "sensor_failure")
+    assert (traffic, good) == (traffic_flow(town.seed, "TS-1", town.time_zone, now), 0)
+    (rain,) = await read(device(field, running, "RS-1-tcp"), "rain_intensity")
+    assert rain == pytest.approx(rain_intensity(town.seed, "RS-1", now))
+    running.simulator.devices.sensors["RS-1"].failed = True
+    assert await read(device(field, running, "RS-1-tcp"), "rain_intensity", "sensor_failure") == [0, 1]
+    running.simulator.devices.sensors["RS-1"].failed = False
+
+
 async def test_every_endpoint_is_identified_as_the_simulator(running: Bench, field: Fieldbus) -> None:
-    for endpoint in ("C-001-plc", "C-001-gw", "C-003-gw", "M-001-tcp", "LS-1-tcp"):
+    for endpoint in ("C-001-plc", "C-001-gw", "C-003-gw", "M-001-tcp", "LS-1-tcp", "TS-1-tcp"):
         identity = await device(field, running, endpoint).identify()
         assert (identity.vendor, identity.product) == ("Lichtbuch", "Simulator")
