@@ -34,6 +34,13 @@ FLAGS = (
     "--disable-sync",
 )
 
+NAMELESS = """() =>
+  [...document.querySelectorAll("input, select, textarea, button, a, [role=button], [role=region], section")]
+    .filter((e) => e.offsetParent !== null)
+    .filter((e) => !(e.getAttribute("aria-label") || e.innerText?.trim() || e.labels?.length || e.title))
+    .map((e) => e.outerHTML.slice(0, 120))"""
+"""What a screen reader could not call by a name."""
+
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(180)]
 
 
@@ -200,13 +207,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_
         await page.get_by_text("201.25").first.wait_for()
         assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE
         assert await page.get_attribute("html", "lang") == "en-GB"
-        nameless = await page.evaluate(
-            """() => [...document.querySelectorAll("input, select, button, a, [role=button], [role=region], section")]
-              .filter((e) => e.offsetParent !== null)
-              .filter((e) => !(e.getAttribute("aria-label") || e.innerText?.trim() || e.labels?.length || e.title))
-              .map((e) => e.outerHTML.slice(0, 120))"""
-        )
-        assert nameless == []
+        assert await page.evaluate(NAMELESS) == []
         reached = set()
         for _ in range(25):
             await page.keyboard.press("Tab")
@@ -331,12 +332,13 @@ async def saved(page: Page, button: Locator) -> str:
 
 
 async def picture(page: Page, name: str) -> None:
-    """On a phone nothing is wider than the screen. Pictures of both sizes, where somebody wants to look at them."""
+    """On a phone nothing is wider than the screen, everything has a name. Pictures of both sizes for who wants them."""
     folder = os.environ.get("LICHTBUCH_SCREENSHOTS")
     if folder:
         await page.screenshot(path=f"{folder}/{name}.png", full_page=True)
     await page.set_viewport_size({"width": PHONE, "height": 800})
     await page.wait_for_function(f"document.documentElement.scrollWidth <= {PHONE}")
+    assert await page.evaluate(NAMELESS) == []
     if folder:
         await page.wait_for_timeout(400)  # charts follow the width
         await page.screenshot(path=f"{folder}/{name}-phone.png", full_page=True)
