@@ -231,12 +231,17 @@ def controller_profile(index: int, cabinets: int) -> str:
 
 
 def gateway_profile(index: int, cabinets: int) -> str:
-    """Most gateways are of the Intesis kind; the last cabinet has OPC UA lamps, some before it Arlight."""
+    """Most gateways are of the Intesis kind; the last cabinet has OPC UA lamps, some before it Arlight, and in larger
+    towns the one before these has the reference map."""
     opcua = 0 if cabinets < 3 else 1
     arlight = 0 if cabinets < 2 else max(1, round(0.08 * cabinets))
     if index >= cabinets - opcua:
         return "opcua-lamp"
-    return "arlight-dali" if index >= cabinets - opcua - arlight else "intesis-dali"
+    if index >= cabinets - opcua - arlight:
+        return "arlight-dali"
+    # In a larger town one tells of gear without an address and of shared addresses, so that swaps of drivers show.
+    telling = cabinets >= 20 and index == cabinets - opcua - arlight - 1
+    return "generic-level-status" if telling else "intesis-dali"
 
 
 def building_meters(

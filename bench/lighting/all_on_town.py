@@ -38,7 +38,9 @@ from simulator.demo import DemoSize, demo_town
 from simulator.town import PERMANENT, Town, town_from_json, town_to_json
 
 TOWN_UID: Final = "t1"
-_ARLIGHT, _OPCUA = "arlight-dali", "opcua-lamp"
+_ARLIGHT = "arlight-dali"
+_OTHERS = ("opcua-lamp", "generic-level-status")
+"""Of these makes there is one gateway each: the peer speaks two register maps."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def level_registers(town: Town) -> Mapping[str, tuple[str, list[int], int]]:
 
 def _town(luminaires: int, gateways: int) -> Town:
     town = demo_town(DemoSize(luminaires=luminaires, cabinets=gateways, monitored=0, buildings=0))
-    endpoints = tuple(replace(e, profile=_ARLIGHT) if e.profile == _OPCUA else e for e in town.endpoints)
+    endpoints = tuple(replace(e, profile=_ARLIGHT) if e.profile in _OTHERS else e for e in town.endpoints)
     return replace(
         town,
         endpoints=endpoints,
