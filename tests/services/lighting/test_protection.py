@@ -226,7 +226,7 @@ async def test_who_may_and_for_what(light: Lighting):
 
 async def test_the_same_request_id_asks_once_and_with_other_content_is_refused(lighting: Lighting):
     await lighting.street()
-    values = {"parent": T, "gateways": [f"{T}/gateways/G-1"], "request_id": "p-1"}
+    values: dict[str, Any] = {"parent": T, "gateways": [f"{T}/gateways/G-1"], "request_id": "p-1"}
     first = await lighting.planner.ProtectLuminaires(com.ProtectLuminairesRequest(**values))
     asked = [record.asked_ms for record in await wishes(lighting)]
     await lighting.clock.advance(timedelta(seconds=5))
