@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from lichtbuch.ledger.v1 import ledger_pb2
-from lichtbuch.lighting.v1 import inventory_pb2
+from lichtbuch.lighting.v1 import inventory_pb2, sensors_pb2
 from lichtbuch.metering.v1 import metering_pb2
 from lichtbuch.registry.v1 import registry_pb2
 from lichtbuch.scheduler.v1 import scheduler_pb2
@@ -118,6 +118,17 @@ def gateways(town: Town) -> dict[str, inventory_pb2.Gateway]:
         )
         for item in town["cabinets"]
         if item["gateway"]
+    }
+
+
+def sensors(town: Town) -> dict[str, sensors_pb2.Sensor]:
+    """The sensors by id: daylight, and what stands along the road."""
+    kinds = {"traffic": types_pb2.SENSOR_KIND_TRAFFIC, "rain": types_pb2.SENSOR_KIND_RAIN}
+    found = {item["id"]: (types_pb2.SENSOR_KIND_ILLUMINANCE, item) for item in town["light_sensors"]}
+    found |= {item["id"]: (kinds[item["kind"]], item) for item in town.get("road_sensors", ())}
+    return {
+        identity: sensors_pb2.Sensor(display_name=identity, kind=kind, endpoint=name("endpoints", item["endpoint"]))
+        for identity, (kind, item) in found.items()
     }
 
 

@@ -25,7 +25,7 @@ from cli.importing.tables import read_table
 from cli.session import Session
 from domain.errors import AlreadyExists, InvalidInput, LichtbuchError, RetryableError, Unavailable
 from lichtbuch.ledger.v1 import ledger_pb2
-from lichtbuch.lighting.v1 import lighting_pb2
+from lichtbuch.lighting.v1 import lighting_pb2, sensors_pb2
 from lichtbuch.metering.v1 import metering_pb2
 from lichtbuch.registry.v1 import registry_pb2
 from lichtbuch.scheduler.v1 import scheduler_pb2
@@ -191,7 +191,7 @@ class Seeding:
             await unless_there(self.session.registry.CreateRoleBinding(request))
 
     async def lighting(self, scratch: Path) -> None:
-        """Models, cabinets, feeders, gateways; then the luminaires from a file, as any town imports them."""
+        """Models, cabinets, feeders, gateways, sensors; then the luminaires from a file, as any town imports them."""
         stub, parent, town = self.session.lighting, demo.PARENT, self.town
         await all_at_once(
             unless_there(
@@ -224,6 +224,10 @@ class Seeding:
                 stub.CreateGateway(lighting_pb2.CreateGatewayRequest(parent=parent, gateway_id=key, gateway=item))
             )
             for key, item in demo.gateways(town).items()
+        )
+        await all_at_once(
+            unless_there(stub.CreateSensor(sensors_pb2.CreateSensorRequest(parent=parent, sensor_id=key, sensor=item)))
+            for key, item in demo.sensors(town).items()
         )
         file = scratch / "luminaires.csv"
         demo.write_inventory(town, file)
