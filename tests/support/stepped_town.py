@@ -52,6 +52,11 @@ SETTLED: Final = timedelta(seconds=35)
 """So long after a switching instant passes are made that often."""
 EARLY: Final = timedelta(seconds=10)
 """So long before: the almanac's sun and the plan's differ by some seconds."""
+PATIENT: Final = Limits(
+    connect_timeout_s=60.0, request_timeout_s=60.0, read_deadline_s=300.0, write_deadline_s=300.0,
+    backoff_initial_s=0.05, backoff_max_s=0.2,
+)  # fmt: skip
+"""A machine that is busy with other things for some seconds must not look like a device that is dead for hours."""
 TOKENS_LAST_S: Final = 6 * 3600
 _CLOSE: Final = timedelta(seconds=60)
 
@@ -126,7 +131,7 @@ class SteppedTown:
 
     async def _advance(self, until: datetime) -> None:
         if until > self.clock.now():
-            await self.clock.advance(until - self.clock.now(), settle_s=120.0)
+            await self.clock.advance(until - self.clock.now(), settle_s=600.0)
         self.simulator.catch_up()
 
     async def burning_s(self, start: datetime, end: datetime) -> dict[str, tuple[int, int, int]]:
@@ -221,11 +226,11 @@ async def _lighting(folder: Path, clock: SteppedClock, issuer: Issuer) -> tuple[
         poll_real_s=0.9 * COARSE_S,
         confirm_real_s=FINE_S - 2,
         stale_real_s=2 * COARSE_S,
-        patience_real_s=60.0,
+        patience_real_s=PATIENT.read_deadline_s,
     )
     began = clock.now()
     server = await _server(settings, clock, issuer)
-    bus = Fieldbus(now=clock.now, require_simulator=True, limits=Limits(backoff_initial_s=0.05, backoff_max_s=0.2))
+    bus = Fieldbus(now=clock.now, require_simulator=True, limits=PATIENT)
     parts = await fill(
         server, settings, bus, tuning, monotonic=lambda: (clock.now() - began).total_seconds() + 10 * COARSE_S
     )
