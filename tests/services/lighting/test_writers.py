@@ -56,7 +56,7 @@ class Process:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody waits long for a process that does not answer."""
-    monkeypatch.setattr(module, "CONFIRMED_WITHIN_S", 0.3)
+    monkeypatch.setattr(module, "CONFIRMED_WITHIN_S", 0.12)
 
 
 async def lock_out(database: Database) -> None:
