@@ -122,13 +122,15 @@ def gateways(town: Town) -> dict[str, inventory_pb2.Gateway]:
 
 
 def sensors(town: Town) -> dict[str, sensors_pb2.Sensor]:
-    """The sensors by id: daylight, and what stands along the road."""
+    """The sensors by id whose endpoints are part of the town: daylight, and what stands along the road."""
+    endpoints = {item["id"] for item in town["endpoints"]}
     kinds = {"traffic": types_pb2.SENSOR_KIND_TRAFFIC, "rain": types_pb2.SENSOR_KIND_RAIN}
     found = {item["id"]: (types_pb2.SENSOR_KIND_ILLUMINANCE, item) for item in town["light_sensors"]}
     found |= {item["id"]: (kinds[item["kind"]], item) for item in town.get("road_sensors", ())}
     return {
         identity: sensors_pb2.Sensor(display_name=identity, kind=kind, endpoint=name("endpoints", item["endpoint"]))
         for identity, (kind, item) in found.items()
+        if item["endpoint"] in endpoints
     }
 
 
