@@ -72,6 +72,8 @@ async def test_a_swap_that_a_person_recorded_begins_with_what_is_read_then(plain
     await plain.rounds(3)
     lives = await plain.lives(lamp)
     assert [(life.state, life.serial) for life in lives] == [(LifeState.FIRST, ""), (LifeState.RECORDED, "4711")]
+    row = plain.world.lamp_index[lamp.id]
+    assert plain.world.lamps.system_failure_level[row] == pytest.approx(300.0, abs=10), "its settings are back"
     assert plain.night.faults() == []
     assert await plain.total_s(lamp) == pytest.approx(plain.truth_s(lamp), abs=2 * HOUR_S)
 

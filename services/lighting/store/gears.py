@@ -118,8 +118,10 @@ def take(
     for uid, row in rows.items():
         gear, reading = gears[uid], readings[uid]
         if row is not None and row.state == LifeState.RECORDED and not row.last_ms:
-            _first_of_recorded(row, lives[uid], reading, rollover_s)
+            is_in = _first_of_recorded(row, lives[uid], reading, rollover_s)
             session.add(row)
+            if is_in and (protection := protections.get(uid)) is not None:
+                ask_again(session, protection, now_ms, write=in_control)  # until now the old one may have been in
             continue
         verdict = swapped.judge(gear, reading, suspicions.get(uid), many=many, rollover_s=rollover_s)
         if verdict.suspicion is not None:
@@ -147,8 +149,20 @@ def ask_again(session: Session, protection: ProtectionRow, now_ms: int, *, write
     """The settings of a new driver are not known. What was read back before is asked for again, where `write`; where
     not, it is shown as not protected."""
     if write and protection.confirmed:
-        protection.asked_ms, protection.seen_for_ms = now_ms, 0
+        _ask(session, protection, now_ms)
     protection.confirmed = False
+    session.add(protection)
+
+
+def _asked_by_person(session: Session, luminaire_uid: str, now_ms: int, *, unless_confirmed: bool) -> None:
+    """Who says that a driver was swapped asks for its settings, whatever was read back before."""
+    protection = session.get(ProtectionRow, luminaire_uid, with_for_update=True)
+    if protection is not None and not (unless_confirmed and protection.confirmed):
+        _ask(session, protection, now_ms)
+
+
+def _ask(session: Session, protection: ProtectionRow, now_ms: int) -> None:
+    protection.asked_ms, protection.seen_for_ms, protection.confirmed = now_ms, 0, False
     session.add(protection)
 
 
@@ -201,21 +215,22 @@ def _begin(
     return row
 
 
-def _first_of_recorded(row: GearLifeRow, lives: Sequence[GearLifeRow], reading: Reading, rollover_s: int) -> None:
+def _first_of_recorded(row: GearLifeRow, lives: Sequence[GearLifeRow], reading: Reading, rollover_s: int) -> bool:
     """The first reading after a swap that a person recorded. While the counter goes on as the old one did, the driver
-    is not in yet, as far as anybody can see."""
+    is not in yet, as far as anybody can see. True where it is."""
     if reading.hours_s is None:
         row.identity = reading.identity or row.identity
-        return
+        return False
     before = next((life for life in reversed(lives) if life is not row and life.state != LifeState.REJECTED), None)
     if before is not None and before.last_s is not None and not _shows(before, reading, rollover_s):
         if reading.at_ms - row.installed_ms < _SEEN_AFTER_MS:
-            return
+            return False
         row.first_s = before.last_s
     most_s = max(0, reading.at_ms - row.installed_ms) // 1000 + HOUR_S
     if row.first_s is None or not 0 <= reading.hours_s - row.first_s <= most_s:
         row.first_s = reading.hours_s
     row.last_s, row.last_ms, row.identity = reading.hours_s, reading.at_ms, reading.identity or ""
+    return True
 
 
 def _shows(before: GearLifeRow, reading: Reading, rollover_s: int) -> bool:
@@ -249,6 +264,7 @@ def record_swap(
         row.first_s = row.first_s if first_s is None or row.last_s is None else min(first_s, row.last_s)
         row.reason, row.author, row.decided_ms = reason, author, now_ms
         session.add(row)
+        _asked_by_person(session, lamp.uid, now_ms, unless_confirmed=True)
         session.flush()
         return row
     if row is None:
@@ -260,9 +276,7 @@ def record_swap(
     made.installed_ms, made.serial, made.first_s = installed_ms, serial, first_s
     made.reason, made.author, made.decided_ms = reason, author, now_ms
     session.add(made)
-    protection = session.get(ProtectionRow, lamp.uid, with_for_update=True)
-    if protection is not None:
-        ask_again(session, protection, now_ms, write=True)
+    _asked_by_person(session, lamp.uid, now_ms, unless_confirmed=False)
     session.flush()
     return made
 
@@ -280,7 +294,9 @@ def decide(
     row.reason, row.author, row.decided_ms = reason, author, now_ms
     session.add(row)
     before = current(lives)
-    if not really and before is not None:
+    if really:
+        _asked_by_person(session, lamp.uid, now_ms, unless_confirmed=True)
+    elif before is not None:
         _give_back(before, row)
         session.add(before)
     session.flush()

@@ -146,7 +146,7 @@ async def test_a_gateway_that_starts_anew_and_tells_zeros_is_no_swap(plain: Swap
     assert plain.night.faults() == []
 
 
-async def test_nothing_is_written_by_itself_where_a_gateway_is_not_in_control(plain: Swaps):
+async def test_where_a_gateway_is_not_in_control_settings_wait_for_a_person(plain: Swaps):
     lamp = plain.lamps(INTESIS)[1]
     row = plain.world.lamp_index[lamp.id]
     await plain.protect([lamp], 1000, 300)
@@ -160,3 +160,14 @@ async def test_nothing_is_written_by_itself_where_a_gateway_is_not_in_control(pl
     assert len(await plain.lives(lamp)) == 2
     assert plain.world.lamps.system_failure_level[row] == 1000.0
     assert not (await plain.protection(lamp)).confirmed, "it is listed as not protected"
+
+    def confirm(session: Session) -> None:
+        stored = session.get(LuminaireRow, lamp.uid)
+        assert stored is not None
+        now_ms = round(plain.night.clock.now().timestamp() * 1000)
+        decide(session, stored, really=True, serial="", reason="I was there", author="fitter", now_ms=now_ms)
+
+    await plain.database.run(confirm)
+    await plain.rounds(1)
+    assert (await plain.protection(lamp)).confirmed, "who confirms it asks for its settings"
+    assert plain.world.lamps.system_failure_level[row] == pytest.approx(300.0, abs=10)
