@@ -156,10 +156,9 @@ def some_cabinets(town: Town, indices: Iterable[int]) -> Town:
         cabinets=cabinets,
         feeders=tuple(feeder for feeder in town.feeders if feeder.cabinet in kept),
         luminaires=tuple(lamp for lamp in town.luminaires if lamp.cabinet in kept),
-        endpoints=tuple(e for e in town.endpoints if e.cabinet in kept and e.owner == "lighting"),
+        endpoints=tuple(e for e in town.endpoints if e.owner == "lighting" and (not e.cabinet or e.cabinet in kept)),
         meters=(),
         buildings=(),
-        light_sensors=(),
     )
 
 
