@@ -9,6 +9,7 @@ from servicekit.database import Database
 from services.lighting.app import MIGRATIONS
 from tests.services.lighting.bench import NOON
 from tests.services.lighting.running import T, at, override_message, running_lighting
+from tests.support.waiting import eventually
 
 NIGHT = ((0, 0), (5, 1000), (10, 500), (17, 1000), (19.2, 0))
 
@@ -88,6 +89,7 @@ async def test_a_restart_in_the_night_is_right_at_the_first_pass(issuer, one_dat
     await clock.advance(NOON.replace(hour=21, minute=30) - clock.now())
     assert town.levels(1) == [1000] * 4  # nobody dimmed them
     async with running_lighting(issuer, one_database_url, tmp_path, clock=clock, town=town) as second:
+        await eventually(lambda: second.parts.control.holds_field)
         await second.passes(3)
         assert town.levels(1) == [500] * 4
         await second.to(20)
