@@ -7,6 +7,7 @@ import asyncio
 import heapq
 import itertools
 import math
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -53,6 +54,11 @@ def system_time() -> datetime:
     return datetime.now(UTC)
 
 
+def system_ms() -> int:
+    """The system's time in Unix milliseconds, finer digits cut off."""
+    return time.time_ns() // 1_000_000
+
+
 class SystemClock:
     """Domain time is real time."""
 
@@ -60,6 +66,11 @@ class SystemClock:
 
     def __init__(self, real: Callable[[], datetime] = system_time) -> None:
         self._real = real
+
+    @property
+    def now_ms(self) -> Callable[[], int] | None:
+        """Gives `now` in Unix milliseconds, for those who need it often; None where that is no quicker."""
+        return system_ms if self._real is system_time else None
 
     def now(self) -> datetime:
         """Domain instant, UTC."""

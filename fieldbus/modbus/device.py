@@ -47,6 +47,7 @@ class ModbusDevice:
         limits: Limits,
         *,
         now: Callable[[], datetime],
+        now_ms: Callable[[], int],
         monotonic: Callable[[], float],
         uniform: Callable[[], float],
         require_simulator: bool,
@@ -67,7 +68,7 @@ class ModbusDevice:
             uniform=uniform,
             require_simulator=require_simulator,
         )
-        self._reader = ModbusReader(self._unit, profile, now)
+        self._reader = ModbusReader(self._unit, profile, now, now_ms)
         self._writer = ModbusWriter(self._unit, self.read, self._reader.scale_factors)
         self._live = LiveCounter.of(profile, monotonic)
         self._discovery = ModelDiscovery(self._unit, profile) if profile.needs_discovery else None

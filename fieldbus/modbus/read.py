@@ -27,7 +27,7 @@ from fieldbus.modbus.plans import PlanBook
 from fieldbus.modbus.reading import Planned, Reading
 from fieldbus.modbus.unit import ModbusUnit
 from fieldbus.profile import Profile, Table
-from fieldbus.values import PointAddress, Quality, ValueBatch, unix_ms
+from fieldbus.values import PointAddress, Quality, ValueBatch
 
 _FAILURES: Final = (DeviceException, LinkDown, NoAnswer, AnswerLost, Malformed)
 _Failure = DeviceException | LinkDown | NoAnswer | AnswerLost | Malformed
@@ -36,11 +36,14 @@ _Failure = DeviceException | LinkDown | NoAnswer | AnswerLost | Malformed
 class ModbusReader:
     """Reads for one unit."""
 
-    def __init__(self, unit: ModbusUnit, profile: Profile, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, unit: ModbusUnit, profile: Profile, now: Callable[[], datetime], now_ms: Callable[[], int]
+    ) -> None:
+        """now, now_ms: the instant at which an answer came, as a datetime and in Unix milliseconds."""
         self.book = PlanBook(profile)
         self.refusals = 0  # structural ones so far, of points or blocks
         self._unit = unit
-        self._now = now
+        self._now, self._now_ms = now, now_ms
         self._probing = False
 
     async def read(self, points: tuple[PointAddress, ...]) -> ValueBatch:
@@ -77,13 +80,13 @@ class ModbusReader:
                 break
             self._gave(block, block.spans, block.count, now)
             answers.append(data)
-            times.append(unix_ms(self._now()))
+            times.append(self._now_ms())
         if answers and len(answers) == len(direct.requests):
             batch = direct.batch(answers, times, deadline)
         else:
             batch = await self._by_plan(direct.reading(answers, times, deadline), len(answers), failure)
         if freshness is not None:
-            freshness.check_age(batch.quality, batch.observed_at, batch.time_source, unix_ms(self._now()))
+            freshness.check_age(batch.quality, batch.observed_at, batch.time_source, self._now_ms())
             freshness.check_frozen(batch)
         return batch
 
@@ -122,7 +125,7 @@ class ModbusReader:
                     break
         finally:
             self._probing = False
-        return reading.batch(0 if reading.whole else unix_ms(self._now()))
+        return reading.batch(0 if reading.whole else self._now_ms())
 
     async def _read_spans(self, block: Block, spans: Sequence[Span], reading: Reading) -> bool:
         """Ask for a block or a part of it. False when asking on is of no use."""
@@ -133,7 +136,7 @@ class ModbusReader:
             return await self._in_vain(failure, block, spans, reading)
         reading.answered = True
         self._gave(block, spans, count)
-        reading.arrived(block, start, count, data, unix_ms(self._now()))
+        reading.arrived(block, start, count, data, self._now_ms())
         return True
 
     def _gave(self, block: Block, spans: Sequence[Span], count: int, now: float | None = None) -> None:

@@ -15,7 +15,7 @@ from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.security import load_security
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
-from servicekit.clock import Clock
+from servicekit.clock import Clock, SystemClock
 from servicekit.database import Database
 from servicekit.lease import DEFAULT_TTL_S, Lease, lease_for
 from servicekit.long_lived import LongLived
@@ -67,6 +67,7 @@ def field_of(clock: Clock, settings: LightingSettings) -> Fieldbus:
     """What opens devices, as the settings say. Raises InvalidInput for a wrong security file."""
     return Fieldbus(
         now=clock.now,
+        now_ms=clock.now_ms if isinstance(clock, SystemClock) else None,
         require_simulator=clock.speed != 1,
         limits=limits_for(clock, settings),
         security=load_security(settings.field_security) if settings.field_security else None,

@@ -13,7 +13,7 @@ from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.security import load_security
 from lichtbuch.metering.v1 import metering_pb2_grpc
-from servicekit.clock import Clock
+from servicekit.clock import Clock, SystemClock
 from servicekit.lease import lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
@@ -95,6 +95,7 @@ def field_of(clock: Clock, settings: MeteringSettings) -> Fieldbus:
     """What opens devices, as the settings say. Raises InvalidInput for a wrong security file."""
     return Fieldbus(
         now=clock.now,
+        now_ms=clock.now_ms if isinstance(clock, SystemClock) else None,
         require_simulator=clock.speed != 1,
         limits=limits_for(clock, settings),
         security=load_security(settings.field_security) if settings.field_security else None,

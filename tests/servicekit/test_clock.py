@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from domain.errors import InvalidInput, TimedOut
+from domain.instants import unix_ms
 from domain.timelapse import TimeLapse
 from servicekit.clock import SteppedClock, SystemClock, TimeLapseClock, clock_from_settings
 from tests.support.running import settings_for
@@ -108,3 +109,11 @@ async def test_real_time_steps_too_where_a_test_asks_for_it():
     await clock.advance(timedelta(seconds=10))
     await task
     assert clock.real() == START + timedelta(seconds=10)
+
+
+def test_the_system_s_clock_tells_milliseconds_as_its_datetimes_do_and_a_set_one_leaves_it_to_them() -> None:
+    clock = SystemClock()
+    assert clock.now_ms is not None
+    before, milliseconds, after = clock.now(), clock.now_ms(), clock.now()
+    assert unix_ms(before) <= milliseconds <= unix_ms(after)
+    assert SystemClock(lambda: before).now_ms is None

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -16,6 +15,9 @@ from bench.field.tags import checksum
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device
 from fieldbus.values import PointAddress, Quality, WriteOutcome
+from servicekit.clock import SystemClock
+
+CLOCK: Final = SystemClock()
 
 
 class Load:
@@ -68,7 +70,7 @@ class Load:
 async def run(spec: dict[str, Any]) -> dict[str, float]:
     """One measurement."""
     points = points_of(spec["tags"])
-    fieldbus = Fieldbus(now=lambda: datetime.now(UTC))
+    fieldbus = Fieldbus(now=CLOCK.now, now_ms=CLOCK.now_ms)
     devices = [
         fieldbus.open(f"modbus+tcp://127.0.0.1:{port}?unit={unit}", profile_of(spec["tags"]))
         for port, _, unit in spec["devices"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from bench.field.contenders.process import cpu_s, serve
 from bench.field.profile import points_of, profile_of
@@ -14,6 +13,9 @@ from bench.field.tags import checksum
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device, Limits
 from fieldbus.values import PointAddress
+from servicekit.clock import SystemClock
+
+CLOCK: Final = SystemClock()
 
 _PATIENCE_S = 0.02  # before a device that was not asked at all is tried again
 
@@ -23,7 +25,7 @@ async def run(spec: dict[str, Any]) -> dict[str, float]:
     points = points_of(spec["tags"])
     sick = set(spec["sick"])
     limits = Limits(request_timeout_s=spec["request_timeout_s"]) if "request_timeout_s" in spec else None
-    fieldbus = Fieldbus(now=lambda: datetime.now(UTC), limits=limits)
+    fieldbus = Fieldbus(now=CLOCK.now, now_ms=CLOCK.now_ms, limits=limits)
     opened = [
         (unit, fieldbus.open(f"modbus+tcp://127.0.0.1:{port}?unit={unit}", profile_of(spec["tags"])))
         for port, _, unit in spec["devices"]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -13,12 +12,15 @@ from bench.field.tags import checksum
 from fieldbus.client import Fieldbus
 from fieldbus.device import Device
 from fieldbus.values import PointAddress, Quality
+from servicekit.clock import SystemClock
+
+CLOCK: Final = SystemClock()
 
 
 async def run(spec: dict[str, Any]) -> dict[str, float]:
     """One measurement."""
     points = points_of(spec["tags"])
-    fieldbus = Fieldbus(now=lambda: datetime.now(UTC))
+    fieldbus = Fieldbus(now=CLOCK.now, now_ms=CLOCK.now_ms)
     devices = [
         fieldbus.open(f"modbus+tcp://127.0.0.1:{port}?unit={unit}", profile_of(spec["tags"]))
         for port, _, unit in spec["devices"]
