@@ -453,6 +453,9 @@ class Control:
         regular_s = max(tuning.interval_s, tuning.least_interval_real_s * speed if isfinite(speed) else 0.0)
         wake = self._next_instant(now, now + timedelta(seconds=regular_s))
         if not isfinite(speed):
+            if self._wake.is_set():  # something else holds since this pass began: the next one is due at this instant
+                await self._until_idle()
+                return
             await self._clock.sleep_until(wake)
             return
         until_s = min((wake - now).total_seconds() / speed, self._next_reading_s())
@@ -461,6 +464,12 @@ class Control:
             await asyncio.wait_for(self._wake.wait(), max(until_s, least_s, 0.0))
         except TimeoutError:
             return
+
+    async def _until_idle(self) -> None:
+        """Waits for what is under way with devices, no longer than a pass does."""
+        working = [task for task in self._busy.values() if not task.done()]
+        if working:
+            await asyncio.wait(working, timeout=self.tuning.patience_real_s)
 
     def _next_instant(self, now: datetime, regular: datetime) -> datetime:
         """The regular instant, or an earlier one at which a plan, a command or a waiting contactor is due."""

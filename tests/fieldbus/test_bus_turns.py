@@ -111,6 +111,30 @@ def test_ten_dead_units_cost_no_more_than_one() -> None:
     assert sum(bus.busy_s[unit] for unit in range(100, 110)) < learning_s + 2.0 + SHARE * 1_000
 
 
+def test_a_sick_unit_that_gave_up_and_asks_again_does_not_lose_its_turn_to_one_that_had_it_since() -> None:
+    bus = SimulatedBus(_healthy(28) | {7: Unit(0.3, silent=True), 88: Unit(0.5)})
+    bus.run(60)
+    turns = bus.turns
+    assert turns.sick == {7, 88}
+    last = [unit for _, unit, _ in bus.taken if unit in turns.sick][-1]
+    other = 7 + 88 - last
+    for unit in (7, 88):
+        turns.withdraw(bus._waiting[unit])
+    now = max(bus.now, turns.sick_not_before)
+    for unit in (last, other):  # whose turn it was last is the first to ask
+        turns.ask(_ticket(unit, False, now))
+    assert _next_sick(turns, now) == other
+
+
+def _next_sick(turns: BusTurns, now: float) -> int:
+    for _ in range(3):  # a healthy one may come in between
+        ticket = turns.next(now)
+        assert ticket is not None
+        if ticket.unit in turns.sick:
+            return ticket.unit
+    raise AssertionError("no sick unit had its turn")
+
+
 def test_a_sick_unit_may_use_a_bus_that_nobody_else_wants() -> None:
     slow = SimulatedBus({1: Unit(0.01, pause_s=60.0), 2: Unit(0.02, pause_s=60.0), 3: Unit(0.5)})
     slow.run(600)

@@ -87,6 +87,20 @@ async def test_one_dead_and_one_slow_unit_among_200_cost_the_others_less_than_fi
     assert max(turns) - min(turns) <= 1
 
 
+async def test_a_slow_unit_has_its_turn_when_it_has_paid_though_nobody_else_asks_any_more(serve_raw: ServeRaw) -> None:
+    server = await serve_raw(Gateway())
+    bus = Fieldbus(now=Manual().now, limits=replace(HASTY, request_timeout_s=2.0, read_deadline_s=3600.0))
+    slow, *healthy = [bus.open(f"{server.url}?unit={unit}", "generic-level-status") for unit in (SLOW, *range(1, 9))]
+    try:
+        async with asyncio.timeout(30):
+            for _ in range(3):  # the others wait for it, and it has to wait for that
+                await asyncio.gather(*(device.read(LEVEL) for device in (slow, *healthy)))
+            batch = await slow.read(LEVEL)
+        assert batch.quality[0] == Quality.GOOD
+    finally:
+        await bus.close()
+
+
 def _bus(server: RawServer, limits: Limits = FAST) -> ModbusBus:
     clock = asyncio.get_running_loop().time
     return ModbusBus(link_maker(parse_url(server.url), FieldSecurity()), limits, clock, lambda: 0.999)

@@ -29,10 +29,14 @@ DAY: Final = timedelta(days=1)
 Steps = list[tuple[datetime, int]]
 """Which level, in per mille, begins when. Before the first one all is dark."""
 
+Column = NDArray[np.float64]
+
 BEFORE_S: Final = 5.0
 """So long before a switch point nothing is judged: the two suns differ."""
 AFTER_S: Final = 30.0
 """So long after: contactors close one after the other over 11 s, and lamps fade for 2 s."""
+MOST_TOLD: Final = 20
+"""Lamps of a street that are told of one by one."""
 LEVEL_TOLERANCE: Final = 0.017
 """Half a step of gear with 254 logarithmic steps, as a share of the level."""
 
@@ -119,11 +123,18 @@ def disagreements(span: Span, street: Street, steps: Steps, ids: Sequence[str]) 
     seen = span.at(edges)[:, street.rows]
     wrong = np.abs(seen - due) > np.maximum(due * LEVEL_TOLERANCE, 0.5)
     wrong |= (seen > 0) != (due > 0)
-    return [
-        f"{ids[street.rows[lamp]]} of {street.name} at {datetime.fromtimestamp(edges[row], UTC).astimezone(BERLIN)}:"
-        f" due {due[row, 0]:g}, seen {seen[row, lamp]:g}"
-        for row, lamp in zip(*np.nonzero(wrong), strict=True)
-    ][:20]
+    late = np.flatnonzero(wrong.any(axis=0))
+    told = [
+        _in_words(ids[street.rows[lamp]], edges, due[:, 0], seen[:, lamp], wrong[:, lamp]) for lamp in late[:MOST_TOLD]
+    ]
+    return [f"{street.name}: {late.size} of {street.rows.size} lamps", *told] if late.size else []
+
+
+def _in_words(lamp: str, edges: Column, due: Column, seen: Column, wrong: NDArray[np.bool_]) -> str:
+    """When a lamp was wrong first and last, and how."""
+    first, last = (datetime.fromtimestamp(edges[row], UTC).astimezone(BERLIN) for row in np.flatnonzero(wrong)[[0, -1]])
+    shown = sorted({f"{due[row]:g} seen as {seen[row]:g}" for row in np.flatnonzero(wrong)})
+    return f"{lamp}: {first} to {last}, due {', '.join(shown)}"
 
 
 def seen_level_s(span: Span, street: Street, levels: Sequence[int]) -> dict[int, float]:

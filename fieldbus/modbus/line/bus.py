@@ -66,6 +66,8 @@ class ModbusBus:
         self._running = 0
         self._in_flight = _MANY if self.link.has_transactions else 1  # the most careful product decides
         self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = 0.0
+        self._sick_at = _NEVER
         self._not_before = float("-inf")
         self._silent = 0
         self._discarded_counted = 0
@@ -319,6 +321,7 @@ class ModbusBus:
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ticket = Ticket(unit, is_command, now, turn_by, granted)
         self._turns.ask(ticket)
+        self._look_by(turn_by)
         self._pump()
         try:
             await granted
@@ -340,12 +343,23 @@ class ModbusBus:
             if not ticket.granted.done():
                 self._running += 1
                 ticket.granted.set_result(None)
-        if self._timer is None and turns.waiting and not self._closed:
+        if not turns.waiting or self._closed:
+            return
+        if turns.sick_at != self._sick_at:
+            self._sick_at = turns.sick_at
+            self._look_by(self._sick_at)
+        if self._timer is None:
             now = self._monotonic()
             at = turns.wake_at(now)
             if at is not None:
-                delay_s = max(at - now, _LOOK_AGAIN_S)
-                self._timer = asyncio.get_running_loop().call_later(delay_s, self._look_again)
+                self._timer_at = max(at, now + _LOOK_AGAIN_S)
+                self._timer = asyncio.get_running_loop().call_later(self._timer_at - now, self._look_again)
+
+    def _look_by(self, at: float) -> None:
+        """A timer that would come later than this is set anew by `_pump`."""
+        if self._timer is not None and at < self._timer_at - _LOOK_AGAIN_S:
+            self._timer.cancel()
+            self._timer = None
 
     def _look_again(self) -> None:
         """The time of a postponed reading has come, or somebody's patience has ended."""

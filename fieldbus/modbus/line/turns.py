@@ -7,7 +7,8 @@ is sick when it is silent, or far slower than the others (per byte, for a long b
 units pay for the time that healthy ones spent waiting for them: none of them reads again before that time is at most
 `SHARE` of what has passed since. Who makes nobody wait pays nothing, so an idle bus is free for all, and nobody
 healthy ever waits for two sick requests in a row. The debt is the bus's, not the unit's: ten dead units together cost
-no more than one. Commands to sick units do not wait for the debt, only for one healthy request in between.
+no more than one. Among them it is the one's turn whose last is longest ago, however often the others ask again. Commands
+to sick units do not wait for the debt, only for one healthy request in between.
 """
 
 from __future__ import annotations
@@ -49,9 +50,10 @@ class Ticket:
 class _Unit:
     """What is known of one unit."""
 
-    __slots__ = ("answered", "pace", "silences")
+    __slots__ = ("answered", "pace", "silences", "turn")
 
     def __init__(self) -> None:
+        self.turn = 0  # number of its last turn on the bus
         self.pace = 0.0  # smoothed seconds per byte; 0 before the first request
         self.silences = 0  # in a row
         self.answered = False
@@ -84,8 +86,10 @@ class _Lane:
             del self.reads[ticket.unit]
         return True
 
-    def next_read(self) -> Ticket:
-        unit = next(iter(self.reads))
+    def next_read(self, unit: int | None = None) -> Ticket:
+        """The next in the ring, or that of a unit."""
+        if unit is None:
+            unit = next(iter(self.reads))
         line = self.reads.pop(unit)
         ticket = line.popleft()
         if line:
@@ -115,6 +119,7 @@ class BusTurns:
         self._waiting_since = 0.0  # the healthy, if any
         self._last_was_sick = False
         self._commands_in_a_row = 0
+        self._turn_number = 0
         self.sick: set[int] = set()
         self.sick_not_before = float("-inf")
         self.waiting = 0
@@ -149,17 +154,24 @@ class BusTurns:
     def ended(self, unit: int, began: float, now: float, size: int, silent: bool) -> None:
         """A request of `size` bytes, there and back, occupied the bus from `began` until `now`."""
         self._learn(unit, (now - began) / (size + _OVERHEAD_BYTES), size, silent)
+        self._turn_number += 1
+        self._units[unit].turn = self._turn_number
         if unit in self.sick and self._healthy:
             waited_s = now - max(began, self._waiting_since)
             self.sick_not_before = max(self.sick_not_before, now + waited_s / self._share)
         if self._healthy:
             self._waiting_since = now
 
+    @property
+    def sick_at(self) -> float:
+        """When a sick unit that waits may read, whatever else happens; infinite where none waits."""
+        return self.sick_not_before if self._sick_lane.reads else _NEVER
+
     def wake_at(self, now: float) -> float | None:
         """When to look again though no request ends before: a sick unit's time comes, or somebody's patience ends."""
         soonest = min((ticket.turn_by for ticket in self._readings()), default=_NEVER)
-        if self._sick_lane.reads and self.sick_not_before > now:
-            soonest = min(soonest, self.sick_not_before)
+        if self.sick_at > now:
+            soonest = min(soonest, self.sick_at)
         return None if soonest == _NEVER else soonest
 
     def impatient(self, now: float) -> list[Ticket]:
@@ -184,7 +196,7 @@ class BusTurns:
             if sick.commands:
                 return sick.commands.popleft()
             if sick.reads and now >= self.sick_not_before:
-                return sick.next_read()
+                return sick.next_read(min(sick.reads, key=lambda unit: self._units[unit].turn))
         return healthy.next_read() if healthy.reads else None
 
     # --- who is sick ---------------------------------------------------------------------------------------------

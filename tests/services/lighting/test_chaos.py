@@ -126,12 +126,10 @@ async def booked_and_cleared(lighting: Replica) -> list[flt.Fault]:
     return found
 
 
-@pytest.mark.long
 async def test_a_gateway_that_comes_back_after_six_hours_is_right_in_the_next_pass_and_was_one_fault(issuer, tmp_path):
     await lost_gateway(issuer, tmp_path, "no-target", 900)
 
 
-@pytest.mark.long
 async def test_a_clock_that_is_an_hour_off_and_is_set_right_leaves_no_lamp_wrong_for_longer_than_a_pass(
     issuer, tmp_path
 ):

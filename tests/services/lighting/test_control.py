@@ -447,6 +447,25 @@ async def test_the_loop_wakes_for_the_instant_at_which_a_plan_switches():
     await asyncio.gather(task, return_exceptions=True)
 
 
+async def test_orders_that_change_in_the_middle_of_a_pass_are_obeyed_at_the_instant_at_which_they_changed():
+    bench = Bench(cabinets=2, interval_s=3600.0, patience_real_s=20.0)
+    bench.plan(*NIGHT)
+    task = asyncio.create_task(bench.control.run(lambda: None))
+    await eventually(lambda: bench.clock.sleeping > 0)
+    await bench.clock.advance(timedelta(hours=9.9))
+    controller = bench.town.controller(0)
+    reads, controller.hangs = controller.reads, asyncio.Event()
+    to_ten = asyncio.create_task(bench.clock.advance(timedelta(hours=0.1)))
+    await eventually(lambda: controller.reads > reads)
+    bench.order()  # the same orders, loaded anew while the pass of 10 o'clock waits for a cabinet
+    controller.hangs.set()
+    await to_ten
+    lamps = [lamp for number in range(2) for lamp in (bench.town.gateway(number).lamps or {}).values()]
+    assert {lamp.target for lamp in lamps} == {500}
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
 async def test_a_large_town_is_worked_through_quickly():
     bench = Bench(cabinets=20, lamps_per_feeder=18)
     bench.plan(*NIGHT)

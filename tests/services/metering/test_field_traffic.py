@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -36,9 +36,10 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
 DEAD, SLOW, UNITS = 7, 8, 30
+HASTY = Limits(
+    request_timeout_s=0.1, backoff_initial_s=0.05, backoff_max_s=0.2
+)  # what the sick cost is paid back slowly
 QUICK = Limits(request_timeout_s=0.3, backoff_initial_s=0.05, backoff_max_s=0.2)
-# As short as the slot is here: three seconds. What sick units cost the others they pay back thirtyfold in waiting.
-HASTY = Limits(request_timeout_s=0.04, read_deadline_s=0.5, backoff_initial_s=0.05, backoff_max_s=0.2)
 METER_NUMBER = 66_600_106
 
 
@@ -61,18 +62,27 @@ async def workers() -> AsyncIterator[list[Worker]]:
         await worker.kill()
 
 
-async def through_slot(worker: Worker) -> int:
-    """Goes on until the next slot is dealt with; devices answer in real time meanwhile, ten milliseconds a second."""
-    clock = worker.town.clock
+async def through_slot(worker: Worker, silent: Sequence[str] = ()) -> int:
+    """Goes on until the next slot is dealt with. Its tolerance passes once all but the silent meters were read: how long
+    that takes on a busy machine is not what is tried here."""
+    clock, poller = worker.town.clock, worker.poller
     await eventually(lambda: clock._is_asleep(worker._tasks[0]))
     slot_ms = ceil_slot_ms(to_ms(clock.now()) + 1)
     await clock.advance(from_ms(slot_ms) - clock.now(), settle_s=0)
-    for _ in range(400):
-        if worker.poller.polled_ms >= slot_ms:
+
+    def others_are_read() -> bool:
+        others = [target for target in worker.book.targets if target.name.rpartition("/")[2] not in silent]
+        return poller.polled_ms >= slot_ms or bool(silent and others and all(t.settled_ms >= slot_ms for t in others))
+
+    for _ in range(5900):  # a little less than the tolerance
+        if others_are_read():
             break
         await asyncio.sleep(0.01)
-        await clock.advance(timedelta(seconds=1), settle_s=0)
-    await eventually(lambda: worker.poller.polled_ms >= slot_ms)
+        await clock.advance(timedelta(milliseconds=50), settle_s=0)
+    assert others_are_read()
+    if poller.polled_ms < slot_ms:
+        await clock.advance(from_ms(slot_ms) + timedelta(minutes=6) - clock.now(), settle_s=0)
+    await eventually(lambda: poller.polled_ms >= slot_ms)
     await worker.recorder.settle()
     return slot_ms
 
@@ -110,7 +120,7 @@ async def test_a_meter_is_read_in_tls_and_one_without_its_entry_is_named(
     await town.add_at(f"modbus+tls://127.0.0.1:{free_port()}", "eastron-sdm630", "M-2")
     workers.append(Worker(town, opener=bus))
     try:
-        await through_slot(workers[0])
+        await through_slot(workers[0], ["M-2"])
     finally:
         server.close()
         await bus.close()
@@ -139,7 +149,7 @@ async def test_one_dead_and_one_slow_unit_behind_a_gateway_cost_the_others_nothi
         await town.add_at(f"{server.url}?unit={unit}", "eastron-sdm630", f"M-{unit}")
     workers.append(Worker(town, opener=bus))
     try:
-        slots = [await through_slot(workers[0]) for _ in range(2)]
+        slots = [await through_slot(workers[0], [f"M-{DEAD}"]) for _ in range(2)]
     finally:
         await bus.close()
         await server.stop()
