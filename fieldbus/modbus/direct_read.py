@@ -11,11 +11,9 @@ import struct
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from fieldbus.modbus.quick_decode import QuickDecoder
 from fieldbus.modbus.read_plan import Block
-from fieldbus.modbus.reading import INSTANT, Planned, Reading, instants
+from fieldbus.modbus.reading import Planned, Reading, all_at, instants
 from fieldbus.profile import Table
 from fieldbus.values import ValueBatch
 
@@ -69,8 +67,7 @@ class DirectRead:
         plan = self.planned.plan
         if len(answers) == 1:
             values, quality = quick.decode(answers[0], 1)
-            observed_at = np.empty(len(plan.spans), INSTANT)
-            observed_at.fill(times[0])
+            observed_at = all_at(len(plan.spans), times[0])
         else:
             values, quality = quick.decode(b"".join([answer[1:] for answer in answers]))
             observed_at = instants(plan, times)

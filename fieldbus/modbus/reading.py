@@ -6,6 +6,7 @@ What is asked for and in which order is read.py's business, what the bytes mean 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -85,6 +86,15 @@ class Reading:
             return block.rows
         wanted = set(spans)
         return np.array([row for row in block.rows if self.plan.spans[row] in wanted], dtype=np.intp)
+
+
+@lru_cache(maxsize=16)
+def all_at(count: int, at_ms: int) -> InstantColumn:
+    """The column of `count` rows that were all observed at one instant. Many devices answer within a millisecond: their
+    batches have it in common, so nobody may write to it."""
+    column = np.full(count, at_ms, INSTANT)
+    column.flags.writeable = False
+    return column
 
 
 def instants(plan: ReadPlan, times: Sequence[int], ended_ms: int = 0) -> InstantColumn:

@@ -7,8 +7,8 @@ is sick when it is silent, or far slower than the others (per byte, for a long b
 units pay for the time that healthy ones spent waiting for them: none of them reads again before that time is at most
 `SHARE` of what has passed since. Who makes nobody wait pays nothing, so an idle bus is free for all, and nobody
 healthy ever waits for two sick requests in a row. The debt is the bus's, not the unit's: ten dead units together cost
-no more than one. Among them it is the one's turn whose last is longest ago, however often the others ask again. Commands
-to sick units do not wait for the debt, only for one healthy request in between.
+no more than one. Among them it is the one's turn whose last is longest ago, however often the others ask again.
+Commands to sick units do not wait for the debt, only for one healthy request in between.
 """
 
 from __future__ import annotations

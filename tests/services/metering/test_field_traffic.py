@@ -63,8 +63,8 @@ async def workers() -> AsyncIterator[list[Worker]]:
 
 
 async def through_slot(worker: Worker, silent: Sequence[str] = ()) -> int:
-    """Goes on until the next slot is dealt with. Its tolerance passes once all but the silent meters were read: how long
-    that takes on a busy machine is not what is tried here."""
+    """Goes on until the next slot is dealt with. Its tolerance passes once all but the silent meters were read: how
+    long that takes on a busy machine is not what is tried here."""
     clock, poller = worker.town.clock, worker.poller
     await eventually(lambda: clock._is_asleep(worker._tasks[0]))
     slot_ms = ceil_slot_ms(to_ms(clock.now()) + 1)
