@@ -1,7 +1,8 @@
 """Calling other services: one channel per target, with deadlines, tokens, request ids, retries and our own errors.
 
 `connect` gives a channel for the generated stubs. Awaiting a stub's call gives the answer or raises from the tree in
-domain/errors.py, violations included. Only methods that the contract calls idempotent are tried again.
+domain/errors.py, violations included. Only methods that the contract calls idempotent are tried again. Some of them are
+so by the request's field `request_id`: where the caller gave none, each call gets one of its own for all its tries.
 """
 
 import asyncio
@@ -13,6 +14,7 @@ from typing import Any, Final, Protocol
 import grpc
 
 from domain.errors import NotAuthenticated, RetryableError, TimedOut, Unavailable
+from domain.names import new_uid
 from servicekit.calls import remaining_s
 from servicekit.context import current_request_id
 from servicekit.grpc_errors import REQUEST_ID_HEADER, error_of
@@ -154,6 +156,7 @@ class _Unary:
         method = find_method(path)
         self._may_retry = retries and method is not None and method.idempotent
         self._repeatable = retries
+        self._wants_id = self._may_retry and method is not None and "request_id" in method.request.fields_by_name
 
     def __call__(
         self,
@@ -169,6 +172,8 @@ class _Unary:
         self, request: Any, timeout: float | None, metadata: Iterable[tuple[str, str]] | None, options: dict[str, Any]
     ) -> Any:
         loop = asyncio.get_running_loop()
+        if self._wants_id and not request.request_id:
+            request = _with_id(request)
         ends_at = loop.time() + _shortest(timeout if timeout is not None else self._channel.deadline_s)
         attempt, renewed = 1, False
         while True:
@@ -293,6 +298,14 @@ def back_off_s(attempt: int, retry_after_s: float | None) -> float:
     if retry_after_s is None:
         return pause_s
     return max(pause_s, retry_after_s * random.uniform(1.0, 1.1))
+
+
+def _with_id(request: Any) -> Any:
+    """The request with an id by which the server knows a further try of it; the caller's own stays as it is."""
+    named = type(request)()
+    named.CopyFrom(request)
+    named.request_id = new_uid()
+    return named
 
 
 def _shortest(timeout_s: float) -> float:
