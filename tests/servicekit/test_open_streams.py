@@ -46,7 +46,7 @@ async def meters(issuer, database, bindings) -> AsyncIterator[Meters]:
 
 
 async def read_on(stream: Any) -> None:
-    async with asyncio.timeout(5.0):
+    async with asyncio.timeout(30):
         async for _ in stream:
             pass
 

@@ -75,7 +75,7 @@ def clock() -> SteppedClock:
 
 
 def directory(registry: RunningService, store: Database | None, clock: SteppedClock) -> RegistryTenants:
-    channel = connect(registry.target, identity=StaticToken(registry.issuer.token("service:metering")), deadline_s=2)
+    channel = connect(registry.target, identity=StaticToken(registry.issuer.token("service:metering")), deadline_s=30)
     return RegistryTenants(channel, store, clock)
 
 

@@ -59,7 +59,7 @@ def client_settings(authority: Authority, certificate_of: str = "") -> Any:
 
 def stub(running: RunningService, settings: Any, token: str | None = None) -> Any:
     identity = StaticToken(token) if token else None
-    return metering_pb2_grpc.MeteringServiceStub(connect(running.target, settings, identity, deadline_s=3))
+    return metering_pb2_grpc.MeteringServiceStub(connect(running.target, settings, identity, deadline_s=30))
 
 
 async def test_over_tls_a_token_is_enough(serving, authority, issuer):

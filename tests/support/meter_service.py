@@ -51,11 +51,16 @@ class MeterServicer(metering_pb2_grpc.MeteringServiceServicer):
         self.pause = asyncio.Event()
         self.pause.set()
         self.started = asyncio.Event()
+        self.cut_short = asyncio.Event()
 
     async def CreateMeter(self, request: pb.CreateMeterRequest, context: Any) -> pb.Meter:
         """Creates a meter."""
         self.started.set()
-        await self.pause.wait()
+        try:
+            await self.pause.wait()
+        except asyncio.CancelledError:
+            self.cut_short.set()
+            raise
         tenant = current_tenant()
 
         def create(session: Session) -> pb.Meter:
