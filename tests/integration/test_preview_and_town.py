@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import UTC, date, datetime, time
-from itertools import count
+from itertools import count, pairwise
 
 import pytest
 import pytest_asyncio
@@ -33,7 +33,19 @@ PER_LAMP_S = 12.0
 
 LEVELS = st.integers(67, 100).map(lambda percent: 10 * percent)
 """Above every floor of the town."""
-MINUTES = st.lists(st.integers(0, 375), max_size=3, unique=True).map(sorted)
+SPRING_SKIPS = 225, 285
+"""Two and three o'clock, in minutes after 22:15: clocks go from the one to the other in a night in March."""
+
+
+def _in_order_all_year(minutes: list[int]) -> bool:
+    """A time that spring skips comes an hour later by the new clock, where others may be before it: a profile of such
+    points is refused, and rightly so."""
+    begin, end = SPRING_SKIPS
+    passed = [minute if minute < end else minute - (end - begin) for minute in minutes]
+    return all(one < other for one, other in pairwise(passed))
+
+
+MINUTES = st.lists(st.integers(0, 375), max_size=3, unique=True).map(sorted).filter(_in_order_all_year)
 """Of switch points after 22:15, when it is night all year."""
 
 
