@@ -80,7 +80,7 @@ class Bench:
         self.state = TownState()
         self.holds = True
         defaults: dict[str, object] = {
-            "patience_real_s": 0.2,
+            "patience_real_s": 20.0,  # devices answer at once; where one is to hang, a test takes less
             "confirm_real_s": 0.0,
             "poll_real_s": 0.0,
             "inrush_step_s": 0.0,

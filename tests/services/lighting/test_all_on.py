@@ -24,7 +24,7 @@ class AllOn:
 
 
 async def all_on(*, sick: bool) -> AllOn:
-    bench = Bench(cabinets=GATEWAYS, lamps_per_feeder=LAMPS, switched=0, profile="intesis-dali", patience_real_s=0.05)
+    bench = Bench(cabinets=GATEWAYS, lamps_per_feeder=LAMPS, switched=0, profile="intesis-dali", patience_real_s=0.5)
     await bench.passes(3)
     stubborn = set(STUBBORN) if sick else set()
     never: set[int] = {*DEAD, SLOW} if sick else set()
@@ -92,7 +92,7 @@ async def test_a_command_does_not_wait_for_a_reading_that_is_due():
 
 
 async def test_a_command_goes_out_while_a_reading_is_under_way():
-    bench = Bench(cabinets=1, lamps_per_feeder=4, switched=0, profile="intesis-dali", patience_real_s=0.05)
+    bench = Bench(cabinets=1, lamps_per_feeder=4, switched=0, profile="intesis-dali", patience_real_s=0.5)
     await bench.passes(3)
     gateway = bench.town.gateway(0)
     gateway.writes.clear()

@@ -133,7 +133,7 @@ async def test_a_feeder_locked_out_while_lit_stays_as_it_is_until_the_release():
 
 
 async def test_orders_that_change_while_a_device_is_slow_stop_the_write():
-    bench = Bench(cabinets=1, patience_real_s=0.02)
+    bench = Bench(cabinets=1, patience_real_s=0.3)
     await bench.at(1)
     gateway = bench.town.gateway(0)
     bench.override(1000, 1.1, 3)
@@ -185,7 +185,7 @@ async def test_a_switch_in_0_means_that_nothing_is_written():
 
 
 async def test_a_dead_gateway_does_not_stall_the_others_and_its_lamps_are_unknown():
-    bench = Bench(cabinets=3, patience_real_s=0.02)
+    bench = Bench(cabinets=3, patience_real_s=0.3)
     bench.plan(*NIGHT)
     await bench.at(1)
     bench.town.gateway(0).hangs = hanging = asyncio.Event()
@@ -544,7 +544,7 @@ async def test_a_gateway_that_only_remembers_its_commands_is_told_anew_after_eve
 
 
 async def test_a_lock_out_ends_a_write_that_is_stuck_in_a_slow_device():
-    bench = Bench(cabinets=1, patience_real_s=0.02)
+    bench = Bench(cabinets=1, patience_real_s=0.3)
     await bench.at(1)
     gateway = bench.town.gateway(0)
     bench.override(1000, 1.1, 3)

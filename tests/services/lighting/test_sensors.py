@@ -241,7 +241,7 @@ async def test_a_sensor_that_says_it_has_failed_is_not_believed():
 
 
 async def test_a_sensor_that_hangs_holds_up_no_lamp():
-    bench, eye = eye_bench(patience_real_s=0.05)
+    bench, eye = eye_bench(patience_real_s=0.5)
     eye.hangs = asyncio.Event()
     bench.override(1000, 0, 2)
     await bench.passes(6)

@@ -133,7 +133,7 @@ async def test_without_bytes_a_lock_out_holds():
 
 
 async def test_devices_that_hang_take_no_places_from_those_that_answer():
-    bench = Bench(cabinets=4, concurrency=2, patience_real_s=0.05)
+    bench = Bench(cabinets=4, concurrency=2, patience_real_s=0.3)
     bench.plan(*NIGHT)
     await bench.at(9.9)
     never = asyncio.Event()

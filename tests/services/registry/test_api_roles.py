@@ -168,16 +168,22 @@ async def test_the_last_administrator_of_everything_stays(registry: Registry) ->
 
 async def test_a_role_ends_by_itself(registry: Registry) -> None:
     await registry.town("borken")
-    end = datetime.now(UTC) + timedelta(seconds=0.7)
-    await registry.bind("u-guest", "viewer", "borken", until=end)
-    guest = registry.as_("u-guest")
     request = pb.GetMunicipalityRequest(name="municipalities/borken")
-    await guest.GetMunicipality(request)
+    for life_s in (0.7, 7.0, 30.0):  # a machine may be too busy to do anything with a short one
+        end, subject = datetime.now(UTC) + timedelta(seconds=life_s), f"u-guest-{life_s}"
+        guest = registry.as_(subject)
+        try:
+            await registry.bind(subject, "viewer", "borken", until=end)
+            await guest.GetMunicipality(request)
+        except (InvalidInput, NotPermitted):
+            assert datetime.now(UTC) >= end
+        else:
+            break
     with pytest.raises(NotPermitted):
         while True:
             await guest.GetMunicipality(request)
     assert datetime.now(UTC) >= end
-    assert await listed(registry, ROOT, "borken") == ["u-guest"]
+    assert subject in await listed(registry, ROOT, "borken")
 
 
 async def test_services_are_told_what_a_person_holds(registry: Registry) -> None:
