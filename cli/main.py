@@ -12,6 +12,7 @@ from cli.commands import (
     balance,
     calendars,
     drivers,
+    endpoints,
     exports,
     faults,
     field,
@@ -80,6 +81,7 @@ app.add_typer(levels.level, name="level")
 app.add_typer(levels.lockout, name="lockout")
 app.add_typer(waivers.app, name="waiver")
 app.add_typer(sensors.sensor, name="sensor")
+app.add_typer(endpoints.app, name="endpoint")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(calendars.app, name="calendar")
 app.add_typer(meters.app, name="readings")
