@@ -33,6 +33,8 @@ _READS: Final = frozenset({1, 2, 3, 4, 0x2B})
 _BIT_READS: Final = frozenset({1, 2})
 _WIRED_ROUND_TRIP_S: Final = 0.05  # of a line that is counted, but not slow
 _ROUND_TRIPS_TO_CONNECT: Final = 3  # one for TCP, two for TLS 1.2
+# Secured OPC UA: TCP, hello, channel, offers; then TCP, hello, channel, session, login, and what the server can bear.
+_ROUND_TRIPS_TO_A_SESSION: Final = 10
 _PATIENCE: Final = 3.0  # round trips that a device is waited for: radio cells hand over
 
 
@@ -56,12 +58,13 @@ class MobileLink:
             return None
         return cls(max(round_trip_ms / 1000, _WIRED_ROUND_TRIP_S), monthly_bytes or None)
 
-    def limits(self, limits: Limits) -> Limits:
-        """Bounds that fit the round trips; never tighter than those given."""
+    def limits(self, limits: Limits, *, session: bool = False) -> Limits:
+        """Bounds that fit the round trips, with `session` those of OPC UA; never tighter than those given."""
         waiting_s = _PATIENCE * self.round_trip_s
+        to_connect = _ROUND_TRIPS_TO_A_SESSION if session else _ROUND_TRIPS_TO_CONNECT
         return replace(
             limits,
-            connect_timeout_s=max(limits.connect_timeout_s, _ROUND_TRIPS_TO_CONNECT * waiting_s),
+            connect_timeout_s=max(limits.connect_timeout_s, to_connect * waiting_s),
             request_timeout_s=max(limits.request_timeout_s, waiting_s),
             read_deadline_s=max(limits.read_deadline_s, 10 * waiting_s),
             write_deadline_s=max(limits.write_deadline_s, 10 * waiting_s),

@@ -179,7 +179,7 @@ class Fieldbus:
                 mobile = line
         limits = given or self._limits
         if mobile is not None:
-            limits = mobile.limits(limits)
+            limits = mobile.limits(limits, session=True)
         link = self._links.get(endpoint.url)
         if link is None:
             link = self._links[endpoint.url] = OpcUaLink(

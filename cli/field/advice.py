@@ -212,7 +212,8 @@ _KNOWN: Final = (
     _Known(
         r"cannot connect.*(no answer|timed out)|no connection within|errno 110\b|timeout",
         "NO_CONNECTION",
-        "The host does not answer at all: ping it; check address, power, cable, SIM or VPN, and firewalls between.",
+        "The host does not answer at all: ping it; check address, power, cable, SIM or VPN, and firewalls between, and "
+        "raise --timeout on a radio link.",
     ),
     _Known(
         r"unit \d+ did not answer|did not answer within|no answer in time|does not answer|none of the units",

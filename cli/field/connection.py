@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from domain.errors import InvalidInput
 from fieldbus.device import Device, Limits
-from fieldbus.profile import Profile
+from fieldbus.profile import Profile, Protocol
 
 if TYPE_CHECKING:
     from fieldbus.client import Fieldbus
@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 PATIENCE_S: Final = 2.0  # for one answer, unless told otherwise
 _SHORTEST_CONNECT_S: Final = 3.0
+_ANSWERS_TO_A_SESSION: Final = 10  # that an OPC UA server gives until it is read for the first time
 _DEADLINE_S: Final = 300.0  # a full line at 9600 baud takes its time, and a person can press Ctrl-C
 
 
@@ -32,12 +33,13 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
-def open_fieldbus(timeout_s: float = PATIENCE_S, security: Path | None = None) -> Fieldbus:
-    """The field layer, with a person's patience. Raises InvalidInput for a wrong security file."""
+def open_fieldbus(timeout_s: float = PATIENCE_S, security: Path | None = None, *, session: bool = False) -> Fieldbus:
+    """The field layer, with a person's patience for each answer; `session` for OPC UA, which takes several of them to
+    connect. Raises InvalidInput for a wrong security file."""
     from fieldbus.client import Fieldbus
 
     limits = Limits(
-        connect_timeout_s=max(_SHORTEST_CONNECT_S, timeout_s),
+        connect_timeout_s=max(_SHORTEST_CONNECT_S, timeout_s * (_ANSWERS_TO_A_SESSION if session else 1)),
         request_timeout_s=timeout_s,
         read_deadline_s=_DEADLINE_S,
         write_deadline_s=_DEADLINE_S,
@@ -61,7 +63,7 @@ def on_device(
     """Run `work` with a device and close it."""
 
     async def run() -> T:
-        fieldbus = open_fieldbus(timeout_s, security)
+        fieldbus = open_fieldbus(timeout_s, security, session=profile.protocol is Protocol.OPCUA)
         try:
             return await work(fieldbus.open(url, profile))
         finally:

@@ -167,7 +167,7 @@ def _scan_opcua(
     as_json: bool,
 ) -> None:
     async def ask() -> opcua_scan.ServerSeen:
-        fieldbus = open_fieldbus(max(timeout, 2.0), security)
+        fieldbus = open_fieldbus(max(timeout, 2.0), security, session=True)
         try:
             return await opcua_scan.scan_server(fieldbus, url, timeout_s=max(timeout, 2.0), depth=depth, below=below)
         finally:
