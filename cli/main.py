@@ -27,6 +27,7 @@ from cli.commands import (
     savings,
     sensors,
     sun,
+    towns,
     waivers,
 )
 from cli.errors import EPILOG, guard
@@ -73,6 +74,8 @@ app.command("consumption")(meters.consumption)
 app.command("balance")(balance.balance)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(groups.app, name="group")
+imports.app.command("town")(towns.import_town)
+exports.app.command("town")(towns.export_town)
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
 app.add_typer(faults.fault, name="fault")

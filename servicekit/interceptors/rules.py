@@ -25,6 +25,8 @@ MAX_VIOLATIONS: Final = 200
 _MAX_PER_COLUMN: Final = 10
 _TIMESTAMP: Final = "google.protobuf.Timestamp"
 _FIELD_MASK: Final = "google.protobuf.FieldMask"
+_PART_MASK: Final = "fields"
+"""Name of the mask in a message that is a part of a request and changes a resource of its own."""
 _FIRST_SECOND: Final = -62135596800
 _LAST_SECOND: Final = 253402300799
 
@@ -48,7 +50,8 @@ class _Enough(Exception):
 def validate(request: Message) -> None:
     """Raises InvalidInput with every violation of the rules of the request's fields.
 
-    In an update with a mask, fields that the mask does not name are not judged: they are not taken.
+    In an update with a mask, and in a part of a request with one (`fields`), fields that the mask does not name are not
+    judged: they are not taken.
     """
     violations: list[Violation] = []
     covers = _mask_of(request)
@@ -141,11 +144,27 @@ def _inner_check(descriptor: Descriptor) -> Check | None:
     if descriptor.full_name == _FIELD_MASK:
         return _check_mask
 
+    masked = _PART_MASK in descriptor.fields_by_name
+
     def check(message: Any, prefix: str, report: Report) -> None:
+        judged = _within(message, prefix, report) if masked else report
         for step in plan_of(descriptor):
-            step(message, prefix, report)
+            step(message, prefix, judged)
 
     return check
+
+
+def _within(message: Any, prefix: str, report: Report) -> Report:
+    """Reports only what a message takes that says itself which fields it is about."""
+    covers = _mask_of(message, _PART_MASK)
+    if covers is None:
+        return report
+
+    def judged(path: str, reason: str) -> None:
+        if covers(path.removeprefix(prefix)):
+            report(path, reason)
+
+    return judged
 
 
 def _check_timestamp(message: Any, prefix: str, report: Report) -> None:
@@ -334,12 +353,12 @@ def _shown(value: str) -> str:
     return repr(value if len(value) <= 80 else value[:79] + "…")
 
 
-def _mask_of(request: Message) -> Callable[[str], bool] | None:
+def _mask_of(request: Message, mask: str = "update_mask") -> Callable[[str], bool] | None:
     """For an update with a mask: whether a path is one that the update takes. None where everything is."""
-    field = request.DESCRIPTOR.fields_by_name.get("update_mask")
+    field = request.DESCRIPTOR.fields_by_name.get(mask)
     if field is None or field.message_type is None or field.message_type.full_name != _FIELD_MASK:
         return None
-    paths: Sequence[str] = list(getattr(request, "update_mask").paths)  # noqa: B009 - a generated attribute
+    paths: Sequence[str] = list(getattr(request, mask).paths)
     if not paths or "*" in paths:
         return None
     resources = [other.name for other in request.DESCRIPTOR.fields if other.message_type and other.name != field.name]

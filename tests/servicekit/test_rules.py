@@ -134,6 +134,17 @@ def test_an_update_judges_what_its_mask_names_also_below():
         assert set(violations(request)) == expected, paths
 
 
+def test_a_part_of_a_request_with_a_mask_of_its_own_is_judged_by_that():
+    feeder = inventory_pb2.Feeder(name=f"{HERE}/feeders/f", channel=64, phase=4)
+    for paths, expected in (
+        (["channel"], {"part.feeder.channel"}),
+        (["supply", "phase"], {"part.feeder.supply", "part.feeder.phase"}),
+        ([], {"part.feeder." + name for name in ("channel", "phase", "cabinet", "supply")}),
+    ):
+        part = inventory_pb2.ImportedPart(feeder=feeder, fields=FieldMask(paths=paths))
+        assert set(violations(lighting_pb2.ImportLuminairesRequest(part=part))) == expected, paths
+
+
 def test_a_million_readings_are_judged_in_the_time_of_a_few_single_ones():
     count = 200_000
     columns = pb.ReadingColumns(

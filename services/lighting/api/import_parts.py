@@ -1,4 +1,5 @@
-"""What an import brings beside luminaires: models, cabinets, feeders, groups, created or changed before its lines."""
+"""What an import brings beside luminaires: models, cabinets, feeders, gateways, groups, sensors, created or changed
+before its lines."""
 
 from __future__ import annotations
 
@@ -15,7 +16,8 @@ from servicekit import audit
 from servicekit.context import Tenant
 from servicekit.convert import apply_mask, mask_paths
 from servicekit.interceptors.rules import validate
-from services.lighting.api.inventory import CABINET, FEEDER, GROUP, MODEL, Resource
+from services.lighting.api.inventory import CABINET, FEEDER, GATEWAY, GROUP, MODEL, Resource
+from services.lighting.api.sensors import SENSOR
 from services.lighting.inventory import Refusal
 from services.lighting.store import inventory as store
 from services.lighting.store.grouping import regroup
@@ -26,9 +28,12 @@ from services.lighting.store.wiring import check_contactors
 
 MOST_PARTS: Final = 20_000
 _ORDER: Final[tuple[tuple[str, Resource[Any, Any]], ...]] = (
-    ("luminaire_model", MODEL), ("cabinet", CABINET), ("feeder", FEEDER), ("group", GROUP),
+    ("luminaire_model", MODEL), ("cabinet", CABINET), ("feeder", FEEDER), ("gateway", GATEWAY), ("group", GROUP),
+    ("sensor", SENSOR),
 )  # fmt: skip
 """What others refer to comes first."""
+_ENDPOINTS: Final = {"cabinet": "controller", "gateway": "endpoint", "sensor": "endpoint"}
+"""Where a part names a field endpoint."""
 
 
 @dataclass
@@ -39,6 +44,16 @@ class PartsStored:
     updated: int = 0
     unchanged: int = 0
     refusals: list[Refusal] = field(default_factory=list)
+
+
+def endpoints_of(parts: Sequence[inv.ImportedPart]) -> dict[str, str]:
+    """Names of the field endpoints that the parts name, each with a field where it stands."""
+    found = {}
+    for part in parts:
+        kind = str(part.WhichOneof("part"))
+        if kind in _ENDPOINTS and (name := getattr(getattr(part, kind), _ENDPOINTS[kind])):
+            found[name] = f"{kind}.{_ENDPOINTS[kind]}"
+    return found
 
 
 def store_parts(
@@ -61,7 +76,7 @@ def store_parts(
             found.created += changed == "created"
             found.updated += changed == "updated"
             found.unchanged += changed == ""
-            moves |= bool(changed) and kind in ("feeder", "group")
+            moves |= bool(changed) and kind in ("feeder", "gateway", "group")
     if moves:
         regroup(session, tenant, default_group(session, tenant, now_ms).uid, now_ms)
     return found

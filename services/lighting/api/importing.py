@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from dataclasses import fields
 from typing import Final
 
@@ -20,7 +21,7 @@ from servicekit.context import Tenant, current_tenant
 from servicekit.convert import timestamp_to_proto
 from servicekit.idempotency import once
 from services.lighting.api.calls import Calls, Context
-from services.lighting.api.import_parts import MOST_PARTS, PartsStored, store_parts
+from services.lighting.api.import_parts import MOST_PARTS, PartsStored, endpoints_of, store_parts
 from services.lighting.inventory import CheckedImport, ImportColumns, check_import
 from services.lighting.store.importing import Stored, references_of, store_import
 
@@ -38,6 +39,9 @@ class ImportCalls(Calls):
         settings, columns, parts = await _received(request_iterator)
         tenant, now_ms = current_tenant(), self.now_ms
         digest = _digest(columns, parts) if settings.request_id else b""
+        with suppress(InvalidInput):  # the list was asked for anew, and what is not on it is refused with its line
+            for name, field in endpoints_of(parts).items():
+                await self.parts.endpoints.uid_of(tenant, name, field)
 
         def checked_and_stored(session: Session) -> inv.ImportReport:
             told = store_parts(session, tenant, parts, now_ms, settings.reason) if parts else PartsStored()
@@ -67,9 +71,12 @@ class ImportCalls(Calls):
             )
 
         try:
-            return await self.database.run(run)
+            report = await self.database.run(run)
         except _NotStored as error:
             return error.report
+        if any(part.WhichOneof("part") == "sensor" for part in parts):
+            await self.parts.memory.refresh()  # whoever reports values of them next finds them
+        return report
 
     def _record(
         self,

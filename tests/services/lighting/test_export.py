@@ -11,7 +11,7 @@ import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 from typer.testing import CliRunner
 
-from cli.commands import exports, groups, lamps
+from cli.commands import exports, groups, lamps, towns
 from cli.commands.imports import add_parts, to_columns
 from cli.importing.luminaires import read_inventory
 from cli.importing.mapping import make_mapping
@@ -19,6 +19,7 @@ from cli.importing.tables import read_table
 from cli.main import app
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.registry.v1 import registry_pb2
 from lichtbuch.type.v1.types_pb2 import Date, Position
 from tests.services.lighting.running import Lighting, T
 
@@ -36,6 +37,9 @@ class Town:
     async def parent(self) -> str:
         return T
 
+    async def municipality(self) -> registry_pb2.Municipality:
+        return registry_pb2.Municipality(name=T)
+
     async def zone(self) -> ZoneInfo:
         return ZoneInfo("Europe/Berlin")
 
@@ -51,7 +55,7 @@ def types(light: Lighting, monkeypatch: pytest.MonkeyPatch) -> Any:
     def online(ask: Any, _municipality: str = "") -> Any:
         return asyncio.run_coroutine_threadsafe(ask(town), loop).result(60)
 
-    for module in (exports, groups, lamps):
+    for module in (exports, groups, lamps, towns):
         monkeypatch.setattr(module, "online", online)
 
     async def run(*words: str) -> Any:

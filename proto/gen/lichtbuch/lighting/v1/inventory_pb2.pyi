@@ -10,6 +10,7 @@ from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from lichtbuch.lighting.v1 import sensors_pb2 as _sensors_pb2
 from lichtbuch.type.v1 import types_pb2 as _types_pb2
 import builtins as _builtins
 import sys
@@ -1003,6 +1004,8 @@ class ImportedPart(_message.Message):
     CABINET_FIELD_NUMBER: _builtins.int
     FEEDER_FIELD_NUMBER: _builtins.int
     GROUP_FIELD_NUMBER: _builtins.int
+    GATEWAY_FIELD_NUMBER: _builtins.int
+    SENSOR_FIELD_NUMBER: _builtins.int
     FIELDS_FIELD_NUMBER: _builtins.int
     SOURCE_LINE_FIELD_NUMBER: _builtins.int
     source_line: _builtins.int
@@ -1024,6 +1027,14 @@ class ImportedPart(_message.Message):
         """A group."""
 
     @_builtins.property
+    def gateway(self) -> Global___Gateway:
+        """A gateway. Its endpoint is the registry's and has to be there."""
+
+    @_builtins.property
+    def sensor(self) -> _sensors_pb2.Sensor:
+        """A sensor. Its endpoint, where it has one, is the registry's and has to be there."""
+
+    @_builtins.property
     def fields(self) -> _field_mask_pb2.FieldMask:
         """Fields that the source says something of; the others keep what is stored."""
 
@@ -1034,14 +1045,16 @@ class ImportedPart(_message.Message):
         cabinet: Global___Cabinet | None = ...,
         feeder: Global___Feeder | None = ...,
         group: Global___Group | None = ...,
+        gateway: Global___Gateway | None = ...,
+        sensor: _sensors_pb2.Sensor | None = ...,
         fields: _field_mask_pb2.FieldMask | None = ...,
         source_line: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "feeder", b"feeder", "fields", b"fields", "group", b"group", "luminaire_model", b"luminaire_model", "part", b"part"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "feeder", b"feeder", "fields", b"fields", "gateway", b"gateway", "group", b"group", "luminaire_model", b"luminaire_model", "part", b"part", "sensor", b"sensor"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "feeder", b"feeder", "fields", b"fields", "group", b"group", "luminaire_model", b"luminaire_model", "part", b"part", "source_line", b"source_line"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "feeder", b"feeder", "fields", b"fields", "gateway", b"gateway", "group", b"group", "luminaire_model", b"luminaire_model", "part", b"part", "sensor", b"sensor", "source_line", b"source_line"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["luminaire_model", "cabinet", "feeder", "group"]  # noqa: Y015
+    _WhichOneofReturnType_part: _TypeAlias = _typing.Literal["luminaire_model", "cabinet", "feeder", "group", "gateway", "sensor"]  # noqa: Y015
     _WhichOneofArgType_part: _TypeAlias = _typing.Literal["part", b"part"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_part) -> _WhichOneofReturnType_part | None: ...
 
@@ -1108,7 +1121,7 @@ class ImportReport(_message.Message):
     committed: _builtins.bool
     """True when the lines were stored: not for a dry run, nor when lines were refused without skip_invalid."""
     parts_created: _builtins.int
-    """Cabinets, feeders, groups and models created."""
+    """Models, cabinets, feeders, gateways, groups and sensors created."""
     parts_updated: _builtins.int
     """Those that existed and changed."""
     parts_unchanged: _builtins.int
