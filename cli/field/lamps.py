@@ -35,7 +35,7 @@ from fieldbus.values import PointAddress, Quality, ValueBatch, WriteOutcome, Wri
 
 _FULL: Final = 1000.0
 _HALF: Final = 500.0
-_SEEN_BESIDE: Final = ("lamp_failure", "gear_failure", "lamp_on", "lamp_power", "fade_running")
+_SEEN_BESIDE: Final = ("lamp_failure", "gear_failure", "lamp_on", "lamp_on_command", "lamp_power", "fade_running")
 _GIVING_BACK_S: Final = 30.0
 _AGAIN_S: Final = 0.5
 _FOLLOWS_PERMILLE: Final = 50.0  # a level that moved by so much was moved by us
@@ -51,6 +51,7 @@ class Blinked:
     before: dict[int, float] = field(default_factory=dict)  # gear to the level that it goes back to
     followed: set[int] = field(default_factory=set)
     state: dict[str, float] = field(default_factory=dict)
+    by_command: bool = False  # the product shows what it was told, and not the level in effect
     changes: int = 0
     restored: list[WriteResult] = field(default_factory=list)
     answered: bool = False
@@ -81,7 +82,7 @@ def identify(
     """
     profile = profile_of(profile_name)
     command = "group_level_command" if group else "level_command"
-    if not profile.writable(command) or not profile.readable("level_actual"):
+    if not profile.writable(command) or not profile.readable(_shown(profile)):
         raise InvalidInput.of(
             "profile", f"{profile.name} cannot command and read the level of a {'group' if group else 'lamp'}"
         )
@@ -96,7 +97,7 @@ def identify(
         await permit(device, profile, yes, answers)
         position = 0
         while position < len(targets):
-            done = Blinked(targets[position])
+            done = Blinked(targets[position], by_command=_shown(profile) == "level_command")
             note(f"blinking {_name(done)} ...")
             blinked.append(done)
             await _blink(device, profile, done, times, pause)
@@ -128,16 +129,14 @@ async def _blink(device: Device, profile: Profile, done: Blinked, times: int, pa
     commanded = [
         PointAddress("level_command", address.index)
         for address in levels
-        if _has(profile, "level_command", address.index)
+        if address.point != "level_command" and _has(profile, "level_command", address.index)
     ]
     if done.target.point == "group_level_command":
         beside, commanded = [], []
     try:
         batch = await device.read((*levels, *commanded, *beside))
         done.state = {
-            address.point: value
-            for address, value in batch.as_dict().items()
-            if address.point in (*_SEEN_BESIDE, "level_actual")
+            address.point: value for address, value in batch.as_dict().items() if address.point in _SEEN_BESIDE
         }
         done.answered = bool((batch.quality != Quality.MISSING).any())
         done.before = _levels_before(batch, levels)
@@ -196,6 +195,8 @@ async def _show(
     await asyncio.sleep(pause)
     if watched:
         batch = await device.read(tuple(watched))
+        if done.state.get("lamp_on_command") == 0:
+            return  # it stays dark whatever its level
         for address, value in batch.as_dict().items():
             before = done.before.get(address.index or 0)
             if before is not None and abs(value - before) >= _FOLLOWS_PERMILLE:
@@ -210,11 +211,16 @@ def _has(profile: Profile, point: str, number: int | None) -> bool:
     return numbers_of_it is not None and numbers_of_it[0] <= number <= numbers_of_it[1]
 
 
+def _shown(profile: Profile) -> str:
+    """The point that shows a lamp's level: the one in effect, or what the product says it was told."""
+    return "level_actual" if profile.readable("level_actual") else "level_command"
+
+
 def _levels_of(profile: Profile, target: PointAddress) -> list[PointAddress]:
     """The levels to look at: the lamp's own, or those of all lamps that may be in the group."""
     if target.point == "level_command":
-        return [PointAddress("level_actual", target.index)]
-    return [address for address in readable_points(profile, None) if address.point == "level_actual"]
+        return [PointAddress(_shown(profile), target.index)]
+    return [address for address in readable_points(profile, None) if address.point == _shown(profile)]
 
 
 def _levels_before(batch: ValueBatch, levels: Sequence[PointAddress]) -> dict[int, float]:
@@ -251,7 +257,8 @@ def _row(done: Blinked) -> dict[str, Any]:
         "index": done.target.index,
         "level_before_permille": {str(gear): level for gear, level in done.before.items()},
         "followed": sorted(done.followed),
-        "state": {point: value for point, value in done.state.items() if point != "level_actual"},
+        "state": done.state,
+        "shown_by_command": done.by_command,
         "restored": result_rows(done.restored),
         "problem": done.problem,
         "pole": done.pole,
@@ -277,6 +284,10 @@ def _lines(done: Blinked) -> list[str]:
         lines.append(f"{name}: {', '.join(seen)}")
     if done.problem:
         lines.append(f"{name}: {done.problem}")
+    elif done.state.get("lamp_on_command") == 0:
+        lines.append(f"{name}: it is switched off (lamp_on_command), so it stays dark whatever its level")
+    elif single and done.followed and done.by_command:
+        lines.append(f"{name}: the device took it; whether the lamp followed it cannot say")
     elif single and done.followed:
         lines.append(f"{name}: the gateway saw it follow")
     elif single:

@@ -129,6 +129,70 @@ async def test_a_profile_without_lamps_cannot_blink(lamps: LampServer) -> None:
     assert "cannot command and read the level of a lamp" in done.err
 
 
+class Echo:
+    """Holds in register 2560 what register 256 was told last, as Arlight's gateway does, or one register for both. The
+    coils are off or on."""
+
+    def __init__(self, *, told: int = 256, held: int = 2560, coils: int = 0) -> None:
+        self.told, self.held, self.coils = told, held, coils
+        self.level = 229  # 50 % as arc power, or a number of percent
+        self.commands: list[int] = []
+
+    async def __call__(self, request: bytes, writer: asyncio.StreamWriter) -> None:
+        start, value = int.from_bytes(request[8:10], "big"), int.from_bytes(request[10:12], "big")
+        match request[7]:
+            case 1:
+                writer.write(answer_frame(request, bytes((1, 1, self.coils))))
+            case 3:
+                words = (self.level if start + at == self.held else 0 for at in range(value))
+                writer.write(
+                    answer_frame(request, bytes((3, 2 * value)) + b"".join(word.to_bytes(2, "big") for word in words))
+                )
+            case _:
+                assert start == self.told
+                self.level = value
+                self.commands.append(value)
+                writer.write(answer_frame(request, request[7:12]))
+
+
+@pytest.mark.parametrize(
+    ("profile", "gateway", "commands"),
+    [
+        ("arlight-dali", Echo(), [0, 229, 229]),
+        ("ecodim-dali-gw2", Echo(told=3000, held=3004), [0, 229, 229]),
+    ],
+)
+async def test_a_lamp_blinks_whose_gateway_only_shows_what_it_was_told(
+    profile: str, gateway: Echo, commands: list[int]
+) -> None:
+    server = RawServer(gateway)
+    await server.start()
+    try:
+        done = await field("identify", server.url, "0", "-P", profile, "--yes", "--pause", "0.1", "--times", "1")
+    finally:
+        await server.stop()
+    assert done.code == 0, done.err
+    assert gateway.commands == commands
+    assert "the device took it; whether the lamp followed it cannot say" in done.out
+    assert "its level is back at" in done.out
+
+
+async def test_a_lamp_that_is_switched_off_is_said_to_stay_dark() -> None:
+    dimmer = Echo(told=0, held=0)
+    dimmer.level = 30
+    server = RawServer(dimmer)
+    await server.start()
+    try:
+        done = await field(
+            "identify", server.url, "0", "-P", "wirenboard-mdm3", "--yes", "--pause", "0.1", "--times", "1"
+        )
+    finally:
+        await server.stop()
+    assert done.code == 3, done.err
+    assert dimmer.level == 30
+    assert "it is switched off (lamp_on_command)" in done.out
+
+
 async def test_gear_of_the_second_line_blinks_though_some_points_are_of_the_first_only() -> None:
     gateway = PymodbusServer({1: {"holding": {7000: [0] * 100}}})
     await gateway.start()
