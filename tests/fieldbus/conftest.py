@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 import pytest
 
 from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from tests.fieldbus.servers import Behaviour, Manual, PymodbusServer, RawServer
+from tests.support.patient_loop import loop_factories
 
 pytest.register_assert_rewrite("tests.fieldbus.contract", "tests.fieldbus.contract_registers")
 
@@ -21,6 +23,11 @@ FAST = Limits(
     confirm_interval_s=0.02,
     poll_interval_s=0.02,
 )
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both ends of a connection live in this process: a pause that the machine makes is nobody's silence."""
+    return loop_factories()
 
 
 @pytest.fixture

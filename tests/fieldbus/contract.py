@@ -33,6 +33,7 @@ from fieldbus.values import (
     WriteRequest,
     from_unix_ms,
 )
+from tests.support.patient_loop import loop_time
 
 LAMPS = 4
 LIMITS = Limits(
@@ -126,7 +127,7 @@ def nothing_there(batch: ValueBatch) -> bool:
 
 def fieldbus_for(world: World) -> Fieldbus:
     """A client of its own."""
-    return Fieldbus(now=world.now, limits=LIMITS, security=world.security, uniform=lambda: 0.5)
+    return Fieldbus(now=world.now, limits=LIMITS, security=world.security, uniform=lambda: 0.5, monotonic=loop_time)
 
 
 def points_of(world: World, lamps: Iterable[int]) -> tuple[PointAddress, ...]:

@@ -23,6 +23,7 @@ from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.contract import LIMITS
 from tests.fieldbus.servers import NOON
 from tests.fieldbus.worlds import RegisterServer, Tables
+from tests.support.patient_loop import loop_time
 
 PROFILE = load_profile_file(Path(__file__).parent / "every-register.toml")
 CHANNELS = 16
@@ -80,7 +81,9 @@ class RegisterContract:
 
     @pytest_asyncio.fixture(loop_scope="class")
     async def fieldbus(self, server: RegisterServer) -> AsyncIterator[Fieldbus]:
-        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, security=server.security, uniform=lambda: 0.5)
+        bus = Fieldbus(
+            now=lambda: NOON, limits=LIMITS, security=server.security, uniform=lambda: 0.5, monotonic=loop_time
+        )
         yield bus
         await bus.close()
 

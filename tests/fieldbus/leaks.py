@@ -16,7 +16,7 @@ def open_files() -> int:
 
 
 @asynccontextmanager
-async def nothing_left_behind(within_s: float = 5.0) -> AsyncIterator[None]:
+async def nothing_left_behind(within_s: float = 15.0) -> AsyncIterator[None]:
     """What was made inside is gone afterwards. Goodbyes may take their bounded time."""
     tasks, files = asyncio.all_tasks(), open_files()
     yield

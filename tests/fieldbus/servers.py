@@ -23,7 +23,7 @@ NOON = datetime(2026, 6, 21, 12, 0, tzinfo=UTC)
 TABLES = ("coil", "discrete", "holding", "input")
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 5.0) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 15.0) -> None:
     """Wait until a condition holds that nothing announces. TimeoutError if it does not."""
     async with asyncio.timeout(within_s):
         while not condition():  # noqa: ASYNC110 - what is waited for gives no event

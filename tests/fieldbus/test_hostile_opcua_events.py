@@ -35,6 +35,7 @@ from tests.fieldbus.conftest import FAST
 from tests.fieldbus.faulty_opcua import Exchange, truthfully
 from tests.fieldbus.servers import NOON, Manual, eventually
 from tests.fieldbus.test_hostile_opcua import LEVELS, PATIENCE_S, TRUTH, Serve, lamps_of, opened, serve_opcua
+from tests.support.patient_loop import STEP_S
 
 __all__ = ["serve_opcua"]
 
@@ -169,13 +170,14 @@ async def test_an_answer_in_the_very_moment_of_the_time_out_is_late_and_ends_nob
     device = opened(fieldbus, await serve_opcua(truthfully))
     link = device._link
     session = await link.session()
+    link.limits = replace(link.limits, request_timeout_s=STEP_S / 2)
 
     async def operation(client: Any) -> Any:
         """Answer and time-out fall due while the loop is held up, the answer first: so they meet in one round of it."""
         loop = asyncio.get_running_loop()
         answer = loop.create_future()
         loop.call_later(link.limits.request_timeout_s / 2, answer.set_result, "late")
-        loop.call_soon(time.sleep, 1.5 * link.limits.request_timeout_s)
+        time.sleep(2 * STEP_S)  # noqa: ASYNC251 - the loop is to be held up
         return await ua_client.wait_for(answer, 3600)  # type: ignore[attr-defined]
 
     for _ in range(2):

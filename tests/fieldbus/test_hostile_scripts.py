@@ -30,6 +30,7 @@ from tests.fieldbus.faulty import RTU_KINDS, TCP_KINDS, Fault, Faulty, FaultyLin
 from tests.fieldbus.leaks import nothing_left_behind
 from tests.fieldbus.servers import NOON
 from tests.fieldbus.test_modbus_links import Authority
+from tests.support.patient_loop import loop_time
 
 PATIENCE_S = 20.0  # far more than every limit together: only a hang takes longer
 LIMITS = Limits(
@@ -128,7 +129,9 @@ async def live_through(plants: Plants, transport: str, script: list[Fault]) -> N
     async with plants.serve(transport, script) as server, nothing_left_behind(), asyncio.timeout(PATIENCE_S):
         faulty = server.faulty
         faulty.well_behaved.add(2)
-        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, security=plants.security(server), uniform=lambda: 0.5)
+        bus = Fieldbus(
+            now=lambda: NOON, limits=LIMITS, security=plants.security(server), uniform=lambda: 0.5, monotonic=loop_time
+        )
         separator = "&" if "?" in server.url else "?"
         sick, sound = (bus.open(f"{server.url}{separator}unit={unit}", "generic-level-status") for unit in (1, 2))
         for turn in range(4):
@@ -181,7 +184,7 @@ async def test_every_misbehaviour_by_itself_costs_the_neighbour_nothing(
             server.faulty.well_behaved.add(2)
             # The sound unit has to answer in time, however little of the machine this process has.
             limits = replace(LIMITS, request_timeout_s=0.15)
-            bus = Fieldbus(now=lambda: NOON, limits=limits, uniform=lambda: 0.5)
+            bus = Fieldbus(now=lambda: NOON, limits=limits, uniform=lambda: 0.5, monotonic=loop_time)
             separator = "&" if "?" in server.url else "?"
             sick, sound = (bus.open(f"{server.url}{separator}unit={unit}", "generic-level-status") for unit in (1, 2))
             assert (await sound.read(POINTS)).complete
@@ -202,7 +205,7 @@ async def test_a_failure_half_way_is_judged_by_what_the_register_then_holds(
     """Exception 04 is a failure while the command was carried out: it says nothing of how far that went."""
     number = 3 if kind == "exception" else 0
     async with plants.serve("tcp", [Fault(kind, number)]) as server:
-        bus = Fieldbus(now=lambda: NOON, limits=LIMITS)
+        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, monotonic=loop_time)
         (result,) = await bus.open(server.url, "generic-level-status").write([(POINTS[0], 5.0)])
         assert result.outcome is outcome
         if outcome is WriteOutcome.REFUSED:
@@ -232,7 +235,7 @@ SEVERAL = (
 
 async def live_through_several(plants: Plants, script: list[Fault]) -> None:
     async with plants.serve("tcp", script) as server, nothing_left_behind(), asyncio.timeout(PATIENCE_S):
-        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5)
+        bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5, monotonic=loop_time)
         units = (1, 2, 3, 4, 5)
         devices = [bus.open(f"{server.url}?unit={unit}", GATEWAY) for unit in units]
         for _ in range(4):
@@ -288,7 +291,7 @@ async def test_a_flood_is_cut_off_and_takes_no_memory(what: str) -> None:
     flood = await asyncio.start_server(pour, "127.0.0.1", 0)
     async with asyncio.timeout(PATIENCE_S), nothing_left_behind():
         limits = replace(LIMITS, request_timeout_s=2.0, backoff_initial_s=60.0, backoff_max_s=60.0)
-        bus = Fieldbus(now=lambda: NOON, limits=limits)
+        bus = Fieldbus(now=lambda: NOON, limits=limits, monotonic=loop_time)
         device = bus.open(f"modbus+tcp://127.0.0.1:{flood.sockets[0].getsockname()[1]}", "generic-level-status")
         tracemalloc.start()
         try:

@@ -28,6 +28,7 @@ from tests.fieldbus.conftest import ServeRaw
 from tests.fieldbus.recorded import shipped
 from tests.fieldbus.servers import NOON, RawServer, answer_frame
 from tests.fieldbus.test_opcua_wire import ANSWERS, changes, published, response
+from tests.support.patient_loop import loop_time
 
 MODBUS_PROFILES = shipped(Protocol.MODBUS)
 BOUNDED = settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
@@ -79,7 +80,7 @@ async def test_whatever_registers_hold_no_nonsense_is_a_good_value(name: str, no
 
     server = RawServer(behave)
     await server.start()
-    bus = Fieldbus(now=lambda: NOON, limits=Limits(request_timeout_s=1.0, read_deadline_s=5.0))
+    bus = Fieldbus(now=lambda: NOON, limits=Limits(request_timeout_s=1.0, read_deadline_s=5.0), monotonic=loop_time)
     device = bus.open(server.url, name)
     points = points_of(name)
     async with asyncio.timeout(20):

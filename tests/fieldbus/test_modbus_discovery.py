@@ -19,6 +19,7 @@ from fieldbus.profile_loader import profile_from_toml
 from fieldbus.values import PointAddress, Quality, WriteOutcome
 from tests.fieldbus.conftest import ServeRaw
 from tests.fieldbus.servers import NOON, Behaviour, Manual, RawServer, answer_frame, eventually
+from tests.support.patient_loop import loop_time
 from tests.support.ports import free_port
 
 PROFILE = """
@@ -223,7 +224,7 @@ async def test_the_models_are_not_waited_for_longer_than_a_reading(serve_raw: Se
 
     server = await serve_raw(held_up)
     patient = Limits(request_timeout_s=5.0)
-    bus = Fieldbus(now=lambda: NOON, limits=patient)
+    bus = Fieldbus(now=lambda: NOON, limits=patient, monotonic=loop_time)
     try:
         neighbour = bus.open(f"{server.url}?unit=2", "generic-level-status")
         waiting = asyncio.create_task(neighbour.read((PointAddress("level_command", 0),)))

@@ -16,6 +16,7 @@ from fieldbus.profile_loader import load_profile
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, unix_ms
 from tests.fieldbus.conftest import FAST, Serve, ServeRaw
 from tests.fieldbus.servers import NOON, Manual, answer_frame, eventually, registers_pdu
+from tests.support.patient_loop import loop_time
 from tests.support.ports import free_port
 
 GEAR_POINTS = ("gear_failure", "lamp_failure", "lamp_on", "level_actual", "level_command")
@@ -252,7 +253,7 @@ async def test_a_device_gets_the_pause_it_needs_between_requests(serve_raw: Serv
     server = await serve_raw(behave)
     profile = load_profile("light-sensor")
     patient = replace(profile, modbus=replace(profile.modbus, pause_s=0.03))
-    bus = Fieldbus(now=lambda: NOON)
+    bus = Fieldbus(now=lambda: NOON, monotonic=loop_time)
     sensor = bus.open(server.url, patient)
     for _ in range(3):
         await sensor.read([PointAddress("illuminance")])

@@ -18,6 +18,7 @@ from fieldbus.format.toml_source import TomlSource
 from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, ValueBatch, WriteOutcome, unix_ms
 from tests.fieldbus.servers import NOON, LampServer, eventually
+from tests.support.patient_loop import loop_time
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -46,7 +47,7 @@ async def server() -> AsyncIterator[LampServer]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def fieldbus() -> AsyncIterator[Fieldbus]:
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5, monotonic=loop_time)
     yield bus
     await bus.close()
 
@@ -151,7 +152,7 @@ async def test_devices_on_one_server_share_a_session(server: LampServer, fieldbu
 
 
 async def test_only_the_simulator_is_let_in_where_it_must_be(server: LampServer) -> None:
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, require_simulator=True)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, require_simulator=True, monotonic=loop_time)
     lamps = bus.open(server.url, "opcua-lamp")
     with pytest.raises(FailedPrecondition, match="urn:acme:lamps"):
         await lamps.read([LEVEL])
@@ -258,7 +259,7 @@ async def test_a_server_that_does_not_speak_opc_ua_is_missing(fieldbus: Fieldbus
 
 async def test_nothing_is_left_running_after_closing(server: LampServer) -> None:
     before = asyncio.all_tasks()
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, monotonic=loop_time)
     lamps = bus.open(server.url, "opcua-lamp")
     dead = bus.open(f"opc.tcp://127.0.0.1:{free_port()}", "opcua-lamp")
     await lamps.subscribe([LEVEL], lambda batch: None)

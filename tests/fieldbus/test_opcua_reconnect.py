@@ -21,6 +21,7 @@ from fieldbus.opcua.subscription import OpcUaSubscription
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch, WriteOutcome
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, eventually
+from tests.support.patient_loop import loop_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -40,7 +41,7 @@ LEVEL = PointAddress("level_command", 1)
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def bus() -> AsyncIterator[Fieldbus]:
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, uniform=lambda: 0.5, monotonic=loop_time)
     yield bus
     await bus.close()
 

@@ -27,6 +27,7 @@ from fieldbus.security import FieldSecurity
 from fieldbus.values import DeviceState, PointAddress, Quality
 from tests.fieldbus.opcua_servers import CLIENT_URI, SERVER_URI, Pair, Plant, Users, make_pair
 from tests.fieldbus.servers import NOON, eventually
+from tests.support.patient_loop import loop_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -101,7 +102,7 @@ class Opener:
 
     def __call__(self, plant: Plant, security: OpcUaSecurity | None, limits: Limits = LIMITS) -> Device:
         entries = {} if security is None else {plant.authority: security}
-        bus = Fieldbus(now=lambda: NOON, limits=limits, security=FieldSecurity(opcua=entries))
+        bus = Fieldbus(now=lambda: NOON, limits=limits, security=FieldSecurity(opcua=entries), monotonic=loop_time)
         self._buses.append(bus)
         return bus.open(plant.url, "opcua-lamp")
 
@@ -279,7 +280,7 @@ async def test_settings_that_could_not_be_safe_are_no_settings(
 
 
 async def test_a_password_in_the_url_is_refused_and_not_repeated(plant: Plant) -> None:
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, monotonic=loop_time)
     with pytest.raises(InvalidInput) as caught:
         bus.open(f"opc.tcp://field:hunter2@{plant.authority}/", "opcua-lamp")
     assert "hunter2" not in str(caught.value)

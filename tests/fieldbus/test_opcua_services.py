@@ -23,6 +23,7 @@ from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
 from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch, WriteOutcome, unix_ms
 from tests.fieldbus.opcua_servers import SERVER_URI, Plant
 from tests.fieldbus.servers import LAMP_NAMESPACE, NOON, eventually
+from tests.support.patient_loop import loop_time
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -71,7 +72,7 @@ async def plant() -> AsyncIterator[Plant]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def bus() -> AsyncIterator[Fieldbus]:
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, monotonic=loop_time)
     yield bus
     await bus.close()
 

@@ -24,6 +24,7 @@ from fieldbus.profile_loader import PROFILES_DIRECTORY, profile_from_toml
 from fieldbus.values import DeviceState, PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from tests.fieldbus.opcua_servers import Plant
 from tests.fieldbus.servers import NOON, eventually
+from tests.support.patient_loop import loop_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -53,7 +54,7 @@ async def plant() -> AsyncIterator[Plant]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def bus() -> AsyncIterator[Fieldbus]:
-    bus = Fieldbus(now=lambda: NOON, limits=LIMITS)
+    bus = Fieldbus(now=lambda: NOON, limits=LIMITS, monotonic=loop_time)
     yield bus
     await bus.close()
 

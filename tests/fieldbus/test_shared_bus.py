@@ -19,6 +19,7 @@ from fieldbus.url import parse_url
 from fieldbus.values import Counters, PointAddress, Quality
 from tests.fieldbus.conftest import FAST, ServeRaw
 from tests.fieldbus.servers import Manual, RawServer, answer_frame, eventually, registers_pdu
+from tests.support.patient_loop import loop_time
 
 LEVEL = (PointAddress("level_command", 0),)
 READ = struct.pack(">HH", 0, 1)
@@ -65,7 +66,7 @@ async def _poll(device: Device) -> None:
 async def test_one_dead_and_one_slow_unit_among_200_cost_the_others_less_than_five_percent(serve_raw: ServeRaw) -> None:
     gateway = Gateway()
     server = await serve_raw(gateway)
-    bus = Fieldbus(now=Manual().now, limits=HASTY)
+    bus = Fieldbus(now=Manual().now, limits=HASTY, monotonic=loop_time)
     devices = [bus.open(f"{server.url}?unit={unit}", "generic-level-status") for unit in range(1, 201)]
     tasks = [asyncio.create_task(_poll(device)) for device in devices]
     try:
@@ -89,7 +90,9 @@ async def test_one_dead_and_one_slow_unit_among_200_cost_the_others_less_than_fi
 
 async def test_a_slow_unit_has_its_turn_when_it_has_paid_though_nobody_else_asks_any_more(serve_raw: ServeRaw) -> None:
     server = await serve_raw(Gateway())
-    bus = Fieldbus(now=Manual().now, limits=replace(HASTY, request_timeout_s=2.0, read_deadline_s=3600.0))
+    bus = Fieldbus(
+        now=Manual().now, limits=replace(HASTY, request_timeout_s=2.0, read_deadline_s=3600.0), monotonic=loop_time
+    )
     slow, *healthy = [bus.open(f"{server.url}?unit={unit}", "generic-level-status") for unit in (SLOW, *range(1, 9))]
     try:
         async with asyncio.timeout(30):
@@ -218,7 +221,7 @@ async def test_a_reading_that_gets_no_turn_in_time_is_missing_and_says_why(serve
     gateway = Gateway()
     server = await serve_raw(gateway)
     limits = replace(HASTY, read_deadline_s=0.3)
-    bus = Fieldbus(now=Manual().now, limits=limits)
+    bus = Fieldbus(now=Manual().now, limits=limits, monotonic=loop_time)
     healthy = [bus.open(f"{server.url}?unit={unit}", "generic-level-status") for unit in range(1, 6)]
     slow = bus.open(f"{server.url}?unit={SLOW}", "generic-level-status")
     tasks = [asyncio.create_task(_poll(device)) for device in healthy]

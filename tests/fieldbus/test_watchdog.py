@@ -15,6 +15,7 @@ from fieldbus.vocabulary import Direction
 from fieldbus.watchdog import GuardedDevice, Watchdog, rule_to_keep
 from tests.fieldbus.conftest import Serve
 from tests.fieldbus.servers import PymodbusServer, eventually
+from tests.support.patient_loop import loop_time
 from tests.support.ports import free_port
 
 RULE = WatchdogRule("heartbeat", 0.02, WatchdogMode.COUNT, "heartbeat_timeout", 60.0)
@@ -145,7 +146,7 @@ async def test_a_heartbeat_that_moves_without_us_means_that_somebody_owns_the_de
     rule = replace(RULE, mode=mode, interval_s=0.1)
     async with Watchdog(cabinet(fieldbus, plc.url, rule)) as owner:
         await eventually(lambda: owner.health().beats >= 1)
-        reason = await owned_by_another(cabinet(fieldbus, plc.url, rule))
+        reason = await owned_by_another(cabinet(fieldbus, plc.url, rule), monotonic=loop_time)
     assert "another master commands this device" in reason
 
 

@@ -1,6 +1,7 @@
 """A small town with one gateway of each kind, its time stepped by the test, its servers on free ports of loopback."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -12,9 +13,15 @@ from simulator.app import Simulator
 from simulator.clock import SteppedClock
 from simulator.demo import DemoSize, demo_town
 from simulator.town import Town
+from tests.support.patient_loop import loop_factories
 
 # A Sunday noon in late November: dark from about 15:20 to 06:50 UTC.
 NOON = datetime(2026, 11, 22, 11, 0, tzinfo=UTC).timestamp()
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both ends of a connection live in this process: a pause that the machine makes is nobody's silence."""
+    return loop_factories()
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from simulator.daylight import illuminance_lx
 from simulator.roadside import rain_intensity, traffic_flow
 from simulator.town import Town
 from tests.simulator.conftest import NOON, Bench
+from tests.support.patient_loop import loop_time
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -41,7 +42,7 @@ async def field(running: Bench) -> AsyncIterator[Fieldbus]:
     def now() -> datetime:
         return datetime.fromtimestamp(running.world.now, UTC)
 
-    fieldbus = Fieldbus(now=now, require_simulator=True)
+    fieldbus = Fieldbus(now=now, require_simulator=True, monotonic=loop_time)
     yield fieldbus
     await fieldbus.close()
 

@@ -17,6 +17,7 @@ from simulator.clock import SteppedClock
 from simulator.demo import DemoSize, demo_town
 from simulator.town import Luminaire, Town
 from tests.simulator.conftest import NOON
+from tests.support.patient_loop import loop_time
 
 
 def swapping_town(luminaires: int = 12, cabinets: int = 2) -> Town:
@@ -35,7 +36,9 @@ class Running:
     def __init__(self) -> None:
         self.simulator = Simulator(swapping_town(), SteppedClock(NOON))
         self.world = self.simulator.world
-        self.fieldbus = Fieldbus(now=lambda: datetime.fromtimestamp(self.world.now, UTC), require_simulator=True)
+        self.fieldbus = Fieldbus(
+            now=lambda: datetime.fromtimestamp(self.world.now, UTC), require_simulator=True, monotonic=loop_time
+        )
 
     def lamps(self, cabinet: int) -> list[Luminaire]:
         """Luminaires of a cabinet by address."""

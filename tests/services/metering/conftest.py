@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,13 @@ from domain.names import new_uid
 from servicekit.database import Database
 from servicekit.migrate import migrations_of
 from tests.support.issuer import Issuer
+from tests.support.patient_loop import loop_factories
 from tests.support.postgres import PostgresServer
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Both ends of a connection live in this process: a pause that the machine makes is nobody's silence."""
+    return loop_factories()
 
 
 @pytest.fixture(scope="session")

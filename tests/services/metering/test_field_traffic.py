@@ -30,6 +30,7 @@ from services.metering.vee import RegisterRules, RegisterState
 from tests.fieldbus.servers import PymodbusServer, RawServer, answer_frame, registers_pdu
 from tests.fieldbus.test_modbus_links import Authority
 from tests.services.metering.field import Town, Worker
+from tests.support.patient_loop import loop_time
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
@@ -144,7 +145,7 @@ async def test_one_dead_and_one_slow_unit_behind_a_gateway_cost_the_others_nothi
 
     server = RawServer(behave)
     await server.start()
-    bus = Fieldbus(now=town.clock.now, limits=HASTY)
+    bus = Fieldbus(now=town.clock.now, limits=HASTY, monotonic=loop_time)
     for unit in range(1, UNITS + 1):
         await town.add_at(f"{server.url}?unit={unit}", "eastron-sdm630", f"M-{unit}")
     workers.append(Worker(town, opener=bus))
@@ -179,7 +180,7 @@ async def test_heat_keeps_the_gateways_own_time_and_a_swapped_meter_is_told(
     town: Town, workers: list[Worker], registered: str, foreign: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     server = await heat_gateway(town)
-    bus = Fieldbus(now=town.clock.now, limits=QUICK)
+    bus = Fieldbus(now=town.clock.now, limits=QUICK, monotonic=loop_time)
     await town.add_at(
         server.url, "mbus-gateway-heat",
         medium=int(Medium.HEAT), unit=int(Unit.WH), point="energy_heat", serial_number=registered,
