@@ -39,9 +39,9 @@ def put_calendar(
         raise typer.BadParameter("one id for several files", param_hint="--id")
     given = [(identity or file.stem, *read_calendar(file)) for file in files]
 
-    async def ask(session: Session) -> list[scheduler_pb2.Calendar]:
+    async def ask(session: Session) -> tuple[list[scheduler_pb2.Calendar], list[str]]:
         parent, stub = await session.parent(), session.scheduler
-        stored = []
+        stored, changed = [], False
         for chosen, display_name, calendar in given:
             wanted = scheduler_pb2.Calendar(
                 name=await session.name("calendars", chosen),
@@ -59,11 +59,13 @@ def put_calendar(
                 stored.append(await stub.CreateCalendar(create))
             else:
                 stored.append(await stub.UpdateCalendar(scheduler_pb2.UpdateCalendarRequest(calendar=wanted)))
-        return stored
+                changed = True
+        return stored, await refused_plans(session, parent) if changed else []
 
-    found = online(ask, municipality)
+    found, refused = online(ask, municipality)
     print_rows([_row(calendar) for calendar in found], as_json)
     _warn(found)
+    end_if_refused(refused)
 
 
 @app.command("list")
@@ -122,6 +124,20 @@ def assign_calendar(
     print_rows(rows if as_json else [{k: v for k, v in row.items() if k != "warnings"} for row in rows], as_json)
     note_lines(f"warning: {warning}" for warning in warnings)
     if any(row["refusal"] for row in rows):
+        raise typer.Exit(REFUSED)
+
+
+async def refused_plans(session: Session, parent: str) -> list[str]:
+    """Compares the town's plans with lighting's at once; answers which it refuses: the group, and why."""
+    answer = await session.scheduler.SynchronisePlans(scheduler_pb2.SynchronisePlansRequest(parent=parent))
+    return [line.removeprefix(f"{parent}/groups/") for line in answer.refused]
+
+
+def end_if_refused(refused: list[str]) -> None:
+    """Says which plans lighting refuses. Ends the command with REFUSED where there are any: what was put is stored, but
+    these groups go on with the plan they have until it runs out, and with full light after it."""
+    note_lines(f"no new plan for {line}" for line in refused)
+    if refused:
         raise typer.Exit(REFUSED)
 
 

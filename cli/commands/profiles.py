@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from cli import parsing
-from cli.commands.calendars import let_follow
+from cli.commands.calendars import end_if_refused, let_follow, refused_plans
 from cli.errors import FOUND_WRONG, REFUSED
 from cli.nights.preview_offline import Lamps, factors_of, preview_offline
 from cli.nights.preview_shown import shown
@@ -121,11 +121,11 @@ def put_profile(
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Create a profile, or change it; every plan that uses it follows within a minute."""
+    """Create a profile, or change it; every plan that uses it follows at once. Says which plans lighting refuses."""
     display_name, profile = read_profile(file)
     chosen = identity or file.stem
 
-    async def ask(session: Session) -> scheduler_pb2.Profile:
+    async def ask(session: Session) -> tuple[scheduler_pb2.Profile, list[str]]:
         name = await session.name("profiles", chosen)
         wanted = _to_proto(display_name, profile, ResourceName.parse(name).municipality)
         wanted.name = name
@@ -133,14 +133,19 @@ def put_profile(
             await session.scheduler.GetProfile(scheduler_pb2.GetProfileRequest(name=wanted.name))
         except NotFound:
             parent = await session.parent()
-            return await session.scheduler.CreateProfile(
+            created = await session.scheduler.CreateProfile(
                 scheduler_pb2.CreateProfileRequest(parent=parent, profile_id=chosen, profile=wanted)
             )
-        return await session.scheduler.UpdateProfile(scheduler_pb2.UpdateProfileRequest(profile=wanted))
+            return created, []  # nobody follows it yet
+        changed = await session.scheduler.UpdateProfile(scheduler_pb2.UpdateProfileRequest(profile=wanted))
+        return changed, await refused_plans(session, name.partition("/profiles/")[0])
 
-    stored = online(ask, municipality)
-    facts = {"profile": stored.name, "revision": stored.revision, "points": len(stored.points)}
-    print_facts(facts | {"sensor_rules": len(stored.rules)}, as_json)
+    stored, refused = online(ask, municipality)
+    facts: dict[str, Any] = {"profile": stored.name, "revision": stored.revision, "points": len(stored.points)}
+    facts |= {"sensor_rules": len(stored.rules)} | ({"warnings": list(stored.warnings)} if as_json else {})
+    print_facts(facts, as_json)
+    note_lines(f"warning: {warning}" for warning in stored.warnings)
+    end_if_refused(refused)
 
 
 @app.command("list")

@@ -21,6 +21,9 @@ from services.scheduler.rule_warnings import RuleLows, rule_lows
 from services.scheduler.sky import Flags, Nights, Seconds
 from services.scheduler.sums import CivilNight, plain_edges, spans_of
 
+REFUSED: Final = ": lighting refuses such a plan"
+"""In every warning of what lighting would not take."""
+
 DARK_TOLERANCE_S: Final = 900.0
 """Seconds for which lighting lets a plan be off within a civil night: places of one group differ, clocks drift."""
 
@@ -54,7 +57,7 @@ def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupL
             if not load.may_be_dark and too_dark.any():
                 mine.append(
                     f"off for up to {round(float(dark_s[row].max()) / 60)} minutes within the civil night, in"
-                    f" {_nights(courses, too_dark)}: lighting refuses such a plan unless a waiver allows it"
+                    f" {_nights(courses, too_dark)}{REFUSED} unless a waiver allows it"
                 )
             mine += _of_rules(courses, row, load, rules)
         mine += _of_load(load)
@@ -88,8 +91,7 @@ def _below_floor(courses: Courses, row: int, load: GroupLoad, lowest: Seconds) -
     if not below.any():
         return []
     return [
-        f"{lowest[below].min() / 10:g} % is below the floor of {floor / 10:g} % in {_nights(courses, below)}:"
-        " lighting refuses such a plan"
+        f"{lowest[below].min() / 10:g} % is below the floor of {floor / 10:g} % in {_nights(courses, below)}{REFUSED}"
     ]
 
 
@@ -101,14 +103,14 @@ def _of_rules(courses: Courses, row: int, load: GroupLoad, rules: RuleLows) -> l
         if below.any():
             found.append(
                 f"rules[{number}] could go down to {lows[row][below].min() / 10:g} %, below the floor of"
-                f" {load.floor_permille / 10:g} % in {_nights(courses, below)}: lighting refuses such a plan"
+                f" {load.floor_permille / 10:g} % in {_nights(courses, below)}{REFUSED}"
             )
     for number, dark_s in sorted(rules.dark_s.items()):
         too_dark = dark_s[row] > DARK_TOLERANCE_S
         if not load.may_be_dark and too_dark.any():
             found.append(
                 f"rules[{number}] could leave the street dark within the civil night, in"
-                f" {_nights(courses, too_dark)}: lighting refuses such a plan unless a waiver allows it"
+                f" {_nights(courses, too_dark)}{REFUSED} unless a waiver allows it"
             )
     return found
 

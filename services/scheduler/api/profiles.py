@@ -6,12 +6,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date
 
 from sqlmodel import Session
 
 from domain.errors import InvalidInput, RetryableError
 from domain.names import ResourceName, new_uid
-from domain.night import lighting_night
+from domain.night import lighting_night, zone
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
 from servicekit import audit
 from servicekit.context import Tenant, current_tenant
@@ -22,8 +23,10 @@ from services.scheduler.convert import profile_etag, profile_from_proto, profile
 from services.scheduler.known_sensors import check_sensors, names_sensors, not_checked
 from services.scheduler.nights import check_places
 from services.scheduler.places import place_of_group, place_of_town
-from services.scheduler.profile import NIGHTS_CHECKED, Place, Profile, check_year, validate_profile
+from services.scheduler.preview import Period, PreviewedGroup
+from services.scheduler.profile import NIGHTS_CHECKED, Profile, check_year, validate_profile
 from services.scheduler.records import StoredProfile
+from services.scheduler.refused_ahead import followers, refused_ahead
 from services.scheduler.store import profiles as store
 from services.scheduler.store.assignments import load_town
 
@@ -133,11 +136,9 @@ class ProfileCalls(Calls):
             first_night = lighting_night(self.clock.now(), place.tz)
             await asyncio.to_thread(check_year, profile, place, first_night)
             if stands is not None and profile != stands.profile:
-                places = await self._places_following(stands, tenant)
-                names, where = list(places), list(places.values())
-                await asyncio.to_thread(check_places, profile, where, first_night, NIGHTS_CHECKED, names)
+                warnings = await self._check_where_followed(stands.uid, profile, tenant, first_night)
             if stands is None or profile.rules != stands.profile.rules:
-                warnings = await self._check_sensors_of_profile(profile, tenant)
+                warnings += await self._check_sensors_of_profile(profile, tenant)
         except InvalidInput as error:
             raise error.under("profile") from error
         return profile, warnings
@@ -153,21 +154,34 @@ class ProfileCalls(Calls):
             return [not_checked(error.message)]
         return []
 
-    async def _places_following(self, stored: StoredProfile, tenant: Tenant) -> dict[str, Place]:
-        """Where the groups are, by name, whose calendars use a profile; none while lighting does not answer.
+    async def _check_where_followed(self, uid: str, profile: Profile, tenant: Tenant, first_night: date) -> list[str]:
+        """What lighting would refuse of it within a year at the groups whose calendars use the profile; nothing while
+        lighting does not answer. Then what goes wrong at a group's place stands on its assignment, as for a group that
+        moves there later.
 
-        Then what goes wrong at a group's place stands on its assignment, as for a group that moves there later.
+        Raises InvalidInput with the first night on which it goes wrong at a group's place.
         """
         town = await self.database.read(lambda session: load_town(session, tenant.uid))
-        using = {uid for uid, calendar in town.calendars.items() if stored.uid in calendar.calendar.profiles()}
-        followers = {assignment.group_uid for assignment in town.assignments if assignment.calendar_uid in using}
-        if not followers:
-            return {}
+        following = followers(town, uid)
+        if not following:
+            return []
+        period = Period(first_night, NIGHTS_CHECKED, zone(tenant.time_zone))
         try:
-            groups = await self.lighting.groups(tenant.name)
+            groups = [group for group in await self.lighting.groups(tenant.name) if group.uid in following]
         except RetryableError:
-            return {}
-        return {group.name: place_of_group(group, tenant) for group in groups if group.uid in followers}
+            return []
+        places = [place_of_group(group, tenant) for group in groups]
+        names = [group.name for group in groups]
+        await asyncio.to_thread(check_places, profile, places, first_night, NIGHTS_CHECKED, names)
+        try:
+            loads, _ = await self.lighting.loads(tenant.name, names, *period.bounds) if names else ({}, [])
+        except RetryableError:
+            return []
+        seen = [
+            (PreviewedGroup(group.name, place, loads.get(group.name)), following[group.uid])
+            for group, place in zip(groups, places, strict=True)
+        ]
+        return await asyncio.to_thread(refused_ahead, town, {uid: profile}, seen, period)
 
 
 def _changed(before: Profile, given: Profile, named: Sequence[str]) -> Profile:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import InvalidInput
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
@@ -185,6 +186,35 @@ async def test_a_change_that_goes_wrong_where_a_group_is_is_refused_with_the_gro
     await stub.CreateProfile(profile_request("late", points=late))
     seen = await stub.PreviewProfile(preview_request(profile=pb.Profile(points=late), groups=[far]))
     assert any("cannot be saved" in warning and far in warning for warning in seen.warnings)
+
+
+async def test_whoever_saves_what_lighting_would_refuse_is_told_the_group_and_the_first_night(
+    scheduler: Scheduler, town_lights: FakeLighting, lighting_process: LightingProcess
+) -> None:
+    """Also where it goes wrong on a single night of the year only; and nobody hears of groups that do not follow it."""
+    await follow(scheduler, town_lights)
+    stub = scheduler.stub()
+    await stub.CreateProfile(profile_request("deep"))
+    fair = pb.CalendarRule(first_night=Date(year=2027, month=7, day=3), last_night=Date(year=2027, month=7, day=3))
+    fair.profile = f"{HERSFELD_NAME}/profiles/deep"
+    await stub.UpdateCalendar(
+        pb.UpdateCalendarRequest(
+            calendar=pb.Calendar(name=f"{HERSFELD_NAME}/calendars/all-days", rules=[fair]),
+            update_mask=FieldMask(paths=["rules"]),
+        )
+    )
+
+    async def saved(level_permille: int) -> list[str]:
+        profile = pb.Profile(name=fair.profile, points=night_dim(level_permille))
+        return list((await stub.UpdateProfile(pb.UpdateProfileRequest(profile=profile))).warnings)
+
+    assert await saved(450) == []
+    low = await saved(100)
+    assert low == ["markt: 10 % is below the floor of 40 % in 1 night from 2027-07-03 on: lighting refuses such a plan"]
+    [dark] = await saved(0)
+    assert "within the civil night, in 1 night from 2027-07-03 on: lighting refuses such a plan unless a" in dark
+    await lighting_process.stop()
+    assert await saved(200) == []
 
 
 async def test_what_else_hangs_on_the_cabinets_meter_stands_beside_and_is_in_its_total_only(

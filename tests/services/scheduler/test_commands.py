@@ -144,6 +144,27 @@ async def test_a_refused_plan_ends_with_5(terminal: Terminal) -> None:
     assert (await terminal.json("profile", "assign", "dark", "ring", exit_code=REFUSED))["warnings"] == []
 
 
+async def test_a_profile_that_lighting_would_refuse_is_told_when_it_is_put_and_ends_with_5(
+    terminal: Terminal, town_lights: FakeLighting
+) -> None:
+    town_lights.groups[MARKET].floor_permille = 400
+    await terminal.json("profile", "assign", "usual", "markt")
+    before = town_lights.plans[MARKET].hash
+    result = await terminal.types("profile", "put", terminal.file("usual.toml", DARK))
+    told = " ".join(result.stderr.split())
+    assert result.exit_code == REFUSED, result.exception
+    assert "warning: markt: off for up to" in told
+    assert "no new plan for markt: plan.levels_permille" in told
+    assert town_lights.plans[MARKET].hash == before
+    found = await terminal.json("profile", "put", terminal.file("usual.toml", USUAL))
+    assert (found["revision"], found["warnings"]) == (3, [])
+    await terminal.json("profile", "put", terminal.file("dark.toml", DARK))
+    every_night = CALENDAR.partition("[[rules]]")[0].replace('"usual"', '"dark"')
+    result = await terminal.types("calendar", "put", terminal.file("markt.toml", every_night))
+    assert result.exit_code == REFUSED, result.exception
+    assert "no new plan for markt: plan.levels_permille" in " ".join(result.stderr.split())
+
+
 async def test_school_holidays_are_imported_and_the_warning_ends(terminal: Terminal) -> None:
     await terminal.json("calendar", "put", terminal.file("centre.toml", CALENDAR))
     assert "none" in (await terminal.types("calendar", "holidays")).stdout
