@@ -19,10 +19,11 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 from cli.importing.luminaires import NO, YES, parse_number, resource_id
+from domain.errors import InvalidInput, Violation
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
-from lichtbuch.lighting.v1 import sensors_pb2
+from lichtbuch.lighting.v1 import lighting_pb2, sensors_pb2
 from lichtbuch.type.v1.types_pb2 import Position
-from servicekit.interceptors.rules import rules_of
+from servicekit.interceptors.rules import rules_of, validate
 
 TOLD_BY_SERVICE: Final = ("name", "uid", "etag")
 """What every resource has and no client sets: its name is the first column, the others belong to one service."""
@@ -125,6 +126,16 @@ def _columns(kind: Kind) -> Iterator[Column]:
             yield Column(field.name, field, f"{field.name} ({parts})")
         else:
             yield Column(field.name, field, field.name)
+
+
+def broken_rules(part: inv.ImportedPart) -> list[Violation]:
+    """What the contract's rules do not allow of what a part tells, by the fields of its resource."""
+    prefix = f"part.{part.WhichOneof('part')}."
+    try:
+        validate(lighting_pb2.ImportLuminairesRequest(part=part))
+    except InvalidInput as error:
+        return [Violation(violation.field.removeprefix(prefix), violation.reason) for violation in error.violations]
+    return []
 
 
 def is_points(field: FieldDescriptor) -> bool:

@@ -13,6 +13,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
 
 from cli.importing.fiware import EXTENSION, last, point_of, street_of, text_of
+from cli.importing.kinds import broken_rules
 from cli.importing.luminaires import MAX_POWER_W, Refusal, parse_number, resource_id
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 
@@ -62,7 +63,11 @@ def read_parts(
         if told is not None:
             message.CopyFrom(told)
             message.name = f"{parent}/{collection}/{identifier}"
-            parts.append(part)
+            inside = f"{EXTENSION}." if EXTENSION in entity else ""
+            broken = [Refusal(line, f"{inside}{rule.field}", rule.reason) for rule in broken_rules(part)]
+            refusals += broken
+            if not broken:
+                parts.append(part)
     return parts, refusals
 
 

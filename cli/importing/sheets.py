@@ -9,12 +9,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-from cli.importing.kinds import Column, Kind, columns_of
+from cli.importing.kinds import Column, Kind, broken_rules, columns_of
 from cli.importing.luminaires import Refusal, resource_id
 from cli.importing.tables import Row, Table
 from domain.errors import InvalidInput
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
-from servicekit.interceptors.rules import validate
 
 _PLACE = ("latitude", "longitude")
 
@@ -95,14 +94,10 @@ class _Line:
             self._check_rules({name: column.name for name, column in told.items()}, texts)
 
     def _check_rules(self, told: dict[str, str], texts: dict[str, str]) -> None:
-        """Refuses what the contract's rules do not allow, as far as the file tells of it."""
-        try:
-            validate(getattr(self.part, self.kind.part))
-        except InvalidInput as error:
-            for violation in error.violations:
-                name = re.split(r"[.\[]", violation.field, maxsplit=1)[0]
-                if name in told:
-                    self._refuse(violation.field, violation.reason, texts.get(told[name], ""))
+        """Refuses what the contract's rules do not allow of what the file tells."""
+        for violation in broken_rules(self.part):
+            name = re.split(r"[.\[]", violation.field, maxsplit=1)[0]
+            self._refuse(violation.field, violation.reason, texts.get(told.get(name, ""), ""))
 
     def _refuse(self, column: str, reason: str, value: str) -> None:
         self.refusals.append(Refusal(self.row.line, column, reason, value[:100]))

@@ -110,15 +110,17 @@ def parts(draw: st.DrawFn) -> tuple[str, Any]:
     if type_ == "StreetlightModel":
         clo = st.builds(inv.CloPoint, burning_hours=st.integers(0, 10**6), output_permille=st.integers(1, 1000))
         message = filled(
-            draw, inv.LuminaireModel, display_name=TEXTS, rated_power_w=WATTS,
+            draw, inv.LuminaireModel, display_name=TEXTS,
             standby_power_w=st.floats(0, 50, **NUMBERS),
             curve=st.lists(st.builds(inv.CurvePoint, level_permille=PERMILLE, power_permille=PERMILLE), max_size=4),
             clo=st.lists(clo, max_size=3), colour_temperature_k=st.integers(0, 20_000), clo_by=st.integers(0, 2),
         )  # fmt: skip
+        message.rated_power_w = draw(st.floats(0.1, 5000, **NUMBERS))
     elif type_ == "StreetlightControlCabinet":
         load = st.builds(
-            inv.ForeignLoad, display_name=TEXTS, power_w=st.floats(0.1, 1e6, **NUMBERS), from_month=st.integers(1, 12)
-        )
+            inv.ForeignLoad, display_name=TEXTS.filter(bool), power_w=st.floats(0.1, 1e6, **NUMBERS),
+            from_month=st.integers(1, 12), to_month=st.integers(1, 12),
+        )  # fmt: skip
         message = filled(
             draw, inv.Cabinet, display_name=TEXTS, street=TEXTS, position=position,
             controller=IDS.map(lambda name: f"{T}/endpoints/{name}"), switching_owner=st.integers(1, 4),
@@ -126,10 +128,10 @@ def parts(draw: st.DrawFn) -> tuple[str, Any]:
         )  # fmt: skip
     elif type_ == "StreetlightFeeder":
         message = filled(
-            draw, inv.Feeder, cabinet=IDS.map(lambda name: f"{T}/cabinets/{name}"), channel=st.integers(0, 63),
-            phase=st.integers(0, 3), supply=st.integers(1, 2), reduction=st.integers(0, 7),
+            draw, inv.Feeder, channel=st.integers(0, 63), phase=st.integers(0, 3), reduction=st.integers(0, 7),
             inrush_step_ms=st.integers(0, 60_000),
         )  # fmt: skip
+        message.cabinet, message.supply = f"{T}/cabinets/{draw(IDS)}", draw(st.sampled_from([1, 2]))
     else:
         rule = st.builds(
             inv.GroupRule, rank=st.integers(0, 10**6), streets=st.lists(TEXTS, max_size=3),
@@ -166,6 +168,11 @@ def test_a_part_is_read_as_it_was_written_also_for_another_town(given_part: tupl
         ({"type": "StreetlightGroup", "id": "x:---"}, "id", "is missing"),
         ({"type": "StreetlightGroup", "id": "x:g", EXTENSION: 7}, EXTENSION, "is no object"),
         ({"type": "StreetlightGroup", "id": "x:g", EXTENSION: {"color": "red"}}, EXTENSION, "color"),
+        (
+            {"type": "StreetlightFeeder", "id": "x:f", EXTENSION: {"cabinet": "cabinets/C-1", "reduced_from": "25:00",
+             "supply": "FEEDER_SUPPLY_SWITCHED"}},
+            "lichtbuch.reduced_from", "25:00",
+        ),
         (
             {"type": "StreetlightControlCabinet", "id": "x:c", "location": {"type": "Point", "coordinates": [1, "n"]}},
             "location", "is no number",
