@@ -14,7 +14,7 @@ from tests.services.admin.town_services import Town, fault_on, name
 from tests.support.waiting import eventually
 
 PATH = "/de/bad-hersfeld/faults"
-PATIENCE = 80
+PATIENCE = 300
 
 
 async def sees(user: User, *texts: str) -> None:

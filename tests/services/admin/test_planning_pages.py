@@ -14,7 +14,7 @@ from tests.services.admin.town_planning import RESIDENTIAL, plan
 from tests.services.admin.town_services import ADMIN, Town, TownServices, name
 from tests.support.waiting import eventually
 
-PATIENCE = 80
+PATIENCE = 300
 DE, EN = words("de"), words("en")
 
 

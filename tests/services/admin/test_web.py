@@ -230,7 +230,7 @@ async def test_health_tells_that_we_serve_and_what_we_miss(application: Applicat
     await services.stop("registry")
 
     registry = application.admin.registry()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while (state := registry.get_state(try_to_connect=True)).name != "TRANSIENT_FAILURE":
             await registry.wait_for_state_change(state)
     answer = await browser.get("/healthz")
@@ -286,7 +286,7 @@ async def socket_answer(application: Application, cookie: str, client_id: str, o
 
     task = asyncio.create_task(application.admin.app(scope, receive, send))
     try:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             return await answered.get()
     finally:
         task.cancel()

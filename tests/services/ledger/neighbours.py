@@ -258,7 +258,7 @@ async def running_neighbours() -> AsyncIterator[Neighbours]:
 
 def channel_to(neighbours: Neighbours) -> ServiceChannel:
     """A channel to both."""
-    return connect(neighbours.target, deadline_s=5.0)
+    return connect(neighbours.target, deadline_s=30.0)
 
 
 def _page(items: Sequence[Any], token: str, size: int) -> tuple[list[Any], str]:

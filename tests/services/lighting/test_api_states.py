@@ -38,7 +38,7 @@ async def watching(lighting: Lighting, **request) -> AsyncIterator[asyncio.Queue
 
 
 async def message(queue: asyncio.Queue) -> pb.WatchLuminairesResponse:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         found: pb.WatchLuminairesResponse = await queue.get()
         return found
 

@@ -120,7 +120,7 @@ async def booked_and_cleared(lighting: Replica) -> list[flt.Fault]:
         found[:] = await stored_faults(lighting)
         return bool(found) and all(fault.HasField("cleared_at") for fault in found)
 
-    async with asyncio.timeout(15):
+    async with asyncio.timeout(30):
         while not await done():  # noqa: ASYNC110 - the book is carried to the database by a loop of its own
             await asyncio.sleep(0.05)
     return found

@@ -53,7 +53,7 @@ async def registry() -> AsyncIterator[tuple[Registry, ServiceChannel]]:
     registry_pb2_grpc.add_RegistryServiceServicer_to_server(servicer, server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    channel = connect(f"127.0.0.1:{port}", deadline_s=5)
+    channel = connect(f"127.0.0.1:{port}", deadline_s=30)
     yield servicer, channel
     await channel.close()
     await server.stop(0)

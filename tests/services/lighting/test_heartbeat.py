@@ -86,22 +86,22 @@ async def watched() -> AsyncIterator[Watched]:
 
 async def test_a_controller_obeys_while_it_hears_of_us_and_follows_its_own_clock_when_we_are_gone(watched: Watched):
     watched.start()
-    await eventually(lambda: watched.cabinet.heartbeat > 0, 20)
+    await eventually(lambda: watched.cabinet.heartbeat > 0)
     heard = watched.cabinet.heartbeat
-    await eventually(lambda: watched.cabinet.heartbeat > heard + 2, 20)
+    await eventually(lambda: watched.cabinet.heartbeat > heard + 2)
     assert watched.cabinet.fallback_lit is None
     await watched.stop()
-    await eventually(lambda: watched.cabinet.fallback_lit is True, 20)
+    await eventually(lambda: watched.cabinet.fallback_lit is True)
     lit = [channel for channel in watched.cabinet.channels if watched.cabinet.closed[channel]]
     assert lit == sorted(watched.cabinet.channels)
     watched.start()
-    await eventually(lambda: watched.cabinet.fallback_lit is None, 20)
+    await eventually(lambda: watched.cabinet.fallback_lit is None)
 
 
 async def test_who_stands_by_or_only_observes_sends_none(watched: Watched):
     watched.start(holds=False)
     observer = watched.start(state=EndpointState.OBSERVED)
-    await eventually(lambda: watched.cabinet.fallback_lit is True, 20)
+    await eventually(lambda: watched.cabinet.fallback_lit is True)
     assert watched.cabinet.heartbeat == 0
     assert observer.settled_until_ms > 0  # it has made its passes
 

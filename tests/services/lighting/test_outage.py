@@ -127,5 +127,5 @@ async def test_a_broken_snapshot_is_told_and_does_not_keep_the_service_from_star
     async with running_lighting(issuer, one_database_url, tmp_path, clock=first.clock, town=first.town) as second:
         await second.to(6)
         assert second.town.levels(1) == [1000] * 4
-        await asyncio.wait_for(second.parts.memory.refresh(), 5)
+        await asyncio.wait_for(second.parts.memory.refresh(), 30)
     shutil.rmtree(tmp_path / "lighting")

@@ -139,7 +139,7 @@ async def test_without_lighting_nobody_can_say_whether_a_group_exists(
     await lighting_process.stop()
     stub = scheduler.stub()
     with pytest.raises(Unavailable, match="lighting cannot be asked"):
-        await stub.CreateAssignment(assignment_request(MARKET), timeout=5)
+        await stub.CreateAssignment(assignment_request(MARKET), timeout=30)
     # Profiles and calendars need no lighting, and the scheduler itself is well.
     await stub.CreateProfile(profile_request("another"))
     await scheduler.running.server.health.check_now()
