@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -28,6 +29,7 @@ from servicekit.interceptors.rules import rules_of, validate
 TOLD_BY_SERVICE: Final = ("name", "uid", "etag")
 """What every resource has and no client sets: its name is the first column, the others belong to one service."""
 _DEGREES: Final = {"latitude": ("latitude_deg", 90.0), "longitude": ("longitude_deg", 180.0)}
+_TIME: Final = re.compile(r"(\d{1,2}):(\d\d)(?::00)?")
 _INTEGERS: Final = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
 
 
@@ -199,13 +201,22 @@ def _scalar(field: FieldDescriptor, text: str, parent: str) -> Any:
         return number
     if field.cpp_type == FieldDescriptor.CPPTYPE_STRING:
         collection = collection_of(field)
-        return whole(text, collection, parent) if collection else text
+        return whole(text, collection, parent) if collection else _text(field, text)
     if field.cpp_type == FieldDescriptor.CPPTYPE_BOOL:
         if text.casefold() not in YES | NO:
             raise ValueError("is neither yes nor no")
         return text.casefold() in YES
     value = parse_number(text, "W" if field.name.endswith("_w") else "")
     return _integer(value) if field.cpp_type in _INTEGERS else value
+
+
+def _text(field: FieldDescriptor, text: str) -> str:
+    """A text; a local time as a spreadsheet writes it back (7:05, 22:30:00) is the time that was meant."""
+    pattern, time = rules_of(field).pattern, _TIME.fullmatch(text)
+    if not pattern or time is None:
+        return text
+    plain = f"{int(time.group(1)):02}:{time.group(2)}"
+    return plain if re.fullmatch(pattern, plain) else text
 
 
 def _integer(value: float) -> int:

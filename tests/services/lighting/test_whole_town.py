@@ -291,15 +291,19 @@ async def test_a_column_that_is_not_there_leaves_what_is_stored(light: Lighting,
     (tmp_path / "models.csv").write_text(
         "model_id;least_level_permille;Bemerkung\nCLO;80;x\n", encoding="utf-8"
     )  # as a spreadsheet in German writes it
-    (tmp_path / "feeders.csv").write_text("feeder_id;reduced_from;reduced_until\nF-3;;\n", encoding="utf-8")
+    (tmp_path / "feeders.csv").write_text(
+        "feeder_id;reduced_from;reduced_until\nF-3;;\nF-2;7:05;22:30:00\n", encoding="utf-8"
+    )
     read = inventory_of(tables_of(tmp_path), T)
     assert read.notes == ["models.csv: nobody knows the columns Bemerkung"]
     report = await taken(light, read)
-    assert (report.parts_updated, report.parts_unchanged, report.committed) == (2, 0, True), report
+    assert (report.parts_updated, report.parts_unchanged, report.committed) == (3, 0, True), report
     model = await light.planner.GetLuminaireModel(pb.GetLuminaireModelRequest(name=f"{T}/luminaireModels/CLO"))
     assert (model.least_level_permille, model.clo_by, len(model.stored_profile)) == (80, inv.CLO_BY_LICHTBUCH, 2)
     feeder = await light.planner.GetFeeder(pb.GetFeederRequest(name=f"{T}/feeders/F-3"))
     assert (feeder.reduced_from, feeder.reduced_until, feeder.reduced_power_permille) == ("", "", 480)
+    other = await light.planner.GetFeeder(pb.GetFeederRequest(name=f"{T}/feeders/F-2"))
+    assert (other.reduced_from, other.reduced_until) == ("07:05", "22:30")
 
 
 REFUSED_BY_READER: Final = [
