@@ -17,7 +17,10 @@ from services.lighting.plan import floor_of
 from services.lighting.waiver import WaivedSpan, floor_over, hint
 
 LONGEST: Final = timedelta(days=31)
+LONGEST_DARK: Final = timedelta(days=1)
+"""How long maintenance and emergency may leave a street dark at a time without a council's decision: a night."""
 
+_DAY: Final = "24 hours"
 _NEVER_DIMMED: Final = "{} stands in a conflict area, as all that are named: it is never dimmed"
 
 
@@ -81,16 +84,18 @@ def check_floors(
     """Raises OutOfLimits that names the first luminaire that the command would make darker than is safe.
 
     A level above 0 must reach every floor, whatever the priority, over the whole span. Level 0 in the civil night is
-    for maintenance and emergency, and for anybody where a waiver to 0 holds over the whole span; by day anybody may ask
-    for it. Crossings and conflict areas are not dimmed, waiver or not, and so do not object where others are named too.
+    for maintenance and emergency within a day, and for anybody where a waiver to 0 holds over the whole span; by day
+    anybody may ask for it. Crossings and conflict areas are not dimmed, waiver or not, and so do not object where
+    others are named too, unless the command would make them dark for longer than a day.
     """
     check_level(level_permille, "override.level_permille")
-    if level_permille == FULL_PERMILLE or lifts_floor(priority, level_permille):
+    lifts = lifts_floor(priority, level_permille)
+    if level_permille == FULL_PERMILLE or (lifts and expire - start <= LONGEST_DARK):
         return
     start_ms, end_ms = to_unix_ms(start), to_unix_ms(expire)
     lamps = list(lamps)
     if level_permille == OFF_PERMILLE:
-        _check_darkness(lamps, start_ms, end_ms)
+        _check_darkness(lamps, start_ms, end_ms, lifts=lifts)
         return
     if lamps and all(lamp.conflict_area for lamp in lamps):
         raise _refusal(_NEVER_DIMMED.format(lamps[0].name))
@@ -104,11 +109,12 @@ def check_floors(
             )
 
 
-def _check_darkness(lamps: Sequence[Lamp], start_ms: int, end_ms: int) -> None:
+def _check_darkness(lamps: Sequence[Lamp], start_ms: int, end_ms: int, *, lifts: bool) -> None:
+    """lifts: the command makes crossings dark, too, and is for longer than it may without a waiver."""
     dark_places: dict[tuple[float, float], bool] = {}
     only_conflict_areas = all(lamp.conflict_area for lamp in lamps)
     for lamp in lamps:
-        if lamp.conflict_area and not only_conflict_areas:
+        if lamp.conflict_area and not only_conflict_areas and not lifts:
             continue
         # One answer per 0.01 degrees: a street has hundreds of lamps under one sun.
         place = (round(lamp.latitude_deg, 2), round(lamp.longitude_deg, 2))
@@ -116,12 +122,17 @@ def _check_darkness(lamps: Sequence[Lamp], start_ms: int, end_ms: int) -> None:
             dark_places[place] = is_too_dark(start_ms, end_ms, *place)
         if not dark_places[place]:
             continue
+        if lamp.conflict_area and lifts:
+            raise _refusal(
+                f"{lamp.name} stands in a conflict area: it is made dark for {_DAY} at a time, not for longer"
+            )
         if lamp.conflict_area:
             raise _refusal(_NEVER_DIMMED.format(lamp.name))
         if floor_over(floor_of(lamp.floor_permille), lamp.waivers, start_ms, end_ms) > OFF_PERMILLE:
+            unless = f"for longer than {_DAY}" if lifts else "without the priority maintenance or emergency"
             raise _refusal(
-                f"0 would leave {lamp.name} dark in the civil night ({span_text(start_ms, end_ms)}); without the "
-                f"priority maintenance or emergency {hint(lamp.waivers, OFF_PERMILLE, start_ms, end_ms)}"
+                f"0 would leave {lamp.name} dark in the civil night ({span_text(start_ms, end_ms)}); {unless} "
+                f"{hint(lamp.waivers, OFF_PERMILLE, start_ms, end_ms)}"
             )
 
 

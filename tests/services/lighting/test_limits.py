@@ -1,5 +1,6 @@
 """What plans and overrides may ask: never under a floor, never dark in the civil night without a name for it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -216,3 +217,20 @@ def test_off_at_night_is_for_maintenance_and_emergency_and_off_by_day_for_anybod
     check_floors(0, Priority.MAINTENANCE, DUSK, DAWN, LAMPS)
     check_floors(0, Priority.EMERGENCY, DUSK, DAWN, LAMPS)
     check_floors(0, Priority.OPERATOR, NOON, NOON + 3 * H, LAMPS)
+
+
+@pytest.mark.parametrize("priority", [Priority.MAINTENANCE, Priority.EMERGENCY])
+def test_nobody_makes_a_street_dark_for_longer_than_a_day_without_the_council(priority: Priority):
+    day, end = NOON + 24 * H, NOON + 24 * H + timedelta(seconds=1)
+    streets, crossing = LAMPS[:2], LAMPS[2]
+    check_floors(0, priority, NOON, day, LAMPS)
+    with pytest.raises(
+        OutOfLimits, match=r"L-1 dark in the civil night .* for longer than 24 hours that takes a council"
+    ):
+        check_floors(0, priority, NOON, end, streets)
+    waived = [replace(lamp, waivers=(WaivedSpan("W-1", 0, 0, 2**50),)) for lamp in streets]
+    check_floors(0, priority, NOON, end, waived)
+    # What no waiver dims would be dark with the others: that is not taken for longer, either.
+    with pytest.raises(OutOfLimits, match="L-3 stands in a conflict area: it is made dark for 24 hours at a time"):
+        check_floors(0, priority, NOON, end, [*waived, crossing])
+    check_floors(1000, priority, NOON, NOON + 31 * 24 * H, LAMPS)

@@ -44,6 +44,7 @@ OVERRIDES: list[tuple[str, ctl.Override, str, str]] = [
     ("below the floor", override_message(399, 0, 1), "override.level_permille", f"399 is below the floor of 400 per mille of {LAMP}; that takes a council's waiver"),
     ("a crossing dimmed", override_message(900, 0, 1, CROSSING), "override.level_permille", "stands in a conflict area, as all that are named: it is never dimmed"),
     ("a dark street", override_message(0, 5, 12), "override.level_permille", "dark in the civil night (2026-11-10 16:00 to 2026-11-10 23:00 UTC); without the priority maintenance or emergency that takes a council's waiver"),
+    ("a street dark for two nights", override_message(0, 5, 41, priority=ctl.OVERRIDE_PRIORITY_MAINTENANCE), "override.level_permille", "for longer than 24 hours that takes a council's waiver"),
     # when
     ("no end", ctl.Override(targets=[T], level_permille=1000, reason="x"), "override.expire_time", "is required"),
     ("an end before the start", override_message(1000, 2, 1), "override.expire_time", "is not after start_time"),
