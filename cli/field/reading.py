@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+
 from cli.field import nodes
 from cli.field.addressing import chosen_points, is_opcua, is_open_ended, profile_of, with_unit
 from cli.field.connection import PATIENCE_S, on_device
@@ -96,7 +98,15 @@ def _read_points(
         for line in lines:
             console.print(line)
     end_reading(
-        url, good=int(batch.good.sum()), asked=len(batch), answered=answered(batch), health=health, profile=profile.name
+        url,
+        good=int(batch.good.sum()),
+        asked=len(batch),
+        answered=answered(batch),
+        health=health,
+        profile=profile.name,
+        unusable=[]
+        if is_opcua(url)
+        else [str(batch.points[row]) for row in np.flatnonzero(batch.quality == Quality.BAD)],
     )
 
 

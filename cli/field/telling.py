@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import NoReturn
+from typing import Final, NoReturn
 
 import typer
 
@@ -14,6 +15,12 @@ from cli.field.advice import Advice, diagnose, recognise
 from cli.output import json_text, json_wanted, note, one_line
 from domain.errors import LichtbuchError
 from fieldbus.values import DeviceHealth
+
+_NAMED: Final = 5
+_UNUSABLE: Final = (
+    "the device has no value there, or gives one that cannot be; the raw words show with --register, addresses with "
+    "`lichtbuch field profile-check`"
+)
 
 
 def fail(advice: Advice, *, field: str = "url") -> NoReturn:
@@ -37,15 +44,26 @@ def fail_because(url: str, error: LichtbuchError) -> NoReturn:
 
 
 def end_reading(
-    url: str, *, good: int, asked: int, answered: bool, health: DeviceHealth, profile: str = "", field: str = "url"
+    url: str,
+    *,
+    good: int,
+    asked: int,
+    answered: bool,
+    health: DeviceHealth,
+    profile: str = "",
+    unusable: Sequence[str] = (),
+    field: str = "url",
 ) -> NoReturn:
-    """End a reading: 0 all read, 3 a part, 4 nobody answered, 5 refused. `profile` is the one it was read with, `field`
-    what is to blame where the device refuses all of it."""
+    """End a reading: 0 all read, 3 a part, 4 nobody answered, 5 refused. `profile` is the one it was read with,
+    `unusable` names what came and is no value, `field` what is to blame where the device refuses all of it."""
     if good == asked:
         raise typer.Exit(0)
     if good:
         note(f"{asked - good} of {asked} values could not be read or must not be trusted")
         _say_why(health)
+        if unusable and not health.last_error:
+            more = f" and {len(unusable) - _NAMED} more" if len(unusable) > _NAMED else ""
+            note(f"{', '.join(unusable[:_NAMED])}{more}: {_UNUSABLE}")
         raise typer.Exit(PARTIAL)
     advice = recognise(health.last_error)
     if answered and (advice is None or not advice.refused):

@@ -156,6 +156,7 @@ class ModbusReader:
             reading.lost(block, spans, Quality.MISSING)
             return False
         start, count = _extent(block, spans)
+        before, known = unit.last_error, len(self.book.memory.refused)
         unit.last_error = f"{block.table.value} {start}..{start + count - 1}: {failure}"
         if failure.is_absence:
             if not reading.answered:
@@ -164,7 +165,10 @@ class ModbusReader:
             return reading.answered
         unit.answered()
         reading.answered = True
-        return await self._refused(failure, block, spans, reading)
+        went_on = await self._refused(failure, block, spans, reading)
+        if went_on and failure.is_structural and len(self.book.memory.refused) == known:
+            unit.last_error = before  # all of it came in parts: there is nothing to tell
+        return went_on
 
     async def _registers(self, table: Table, start: int, count: int, deadline: float) -> memoryview:
         """The bytes of `count` addresses. Raises Malformed when their number does not fit, Postponed when the time of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import struct
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -95,6 +96,25 @@ async def test_a_meter_of_which_a_part_is_missing_ends_with_3(line: PymodbusServ
     done = await field("read", line.url, "-P", THREE_PHASE, "--unit", "2")
     assert done.code == 3
     assert "exception 02" in done.err
+
+
+async def test_values_that_cannot_be_are_named_and_not_blamed_on_a_block_that_was_split() -> None:
+    """This meter takes ten registers at a time, and has 230 everywhere, which is no frequency and no power factor."""
+
+    async def behave(request: bytes, writer: asyncio.StreamWriter) -> None:
+        count = int.from_bytes(request[10:12], "big")
+        answer = bytes((0x84, 3)) if count > 10 else bytes((4, 2 * count)) + struct.pack(">f", 230.0) * (count // 2)
+        writer.write(answer_frame(request, answer))
+
+    server = RawServer(behave)
+    await server.start()
+    try:
+        done = await field("read", server.url, "-P", "eastron-sdm120")
+    finally:
+        await server.stop()
+    assert done.code == 3
+    assert "power_factor_total, frequency: the device has no value there" in done.err
+    assert "illegal" not in done.err
 
 
 async def test_a_profile_for_another_device_ends_with_5(line: PymodbusServer) -> None:

@@ -50,6 +50,7 @@ async def test_the_longest_block_is_found_and_kept_to(
     after = lamps.health()
     assert after.counters.exceptions == health.counters.exceptions, "nothing is asked that will be refused"
     assert after.refused_points == 0
+    assert after.last_error == "", "it came in parts, so there is nothing to tell"
     fewest = 2 * -(-64 // longest) if longest < 64 else 2
     assert len(server.requests) <= 2 * fewest
 
