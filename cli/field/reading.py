@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from cli.field import nodes
 from cli.field.addressing import chosen_points, is_opcua, is_open_ended, profile_of, with_unit
 from cli.field.connection import PATIENCE_S, on_device
@@ -104,9 +102,7 @@ def _read_points(
         answered=answered(batch),
         health=health,
         profile=profile.name,
-        unusable=[]
-        if is_opcua(url)
-        else [str(batch.points[row]) for row in np.flatnonzero(batch.quality == Quality.BAD)],
+        unusable=[] if is_opcua(url) else _unusable(batch),
     )
 
 
@@ -159,6 +155,11 @@ def _read_registers(
         meant, address = printed
         note(f"addresses count from 0: what a manual calls {unread.address} is {meant.value}:{address}")
     end_reading(url, good=good, asked=len(rows), answered=answered(batch), health=health, field="register")
+
+
+def _unusable(batch: ValueBatch) -> list[str]:
+    """What came and is no value."""
+    return [str(address) for address, bad in zip(batch.points, batch.quality == Quality.BAD, strict=True) if bad]
 
 
 def answered(batch: ValueBatch) -> bool:
