@@ -24,6 +24,7 @@ from cli.commands import (
     levels,
     meters,
     profiles,
+    removing,
     savings,
     sensors,
     sun,
@@ -68,6 +69,7 @@ app.command("cabinets")(lamps.cabinets)
 app.command("groups")(lamps.groups)
 app.command("faults")(faults.faults)
 app.command("history")(history.history)
+app.command("remove")(removing.remove)
 app.command("sensors")(sensors.sensors)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)

@@ -10,10 +10,10 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands import commissioning, history, lamps, levels, sensors, waivers
+from cli.commands import commissioning, history, lamps, levels, removing, sensors, waivers
 from cli.errors import explain
 from cli.main import app
-from domain.errors import InvalidInput
+from domain.errors import FailedPrecondition, InvalidInput, NotPermitted
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from tests.services.lighting.running import Lighting, T
 
@@ -48,7 +48,7 @@ class Terminal:
         def online(ask: Any, _municipality: str) -> Any:
             return asyncio.run_coroutine_threadsafe(ask(town), loop).result(30)
 
-        for module in (commissioning, history, lamps, levels, sensors, waivers):
+        for module in (commissioning, history, lamps, levels, removing, sensors, waivers):
             monkeypatch.setattr(module, "online", online)
 
     async def types(self, *words: str) -> Result:
@@ -173,3 +173,21 @@ async def test_history_tells_who_changed_what_and_why(light: Lighting, monkeypat
     wrong = await terminal.types("history", "house:7")
     assert isinstance(wrong.exception, InvalidInput)
     assert "is neither a lamp nor one of lamp:, group:" in str(wrong.exception)
+
+
+async def test_what_is_gone_from_the_street_is_removed_with_a_reason_and_what_is_in_use_stays(
+    light: Lighting, monkeypatch: pytest.MonkeyPatch
+):
+    await light.street(lamps=2)
+    terminal = Terminal(light, monkeypatch)
+    stays = await terminal.types("remove", "feeder:F-1", "--reason", "dug up")
+    assert isinstance(stays.exception, FailedPrecondition)
+    removed = await terminal.json("remove", "L-1-0", "lamp:L-1-1", "feeder:F-1", "--reason", "dug up")
+    assert [row["removed"] for row in removed] == ["lamp L-1-0", "lamp L-1-1", "feeder F-1"]
+    [last, *_] = await terminal.json("history", "L-1-1")
+    assert (last["change"], last["reason"], last["by"]) == ("deleted", "dug up", "planner")
+    wrong = await terminal.types("remove", "tree:T-1", "--reason", "x")
+    assert isinstance(wrong.exception, InvalidInput)
+    assert "is neither a lamp nor one of lamp:, group:, cabinet:" in str(wrong.exception)
+    refused = await Terminal(light, monkeypatch, "operator").types("remove", "group:default", "--reason", "x")
+    assert isinstance(refused.exception, NotPermitted)

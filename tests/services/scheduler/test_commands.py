@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands import calendars, profiles
+from cli.commands import calendars, profiles, removing
 from cli.errors import REFUSED
 from cli.main import app
-from domain.errors import InvalidInput
+from domain.errors import FailedPrecondition, InvalidInput
 from tests.services.scheduler.conftest import Scheduler
 from tests.services.scheduler.fake_lighting import MARKET, RING, FakeLighting
 from tests.services.scheduler.making import HERSFELD_NAME
@@ -79,7 +79,7 @@ class Terminal:
         def online(ask: Any, _municipality: str) -> Any:
             return asyncio.run_coroutine_threadsafe(ask(town), loop).result(30)
 
-        for module in (calendars, profiles):
+        for module in (calendars, profiles, removing):
             monkeypatch.setattr(module, "online", online)
 
     def file(self, name: str, text: str) -> str:
@@ -189,3 +189,14 @@ async def test_wrong_files_never_reach_the_scheduler(terminal: Terminal) -> None
     assert isinstance(result.exception, InvalidInput)
     assert await terminal.json("calendar", "list") == []
     assert (await terminal.types("calendar", "put", wrong, wrong, "--id", "x")).exit_code == 2
+
+
+async def test_a_profile_that_nobody_uses_any_more_is_removed(terminal: Terminal) -> None:
+    await terminal.json("profile", "assign", "usual", "markt")
+    kept = await terminal.types("remove", "profile:usual", "--reason", "no longer wanted")
+    assert isinstance(kept.exception, FailedPrecondition)
+    removed = await terminal.json(
+        "remove", "assignment:markt", "calendar:markt", "profile:usual", "--reason", "no longer wanted"
+    )
+    assert [row["removed"] for row in removed] == ["assignment markt", "calendar markt", "profile usual"]
+    assert await terminal.json("profile", "list") == []
