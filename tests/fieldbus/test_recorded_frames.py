@@ -95,13 +95,14 @@ def test_every_profile_that_is_shipped_has_its_record(name: str) -> None:
 
 @pytest.mark.parametrize("name", profile_names())
 def test_records_cover_what_the_product_can_do(name: str) -> None:
-    """One value of each type of point, and one command where it takes commands."""
+    """A value of each point that can be read, and a command of each that can be written: each has an address of its
+    own to be wrong."""
     profile = load_profile(name)
-    read = {profile.points[address(text).point].point.type for recorded in of(name) for text in recorded.values}
-    offered = {entry.point.type for entry in profile.points.values() if entry.direction.readable}
-    assert offered <= read, "no value of these types"
-    commanded = any(entry.direction.writable for entry in profile.points.values())
-    assert not commanded or any(recorded.commands for recorded in of(name)), "no command"
+    read = {address(text).point for recorded in of(name) for text in recorded.values}
+    assert {point for point in profile.points if profile.readable(point)} <= read, "no value of these points"
+    commands = [command for recorded in of(name) for command in recorded.commands]
+    written = {address(text).point for command in commands for text in command["writes"]}
+    assert {point for point in profile.points if profile.writable(point)} <= written, "no command of these points"
 
 
 @pytest.mark.parametrize("path", FRAMES, ids=lambda path: path.stem)
