@@ -70,18 +70,28 @@ def put_calendar(
 
 @app.command("list")
 def list_calendars(municipality: Town = "", as_json: Json = False) -> None:
-    """List the town's calendars."""
+    """List the town's calendars, who follows each, and which groups get no new plan."""
 
-    async def ask(session: Session) -> list[scheduler_pb2.Calendar]:
-        request = scheduler_pb2.ListCalendarsRequest(parent=await session.parent())
-        return await all_pages(session.scheduler.ListCalendars, request, "calendars")
+    async def ask(session: Session) -> tuple[list[scheduler_pb2.Calendar], list[scheduler_pb2.Assignment]]:
+        parent, stub = await session.parent(), session.scheduler
+        calendars = await all_pages(stub.ListCalendars, scheduler_pb2.ListCalendarsRequest(parent=parent), "calendars")
+        followers = await all_pages(
+            stub.ListAssignments, scheduler_pb2.ListAssignmentsRequest(parent=parent), "assignments"
+        )
+        return calendars, followers
 
-    found = online(ask, municipality)
+    found, followers = online(ask, municipality)
     if not found and not as_json:
         console.print("there are no calendars")
         return
-    print_rows([_row(calendar) for calendar in found], as_json)
+    rows = []
+    for calendar in found:
+        mine = [each for each in followers if each.calendar == calendar.name]
+        refusals = {_last(each.group): each.refusal for each in mine if each.refusal}
+        rows.append(_row(calendar) | {"groups": [_last(each.group) for each in mine]} | {"refusals": refusals})
+    print_rows(rows if as_json else [{k: v for k, v in row.items() if k != "refusals"} for row in rows], as_json)
     _warn(found)
+    note_lines(f"no new plan for {_last(each.group)}: {each.refusal}" for each in followers if each.refusal)
 
 
 @app.command("show")

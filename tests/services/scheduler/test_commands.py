@@ -155,6 +155,9 @@ async def test_a_profile_that_lighting_would_refuse_is_told_when_it_is_put_and_e
     assert result.exit_code == REFUSED, result.exception
     assert "warning: markt: off for up to" in told
     assert "no new plan for markt: plan.levels_permille" in told
+    [row] = await terminal.json("calendar", "list")
+    assert (row["groups"], "dark in the civil night" in row["refusals"]["markt"]) == (["markt"], True)
+    assert "no new plan for markt: plan" in (await terminal.types("calendar", "list")).stderr
     assert town_lights.plans[MARKET].hash == before
     found = await terminal.json("profile", "put", terminal.file("usual.toml", USUAL))
     assert (found["revision"], found["warnings"]) == (3, [])
