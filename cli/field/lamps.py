@@ -23,9 +23,9 @@ from cli.field.advice import Advice
 from cli.field.asking import END, Answers
 from cli.field.connection import PATIENCE_S, on_device, to_the_end
 from cli.field.display import Row, result_rows, runs
-from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
+from cli.field.options import Controller, ProfileName, Security, Timeout, Unit, Url, Yes
 from cli.field.telling import fail, fail_at
-from cli.field.writing import end_writing, permit, unseen
+from cli.field.writing import end_writing, permit, refuse_if_controlled, unseen
 from cli.options import Json
 from cli.output import console, note, plain_cell, print_json
 from domain.errors import InvalidInput
@@ -71,6 +71,7 @@ def identify(
         Path | None,
         typer.Option("--poles", help="Ask for the pole after each lamp, and keep address and pole in this CSV file."),
     ] = None,
+    controller: Controller = "",
     yes: Yes = False,
     timeout: Timeout = PATIENCE_S,
     security: Security = None,
@@ -92,6 +93,7 @@ def identify(
     blinked: list[Blinked] = []
     answers = Answers()
     address = with_unit(url, unit)
+    refuse_if_controlled(url, controller, timeout, security)
 
     async def work(device: Device) -> None:
         await permit(device, profile, yes, answers)

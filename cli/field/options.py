@@ -43,4 +43,12 @@ Security = Annotated[
 Timeout = Annotated[
     float, typer.Option("--timeout", min=0.05, max=60, help="Seconds to wait for each answer; more on a radio link.")
 ]
+Controller = Annotated[
+    str,
+    typer.Option(
+        "--controller",
+        help="PROFILE@UNIT of the controller on the same line, as cabinet-plc@1: refuse where its heartbeat shows that "
+        "somebody runs it.",
+    ),
+]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]

@@ -22,7 +22,7 @@ from cli.field.advice import Advice, recognise
 from cli.field.asking import Answers
 from cli.field.connection import PATIENCE_S, on_device
 from cli.field.display import result_rows, shown_results
-from cli.field.options import ProfileName, Security, Timeout, Unit, Url, Yes
+from cli.field.options import Controller, ProfileName, Security, Timeout, Unit, Url, Yes
 from cli.field.reading import check_selection
 from cli.field.registers import RegisterValue, number_for, parse_registers, writing_profile
 from cli.field.telling import fail, fail_at
@@ -41,11 +41,12 @@ WARNING: Final = (
 )
 _UNKNOWN_OWNER: Final = (
     "Without a heartbeat in a profile it cannot be seen whether an installation runs this device: make sure that none "
-    "does."
+    "does. A controller on the same line that has one is watched with --controller PROFILE@UNIT."
 )
 _NAME_A_PROFILE: Final = "If a profile of this device has one, name it with --profile, and it is watched."
 _ASSIGNED_NODE: Final = re.compile(r"(?P<node>.*?(?:^|;)[sigb]=.+?)=(?P<value>[^=]*)\Z")
 
+_HIGHEST_UNIT: Final = 255
 _KEEP: Final = ("keep", "as before", "-1")
 
 Assignments = Sequence[tuple[PointAddress, float]]
@@ -71,6 +72,7 @@ def write(
     multiple: Annotated[
         bool, typer.Option("--multiple", help="Raw registers: functions 15 and 16 even for a single one.")
     ] = False,
+    controller: Controller = "",
     yes: Yes = False,
     timeout: Timeout = PATIENCE_S,
     security: Security = None,
@@ -92,6 +94,7 @@ def write(
         raise InvalidInput.of("assignment", "say what to write: POINT=VALUE or POINT[INDEX]=VALUE")
     address = with_unit(url, unit)
     known = profile_of(profile_name) if profile_name else None
+    refuse_if_controlled(url, controller, timeout, security)
     if is_raw and known is not None:
         _refuse_if_owned_at(address, known, timeout, security)
 
@@ -208,6 +211,27 @@ async def permit(device: Device, profile: Profile, yes: bool, answers: Answers |
     """Everything that comes before a write: ends with 5 where it must not be."""
     await refuse_if_owned(device, profile)
     await agree(yes, answers)
+
+
+def refuse_if_controlled(url: str, controller: str, timeout: float, security: Path | None) -> None:
+    """Ends with 5 where somebody runs the `controller` on the same line, with 4 where it does not say so. Raises
+    InvalidInput."""
+    if not controller:
+        return
+    name, _, unit = controller.rpartition("@")
+    if not name or not unit.isdecimal() or int(unit) > _HIGHEST_UNIT:
+        raise InvalidInput.of("controller", f"{controller!r} is no PROFILE@UNIT, as cabinet-plc@1")
+    profile, address = profile_of(name), with_unit(url, int(unit))
+    rule = rule_to_watch(profile)
+    if rule is None:
+        raise InvalidInput.of("controller", f"{name} has no heartbeat by which an owner would show")
+
+    async def answers(device: Device) -> bool:
+        return bool((await device.read((PointAddress(rule.point),))).good.all())
+
+    if not on_device(address, profile, answers, timeout_s=timeout, security=security):
+        fail_at(address, f"unit {unit} did not answer for its heartbeat: who runs it cannot be told")
+    _refuse_if_owned_at(address, profile, timeout, security)
 
 
 def _refuse_if_owned_at(url: str, profile: Profile, timeout: float, security: Path | None) -> None:

@@ -212,6 +212,27 @@ async def test_raw_registers_of_a_device_that_somebody_runs_are_not_written_to_w
     assert line.bit(1, "coil", 1)
 
 
+async def test_a_gateway_beside_a_controller_that_somebody_runs_is_not_written_to(
+    line: PymodbusServer, controller: Path, another_master: None
+) -> None:
+    arguments = ("write", f"{line.url}?unit=9", "--register", "holding:41=7", "--yes", "--json")
+    done = await field(*arguments, "--controller", f"{controller}@1")
+    assert (done.code, done.error["code"]) == (5, "OWNED")
+
+
+@pytest.mark.parametrize(
+    ("controller_at", "code", "words"),
+    [("@77", 4, "who runs it cannot be told"), ("", 2, "is no PROFILE@UNIT"), ("@one", 2, "is no PROFILE@UNIT")],
+)
+async def test_a_controller_that_says_nothing_of_its_owner_is_not_passed_over(
+    line: PymodbusServer, controller: Path, controller_at: str, code: int, words: str
+) -> None:
+    arguments = ("write", f"{line.url}?unit=1", "--register", "holding:41=7", "--yes", "--json")
+    done = await field(*arguments, "--controller", f"{controller}{controller_at}")
+    assert done.code == code
+    assert words in done.err
+
+
 async def test_raw_registers_of_a_device_that_nobody_runs_are_written_to(
     line: PymodbusServer, controller: Path
 ) -> None:
