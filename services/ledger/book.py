@@ -33,7 +33,7 @@ from services.ledger.metered import Readings
 from services.ledger.metrics import ENTRIES
 from services.ledger.period import period_violations
 from services.ledger.sources import Sources
-from services.ledger.store.entries import StoredEntry, entry_of_period, get_entry, next_number, overlapping
+from services.ledger.store.entries import StoredEntry, get_entry, next_number, overlapping
 from services.ledger.store.log import append, lock_log
 from services.ledger.store.measures import StoredMeasure, add_measure, get_measure, terms_of
 from services.ledger.terms import Method, Terms, terms_bytes
@@ -242,10 +242,11 @@ def _find(
     session: Session, measure: StoredMeasure, name: ResourceName, start: datetime, end: datetime
 ) -> StoredEntry | None:
     """The counting entry of the period. Raises FailedPrecondition that names an entry which overlaps it."""
-    there = entry_of_period(session, measure.uid, start, end)
-    if there is not None:
-        return there
+    # One question for both: between two of them somebody else may post this very period.
     others = overlapping(session, measure.uid, start, end)
+    for there in others:
+        if (there.entry.start, there.entry.end) == (start, end):
+            return there
     if others:
         other = others[0].entry
         raise FailedPrecondition.of(

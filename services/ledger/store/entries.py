@@ -39,14 +39,6 @@ def get_entry(session: Session, municipality_uid: str, name: ResourceName) -> St
     return _stored(session, [row])[0]
 
 
-def entry_of_period(session: Session, measure_uid: str, start: datetime, end: datetime) -> StoredEntry | None:
-    """The counting entry of exactly this period; None if there is none."""
-    rows = [
-        row for row in _counting_between(session, measure_uid, start, end) if (row.start_at, row.end_at) == (start, end)
-    ]
-    return _stored(session, rows[:1])[0] if rows else None
-
-
 def overlapping(session: Session, measure_uid: str, start: datetime, end: datetime) -> Sequence[StoredEntry]:
     """Counting entries that share time with a period, by start."""
     return _stored(session, _counting_between(session, measure_uid, start, end))

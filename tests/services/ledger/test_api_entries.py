@@ -2,8 +2,10 @@
 
 import asyncio
 from datetime import date, datetime, timedelta
+from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from domain.errors import (
     FailedPrecondition,
@@ -81,6 +83,24 @@ async def test_posts_of_one_period_at_once_make_one_entry(any_ledger: RunningLed
     assert sorted({answer.leaf_index for answer in answers}) == [0, 1, 2]
     assert ENTRIES.labels("saving")._value.get() == before + 3
     assert (await any_ledger.verify()).valid
+
+
+async def test_a_period_that_somebody_posts_while_it_is_looked_for_is_answered_with_that_entry(
+    any_ledger: RunningLedger,
+) -> None:
+    await any_ledger.metered_town()
+    loop = asyncio.get_running_loop()
+    asked: list[bool] = []
+    faster: list[pb.Entry] = []
+
+    def looked(*arguments: Any) -> None:
+        """After the first question for entries, in the thread that asked it: somebody else posts."""
+        if "start_at <" in arguments[2] and not asked:
+            asked.append(True)
+            faster.append(asyncio.run_coroutine_threadsafe(any_ledger.post(), loop).result(60))
+
+    event.listen(any_ledger.database.engine, "after_cursor_execute", looked)
+    assert [await any_ledger.post()] == faster
 
 
 async def test_a_request_id_answers_the_first_result_whatever_has_changed(any_ledger: RunningLedger) -> None:
