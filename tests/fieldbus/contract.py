@@ -361,7 +361,7 @@ class LampContract:
         asked = points_of(world, [0])
         subscription = await lamps.subscribe(asked, batches.put_nowait)
         seen: dict[PointAddress, float] = {}
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while len(seen) < len(asked):
                 seen |= (await batches.get()).as_dict()
             assert [seen[address] for address in asked] == truth_of(world, [0])

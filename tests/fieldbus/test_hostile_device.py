@@ -119,7 +119,7 @@ async def test_an_answer_that_does_not_fit_is_never_used(
 ) -> None:
     server = await serve_raw(behave)
     lamps = fieldbus.open(server.url, "generic-level-status")
-    batch = await asyncio.wait_for(lamps.read(LEVELS), 3)
+    batch = await asyncio.wait_for(lamps.read(LEVELS), 20)
     assert set(batch.quality.tolist()) == {Quality.MISSING}
     assert lamps.health().state is DeviceState.BACKING_OFF
     if behave not in (silence, close_at_once, close_mid_answer, reset_connection):
@@ -128,7 +128,7 @@ async def test_an_answer_that_does_not_fit_is_never_used(
     # The same device answers rightly after its back-off: it is believed again.
     server.behave = right
     clock.seconds += 100
-    batch = await asyncio.wait_for(lamps.read(LEVELS), 3)
+    batch = await asyncio.wait_for(lamps.read(LEVELS), 20)
     assert set(batch.values.tolist()) == {RIGHT}
 
 
@@ -139,7 +139,7 @@ async def test_every_exception_code_ends_in_no_value(fieldbus: Fieldbus, serve_r
 
     server = await serve_raw(refuse)
     lamps = fieldbus.open(server.url, "generic-level-status")
-    batch = await asyncio.wait_for(lamps.read(LEVELS), 5)
+    batch = await asyncio.wait_for(lamps.read(LEVELS), 20)
     assert set(batch.quality.tolist()) <= {Quality.BAD, Quality.MISSING}
     assert lamps.health().counters.exceptions >= 1
 
@@ -284,7 +284,7 @@ async def test_the_echo_of_another_write_is_no_acknowledgement(fieldbus: Fieldbu
 async def _read_often(device: Device, clock: Manual, times: int) -> set[float]:
     seen: set[float] = set()
     for _ in range(times):
-        batch = await asyncio.wait_for(device.read(LEVELS[:4]), 3)
+        batch = await asyncio.wait_for(device.read(LEVELS[:4]), 20)
         seen |= {float(value) for value, good in zip(batch.values, batch.good, strict=True) if good}
         clock.seconds += 100
     return seen

@@ -28,7 +28,7 @@ from tests.fieldbus.servers import NOON, Manual, eventually
 
 LEVELS = tuple(PointAddress("level_command", lamp) for lamp in range(8))
 TRUTH = [level_of(lamp) for lamp in range(8)]
-PATIENCE_S = 10.0  # more than every limit together; only a hang takes longer
+PATIENCE_S = 20.0  # more than every limit together; only a hang takes longer
 # A lie of 9 bytes: an array of so many nothings, or of strings that each take back what they read.
 ENDLESS_NOTHINGS = bytes((0x80,)) + struct.pack("<i", 2**31 - 1)
 REWINDING_STRINGS = bytes((0x80 | 12,)) + struct.pack("<ii", 2**31 - 1, -4)

@@ -32,7 +32,7 @@ async def read_once(clock: Manual, serve: Serve, context: ssl.SSLContext | None,
     """What a reading of such a server gives, and why."""
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
     port = server.sockets[0].getsockname()[1]
-    async with nothing_left_behind(), asyncio.timeout(10):
+    async with nothing_left_behind(), asyncio.timeout(20):
         security = FieldSecurity(modbus={f"127.0.0.1:{port}": TlsSecurity(ca)})
         bus = Fieldbus(now=clock.now, limits=FAST, monotonic=clock.monotonic, security=security)
         device = bus.open(f"modbus+tls://127.0.0.1:{port}", "generic-level-status")

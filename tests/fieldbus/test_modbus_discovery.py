@@ -223,14 +223,14 @@ async def test_the_models_are_not_waited_for_longer_than_a_reading(serve_raw: Se
         writer.write(answer_frame(request, bytes((request[7] | 0x80, 2))))
 
     server = await serve_raw(held_up)
-    patient = Limits(request_timeout_s=5.0)
+    patient = Limits(request_timeout_s=60.0)
     bus = Fieldbus(now=lambda: NOON, limits=patient, monotonic=loop_time)
     try:
         neighbour = bus.open(f"{server.url}?unit=2", "generic-level-status")
         waiting = asyncio.create_task(neighbour.read((PointAddress("level_command", 0),)))
         await eventually(lambda: len(server.requests) == 1)
         meter_behind = bus.open(f"{server.url}?unit=1", profile(), limits=replace(patient, read_deadline_s=0.1))
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(20):
             batch = await meter_behind.read((POWER,))
         assert batch.quality.tolist() == [Quality.MISSING]
         assert "no turn" in meter_behind.health().last_error
@@ -262,7 +262,7 @@ async def test_rubbish_in_the_registers_is_followed_only_so_far(
     registers |= dict(zip((40000, 40001), MARKER, strict=True))
     server = await serve_raw(holding(registers))
     device = fieldbus.open(server.url, profile())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         batch = await device.read((POWER, FREQUENCY, HEARTBEAT))
     assert len(server.requests) <= MODELS_MAX + 8
     if Quality.BAD in batch.quality.tolist():

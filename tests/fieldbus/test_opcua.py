@@ -212,12 +212,12 @@ async def test_a_line_that_goes_dead_without_a_word_is_survived(server: LampServ
     lamps = fieldbus.open(f"opc.tcp://127.0.0.1:{proxy.port}/lamps", "opcua-lamp")
     batches: asyncio.Queue[ValueBatch] = asyncio.Queue()
     await lamps.subscribe([PointAddress("level_actual", 0)], batches.put_nowait)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert (await batches.get()).complete
     assert (await lamps.read([LEVEL])).complete
 
     proxy.dead = True
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         assert (await lamps.read([LEVEL])).quality.tolist() == [Quality.MISSING]
         assert (await lamps.read([LEVEL])).quality.tolist() == [Quality.MISSING]
         while set((await batches.get()).quality.tolist()) != {Quality.MISSING}:
@@ -226,7 +226,7 @@ async def test_a_line_that_goes_dead_without_a_word_is_survived(server: LampServ
     assert result.outcome is WriteOutcome.UNKNOWN
 
     proxy.dead = False
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         while not (await batches.get()).complete:
             pass
         assert (await lamps.read([LEVEL])).complete
@@ -249,7 +249,7 @@ async def test_a_server_that_does_not_speak_opc_ua_is_missing(fieldbus: Fieldbus
     stranger = await asyncio.start_server(behave, "127.0.0.1", 0)
     port = stranger.sockets[0].getsockname()[1]
     lamps = fieldbus.open(f"opc.tcp://127.0.0.1:{port}", "opcua-lamp")
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         batch = await lamps.read([LEVEL])
     assert batch.quality.tolist() == [Quality.MISSING]
     assert lamps.health().state is DeviceState.BACKING_OFF

@@ -187,7 +187,7 @@ async def test_a_message_without_end_is_not_waited_for(bus: Fieldbus, answer: by
     device = bus.open(f"opc.tcp://127.0.0.1:{stranger.sockets[0].getsockname()[1]}", "opcua-lamp")
     assert (await device.read([POWER])).quality.tolist() == [Quality.MISSING]
     assert device.health().state is DeviceState.BACKING_OFF
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await hung_up.wait()
     assert sent < 32 * 1024 * 1024
     stranger.close()

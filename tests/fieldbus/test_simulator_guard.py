@@ -100,7 +100,7 @@ async def test_an_identification_that_cannot_be_read_lets_nothing_through(
     server = await serve_raw(behave)
     sensor = guarded.open(server.url, "light-sensor")
     try:
-        batch = await asyncio.wait_for(sensor.read(LIGHT), 2)
+        batch = await asyncio.wait_for(sensor.read(LIGHT), 20)
     except FailedPrecondition:
         pass
     else:

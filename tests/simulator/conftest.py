@@ -50,7 +50,7 @@ class Bench:
     async def modbus(self, endpoint: str) -> AsyncModbusTcpClient:
         """A plain pymodbus client of an endpoint, connected."""
         parts = urlsplit(self.urls[endpoint])
-        client = AsyncModbusTcpClient("127.0.0.1", port=parts.port or 0, timeout=2, retries=0, reconnect_delay=0)
+        client = AsyncModbusTcpClient("127.0.0.1", port=parts.port or 0, timeout=20, retries=0, reconnect_delay=0)
         assert await client.connect()
         return client
 

@@ -60,10 +60,10 @@ class Wire:
 
     async def answer(self) -> tuple[int, int, bytes]:
         """Transaction, unit and PDU of the next frame."""
-        header = await asyncio.wait_for(self.reader.readexactly(7), 2)
+        header = await asyncio.wait_for(self.reader.readexactly(7), 20)
         transaction, protocol, length, unit = struct.unpack(">HHHB", header)
         assert protocol == 0
-        return transaction, unit, await asyncio.wait_for(self.reader.readexactly(length - 1), 2)
+        return transaction, unit, await asyncio.wait_for(self.reader.readexactly(length - 1), 20)
 
     async def ask(self, pdu: bytes, unit: int = 1) -> bytes:
         self.writer.write(frame(1, unit, pdu))
@@ -134,7 +134,7 @@ async def test_writes_are_echoed_and_the_peer_is_known(port: ModbusPort, wire: W
 
 async def test_a_stream_that_is_no_modbus_is_hung_up_on(wire: Wire) -> None:
     wire.writer.write(b"GET / HTTP/1.1\r\n\r\n")
-    assert await asyncio.wait_for(wire.reader.read(), 2) == b""
+    assert await asyncio.wait_for(wire.reader.read(), 20) == b""
 
 
 async def test_identification_gives_single_objects_too(wire: Wire) -> None:
@@ -170,7 +170,7 @@ async def test_only_every_nth_answer_is_wrong_where_asked(port: ModbusPort, wire
 async def test_garbage_is_not_a_valid_frame_of_this_request(port: ModbusPort, wire: Wire) -> None:
     await port.disturb(None, Disturbance(wrong="garbage"))
     wire.writer.write(frame(1, 1, READ_TWO))
-    data = await asyncio.wait_for(wire.reader.read(300), 2)
+    data = await asyncio.wait_for(wire.reader.read(300), 20)
     assert data
     assert data != frame(1, 1, bytes([3, 4, 0, 0, 0, 1]))
 
@@ -178,7 +178,7 @@ async def test_garbage_is_not_a_valid_frame_of_this_request(port: ModbusPort, wi
 async def test_a_device_may_hang_up_in_the_middle_of_its_answer(port: ModbusPort, wire: Wire) -> None:
     await port.disturb(1, Disturbance(wrong="close"))
     wire.writer.write(frame(1, 1, READ_TWO))
-    assert len(await asyncio.wait_for(wire.reader.read(), 2)) == 6
+    assert len(await asyncio.wait_for(wire.reader.read(), 20)) == 6
 
 
 async def test_a_silent_unit_does_not_keep_its_neighbour_from_answering(port: ModbusPort, wire: Wire) -> None:
@@ -209,7 +209,7 @@ async def test_a_port_that_refuses_drops_its_clients_and_comes_back_at_the_same_
 ) -> None:
     number = port.port
     await port.disturb(None, Disturbance(dead="refuse"))
-    assert await asyncio.wait_for(wire.reader.read(), 2) == b""
+    assert await asyncio.wait_for(wire.reader.read(), 20) == b""
     with pytest.raises(ConnectionRefusedError):
         await asyncio.open_connection("127.0.0.1", number)
     await port.disturb(None, None)

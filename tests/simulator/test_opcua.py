@@ -37,7 +37,7 @@ async def opcua(town: Town) -> AsyncIterator[Bench]:
 
 @pytest_asyncio.fixture(loop_scope="module")
 async def client(opcua: Bench) -> AsyncIterator[Client]:
-    async with Client(opcua.urls[GATEWAY], timeout=2) as client:
+    async with Client(opcua.urls[GATEWAY], timeout=20) as client:
         yield client
         await opcua.simulator.faults.clear()
 
@@ -138,11 +138,11 @@ async def test_a_subscriber_hears_when_somebody_else_changes_the_level(opcua: Be
     ears = Ears()
     subscription = await client.create_subscription(50, ears)
     await subscription.subscribe_data_change(await lamp(client, 0, "ActualLevel"))
-    first = await asyncio.wait_for(ears.values.get(), 5)
+    first = await asyncio.wait_for(ears.values.get(), 20)
     assert first == 50.0
     opcua.world.command_level(opcua.world.gateways[GATEWAY].addresses[:1], 1000.0)
     opcua.step(10.0)
-    while await asyncio.wait_for(ears.values.get(), 5) != 100.0:
+    while await asyncio.wait_for(ears.values.get(), 20) != 100.0:
         pass
     await write(client, 0, "Level", 50.0)
     opcua.step(10.0)
@@ -161,9 +161,9 @@ async def test_a_silent_gateway_answers_again_once_the_fault_is_cleared(opcua: B
 async def test_a_refusing_gateway_lets_nobody_in_until_the_fault_is_cleared(opcua: Bench) -> None:
     await opcua.simulator.faults.inject({"kind": "dead_gateway", "endpoint": GATEWAY, "mode": "refuse"})
     with pytest.raises(OSError):
-        await Client(opcua.urls[GATEWAY], timeout=2).connect()
+        await Client(opcua.urls[GATEWAY], timeout=20).connect()
     await opcua.simulator.faults.clear()
-    async with Client(opcua.urls[GATEWAY], timeout=2) as client:
+    async with Client(opcua.urls[GATEWAY], timeout=20) as client:
         assert isinstance(await (await lamp(client, 0, "Level")).read_value(), float)
 
 
