@@ -1,7 +1,8 @@
 """What lighting's tests share: an issuer, migrated databases of both kinds, and a running lighting service."""
 
+import asyncio
 import shutil
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,15 @@ from services.lighting.app import MIGRATIONS
 from services.lighting.store.tables import LightingTable
 from tests.services.lighting.running import Lighting, running_lighting
 from tests.support.issuer import Issuer
+from tests.support.patient_loop import loop_factories
 from tests.support.postgres import PostgresServer
 
 COMMON_TABLES = ("audit_record", "idempotency_key", "tenant_cache", "lease")
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Devices live in the tests' own process: a pause that the machine makes is nobody's silence."""
+    return loop_factories()
 
 
 @pytest.fixture(scope="session")

@@ -89,7 +89,7 @@ async def test_a_controller_obeys_while_it_hears_of_us_and_follows_its_own_clock
     await eventually(lambda: watched.cabinet.heartbeat > 0)
     heard = watched.cabinet.heartbeat
     await eventually(lambda: watched.cabinet.heartbeat > heard + 2)
-    assert watched.cabinet.fallback_lit is None
+    await eventually(lambda: watched.cabinet.fallback_lit is None)
     await watched.stop()
     await eventually(lambda: watched.cabinet.fallback_lit is True)
     lit = [channel for channel in watched.cabinet.channels if watched.cabinet.closed[channel]]
