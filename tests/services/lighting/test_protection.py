@@ -112,7 +112,7 @@ async def test_a_gateway_that_cannot_store_levels_leaves_its_lamps_unprotected()
 
 
 async def test_a_gateway_that_is_busy_is_not_disturbed():
-    bench = Bench(cabinets=1)
+    bench = Bench(cabinets=1, patience_real_s=0.5)
     await bench.at(11, step_s=1800)
     gateway = bench.town.gateway(0)
     gateway.hangs = asyncio.Event()
