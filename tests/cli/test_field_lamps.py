@@ -38,11 +38,11 @@ async def test_a_lamp_gets_its_level_back_when_the_command_is_stopped(
 ) -> None:
     process = await field_process("identify", lamps.url, "0", "-P", LAMP, "--yes", "--pause", "20")
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             while await lamps.get(0, "Level") == 50.0:  # noqa: ASYNC110 - the server tells nobody
                 await asyncio.sleep(0.02)
         process.send_signal(number)
-        await asyncio.wait_for(process.wait(), 20)
+        await asyncio.wait_for(process.wait(), 40)
     finally:
         if process.returncode is None:
             process.kill()
@@ -80,7 +80,7 @@ async def test_a_lamp_gets_its_level_back_from_a_gateway_that_was_silent_for_a_w
     await server.start()
     try:
         done = await field(
-            "identify", server.url, "0", "-P", "intesis-dali", "--yes", "--pause", "0.1", "--timeout", "0.2"
+            "identify", server.url, "0", "-P", "intesis-dali", "--yes", "--pause", "0.1", "--timeout", "0.5"
         )
     finally:
         await server.stop()
@@ -99,9 +99,9 @@ async def test_a_lamp_gets_its_level_back_though_the_command_is_stopped_only_whi
     )
     try:
         # To full, then back in vain: the third command is the one that gives the level back for good.
-        await eventually(lambda: len(gateway.commands) >= 3, 30)
+        await eventually(lambda: len(gateway.commands) >= 3, 60)
         process.send_signal(signal.SIGINT)
-        out, _ = await asyncio.wait_for(process.communicate(), 20)
+        out, _ = await asyncio.wait_for(process.communicate(), 40)
     finally:
         if process.returncode is None:
             process.kill()

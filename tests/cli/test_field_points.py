@@ -268,16 +268,16 @@ async def test_ctrl_c_ends_with_130_after_what_was_found(line: PymodbusServer, a
     process = await field_process(command, line.url, *options)
     said = b""
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             # The first value, the first unit, the question.
             stream = process.stdout if command == "watch" else process.stderr
             assert stream is not None
             while {"watch": b"holding:40", "scan": b"asking", "write": b"Write?"}[command] not in said:
                 said += await stream.read(1000)
             if command == "scan":
-                await eventually(lambda: len(line.requests) > 1, 25)  # it loads the drivers only now
+                await eventually(lambda: len(line.requests) > 1, 50)  # it loads the drivers only now
         process.send_signal(signal.SIGINT)
-        _, err = await asyncio.wait_for(process.communicate(), 20)
+        _, err = await asyncio.wait_for(process.communicate(), 40)
     finally:
         if process.returncode is None:
             process.kill()
@@ -300,8 +300,8 @@ async def test_a_point_that_the_device_takes_but_does_not_hold_ends_with_3(contr
     device = RawServer(stubborn)
     await device.start()
     try:
-        done = await field("write", device.url, "heartbeat=3", "-P", controller, "--yes", "--timeout", "0.3", "--json")
-        shown = await field("write", device.url, "--register", "holding:9=3", "--yes", "--timeout", "0.3")
+        done = await field("write", device.url, "heartbeat=3", "-P", controller, "--yes", "--timeout", "1", "--json")
+        shown = await field("write", device.url, "--register", "holding:9=3", "--yes", "--timeout", "1")
     finally:
         await device.stop()
     assert done.code == shown.code == 3

@@ -62,7 +62,7 @@ async def test_registers_are_read_over_a_serial_line(device: SerialDevice) -> No
 async def test_a_scan_tries_speeds_and_finds_the_unit(device: SerialDevice) -> None:
     done = await field(
         "scan", f"modbus+rtu://{device.path}", "--units", "2-3", "--bauds", "9600,19200", "--parities", "N",
-        "--timeout", "0.1", "--no-guess", "--json",
+        "--timeout", "0.5", "--no-guess", "--json",
     )  # fmt: skip
     assert done.code == 0, done.err
     assert [(row["unit"], row["bauds"]) for row in done.document] == [(UNIT, "9600 N"), (UNIT, "19200 N")]
