@@ -150,7 +150,7 @@ async def visit(chromium: str, locale: str = "de-DE", width: int = 1400) -> Asyn
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=chromium, args=list(FLAGS))
         context = await browser.new_context(locale=locale, viewport={"width": width, "height": 1000})
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(60_000)
         yield Visit(await context.new_page())
         await browser.close()
 
@@ -205,7 +205,7 @@ async def test_on_a_phone_nothing_is_wider_than_the_screen_and_everything_has_a_
         await visitor.log_in("operator")
         await page.wait_for_selector('.lamp-map[data-lamps="6"]')
         await page.get_by_text("201.25").first.wait_for()
-        assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE
+        await page.wait_for_function(f"document.documentElement.scrollWidth <= {PHONE}")
         assert await page.get_attribute("html", "lang") == "en-GB"
         assert await page.evaluate(NAMELESS) == []
         reached = set()
