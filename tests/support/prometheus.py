@@ -21,7 +21,7 @@ import pytest
 from tests.support.ports import free_port
 
 SCRAPE_EVERY_S = 1
-START_WITHIN_S = 30
+START_WITHIN_S = 90
 
 
 def require_prometheus() -> None:

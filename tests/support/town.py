@@ -102,7 +102,7 @@ class Town:
         for name, process in self.processes.items():
             assert process.poll() is None, f"{name} ended with {process.returncode}:\n{self.log(name)[-3000:]}"
 
-    async def well(self, name: str, patience_s: float = 60.0) -> None:
+    async def well(self, name: str, patience_s: float = 120.0) -> None:
         """Wait until a service says it serves."""
 
         async def ask() -> bool:
@@ -173,7 +173,7 @@ class Town:
         return {row["id"]: row["energy_wh"] for row in answer["meters"]}
 
     async def eventually(
-        self, what: str, condition: Callable[[], Awaitable[bool]], patience_s: float = 60.0, pause_s: float = 0.2
+        self, what: str, condition: Callable[[], Awaitable[bool]], patience_s: float = 120.0, pause_s: float = 0.2
     ) -> None:
         """Wait until something is so; fails naming it."""
         loop = asyncio.get_running_loop()

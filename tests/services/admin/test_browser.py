@@ -97,7 +97,7 @@ class Admin:
         assert self._process is not None
         self._process.terminate()
         try:
-            assert await asyncio.to_thread(self._process.wait, 15) == 0, self._log.read_text()
+            assert await asyncio.to_thread(self._process.wait, 60) == 0, self._log.read_text()
         finally:
             self._process.kill()
 

@@ -47,7 +47,7 @@ async def process(**settings: str) -> AsyncIterator[tuple[Process, int]]:
         stderr=STDOUT,
     )
     try:
-        yield started, await asyncio.wait_for(_port(started), 30)
+        yield started, await asyncio.wait_for(_port(started), 90)
     finally:
         if started.returncode is None:
             started.kill()
@@ -94,7 +94,7 @@ async def test_people_and_services_reach_a_registry_in_its_own_process(running_i
                 answer = await registry.ListMunicipalities(pb.ListMunicipalitiesRequest())
                 assert not answer.municipalities
         started.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(started.wait(), 30) == 0
+        assert await asyncio.wait_for(started.wait(), 60) == 0
 
 
 async def test_wrong_settings_are_told_line_by_line(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ async def test_wrong_settings_are_told_line_by_line(tmp_path: Path) -> None:
         LICHTBUCH_DATA_DIR=str(tmp_path), LICHTBUCH_LISTEN="nowhere", LICHTBUCH_BOOTSTRAP_ADMIN="service:lighting"
     )
     started = await asyncio.create_subprocess_exec(*COMMAND, cwd=REPOSITORY, env=settings, stdout=PIPE, stderr=PIPE)
-    _, errors = await asyncio.wait_for(started.communicate(), 30)
+    _, errors = await asyncio.wait_for(started.communicate(), 90)
     assert started.returncode == 2
     lines = errors.decode().splitlines()
     assert [line.split("=")[0] for line in lines] == ["LICHTBUCH_LISTEN", "LICHTBUCH_BOOTSTRAP_ADMIN"]

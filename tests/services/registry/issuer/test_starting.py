@@ -28,7 +28,7 @@ def environment(data_dir: Path, **changes: str) -> Mapping[str, str]:
 
 def test_without_the_flag_it_refuses_to_start(tmp_path: Path) -> None:
     run = subprocess.run(
-        COMMAND, cwd=REPOSITORY, env=environment(tmp_path), capture_output=True, text=True, timeout=30, check=False
+        COMMAND, cwd=REPOSITORY, env=environment(tmp_path), capture_output=True, text=True, timeout=90, check=False
     )
     assert run.returncode == 2
     assert "--demonstration" in run.stderr
@@ -42,7 +42,7 @@ def test_it_refuses_to_listen_beyond_loopback(tmp_path: Path) -> None:
         env=environment(tmp_path, LICHTBUCH_ISSUER_HOST="0.0.0.0"),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert run.returncode == 2
@@ -74,7 +74,7 @@ def test_a_taken_port_is_told_in_one_line(tmp_path: Path) -> None:
             env=environment(tmp_path, LICHTBUCH_ISSUER_PORT=str(taken.getsockname()[1])),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=90,
             check=False,
         )
     assert run.returncode == 1
