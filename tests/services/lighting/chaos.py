@@ -405,18 +405,22 @@ def tuning_of(settings: LightingSettings) -> Tuning:
     )
 
 
-def opener_of(now: Callable[[], datetime]) -> Fieldbus:
-    """Opens real connections, to the simulator only, and does not rest long."""
-    limits = Limits(
-        connect_timeout_s=2.0, request_timeout_s=0.3, read_deadline_s=2.0, backoff_initial_s=0.001,
-        backoff_max_s=0.002,
-    )  # fmt: skip
+HASTY = Limits(
+    connect_timeout_s=2.0, request_timeout_s=0.3, read_deadline_s=2.0, backoff_initial_s=0.001, backoff_max_s=0.002
+)
+"""Gives a dead device up soon and does not rest long."""
+PATIENT = replace(HASTY, connect_timeout_s=20.0, request_timeout_s=10.0, read_deadline_s=40.0)
+"""For devices that are all alive, in another process: a busy machine may keep that from answering for a while."""
+
+
+def opener_of(now: Callable[[], datetime], limits: Limits) -> Fieldbus:
+    """Opens real connections, to the simulator only."""
     return Fieldbus(now=now, require_simulator=True, limits=limits)
 
 
 async def make_server(
     issuer: Any, database_url: str, folder: Path, clock: Clock, seconds: Callable[[], float], *, holder: str = "test",
-    **options: Any,
+    limits: Limits = HASTY, **options: Any,
 ) -> tuple[Server, Any]:  # fmt: skip
     """Lighting with a database that is there, paced by a stepped clock; not started. seconds: true time."""
     settings = LightingSettings(
@@ -428,7 +432,9 @@ async def make_server(
         database=Database(database_url, "lighting", pool_size=4), clock=clock,
     )  # fmt: skip
     server.database_ready.set()
-    parts = await fill(server, settings, opener_of(clock.now), tuning_of(settings), monotonic=seconds, **options)
+    parts = await fill(
+        server, settings, opener_of(clock.now, limits), tuning_of(settings), monotonic=seconds, **options
+    )
     return server, parts
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from servicekit.loops import Beat
 from servicekit.server import Server, run_service
 from tests.services.lighting.bench import NOON
-from tests.services.lighting.chaos import SharedClock, make_server
+from tests.services.lighting.chaos import PATIENT, SharedClock, make_server
 from tests.support.running import settings_for
 from tests.support.waiting import eventually
 
@@ -30,7 +30,7 @@ def main(issuer_url: str, database_url: str, folder: str, clock_file: str, now: 
         clock = SharedClock(Path(clock_file), datetime.fromtimestamp(float(now), UTC))
         server, _ = await make_server(
             _Issuer(issuer_url), database_url, Path(folder), clock,
-            lambda: (clock.now() - NOON).total_seconds() + 1000.0,
+            lambda: (clock.now() - NOON).total_seconds() + 1000.0, limits=PATIENT,
         )  # fmt: skip
 
         async def obey(beat: Beat) -> None:
