@@ -22,7 +22,7 @@ class _Issuer:
 
 def main(issuer_url: str, database_url: str, listen: str) -> int:
     """Runs until a signal."""
-    settings = settings_for(listen=listen, drain_s=10)
+    settings = settings_for(listen=listen, drain_s=60)
 
     async def build() -> Server:
         database = Database(database_url, "metering", pool_size=2)

@@ -37,6 +37,7 @@ from servicekit.server import Server
 from servicekit.tenants import FixedTenants
 from tests.services.admin.town_gears import GearCalls
 from tests.services.admin.town_planning import PlanningCalls, Scheduler
+from tests.support.ports import free_port
 from tests.support.running import HERSFELD, SCHWALM, access_from, settings_for
 
 PARENT = HERSFELD.name
@@ -496,7 +497,7 @@ class TownServices:
         keys = IssuerKeys(issuer_url)
         self._authenticator = Authenticator(TokenValidator(keys, issuer=issuer_url, audience="lichtbuch"))
         self._servers: dict[str, Server] = {}
-        self._ports = dict.fromkeys(SERVICES, 0)
+        self._ports = {service: free_port() for service in SERVICES}
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> "TownServices":

@@ -26,6 +26,7 @@ from servicekit.tenants import TenantDirectory
 from services.lighting.api.convert_plan import plan_from_proto
 from services.lighting.plan import GroupLimits, LimitingLamp, check_plan
 from tests.support.issuer import Issuer
+from tests.support.ports import free_port
 from tests.support.running import HERSFELD, RunningService, running_service, settings_for
 
 MARKET = "municipalities/bad-hersfeld/groups/markt"
@@ -169,7 +170,7 @@ class LightingProcess:
     def __init__(self, issuer: Issuer, servicer: FakeLighting, tenants: TenantDirectory) -> None:
         self._issuer, self._servicer, self._tenants = issuer, servicer, tenants
         self._stack = AsyncExitStack()
-        self._port = 0
+        self._port = free_port()
 
     async def start(self) -> RunningService:
         """Listens, on the same port as before."""
