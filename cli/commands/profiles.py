@@ -49,7 +49,10 @@ def preview_profile(
         str,
         typer.Option("--curve", help="Power over level in percent, 10:33,50:61; or typical-led, not-dimmable."),
     ] = "typical-led",
-    floor: Annotated[str, typer.Option("--floor", help="Lowest level of the lighting class, percent.")] = "0",
+    floor: Annotated[
+        str,
+        typer.Option("--floor", help="Lowest level of the lighting class, percent; 0: the council lets it be dark."),
+    ] = "",
     against: Annotated[
         Path | None, typer.Option("--against", metavar="FILE", help="The profile that holds now, to compare with.")
     ] = None,

@@ -8,11 +8,11 @@ from decimal import Decimal, InvalidOperation
 
 from cli import parsing
 from domain.errors import InvalidInput
-from domain.level import FULL_PERMILLE, PowerCurve
+from domain.level import FULL_PERMILLE, OFF_PERMILLE, PowerCurve
 from lichtbuch.scheduler.v1 import scheduler_pb2
 from services.scheduler.calendar import Calendar
 from services.scheduler.convert_preview import Factors, events_of, fill_preview
-from services.scheduler.loads import GroupLoad, load_of
+from services.scheduler.loads import GroupLoad, LoadPart, load_of
 from services.scheduler.nights import check_places
 from services.scheduler.preview import Period, PreviewedGroup, preview_groups
 from services.scheduler.profile import NIGHTS_CHECKED, Place, Profile
@@ -25,25 +25,36 @@ _MOST_WATTS = 10_000.0
 
 @dataclass(frozen=True)
 class Lamps:
-    """The lamps of a preview as options say them. watts 0: no lamps, hours only."""
+    """The lamps of a preview as options say them. watts 0: hours only. floor: empty where nobody has said it; "0" says
+    that a council lets the street be dark."""
 
     watts: float = 0.0
     count: int = 1
     curve: str = "typical-led"
-    floor: str = "0"
+    floor: str = ""
 
     def load(self, place: Place) -> GroupLoad | None:
-        """What they draw; None without lamps. Raises InvalidInput that names the option."""
+        """What they draw, nothing without a power; None where neither power nor floor is said.
+
+        Raises InvalidInput that names the option.
+        """
+        floor_permille = parsing.level(self.floor, "floor") if self.floor else None
         if not self.watts:
-            return None
+            return None if floor_permille is None else _without_power(place, floor_permille)
         if not 0 < self.watts <= _MOST_WATTS:
             raise InvalidInput.of("watts", f"{self.watts:g} W is no power of a lamp")
         if not 1 <= self.count <= _MOST_LAMPS:
             raise InvalidInput.of("lamps", f"{self.count} is not between 1 and {_MOST_LAMPS}")
-        floor_permille = parsing.level(self.floor, "floor")
         curve = curve_of(self.curve, self.watts)
         load = load_of(curve, self.count, place.latitude_deg, place.longitude_deg, floor_permille)
         return replace(load, estimated=self.count) if self.curve == "typical-led" else load
+
+
+def _without_power(place: Place, floor_permille: int) -> GroupLoad:
+    """A lamp of which only the floor is known."""
+    levels, powers_w = (OFF_PERMILLE, FULL_PERMILLE), (0.0, 0.0)
+    part = LoadPart(place.latitude_deg, place.longitude_deg, floor_permille, True, 1, levels, powers_w)
+    return GroupLoad((part,), 1)
 
 
 def curve_of(text: str, watts: float) -> PowerCurve:
@@ -111,7 +122,7 @@ def preview_offline(
     [whole] = seen.groups
     answer = scheduler_pb2.PreviewProfileResponse(
         **events_of(whole.course, place.tz),
-        energy_unknown="" if load is not None else "no lamps are given (--watts)",
+        energy_unknown="" if load is not None and load.parts[0].powers_w[-1] else "no lamps are given (--watts)",
         price_eur_per_kwh=str(factors.price_eur_per_kwh),
         co2_g_per_kwh=factors.co2_g_per_kwh,
         warnings=[*whole.warnings, *period_warnings(previewed, Nights(place.tz, first_night, nights))],

@@ -71,7 +71,7 @@ class LoadPart:
 @dataclass(frozen=True, slots=True)
 class GroupLoad:
     """The parts of a group, and how many luminaires are guessed at, cannot be dimmed, are switched by others, or are
-    reduced by something else at times that nobody knows."""
+    reduced by something else at times that nobody knows. floor_known: False where nobody has said the floor."""
 
     parts: tuple[LoadPart, ...]
     luminaires: int
@@ -79,6 +79,7 @@ class GroupLoad:
     undimmed: int = 0
     foreign: int = 0
     unknown_reduction: int = 0
+    floor_known: bool = True
 
     @property
     def floor_permille(self) -> int:
@@ -88,23 +89,26 @@ class GroupLoad:
     @property
     def may_be_dark(self) -> bool:
         """True where a council's waiver leaves no floor: only then lighting takes a plan that is off at night."""
-        return any(part.dimmable for part in self.parts) and not self.floor_permille
+        return self.floor_known and any(part.dimmable for part in self.parts) and not self.floor_permille
 
 
 def load_of(
-    curve: PowerCurve, luminaires: int, latitude_deg: float, longitude_deg: float, floor_permille: int = 0
+    curve: PowerCurve, luminaires: int, latitude_deg: float, longitude_deg: float, floor_permille: int | None = None
 ) -> GroupLoad:
-    """Luminaires of one model at one place, for a preview without a town. No standby: a contactor opens by day."""
+    """Luminaires of one model at one place, for a preview without a town. No standby: a contactor opens by day.
+
+    floor_permille: None where nobody has said it, which lifts no level and lets no street be dark; 0 is a waiver.
+    """
     part = LoadPart(
         latitude_deg,
         longitude_deg,
-        floor_permille,
+        floor_permille or 0,
         True,
         luminaires,
         tuple(level for level, _ in curve.points),
         tuple(luminaires * power * curve.rated_w / FULL_PERMILLE for _, power in curve.points),
     )
-    return GroupLoad((part,), luminaires)
+    return GroupLoad((part,), luminaires, floor_known=floor_permille is not None)
 
 
 NO_LOAD: Final = GroupLoad((), 0)

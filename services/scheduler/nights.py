@@ -120,6 +120,12 @@ class Courses:
             found[:, kind.nights] = kind.base.unlit
         return found
 
+    def told(self, which: Flags) -> str:
+        """How many of the nights are meant by `which`, and the first of them, for people."""
+        first = self.sky.nights.first_night + timedelta(days=int(which.argmax()))
+        count = int(np.count_nonzero(which))
+        return f"{count} night{'s' if count != 1 else ''} from {first.isoformat()} on"
+
     def raise_wrong(self, row: int, night: int) -> None:
         """Raises InvalidInput for a night that is known to go wrong, in the words of the night by night compile."""
         said = next(kind.said for kind in self.kinds if night in kind.nights)

@@ -20,6 +20,8 @@ from services.scheduler.nights import Courses, Ints, NightKind, ProfileNights
 from services.scheduler.sky import Flags, Nights, Seconds, Sky
 
 Levels = NDArray[np.int16]
+Stretch = tuple[Seconds, Seconds]
+"""Begin and end of something in each night, [place, night]."""
 
 
 class Months:
@@ -64,11 +66,14 @@ class Views:
 
 
 class CivilNight:
-    """The civil night at the lamps' places, from dusk to dawn, however the noons of the clock cut it."""
+    """The civil night at the lamps' places, from dusk to dawn, however the noons of the clock cut it.
 
-    def __init__(self, sky: Sky) -> None:
+    around: another dusk and dawn in its place, [place, night] with one night before and one after (`Sky.dark_around`).
+    """
+
+    def __init__(self, sky: Sky, around: Stretch | None = None) -> None:
         self._sky = sky
-        self._dusk, self._dawn = sky.civil_around
+        self._dusk, self._dawn = sky.civil_around if around is None else around
         self._offsets = (0,) if _is_between_noons(sky, self._dusk, self._dawn) else (-1, 0, 1)
 
     def over(self, nights: Ints, rows: Ints) -> CivilSpans:
@@ -129,10 +134,6 @@ class Sums:
         self.levels[level] = (total, civil) if known is None else (known[0] + total, known[1] + civil)
 
 
-Stretch = tuple[Seconds, Seconds]
-"""Begin and end of something in each night, [place, night]."""
-
-
 def sums_of(
     courses: Courses,
     views: Views,
@@ -176,6 +177,15 @@ def plain_edges(kind: NightKind) -> list[Seconds]:
     """Between which instants [place, night] a plain night has the levels 0 and those of its points, in turn."""
     shape = kind.base.unlit.shape
     return [np.broadcast_to(kind.starts, shape), *kind.base.times, np.broadcast_to(kind.ends, shape)]
+
+
+def off_spans(kind: NightKind) -> list[tuple[Seconds, Seconds, Flags | bool]]:
+    """Begin, end, and whether the plan is off between them, in the order of the night; sensors are not heeded."""
+    if not kind.is_plain:
+        return [(begin, end, plan == OFF_PERMILLE) for begin, end, plan, _ in spans_of(kind)]
+    edges = plain_edges(kind)
+    levels = [OFF_PERMILLE, *(point.level_permille for point in kind.base.profile.points)]
+    return [(begin, end, level == OFF_PERMILLE) for begin, end, level in zip(edges, edges[1:], levels, strict=False)]
 
 
 def spans_of(kind: NightKind) -> Iterator[tuple[Seconds, Seconds, Levels, Levels]]:

@@ -6,7 +6,6 @@ Of many groups at once. What keeps a profile from being saved at all is no warni
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
 from typing import Final
 
 import numpy as np
@@ -14,12 +13,13 @@ import numpy as np
 from domain.level import FULL_PERMILLE, OFF_PERMILLE
 from domain.night import night_bounds
 from services.scheduler.calendar import Calendar
+from services.scheduler.daylight import by_day_warnings, lit_by_day
 from services.scheduler.days import BUILT_IN, Days
 from services.scheduler.loads import GroupLoad
-from services.scheduler.nights import Courses, NightKind
+from services.scheduler.nights import Courses
 from services.scheduler.rule_warnings import RuleLows, rule_lows
 from services.scheduler.sky import Flags, Nights, Seconds
-from services.scheduler.sums import CivilNight, plain_edges, spans_of
+from services.scheduler.sums import CivilNight, off_spans, plain_edges, spans_of
 
 REFUSED: Final = ": lighting refuses such a plan"
 """In every warning of what lighting would not take."""
@@ -43,6 +43,7 @@ def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupL
     unlit = courses.unlit
     dark_s = _longest_dark(courses)
     lit, levels = _lit_and_lowest(courses)
+    by_day = lit_by_day(courses)
     rules = rule_lows(courses)
     found = []
     for row, load in zip(rows, loads, strict=True):
@@ -50,16 +51,19 @@ def group_warnings(courses: Courses, rows: Sequence[int], loads: Sequence[GroupL
         if not lit[row]:
             mine.append("nothing is ever lit")
         if unlit[row].any():
-            mine.append(f"{_nights(courses, unlit[row])} never get dark: nothing is lit")
-        if load is not None and load.luminaires:
+            mine.append(f"{courses.told(unlit[row])} never get dark: nothing is lit")
+        mine += by_day_warnings(courses, by_day[row])
+        # Where nobody knows the lamps, the street is one like any other: not to be dark.
+        if load is None or load.luminaires:
+            may_be_dark = load is not None and load.may_be_dark
             mine += _below_floor(courses, row, load, levels[row])
             too_dark = dark_s[row] > DARK_TOLERANCE_S
-            if not load.may_be_dark and too_dark.any():
+            if not may_be_dark and too_dark.any():
                 mine.append(
                     f"off for up to {round(float(dark_s[row].max()) / 60)} minutes within the civil night, in"
-                    f" {_nights(courses, too_dark)}{REFUSED} unless a waiver allows it"
+                    f" {courses.told(too_dark)}{REFUSED} unless a waiver allows it"
                 )
-            mine += _of_rules(courses, row, load, rules)
+            mine += _of_rules(courses, row, 0 if load is None else load.floor_permille, may_be_dark, rules)
         mine += _of_load(load)
         found.append(tuple(mine))
     return found
@@ -85,41 +89,32 @@ def _of_load(load: GroupLoad | None) -> list[str]:
     return [f"{count} of {load.luminaires} luminaires {words}" for count, words in kinds if count]
 
 
-def _below_floor(courses: Courses, row: int, load: GroupLoad, lowest: Seconds) -> list[str]:
-    floor = load.floor_permille
+def _below_floor(courses: Courses, row: int, load: GroupLoad | None, lowest: Seconds) -> list[str]:
+    floor = 0 if load is None else load.floor_permille
     below = (lowest > OFF_PERMILLE) & (lowest < floor)
     if not below.any():
         return []
-    return [
-        f"{lowest[below].min() / 10:g} % is below the floor of {floor / 10:g} % in {_nights(courses, below)}{REFUSED}"
-    ]
+    return [f"{lowest[below].min() / 10:g} % is below the floor of {floor / 10:g} % in {courses.told(below)}{REFUSED}"]
 
 
-def _of_rules(courses: Courses, row: int, load: GroupLoad, rules: RuleLows) -> list[str]:
+def _of_rules(courses: Courses, row: int, floor: int, may_be_dark: bool, rules: RuleLows) -> list[str]:
     """Rules that could lead below the floor, or into the dark, each with its first night."""
     found = []
     for number, lows in sorted(rules.lowest.items()):
-        below = lows[row] < load.floor_permille
+        below = lows[row] < floor
         if below.any():
             found.append(
                 f"rules[{number}] could go down to {lows[row][below].min() / 10:g} %, below the floor of"
-                f" {load.floor_permille / 10:g} % in {_nights(courses, below)}{REFUSED}"
+                f" {floor / 10:g} % in {courses.told(below)}{REFUSED}"
             )
     for number, dark_s in sorted(rules.dark_s.items()):
         too_dark = dark_s[row] > DARK_TOLERANCE_S
-        if not load.may_be_dark and too_dark.any():
+        if not may_be_dark and too_dark.any():
             found.append(
                 f"rules[{number}] could leave the street dark within the civil night, in"
-                f" {_nights(courses, too_dark)}{REFUSED} unless a waiver allows it"
+                f" {courses.told(too_dark)}{REFUSED} unless a waiver allows it"
             )
     return found
-
-
-def _nights(courses: Courses, which: Flags) -> str:
-    """So many nights, and the first of them."""
-    first = courses.sky.nights.first_night + timedelta(days=int(which.argmax()))
-    count = int(np.count_nonzero(which))
-    return f"{count} night{'s' if count != 1 else ''} from {first.isoformat()} on"
 
 
 def _longest_dark(courses: Courses) -> Seconds:
@@ -132,7 +127,7 @@ def _longest_dark(courses: Courses) -> Seconds:
         spans = civil.over(kind.nights, places)
         worst = np.zeros(kind.base.unlit.shape)
         run = np.zeros_like(worst)
-        for begin, end, off in _off_spans(kind):
+        for begin, end, off in off_spans(kind):
             if off is False:
                 run = np.zeros_like(worst)
                 continue
@@ -142,15 +137,6 @@ def _longest_dark(courses: Courses) -> Seconds:
             worst = np.maximum(worst, run)
         longest[:, kind.nights] = worst
     return longest
-
-
-def _off_spans(kind: NightKind) -> list[tuple[Seconds, Seconds, Flags | bool]]:
-    """Begin, end, and whether the plan is off between them, in the order of the night."""
-    if not kind.is_plain:
-        return [(begin, end, plan == OFF_PERMILLE) for begin, end, plan, _ in spans_of(kind)]
-    edges = plain_edges(kind)
-    levels = [OFF_PERMILLE, *(point.level_permille for point in kind.base.profile.points)]
-    return [(begin, end, level == OFF_PERMILLE) for begin, end, level in zip(edges, edges[1:], levels, strict=False)]
 
 
 def _lit_and_lowest(courses: Courses) -> tuple[Flags, Seconds]:

@@ -193,3 +193,39 @@ def test_groups_of_a_town_come_with_their_own_figures_and_problems() -> None:
     assert told["previewed"]["energy_sensors_active_kwh"] == 1.5
     unknown = document_of(pb.PreviewProfileResponse(energy_unknown="away", previewed=figures, full=more), "p", "x", 1)
     assert "energy_kwh" not in unknown["total"]["previewed"]
+
+
+LATE = PROFILE.replace("level = 50", "level = 0")
+"""A street that is dark from 22:30 on, and lit again at 04:30."""
+
+
+def test_a_street_left_dark_is_warned_of_until_somebody_says_that_it_may_be(tmp_path: Path) -> None:
+    """Nobody has said a floor: that is no decision of a council. One that is typed, `--floor 0`, is."""
+    file = tmp_path / "late.toml"
+    file.write_text(LATE, encoding="utf-8")
+    november = ("--from", "2026-11-22", "--nights", "3")
+    told = "off for up to 360 minutes within the civil night, in 3 nights from 2026-11-22 on: lighting refuses such a"
+
+    def gaps(*options: str) -> list[str]:
+        return [warning for warning in previewed(file, *november, *options)["warnings"] if "off for" in warning]
+
+    for options in ((), ("--floor", "40"), ("--watts", "20"), ("--watts", "20", "--floor", "40")):
+        [gap] = gaps(*options)
+        assert told in gap
+    for options in (("--floor", "0"), ("--watts", "20", "--floor", "0")):
+        assert gaps(*options) == []
+
+
+def test_a_floor_that_nobody_said_changes_no_energy(tmp_path: Path) -> None:
+    file = tmp_path / "late.toml"
+    file.write_text(LATE, encoding="utf-8")
+    lamps = ("--from", "2026-11-22", "--nights", "3", "--watts", "20")
+    unsaid, waived = previewed(file, *lamps), previewed(file, *lamps, "--floor", "0")
+    assert unsaid["total"] == waived["total"]
+
+
+def test_a_floor_is_held_against_the_levels_without_any_power(half_night: Path) -> None:
+    seen = previewed(half_night, "--from", "2026-11-22", "--floor", "60")
+    assert [warning for warning in seen["warnings"] if "50 % is below the floor of 60 % in 1 night" in warning]
+    assert seen["energy_unknown"] == "no lamps are given (--watts)"
+    assert "energy_kwh" not in seen["total"]["previewed"]

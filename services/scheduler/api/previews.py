@@ -41,7 +41,7 @@ from services.scheduler.records import Group, Town
 from services.scheduler.sky import Nights
 from services.scheduler.store.assignments import load_town
 from services.scheduler.store.calendars import profile_uids
-from services.scheduler.warnings import period_warnings
+from services.scheduler.warnings import REFUSED, period_warnings
 
 _PREVIEWED: Final = "previewed"
 """Key of the profile that is previewed; those of the town are uids."""
@@ -186,7 +186,9 @@ def _answer(
         answer.lit_seconds = round(sum(whole.previewed.lit_s))
         answer.full_light_equivalent_seconds = int(sum(whole.previewed.full_light_equivalent_s) + 1e-3)
     nights = Nights(place.tz, period.first_night, period.nights)
-    answer.warnings.extend([*whole.warnings, *period_warnings(asked.calendar, nights, days)])
+    # What lighting would refuse is said of each group, by its own floor and waivers.
+    of_place = [warning for warning in whole.warnings if not groups or REFUSED not in warning]
+    answer.warnings.extend([*of_place, *period_warnings(asked.calendar, nights, days)])
     if asked.field == "profile":
         places = [place, *(group.place for group in groups)]
         try:

@@ -273,7 +273,7 @@ def test_what_lighting_would_refuse_is_warned_of_with_the_first_night() -> None:
     assert "30 % is below the floor of 40 % in 365 nights from 2026-01-01 on" in warnings_of(dimmed(300), load)
     late = Profile((SwitchPoint(Anchor.CIVIL_DUSK, 1000, 1200), SwitchPoint(Anchor.SUNRISE, 0)))
     assert "off for up to 20 minutes within the civil night, in 365 nights" in warnings_of(late, load)
-    assert "off for" not in warnings_of(late, None)  # where nobody lives in the dark, nothing is refused
+    assert "off for" not in warnings_of(late, GroupLoad((), 0))  # where there are no lamps, nothing is refused
     waived = load_of(LED, 10, 50.868, 9.707, 0)
     assert waived.may_be_dark
     assert warnings_of(late, waived) == ""

@@ -243,7 +243,9 @@ def test_a_sensor_rule_that_could_go_below_the_floor_is_warned_of_with_its_numbe
     assert "rules[0] could leave the street dark within the civil night, in 10 nights" in warnings_of(
         off, load, period=Period(AUTUMN, 10, BERLIN)
     )
-    assert "rules[" not in warnings_of(off, None, period=Period(AUTUMN, 10, BERLIN))
+    nobody = GroupLoad((), 0)
+    assert "rules[" not in warnings_of(off, nobody, period=Period(AUTUMN, 10, BERLIN))
+    assert "rules[0] could leave the street dark" in warnings_of(off, None, period=Period(AUTUMN, 10, BERLIN))
     unlit = Profile((SwitchPoint(Anchor.SUNSET, 1000), ALL_NIGHT.points[-1]), (harmless,))
     assert "rules[" not in warnings_of(unlit, load, period=Period(AUTUMN, 10, BERLIN))
 
