@@ -89,6 +89,7 @@ async def test_a_report_by_hand_is_made_listed_and_done(application: Application
     await sees(user, "1 stehen an", "flackert seit gestern")
     [fault] = town.faults.values()
     assert (fault.subject, fault.text) == (name("luminaires", "L-0004"), "flackert seit gestern")
+    await user.should_see(marker="fault_clear", retries=PATIENCE)
     user.find(marker="fault_clear").click()
     await sees(user, "Ist diese gemeldete Störung behoben?")
     user.find(marker="fault_clear-now").click()

@@ -84,6 +84,7 @@ async def test_a_decision_is_entered_with_its_warnings_and_released(application:
     assert list(waiver.targets) == [name("luminaires", "L-0001"), name("luminaires", "L-0005")]
     assert (waiver.floor_permille, waiver.decided_on.day, waiver.sign_at_pole) == (150, 1, False)
     assert waiver.review_time.ToDatetime().hour in (22, 23)  # midnight on the town's clocks
+    await eventually(lambda: visible(user, "release-waiver"))  # the list comes after the answer
     user.find(marker="release-waiver").click()
     await sees(user, DE["waiver_release_title"])
     user.find(marker="release-reason").type("anders beschlossen")
