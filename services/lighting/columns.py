@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from domain.level import FULL_PERMILLE
+from services.lighting.grouping import street_key
 from services.lighting.records import FeederSupply, Inventory, SwitchingOwner
 
 Ints = NDArray[np.int32]
@@ -100,6 +101,14 @@ class Columns:
     def town_of(self) -> dict[str, int]:
         """Row of a municipality by uid."""
         return {record.uid: row for row, record in enumerate(self.inventory.towns)}
+
+    @cached_property
+    def streets(self) -> NDArray[np.str_]:
+        """Street of each luminaire, so that those that differ in case or spaces only are one; empty for none."""
+        towns = self.town_of
+        written = [lamp.street for lamp in self.inventory.luminaires if lamp.municipality_uid in towns]
+        keys = {street: street_key(street) for street in set(written)}
+        return np.array([keys[street] for street in written], dtype=np.str_)
 
     @cached_property
     def rows_by_gateway(self) -> list[Rows]:

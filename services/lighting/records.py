@@ -158,6 +158,7 @@ class LuminaireRecord:
     """Whether its driver is driven by its burning hours, by itself or by Lichtbuch."""
     inner_permille: int = 1000
     """What its driver makes of a command by itself, by constant light output, now; not seen in what it reads back."""
+    street: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,16 @@ Control writes it, the API and the streams read it; both run in one event loop. 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.names import new_uid
-from services.lighting.columns import Columns, Flags, Rows, build_columns
+from services.lighting.columns import NONE, Columns, Flags, Ints, Rows, build_columns
 from services.lighting.due import NOTHING_DUE, Due, DueSource
 from services.lighting.records import Inventory
 
@@ -113,6 +114,11 @@ class TownState:
         """Domain time of the last pass, Unix ms; 0 before the first."""
         self.revision = 0
         self.changed: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Revision at which each luminaire changed last, or came to another group, feeder, cabinet or street."""
+        self.cleared: NDArray[np.int64] = np.empty(0, dtype=np.int64)
+        """Revision at which the last fault of each luminaire cleared; 0 for never."""
+        self.moved_at = 0
+        """Revision at which luminaires went last, or came to another group, feeder, cabinet or street."""
         self._published = LampStates(self.columns)
         self._news = asyncio.Event()
 
@@ -126,14 +132,26 @@ class TownState:
         published.take_over(self._published, pairs)
         changed = np.full(columns.count, self.revision + 1, dtype=np.int64)
         changed[pairs[1]] = self.changed[pairs[0]]
+        cleared = np.zeros(columns.count, dtype=np.int64)
+        cleared[pairs[1]] = self.cleared[pairs[0]]
+        moved = pairs[1][elsewhere(before, columns, pairs)]
+        changed[moved] = self.revision + 1
+        if moved.size or pairs[0].size < before.count:
+            self.moved_at = self.revision + 1
         power = np.full(len(columns.inventory.feeders), Power.UNKNOWN, dtype=np.int8)
         there, here = same_rows(before.feeder_of, columns.feeder_of)
         power[here] = self.feeder_power[there]
         self.columns, self._published, self.changed, self.feeder_power = columns, published, changed, power
+        self.cleared = cleared
         self.cabinets = {c.uid: self.cabinets.get(c.uid, CabinetLive()) for c in columns.inventory.cabinets}
         self.revision += 1
         self._wake()
         return pairs
+
+    @property
+    def published(self) -> LampStates:
+        """States as watchers are told of them: as of the last pass. Instants of reading stand in `lamps` only."""
+        return self._published
 
     def forget(self) -> None:
         """Knows nothing of the field any more: somebody else works on it."""
@@ -158,6 +176,7 @@ class TownState:
         if rows.size:
             self.revision += 1
             self.changed[rows] = self.revision
+            self.cleared[(self._published.faults != 0) & (self.lamps.faults == 0)] = self.revision
             for name in _SHOWN:
                 getattr(self._published, name)[rows] = getattr(self.lamps, name)[rows]
             self._wake()
@@ -178,3 +197,21 @@ def same_rows(before: dict[str, int], after: dict[str, int]) -> tuple[Rows, Rows
     shared = [(row, after[uid]) for uid, row in before.items() if uid in after]
     columns = np.array(shared, dtype=np.intp).reshape(-1, 2)
     return columns[:, 0], columns[:, 1]
+
+
+def elsewhere(before: Columns, after: Columns, pairs: tuple[Rows, Rows]) -> Flags:
+    """Which of the luminaires that stay (rows before and after) are in another group, feeder, cabinet or street now."""
+    there, here = pairs
+
+    def follows(old: Ints, new: Ints, records: Sequence[Any], rows: dict[str, int]) -> Flags:
+        # The last one is for NONE (-1); what is gone is like nothing that is there.
+        row_now = np.array([*(rows.get(record.uid, NONE - 1) for record in records), NONE])
+        same_place: Flags = row_now[old[there]] == new[here]
+        return same_place
+
+    was = before.inventory
+    same: Flags = before.streets[there] == after.streets[here]
+    same &= follows(before.group, after.group, was.groups, after.group_of)
+    same &= follows(before.feeder, after.feeder, was.feeders, after.feeder_of)
+    same &= follows(before.cabinet, after.cabinet, was.cabinets, after.cabinet_of)
+    return ~same

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Final
 
 import numpy as np
 from sqlmodel import Session
 
+from domain.canonical import sha256_hex
 from domain.errors import InvalidInput
 from domain.names import ResourceName
 from domain.plan import from_unix_ms, to_unix_ms
 from lichtbuch.lighting.v1 import control_pb2 as ctl
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
-from servicekit.context import Tenant, current_scope, current_tenant, current_tenants, scope_aware
+from servicekit.context import current_scope, current_tenant, current_tenants, scope_aware
 from servicekit.convert import timestamp_from_proto, timestamp_to_proto
 from services.lighting import watch
 from services.lighting.api.calls import Calls, Context
 from services.lighting.api.reach import Reach
+from services.lighting.api.selection import Selection
 from services.lighting.columns import Columns, Flags, Rows
 from services.lighting.energy import UNKNOWN_LEVEL, energies, evidence_hash
 from services.lighting.metrics import WATCHERS
@@ -44,15 +46,9 @@ class StateCalls(Calls):
     ) -> pb.QueryLuminaireStatesResponse:
         """States as of the last pass."""
         state = self.parts.state
-        selected = self._selection(state.columns, current_tenants(), list(request.groups))
-        if request.luminaires:
-            named = np.zeros(state.columns.count, dtype=np.bool_)
-            for index, name in enumerate(request.luminaires):
-                row = state.columns.row_of_name.get(name)
-                if row is None:
-                    raise InvalidInput.of(f"luminaires[{index}]", f"{name} does not exist")
-                named[row] = True
-            selected &= named
+        selected = Selection.of(request, current_tenants()).rows(state.columns)
+        if request.faulty_only:
+            selected &= state.lamps.faults != 0
         return pb.QueryLuminaireStatesResponse(
             states=states_to_proto(state, _by_name(state.columns, np.flatnonzero(selected))),
             at=timestamp_to_proto(from_unix_ms(state.at_ms)),
@@ -63,18 +59,25 @@ class StateCalls(Calls):
         self, request: pb.WatchLuminairesRequest, context: Context
     ) -> AsyncIterator[pb.WatchLuminairesResponse]:
         """All states once, then what changes."""
-        state, tenants, groups = self.parts.state, current_tenants(), list(request.groups)
-        self._selection(state.columns, tenants, groups)  # an unknown group is refused before anything is sent
+        state, selection = self.parts.state, Selection.of(request, current_tenants())
+        selection.rows(state.columns)  # an unknown group is refused before anything is sent
 
         def select(columns: Columns) -> Flags:
-            return self._selection(columns, tenants, groups, strict=False)
+            return selection.rows(columns, strict=False)
 
         WATCHERS.inc()
         try:
-            news = watch.watch(state, select, request.resume_token, pause=lambda: asyncio.sleep(STREAM_PAUSE_S))
+            news = watch.watch(
+                state,
+                select,
+                request.resume_token,
+                asked=_asked(request),
+                faulty_only=request.faulty_only,
+                pause=lambda: asyncio.sleep(STREAM_PAUSE_S),
+            )
             async for part in news:
                 yield pb.WatchLuminairesResponse(
-                    states=states_to_proto(state, part.rows),
+                    states=states_to_proto(state, part.rows, published=True),
                     resume_token=part.token,
                     snapshot=part.snapshot,
                     at=timestamp_to_proto(from_unix_ms(state.at_ms)),
@@ -181,60 +184,34 @@ class StateCalls(Calls):
         await historian.drain()
         return control.settled_until_ms
 
-    def _selection(
-        self, columns: Columns, tenants: Sequence[Tenant], groups: Sequence[str], *, strict: bool = True
-    ) -> Flags:
-        """Luminaires of municipalities, of groups by name (all for none), within the caller's reach.
 
-        Raises InvalidInput for an unknown group, unless not `strict`: it may go while somebody watches.
-        """
-        selected = np.zeros(columns.count, dtype=np.bool_)
-        names = {tenant.uid: tenant for tenant in tenants}
-        for tenant in tenants:
-            town = columns.town_of.get(tenant.uid)
-            if town is None:
-                continue
-            mine = columns.town == town
-            scope = current_scope(tenant)
-            if scope.is_limited:
-                within = [
-                    scope.covers(f"{tenant.name}/cabinets/{cabinet.id}")
-                    if cabinet.municipality_uid == tenant.uid
-                    else False
-                    for cabinet in columns.inventory.cabinets
-                ]
-                mine &= np.append(np.array(within, dtype=np.bool_), False)[columns.cabinet]
-            selected |= mine
-        if not groups:
-            return selected
-        rows = {
-            f"{names[group.municipality_uid].name}/groups/{group.id}": row
-            for row, group in enumerate(columns.inventory.groups)
-            if group.municipality_uid in names
-        }
-        unknown = [(index, name) for index, name in enumerate(groups) if name not in rows]
-        if unknown and strict:
-            raise InvalidInput.of(f"groups[{unknown[0][0]}]", f"{unknown[0][1]} does not exist")
-        return selected & np.isin(columns.group, [rows[name] for name in groups if name in rows])
-
-
-def states_to_proto(state: TownState, rows: Rows) -> ctl.LuminaireStateColumns:
-    """Columns of some luminaires."""
-    lamps, names = state.lamps, state.columns.names
-    never = lamps.observed_at_ms[rows] == 0
+def states_to_proto(state: TownState, rows: Rows, *, published: bool = False) -> ctl.LuminaireStateColumns:
+    """Columns of some luminaires as they are now, or `published`: as of the last pass: what differs from it later is
+    a change that watchers are told of."""
+    lamps, names = state.published if published else state.lamps, state.columns.names
+    observed_at_ms = state.lamps.observed_at_ms[rows]
+    never = observed_at_ms == 0
     return ctl.LuminaireStateColumns(
         names=[names[row] for row in rows.tolist()],
         due_permille=lamps.due[rows].tolist(),
         due_sources=lamps.source[rows].tolist(),
         actual_permille=shown_lights(lamps.actual[rows], lamps.due[rows], state.columns.output[rows]).tolist(),
         qualities=np.where(never, Quality.MISSING, lamps.quality[rows]).tolist(),
-        observed_at_unix_ms=lamps.observed_at_ms[rows].tolist(),
+        observed_at_unix_ms=observed_at_ms.tolist(),
         powered=(lamps.powered[rows] == Power.ON).tolist(),
         faults=lamps.faults[rows].tolist(),
         in_control=lamps.in_control[rows].tolist(),
         written_permille=lamps.written[rows].tolist(),
         driven_permille=lamps.actual[rows].tolist(),
     )
+
+
+def _asked(request: pb.WatchLuminairesRequest) -> str:
+    """What is watched, in short: other filters, another text."""
+    asked = pb.WatchLuminairesRequest()
+    asked.CopyFrom(request)
+    asked.resume_token = ""
+    return sha256_hex(asked.SerializeToString(deterministic=True))[:16]
 
 
 def _by_name(columns: Columns, rows: Rows) -> Rows:

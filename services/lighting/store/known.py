@@ -155,7 +155,7 @@ def _luminaires(session: Session) -> Iterable[LuminaireRecord]:
     columns = (
         "uid", "municipality_uid", "id", "group_uid", "feeder_uid", "gateway_uid", "gateway_address",
         "floor_permille", "conflict_area", "latitude_deg", "longitude_deg", "reduction",
-        "model_uid", "virtual_output_permille", "initial_burning_hours",
+        "model_uid", "virtual_output_permille", "initial_burning_hours", "street",
     )  # fmt: skip
     reductions = {r[0]: r[1] for r in _rows(session, FeederRow, "uid", "reduction")}
     driven = Driven.of(session)
@@ -163,6 +163,7 @@ def _luminaires(session: Session) -> Iterable[LuminaireRecord]:
         yield LuminaireRecord(
             r[0], r[1], r[2], r[3], r[4] or "", r[5] or "", r[6], r[7], bool(r[8]), _degrees(r[9]), _degrees(r[10]),
             is_commanded(r[11], reductions.get(r[4] or "", 0)), *driven.by(r[0], r[12] or "", r[13], r[14]),
+            street=r[15],
         )  # fmt: skip
 
 

@@ -1714,15 +1714,21 @@ Global___ListPlanHashesResponse: _TypeAlias = ListPlanHashesResponse  # noqa: Y0
 
 @_typing.final
 class QueryLuminaireStatesRequest(_message.Message):
-    """Asks for the live state of luminaires."""
+    """Asks for the live state of luminaires. Filters of several kinds must all hold; of one kind, one is enough."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
     LUMINAIRES_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
+    CABINETS_FIELD_NUMBER: _builtins.int
+    FEEDERS_FIELD_NUMBER: _builtins.int
+    STREETS_FIELD_NUMBER: _builtins.int
+    FAULTY_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality, or "municipalities/-"."""
+    faulty_only: _builtins.bool
+    """True: only luminaires with a fault bit now."""
     @_builtins.property
     def luminaires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these luminaires; empty for all."""
@@ -1731,16 +1737,34 @@ class QueryLuminaireStatesRequest(_message.Message):
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only luminaires of these groups; empty for all."""
 
+    @_builtins.property
+    def cabinets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only luminaires of these cabinets; empty for all."""
+
+    @_builtins.property
+    def feeders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only luminaires of these feeders; empty for all."""
+
+    @_builtins.property
+    def streets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only luminaires in these streets, as luminaires name them, whatever the case and spaces; empty for all. A street that
+        no luminaire names is no error: it has none.
+        """
+
     def __init__(
         self,
         *,
         parent: _builtins.str = ...,
         luminaires: _abc.Iterable[_builtins.str] | None = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
+        cabinets: _abc.Iterable[_builtins.str] | None = ...,
+        feeders: _abc.Iterable[_builtins.str] | None = ...,
+        streets: _abc.Iterable[_builtins.str] | None = ...,
+        faulty_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "luminaires", b"luminaires", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "faulty_only", b"faulty_only", "feeders", b"feeders", "groups", b"groups", "luminaires", b"luminaires", "parent", b"parent", "streets", b"streets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1778,20 +1802,55 @@ Global___QueryLuminaireStatesResponse: _TypeAlias = QueryLuminaireStatesResponse
 
 @_typing.final
 class WatchLuminairesRequest(_message.Message):
-    """Asks to be told of changes."""
+    """Asks to be told of changes. Filters are those of QueryLuminaireStatesRequest and select the same luminaires: of several
+    kinds all must hold, of one kind one is enough.
+
+    A luminaire that comes into the selection is sent like one that changed. When one of the luminaires that a reader may
+    have been sent leaves it, because it was moved elsewhere or deleted, the complete picture is sent anew (`snapshot`).
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     PARENT_FIELD_NUMBER: _builtins.int
     GROUPS_FIELD_NUMBER: _builtins.int
     RESUME_TOKEN_FIELD_NUMBER: _builtins.int
+    LUMINAIRES_FIELD_NUMBER: _builtins.int
+    CABINETS_FIELD_NUMBER: _builtins.int
+    FEEDERS_FIELD_NUMBER: _builtins.int
+    STREETS_FIELD_NUMBER: _builtins.int
+    FAULTY_ONLY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality, or "municipalities/-"."""
     resume_token: _builtins.str
-    """Token of the last message seen: only what changed since is sent. Empty, or too old: everything is sent once."""
+    """Token of the last message seen: only what changed since is sent. Empty, of a request with other filters, or too old (the
+    service began anew, or luminaires were moved or deleted since): everything is sent once.
+    """
+    faulty_only: _builtins.bool
+    """True: only luminaires with a fault bit. One whose last fault bit clears is sent once more, without faults, so that no
+    reader keeps a fault that is over; after that it is not sent until it has one again. A slow or resuming reader may be
+    sent one without faults that it never had: faults that came and went in between.
+    """
     @_builtins.property
     def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only luminaires of these groups; empty for all."""
+
+    @_builtins.property
+    def luminaires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these luminaires; empty for all."""
+
+    @_builtins.property
+    def cabinets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only luminaires of these cabinets; empty for all."""
+
+    @_builtins.property
+    def feeders(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only luminaires of these feeders; empty for all."""
+
+    @_builtins.property
+    def streets(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only luminaires in these streets, as luminaires name them, whatever the case and spaces; empty for all. A street that
+        no luminaire names is no error: it has none yet.
+        """
 
     def __init__(
         self,
@@ -1799,10 +1858,15 @@ class WatchLuminairesRequest(_message.Message):
         parent: _builtins.str = ...,
         groups: _abc.Iterable[_builtins.str] | None = ...,
         resume_token: _builtins.str = ...,
+        luminaires: _abc.Iterable[_builtins.str] | None = ...,
+        cabinets: _abc.Iterable[_builtins.str] | None = ...,
+        feeders: _abc.Iterable[_builtins.str] | None = ...,
+        streets: _abc.Iterable[_builtins.str] | None = ...,
+        faulty_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["groups", b"groups", "parent", b"parent", "resume_token", b"resume_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "faulty_only", b"faulty_only", "feeders", b"feeders", "groups", b"groups", "luminaires", b"luminaires", "parent", b"parent", "resume_token", b"resume_token", "streets", b"streets"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1819,9 +1883,11 @@ class WatchLuminairesResponse(_message.Message):
     SNAPSHOT_FIELD_NUMBER: _builtins.int
     AT_FIELD_NUMBER: _builtins.int
     resume_token: _builtins.str
-    """Token to resume from."""
+    """Token to resume from; empty in all messages of a complete picture but its last."""
     snapshot: _builtins.bool
-    """True for messages of the first, complete picture."""
+    """True for messages of a complete picture: what a reader knew before does not count any more. The first is sent at once,
+    with filters that nothing fits as one empty message; another one follows when luminaires left the selection.
+    """
     @_builtins.property
     def states(self) -> _control_pb2.LuminaireStateColumns:
         """Their states now."""
