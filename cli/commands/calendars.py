@@ -34,7 +34,8 @@ def put_calendar(
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Create calendars, or change them; every plan that follows one is compiled anew at once."""
+    """Create calendars, or change them; every plan that follows one is compiled anew at once. Says which plans lighting
+    refuses, and which it would within a year."""
     if identity and len(files) > 1:
         raise typer.BadParameter("one id for several files", param_hint="--id")
     given = [(identity or file.stem, *read_calendar(file)) for file in files]
@@ -123,7 +124,8 @@ def assign_calendar(
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Let groups follow a calendar; the lamps follow at once. Says why where lighting refuses a plan."""
+    """Let groups follow a calendar; the lamps follow at once. Says why where lighting refuses a plan, now or in a
+    year."""
 
     async def ask(session: Session) -> list[dict[str, Any]]:
         parent, name = await session.parent(), await session.name("calendars", calendar)
@@ -152,16 +154,17 @@ def end_if_refused(refused: list[str]) -> None:
 
 
 async def let_follow(session: Session, parent: str, group: str, calendar_name: str) -> dict[str, Any]:
-    """Let a group follow a calendar (both of `parent`), and compare plans at once; answers what became of it."""
+    """Let a group follow a calendar (both of `parent`), and compare plans at once; answers what became of it, with the
+    warnings of the year ahead, too."""
     stub = session.scheduler
     assignment = scheduler_pb2.Assignment(
         name=f"{parent}/assignments/{group}", group=f"{parent}/groups/{group}", calendar=calendar_name
     )
     try:
         await stub.GetAssignment(scheduler_pb2.GetAssignmentRequest(name=assignment.name))
-        await stub.UpdateAssignment(scheduler_pb2.UpdateAssignmentRequest(assignment=assignment))
+        told = await stub.UpdateAssignment(scheduler_pb2.UpdateAssignmentRequest(assignment=assignment))
     except NotFound:
-        await stub.CreateAssignment(
+        told = await stub.CreateAssignment(
             scheduler_pb2.CreateAssignmentRequest(parent=parent, assignment_id=group, assignment=assignment)
         )
     await stub.SynchronisePlans(scheduler_pb2.SynchronisePlansRequest(parent=parent))
@@ -172,7 +175,7 @@ async def let_follow(session: Session, parent: str, group: str, calendar_name: s
         "calendar": _last(calendar_name),
         "planned_until": until,
         "refusal": stored.refusal,
-        "warnings": list(stored.warnings),
+        "warnings": list(told.warnings),
     }
 
 

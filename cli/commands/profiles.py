@@ -124,7 +124,8 @@ def put_profile(
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Create a profile, or change it; every plan that uses it follows at once. Says which plans lighting refuses."""
+    """Create a profile, or change it; every plan that uses it follows at once. Says which plans lighting refuses, and
+    which it would within a year."""
     display_name, profile = read_profile(file)
     chosen = identity or file.stem
 
@@ -195,8 +196,9 @@ def assign_profile(
     `lichtbuch calendar`.
     """
 
-    async def ask(session: Session) -> dict[str, Any]:
+    async def ask(session: Session) -> tuple[dict[str, Any], list[str]]:
         parent, stub = await session.parent(), session.scheduler
+        told: list[str] = []
         wanted = scheduler_pb2.Calendar(
             name=f"{parent}/calendars/{group}",
             display_name=f"Every night: {group}",
@@ -206,15 +208,17 @@ def assign_profile(
             found = await stub.GetCalendar(scheduler_pb2.GetCalendarRequest(name=wanted.name))
             wanted.rules.extend(found.rules)
             wanted.display_name = found.display_name
-            await stub.UpdateCalendar(scheduler_pb2.UpdateCalendarRequest(calendar=wanted))
+            changed = await stub.UpdateCalendar(scheduler_pb2.UpdateCalendarRequest(calendar=wanted))
+            told += changed.warnings
         except NotFound:
             await stub.CreateCalendar(
                 scheduler_pb2.CreateCalendarRequest(parent=parent, calendar_id=group, calendar=wanted)
             )
-        return await let_follow(session, parent, group, wanted.name)
+        return await let_follow(session, parent, group, wanted.name), told
 
-    facts = online(ask, municipality)
-    warnings = facts.pop("warnings")
+    facts, told = online(ask, municipality)
+    # The calendar may be followed by other groups, too.
+    warnings = list(dict.fromkeys([*told, *facts.pop("warnings")]))
     print_facts(facts | ({"warnings": warnings} if as_json else {}), as_json)
     note_lines(f"warning: {warning}" for warning in warnings)
     if facts["refusal"]:

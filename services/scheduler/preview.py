@@ -34,7 +34,7 @@ from services.scheduler.sky import Nights, Seconds, Sky
 from services.scheduler.sums import CivilNight, Months, Views, night_seconds
 from services.scheduler.warnings import group_warnings
 
-_AT_ONCE: Final = 128
+AT_ONCE: Final = 128
 """Groups that are computed together: a year of them fits the processor's cache."""
 _HOUR_S: Final = 3_600.0
 _NO_SECONDS: Final = 1e-6
@@ -181,8 +181,8 @@ def preview_groups(
         by_calendar[group.current].append(index)
     found: dict[int, GroupPreview] = {}
     for current, indices in by_calendar.items():
-        for begin in range(0, len(indices), _AT_ONCE):
-            some = indices[begin : begin + _AT_ONCE]
+        for begin in range(0, len(indices), AT_ONCE):
+            some = indices[begin : begin + AT_ONCE]
             batch = _Batch([groups[index] for index in some], frame, months, profiles, days)
             found.update(zip(some, batch.previews(previewed, current, with_courses=with_courses), strict=True))
     return PreviewOfGroups(tuple(months.names), tuple(found[index] for index in range(len(groups))))

@@ -16,6 +16,7 @@ from services.scheduler.convert import assignment_etag, assignment_to_proto
 from services.scheduler.known_sensors import names_sensors, not_checked, sensor_violations
 from services.scheduler.profile import Profile
 from services.scheduler.records import Assignment, Group
+from services.scheduler.refused_ahead import follower
 from services.scheduler.store import assignments as store
 from services.scheduler.store.calendars import calendar_uids, list_calendars
 from services.scheduler.store.profiles import list_profiles
@@ -28,7 +29,8 @@ class AssignmentCalls(Calls):
     """Creates, shows, changes and deletes assignments."""
 
     async def CreateAssignment(self, request: pb.CreateAssignmentRequest, context: Context) -> pb.Assignment:
-        """Lets a group follow a calendar; its plan is put at once. The id is the group's."""
+        """Lets a group follow a calendar; its plan is put at once. The id is the group's. What would go wrong with the
+        calendar at the group within a year is told."""
         tenant, given, at = current_tenant(), request.assignment, self.moment()
         identifier = ResourceName.parse(given.group, field="assignment.group", collection="groups").id
         if request.assignment_id not in ("", identifier):
@@ -49,7 +51,8 @@ class AssignmentCalls(Calls):
             return once(session, request, pb.Assignment, store_it, municipality_uid=tenant.uid, real=at.real)
 
         answer = await self.database.run(create)
-        self.synchroniser.changed(tenant)
+        self.synchroniser.changed(tenant)  # lamps do not wait for what is told
+        answer.warnings.extend(await self.year_ahead(tenant, lambda town: follower(town, answer.uid)))
         return answer
 
     async def GetAssignment(self, request: pb.GetAssignmentRequest, context: Context) -> pb.Assignment:
@@ -75,7 +78,8 @@ class AssignmentCalls(Calls):
         )
 
     async def UpdateAssignment(self, request: pb.UpdateAssignmentRequest, context: Context) -> pb.Assignment:
-        """Lets a group follow another calendar; its plan is put at once. The group itself cannot be changed."""
+        """Lets a group follow another calendar; its plan is put at once. The group itself cannot be changed. Warnings
+        as when it is created."""
         tenant, given = current_tenant(), request.assignment
         name = ResourceName.parse(given.name, field="assignment.name", collection="assignments")
         paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
@@ -100,7 +104,8 @@ class AssignmentCalls(Calls):
             return answer
 
         answer = await self.database.run(update)
-        self.synchroniser.changed(tenant)
+        self.synchroniser.changed(tenant)  # lamps do not wait for what is told
+        answer.warnings.extend(await self.year_ahead(tenant, lambda town: follower(town, answer.uid)))
         return answer
 
     async def DeleteAssignment(self, request: pb.DeleteAssignmentRequest, context: Context) -> pb.Assignment:

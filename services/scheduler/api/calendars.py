@@ -18,6 +18,7 @@ from services.scheduler.api.calls import Calls, Context, chosen_id
 from services.scheduler.calendar import Calendar, validate
 from services.scheduler.convert_calendar import calendar_etag, calendar_to_proto, profile_uid, rules_from_proto
 from services.scheduler.records import StoredCalendar
+from services.scheduler.refused_ahead import followers_of_calendar
 from services.scheduler.store import calendars as store
 
 _SETTABLE = ("display_name", "rules", "default_profile")
@@ -73,7 +74,8 @@ class CalendarCalls(Calls):
         )
 
     async def UpdateCalendar(self, request: pb.UpdateCalendarRequest, context: Context) -> pb.Calendar:
-        """Changes what the mask names; the plan of every group that follows it is compiled anew at once."""
+        """Changes what the mask names; the plan of every group that follows it is compiled anew at once. What would go
+        wrong with it at these groups within a year is told."""
         tenant, given, at = current_tenant(), request.calendar, self.moment()
         name = ResourceName.parse(given.name, field="calendar.name", collection="calendars")
         paths = mask_paths(request.update_mask, _SETTABLE, fixed=_OUTPUT_ONLY)
@@ -98,7 +100,8 @@ class CalendarCalls(Calls):
             return answer
 
         answer = await self.database.run(update)
-        self.synchroniser.changed(tenant)
+        self.synchroniser.changed(tenant)  # lamps do not wait for what is told
+        answer.warnings.extend(await self.year_ahead(tenant, lambda town: followers_of_calendar(town, answer.uid)))
         return answer
 
     async def DeleteCalendar(self, request: pb.DeleteCalendarRequest, context: Context) -> pb.Calendar:

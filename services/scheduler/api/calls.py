@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
 from sqlmodel import Session
 
+from domain.errors import LichtbuchError
 from domain.names import new_uid
+from domain.night import lighting_night, zone
 from servicekit.clock import Clock
 from servicekit.context import Tenant, current_tenants
 from servicekit.database import Database
 from servicekit.paging import Page, page
 from services.scheduler.api.foresight import Foresight
+from services.scheduler.api.year_ahead import groups_following, look_ahead, not_looked_ahead
+from services.scheduler.calendar import Calendar
 from services.scheduler.lighting import Lighting
+from services.scheduler.records import Town
+from services.scheduler.store.assignments import load_town
 from services.scheduler.store.shelf import Moment
 from services.scheduler.synchronising import Synchroniser
 
@@ -61,6 +67,23 @@ class Calls:
     def foresight(self, session: Session, tenant: Tenant) -> Foresight:
         """What can be foreseen in a municipality now."""
         return Foresight(session, tenant, self.clock.now())
+
+    async def year_ahead(self, tenant: Tenant, following: Callable[[Town], Mapping[str, Calendar]]) -> list[str]:
+        """What goes wrong within a year at groups, by uid with their calendars, of the municipality as it stands.
+
+        It never keeps from anything: where lighting does not answer, that is told.
+        """
+        town = await self.database.read(lambda session: load_town(session, tenant.uid))
+        calendars = following(town)
+        if not calendars:
+            return []
+        first_night = lighting_night(self.clock.now(), zone(tenant.time_zone))
+        try:
+            groups = await groups_following(self.lighting, tenant, calendars)
+            with_calendars = [(group, calendars[group.uid]) for group in groups]
+            return await look_ahead(self.lighting, tenant, town, with_calendars, first_night)
+        except LichtbuchError as error:
+            return [not_looked_ahead(error)]
 
     async def warnings_of(
         self, found: Sequence[tuple[Tenant, Item]], look: Callable[[Foresight, Item], list[str]]

@@ -12,21 +12,22 @@ from sqlmodel import Session
 
 from domain.errors import InvalidInput, RetryableError
 from domain.names import ResourceName, new_uid
-from domain.night import lighting_night, zone
+from domain.night import lighting_night
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
 from servicekit import audit
 from servicekit.context import Tenant, current_tenant
 from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from services.scheduler.api.calls import Calls, Context, chosen_id
+from services.scheduler.api.year_ahead import groups_following, look_ahead, not_looked_ahead
 from services.scheduler.convert import profile_etag, profile_from_proto, profile_to_proto
+from services.scheduler.daylight import by_day_of_profile
 from services.scheduler.known_sensors import check_sensors, names_sensors, not_checked
 from services.scheduler.nights import check_places
 from services.scheduler.places import place_of_group, place_of_town
-from services.scheduler.preview import Period, PreviewedGroup
 from services.scheduler.profile import NIGHTS_CHECKED, Profile, check_year, validate_profile
 from services.scheduler.records import StoredProfile
-from services.scheduler.refused_ahead import followers, refused_ahead
+from services.scheduler.refused_ahead import followers
 from services.scheduler.store import profiles as store
 from services.scheduler.store.assignments import load_town
 
@@ -94,6 +95,7 @@ class ProfileCalls(Calls):
             )
             was = profile_to_proto(tenant.id, before)
             if after == before:
+                was.warnings.extend(warnings)
                 return was
             answer = profile_to_proto(tenant.id, store.replace_profile(session, after, at))
             audit.record(session, "", answer.name, after.uid, tenant.uid, before=was, after=answer)
@@ -121,8 +123,8 @@ class ProfileCalls(Calls):
     async def _checked(
         self, given: pb.Profile, tenant: Tenant, stands: StoredProfile | None = None, named: Sequence[str] = _CONTENT
     ) -> tuple[Profile, list[str]]:
-        """The profile, if it holds here and where groups follow it, and what could not be checked; what is not named is
-        as it stands.
+        """The profile, if it holds here and where groups follow it, with what a planner should look at and what could
+        not be checked; what is not named is as it stands.
 
         Raises InvalidInput with the first night that goes wrong or the sensor that is not there, FailedPrecondition.
         """
@@ -135,8 +137,12 @@ class ProfileCalls(Calls):
             place = place_of_town(tenant)
             first_night = lighting_night(self.clock.now(), place.tz)
             await asyncio.to_thread(check_year, profile, place, first_night)
-            if stands is not None and profile != stands.profile:
-                warnings = await self._check_where_followed(stands.uid, profile, tenant, first_night)
+            warnings = await asyncio.to_thread(by_day_of_profile, profile, place, first_night)
+            if stands is not None and profile == stands.profile:
+                uid = stands.uid
+                warnings += await self.year_ahead(tenant, lambda town: followers(town, uid))
+            elif stands is not None:
+                warnings += await self._check_where_followed(stands.uid, profile, tenant, first_night)
             if stands is None or profile.rules != stands.profile.rules:
                 warnings += await self._check_sensors_of_profile(profile, tenant)
         except InvalidInput as error:
@@ -155,9 +161,9 @@ class ProfileCalls(Calls):
         return []
 
     async def _check_where_followed(self, uid: str, profile: Profile, tenant: Tenant, first_night: date) -> list[str]:
-        """What lighting would refuse of it within a year at the groups whose calendars use the profile; nothing while
-        lighting does not answer. Then what goes wrong at a group's place stands on its assignment, as for a group that
-        moves there later.
+        """What lighting would refuse of it within a year at the groups whose calendars use the profile; that nobody
+        looked, while lighting does not answer. Then what goes wrong at a group's place stands on its assignment, as for
+        a group that moves there later.
 
         Raises InvalidInput with the first night on which it goes wrong at a group's place.
         """
@@ -165,23 +171,15 @@ class ProfileCalls(Calls):
         following = followers(town, uid)
         if not following:
             return []
-        period = Period(first_night, NIGHTS_CHECKED, zone(tenant.time_zone))
         try:
-            groups = [group for group in await self.lighting.groups(tenant.name) if group.uid in following]
-        except RetryableError:
-            return []
+            groups = await groups_following(self.lighting, tenant, following)
+        except RetryableError as error:
+            return [not_looked_ahead(error)]
         places = [place_of_group(group, tenant) for group in groups]
         names = [group.name for group in groups]
         await asyncio.to_thread(check_places, profile, places, first_night, NIGHTS_CHECKED, names)
-        try:
-            loads, _ = await self.lighting.loads(tenant.name, names, *period.bounds) if names else ({}, [])
-        except RetryableError:
-            return []
-        seen = [
-            (PreviewedGroup(group.name, place, loads.get(group.name)), following[group.uid])
-            for group, place in zip(groups, places, strict=True)
-        ]
-        return await asyncio.to_thread(refused_ahead, town, {uid: profile}, seen, period)
+        with_calendars = [(group, following[group.uid]) for group in groups]
+        return await look_ahead(self.lighting, tenant, town, with_calendars, first_night, {uid: profile})
 
 
 def _changed(before: Profile, given: Profile, named: Sequence[str]) -> Profile:

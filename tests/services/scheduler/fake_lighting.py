@@ -96,7 +96,7 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
             part["cabinet"] = f"{current_tenant().name}/cabinets/C-1"
             parts = [
                 loads_pb2.GroupLoadPart(
-                    floor_permille=group.floor_permille, dimmable=True, luminaire_count=2, powers_w=[12.0, 40.0], **part
+                    floor_permille=self._floor(name), dimmable=True, luminaire_count=2, powers_w=[12.0, 40.0], **part
                 ),
                 loads_pb2.GroupLoadPart(floor_permille=1000, luminaire_count=1, powers_w=[6.0, 20.0], **part),
             ]
@@ -140,12 +140,10 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         given, group = request.plan, self.groups[request.parent]
         plan = plan_from_proto(given)
         assert given.hash == plan.hash
-        # Without a waiver no lamp may be dark, whatever else its floor is.
-        floor = 0 if request.parent in self.waived else max(group.floor_permille, 1)
         check_plan(
             plan,
             GroupLimits(
-                (LimitingLamp("municipalities/bad-hersfeld/luminaires/L-1", floor),),
+                (LimitingLamp("municipalities/bad-hersfeld/luminaires/L-1", self._floor(request.parent)),),
                 group.position.latitude_deg,
                 group.position.longitude_deg,
                 group.luminaire_count,
@@ -159,6 +157,10 @@ class FakeLighting(lighting_pb2_grpc.LightingServiceServicer):
         self.sent[request.parent] = given
         self.origins[request.parent] = given.origin
         return given
+
+    def _floor(self, name: str) -> int:
+        """Without a waiver no lamp may be dark, whatever else its floor is."""
+        return 0 if name in self.waived else max(self.groups[name].floor_permille, 1)
 
     def _names(self) -> list[str]:
         return sorted(name for name in self.groups if name.startswith(current_tenant().name + "/"))

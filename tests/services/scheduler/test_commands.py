@@ -141,7 +141,41 @@ async def test_a_refused_plan_ends_with_5(terminal: Terminal) -> None:
     )
     [row] = await terminal.json("calendar", "assign", "centre", "markt", exit_code=REFUSED)
     assert "dark in the civil night" in row["refusal"]
-    assert (await terminal.json("profile", "assign", "dark", "ring", exit_code=REFUSED))["warnings"] == []
+    told = (await terminal.json("profile", "assign", "dark", "ring", exit_code=REFUSED))["warnings"]
+    assert [warning.partition(" for up")[0] for warning in told] == ["ring: off"]
+
+
+async def test_what_would_be_refused_next_july_is_told_by_every_command_that_brings_it_about_and_ends_with_0(
+    terminal: Terminal, town_lights: FakeLighting
+) -> None:
+    """Nothing is refused now, and somebody may still ask the council."""
+    await terminal.json("profile", "put", terminal.file("dark.toml", DARK))
+    plain = 'default = "usual"\n'
+    await terminal.json("calendar", "put", terminal.file("centre.toml", plain))
+    await terminal.json("calendar", "assign", "centre", "markt")
+    fair = terminal.file("centre.toml", plain + '[[rules]]\nnights = [2027-07-03]\nprofile = "dark"\n')
+    refused = "within the civil night, in 1 night from 2027-07-03 on: lighting refuses such a plan"
+
+    async def told(*words: str) -> str:
+        result = await terminal.types(*words)
+        assert result.exit_code == 0, result.exception
+        return " ".join(result.stderr.split())
+
+    put = await told("calendar", "put", fair)
+    assert "warning: centre: markt: off for up to" in put
+    assert refused in put
+    assigned = await told("calendar", "assign", "centre", "markt", "ring")
+    assert assigned.count(refused) == 2
+    assert "warning: ring: off for" in assigned
+    await told("calendar", "put", terminal.file("ring.toml", plain + fair_rules(fair)))
+    followed = await told("profile", "assign", "usual", "ring")
+    assert followed.count(refused) == 1
+    assert (await terminal.json("profile", "assign", "usual", "ring"))["refusal"] == ""
+
+
+def fair_rules(file: str) -> str:
+    """The rules of a calendar's file."""
+    return Path(file).read_text(encoding="utf-8").partition("\n")[2]
 
 
 async def test_a_profile_that_lighting_would_refuse_is_told_when_it_is_put_and_ends_with_5(

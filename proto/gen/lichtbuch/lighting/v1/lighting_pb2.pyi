@@ -2040,6 +2040,7 @@ class ComputeEnergyRequest(_message.Message):
     CABINETS_FIELD_NUMBER: _builtins.int
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
+    LUMINAIRES_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     @_builtins.property
@@ -2054,6 +2055,10 @@ class ComputeEnergyRequest(_message.Message):
     def end_time(self) -> _timestamp_pb2.Timestamp:
         """Until when, exclusive, not after now. Domain time."""
 
+    @_builtins.property
+    def luminaires(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these luminaires; empty for all."""
+
     def __init__(
         self,
         *,
@@ -2061,10 +2066,11 @@ class ComputeEnergyRequest(_message.Message):
         cabinets: _abc.Iterable[_builtins.str] | None = ...,
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
+        luminaires: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "end_time", b"end_time", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinets", b"cabinets", "end_time", b"end_time", "luminaires", b"luminaires", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

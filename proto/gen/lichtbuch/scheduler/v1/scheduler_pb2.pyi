@@ -299,7 +299,9 @@ class Profile(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What could not be checked when it was saved: sensors that rules name, while lighting did not answer. Output only."""
+        """Told when it is saved: light by day, what lighting would refuse within a year at the groups that follow it, each as
+        "group: what, and from which night on", and what could not be checked while lighting did not answer. Output only.
+        """
 
     def __init__(
         self,
@@ -435,7 +437,10 @@ class Calendar(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Nights of the coming 400 that rules cannot be decided for, since holidays are not known so far ahead. Output only."""
+        """Nights of the coming 400 that rules cannot be decided for, since holidays are not known so far ahead. When it is
+        changed, also what goes wrong within a year at the groups that follow it, as "group: what, and from which night on".
+        Output only.
+        """
 
     def __init__(
         self,
@@ -489,7 +494,9 @@ class Assignment(_message.Message):
 
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The calendar's warnings. Output only."""
+        """The calendar's warnings. When it is created or changed, also what goes wrong with the calendar at the group within a
+        year. Output only.
+        """
 
     def __init__(
         self,
