@@ -19,6 +19,7 @@ from cli.commands import (
     groups,
     history,
     imports,
+    lamp_levels,
     lamps,
     ledger,
     levels,
@@ -81,6 +82,7 @@ exports.app.command("town")(towns.export_town)
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
 app.add_typer(faults.fault, name="fault")
+drivers.lamp.command("levels")(lamp_levels.lamp_levels)
 app.add_typer(drivers.lamp, name="lamp")
 app.add_typer(levels.level, name="level")
 app.add_typer(levels.lockout, name="lockout")

@@ -148,7 +148,11 @@ class StateCalls(Calls):
                 uid_of(session, tenant, "cabinets", name, f"cabinets[{i}]") or ""
                 for i, name in enumerate(request.cabinets)
             ]
-            lamps = lamps_of_period(session, tenant, cabinets, start_ms, end_ms)
+            only = [
+                uid_of(session, tenant, "luminaires", name, f"luminaires[{i}]") or ""
+                for i, name in enumerate(request.luminaires)
+            ]
+            lamps = lamps_of_period(session, tenant, cabinets, start_ms, end_ms, only)
             uids, drawn = [lamp.uid for lamp in lamps], [lamp.drawn for lamp in lamps]
             changes = changes_of(session, uids, start_ms, end_ms)
             until_ms = max(start_ms, min(end_ms, max(watched_ms, watched_until(session) or 0)))

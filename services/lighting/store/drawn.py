@@ -36,14 +36,22 @@ class LampOfPeriod:
 
 
 def lamps_of_period(
-    session: Session, tenant: Tenant, cabinet_uids: Sequence[str], start_ms: int, end_ms: int
+    session: Session,
+    tenant: Tenant,
+    cabinet_uids: Sequence[str],
+    start_ms: int,
+    end_ms: int,
+    luminaire_uids: Sequence[str] = (),
 ) -> list[LampOfPeriod]:
-    """Luminaires that were there in [start, end), by id; with cabinets only the time that they hung on one of them."""
+    """Luminaires that were there in [start, end), by id; with cabinets only the time that they hung on one of them.
 
-    def read(table: Any) -> Versions:
-        return versions_between(session, table, tenant.uid, start_ms, end_ms)
+    luminaire_uids: only these, empty for all.
+    """
 
-    lamps, models = read(LuminaireRow), read(LuminaireModelRow)
+    def read(table: Any, *uids: str) -> Versions:
+        return versions_between(session, table, tenant.uid, start_ms, end_ms, uids)
+
+    lamps, models = read(LuminaireRow, *luminaire_uids), read(LuminaireModelRow)
     feeders, gateways = (read(FeederRow), read(GatewayRow)) if cabinet_uids else ({}, {})
     work = _Work(models, feeders, gateways, frozenset(cabinet_uids))
     found = []

@@ -150,9 +150,12 @@ def each_row_at(
 
 
 def versions_between(
-    session: Session, table: type[Named], municipality_uid: str, start_ms: int, end_ms: int
+    session: Session, table: type[Named], municipality_uid: str, start_ms: int, end_ms: int, uids: Sequence[str] = ()
 ) -> dict[str, list[Version]]:
-    """Per uid what held when [start, end) began, where it was there by then, and every change within, in order."""
+    """Per uid what held when [start, end) began, where it was there by then, and every change within, in order.
+
+    uids: only of these, empty for all.
+    """
     c = table_of(InventoryVersionRow).c
     held = _newest(start_ms, c)
     query = (
@@ -163,6 +166,8 @@ def versions_between(
         .where((c.from_ms > start_ms) | (c.version == held))
         .order_by(c.uid, c.version)
     )
+    if uids:
+        query = query.where(c.uid.in_(list(uids)))
     found: dict[str, list[Version]] = {}
     for uid, from_ms, deleted, state in session.connection().execute(query):
         found.setdefault(uid, []).append(Version(uid, from_ms, bool(deleted), state))

@@ -180,6 +180,14 @@ async def test_the_energy_of_a_night_is_levels_times_curve_and_its_evidence_is_r
     assert again == answer
     other = pb.ComputeEnergyRequest(parent=T, cabinets=[f"{T}/cabinets/C-1"], start_time=at(1), end_time=at(19))
     assert (await lighting.as_(LEDGER).ComputeEnergy(other)).evidence_hash != answer.evidence_hash
+    one = pb.ComputeEnergyRequest(parent=T, luminaires=[f"{T}/luminaires/L-1-2"], start_time=at(1), end_time=at(20))
+    alone = (await lighting.as_(LEDGER).ComputeEnergy(one)).energies
+    row = list(answer.energies.names).index(f"{T}/luminaires/L-1-2")
+    assert list(alone.names) == [f"{T}/luminaires/L-1-2"]
+    assert alone.energies_mwh[0] == answer.energies.energies_mwh[row]
+    with pytest.raises(InvalidInput, match=r"luminaires\[0\]"):
+        unknown = pb.ComputeEnergyRequest(parent=T, luminaires=[f"{T}/luminaires/x"], start_time=at(1), end_time=at(20))
+        await lighting.as_(LEDGER).ComputeEnergy(unknown)
     with pytest.raises(InvalidInput, match="after now"):
         late = pb.ComputeEnergyRequest(parent=T, start_time=at(1), end_time=at(400))
         await lighting.as_(LEDGER).ComputeEnergy(late)

@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from typer.testing import CliRunner, Result
 
-from cli.commands import commissioning, history, lamps, levels, removing, sensors, waivers
+from cli.commands import commissioning, history, lamp_levels, lamps, levels, removing, sensors, waivers
 from cli.errors import explain
 from cli.main import app
 from domain.errors import FailedPrecondition, InvalidInput, NotPermitted
@@ -48,7 +48,7 @@ class Terminal:
         def online(ask: Any, _municipality: str) -> Any:
             return asyncio.run_coroutine_threadsafe(ask(town), loop).result(30)
 
-        for module in (commissioning, history, lamps, levels, removing, sensors, waivers):
+        for module in (commissioning, history, lamp_levels, lamps, levels, removing, sensors, waivers):
             monkeypatch.setattr(module, "online", online)
 
     async def types(self, *words: str) -> Result:
