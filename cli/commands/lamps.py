@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -57,6 +58,41 @@ def state_rows(states: control_pb2.LuminaireStateColumns, tz: Any) -> list[dict[
             "observed_at": local(states.observed_at_unix_ms[index], tz),
         }
         for index, name in enumerate(states.names)
+    ]
+
+
+def control_word(in_control: bool) -> str:
+    """Whether Lichtbuch commands a lamp. Where not, what is due stands beside what is, and nothing is written."""
+    return "" if in_control else "only observed"
+
+
+def lamp_table(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of states as a person reads them, one for each lamp."""
+    return [
+        {
+            "lamp": row["luminaire"],
+            "due": percent(row["due_permille"]),
+            "due to": row["due_to"],
+            "actual": percent(row["actual_permille"]),
+            "written": "" if row["written_permille"] == row["due_permille"] else percent(row["written_permille"]),
+            "control": control_word(row["in_control"]),
+            "quality": row["quality"],
+            "powered": row["powered"],
+            "faults": row["faults"],
+        }
+        for row in rows
+    ]
+
+
+def summary_table(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """How many lamps are due and at which level, and whether they are commanded; what is most often first."""
+    count = Counter(
+        (percent(row["due_permille"]), row["due_to"], percent(row["actual_permille"]), control_word(row["in_control"]))
+        for row in rows
+    )
+    return [
+        {"due": due, "due to": source, "actual": actual, "control": control, "lamps": number}
+        for (due, source, actual, control), number in count.most_common()
     ]
 
 
@@ -135,31 +171,10 @@ def lamps(
         print_json(rows)
         return
     if every or wrong:
-        shown = [
-            {
-                "lamp": row["luminaire"],
-                "due": percent(row["due_permille"]),
-                "due to": row["due_to"],
-                "actual": percent(row["actual_permille"]),
-                "written": "" if row["written_permille"] == row["due_permille"] else percent(row["written_permille"]),
-                "quality": row["quality"],
-                "powered": row["powered"],
-                "faults": row["faults"],
-            }
-            for row in rows
-        ]
+        shown = lamp_table(rows)
         print_rows(shown, False, empty="every lamp is as it ought to be" if wrong else "there are no lamps")
         return
-    count = Counter((percent(row["due_permille"]), row["due_to"], percent(row["actual_permille"])) for row in rows)
-    print_rows(
-        [
-            {"due": due, "due to": source, "actual": actual, "lamps": number}
-            for (due, source, actual), number in count.most_common()
-        ],
-        False,
-        title=f"{len(rows)} lamps at {passed}",
-        empty="there are no lamps",
-    )
+    print_rows(summary_table(rows), False, title=f"{len(rows)} lamps at {passed}", empty="there are no lamps")
     faulty = Counter(fault for row in rows for fault in row["faults"])
     console.print("faults: " + (", ".join(f"{fault} {number}" for fault, number in faulty.items()) or "none"))
 

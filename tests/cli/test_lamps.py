@@ -4,7 +4,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from cli.commands.lamps import follows, state_rows
+from cli.commands.lamps import follows, lamp_table, state_rows, summary_table
 from lichtbuch.lighting.v1 import control_pb2
 from lichtbuch.type.v1 import types_pb2
 
@@ -25,3 +25,20 @@ def test_a_lamp_with_an_output_of_its_own_shows_its_light_and_its_command():
     row = state_rows(states, ZoneInfo("Europe/Berlin"))[0]
     assert (row["due_permille"], row["actual_permille"]) == (1000, 1000)
     assert (row["written_permille"], row["driven_permille"]) == (800, 803)
+
+
+def test_a_lamp_that_is_only_observed_says_so_in_the_table_and_in_the_summary():
+    states = control_pb2.LuminaireStateColumns(
+        names=[f"municipalities/m/luminaires/L-{n}" for n in range(3)], due_permille=[500] * 3,
+        due_sources=[control_pb2.DUE_SOURCE_PLAN] * 3, actual_permille=[500] * 3,
+        qualities=[types_pb2.QUALITY_GOOD] * 3, observed_at_unix_ms=[0] * 3, powered=[True] * 3, faults=[0] * 3,
+        in_control=[True, False, True], written_permille=[500] * 3, driven_permille=[500] * 3,
+    )  # fmt: skip
+    rows = state_rows(states, ZoneInfo("Europe/Berlin"))
+    assert [(row["lamp"], row["control"]) for row in lamp_table(rows)] == [
+        ("L-0", ""), ("L-1", "only observed"), ("L-2", ""),
+    ]  # fmt: skip
+    assert summary_table(rows) == [
+        {"due": "50 %", "due to": "plan", "actual": "50 %", "control": "", "lamps": 2},
+        {"due": "50 %", "due to": "plan", "actual": "50 %", "control": "only observed", "lamps": 1},
+    ]
