@@ -26,6 +26,7 @@ from services.admin.auth import OpenId
 from services.admin.guard import Guard, Place
 from services.admin.id_token import IdTokenJudge
 from services.admin.pages import (
+    endpoints_page,
     faults_page,
     live_page,
     preview_page,
@@ -118,7 +119,7 @@ def _application(admin: Admin) -> FastAPI:
     app.add_route("/favicon.ico", lambda _request: FileResponse(STATIC / "favicon.svg", media_type="image/svg+xml"))
     app.mount("/static", StaticFiles(directory=STATIC))
     town_page.register(simulated=admin.settings.simulated)
-    for each in (faults_page, waivers_page, sensors_page, preview_page, protection_page):
+    for each in (faults_page, waivers_page, sensors_page, preview_page, protection_page, endpoints_page):
         each.register(simulated=admin.settings.simulated)
     nicegui.app.on_page_exception(town_page.error_content)
     ui.run_with(

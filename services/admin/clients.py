@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any, Final
 
+from lichtbuch.audit.v1 import audit_pb2_grpc
 from lichtbuch.ledger.v1 import ledger_pb2_grpc
 from lichtbuch.lighting.v1 import lighting_pb2_grpc
 from lichtbuch.metering.v1 import metering_pb2_grpc
@@ -54,6 +55,11 @@ class Clients:
     def registry(self) -> registry_pb2_grpc.RegistryServiceAsyncStub:
         """Municipalities."""
         return registry_pb2_grpc.RegistryServiceStub(self._channel("registry"))
+
+    @cached_property
+    def registry_audit(self) -> audit_pb2_grpc.AuditServiceAsyncStub:
+        """Who changed what in the registry."""
+        return audit_pb2_grpc.AuditServiceStub(self._channel("registry"))
 
     @cached_property
     def lighting(self) -> lighting_pb2_grpc.LightingServiceAsyncStub:

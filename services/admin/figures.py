@@ -166,6 +166,8 @@ class MeterNow:
     """Consumption of the last 24 hours; None where it is not known."""
     gaps: int
     """Quarter hours of the last 24 that could not be read."""
+    endpoint: str = ""
+    """Where it is read; empty for meters read by hand."""
 
 
 def meters_from_proto(
@@ -193,6 +195,7 @@ def meters_from_proto(
             latest_slot=instant(meter.latest_slot) if meter.HasField("latest_slot") else None,
             day_amount=amounts.get(meter.name),
             gaps=gaps[meter.name],
+            endpoint=meter.endpoint,
         )
         for meter in meters
     )

@@ -30,7 +30,7 @@ LANGUAGE_COOKIE: Final = "lichtbuch_language"
 OPEN: Final = frozenset({"/login", "/auth/callback", "/signed-out", "/healthz", "/metrics", "/favicon.ico"})
 MACHINES: Final = frozenset({"/healthz", "/metrics"})
 """Asked by probes and Prometheus under whatever name they know: any Host header will do."""
-_TOWN: Final = re.compile(r"/(de|en)/[a-z][a-z0-9-]{0,62}(?:/(?:faults|preview|waivers|sensors|protection))?")
+_TOWN: Final = re.compile(r"/(de|en)/[a-z][a-z0-9-]{0,62}(?:/(?:faults|preview|waivers|sensors|protection|endpoints))?")
 _OURS: Final = re.compile(r"/(?:|de/?|en/?|session)")
 _NO_PAGE: Final = frozenset({"/session", "/logout"})
 """Asked by scripts and forms: without a session they are told so, not sent to log in."""

@@ -58,6 +58,7 @@ class Lamp:
     pole: str = ""
     group: str = ""
     cabinet: str = ""
+    gateway: str = ""
     model: str = ""
     lighting_class: str = ""
     installed_power_w: float = 0.0
@@ -78,6 +79,7 @@ def lamp_from_proto(message: inventory_pb2.Luminaire) -> Lamp:
         pole=message.pole,
         group=message.group,
         cabinet=message.cabinet,
+        gateway=message.gateway,
         model=message.model,
         lighting_class=message.lighting_class,
         installed_power_w=message.installed_power_w,

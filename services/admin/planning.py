@@ -34,30 +34,30 @@ class Planning:
     async def may_identify(self) -> bool:
         """Whether the server would let this person make a lamp blink."""
         request = commissioning_pb2.IdentifyLuminaireRequest(name=f"{self.name}/luminaires/{NOBODY}")
-        return await _would(self._clients.lighting.IdentifyLuminaire(request))
+        return await would(self._clients.lighting.IdentifyLuminaire(request))
 
     async def may_waive(self) -> bool:
         """Whether the server would let this person enter and release waivers."""
         request = waivers_pb2.ReleaseWaiverRequest(name=f"{self.name}/waivers/{NOBODY}")
-        return await _would(self._clients.lighting.ReleaseWaiver(request))
+        return await would(self._clients.lighting.ReleaseWaiver(request))
 
     async def may_edit_sensors(self) -> bool:
         """Whether the server would let this person create and change sensors."""
         sensor = sensors_pb2.Sensor(name=f"{self.name}/sensors/{NOBODY}", kind=types_pb2.SENSOR_KIND_RAIN, etag=NOBODY)
-        return await _would(self._clients.lighting.UpdateSensor(sensors_pb2.UpdateSensorRequest(sensor=sensor)))
+        return await would(self._clients.lighting.UpdateSensor(sensors_pb2.UpdateSensorRequest(sensor=sensor)))
 
     async def may_report(self) -> bool:
         """Whether the server would let this person enter values of sensors."""
         request = sensors_pb2.ReportSensorValuesRequest(
             parent=self.name, names=[f"{self.name}/sensors/{NOBODY}"], values=[0.0]
         )
-        return await _would(self._clients.lighting.ReportSensorValues(request))
+        return await would(self._clients.lighting.ReportSensorValues(request))
 
     async def may_plan(self) -> bool:
         """Whether the server would let this person save profiles."""
         point = scheduler_pb2.SwitchPoint(anchor=scheduler_pb2.ANCHOR_SUNSET)
         profile = scheduler_pb2.Profile(name=f"{self.name}/profiles/{NOBODY}", points=[point], etag=NOBODY)
-        return await _would(self._clients.scheduler.UpdateProfile(scheduler_pb2.UpdateProfileRequest(profile=profile)))
+        return await would(self._clients.scheduler.UpdateProfile(scheduler_pb2.UpdateProfileRequest(profile=profile)))
 
     # --- waivers -------------------------------------------------------------------------------------------------
 
@@ -150,7 +150,7 @@ class Planning:
         return await stub.CreateProfile(request)
 
 
-async def _would(call: Awaitable[Any]) -> bool:
+async def would(call: Awaitable[Any]) -> bool:
     """Whether a person may, by the answer to a request about what there is not: no method tells, and nothing changes.
 
     What the page hides or shows for it decides nothing.

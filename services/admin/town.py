@@ -20,6 +20,8 @@ from servicekit.clock import Clock
 from services.admin import figures
 from services.admin.asking import Asking, Inventory
 from services.admin.clients import Clients
+from services.admin.commissioning import Commissioning
+from services.admin.endpoints import Attached, EndpointNow, Move
 from services.admin.faults import FaultNow
 from services.admin.feed import SLOW_S, Feed, Kept, Problem
 from services.admin.lamps import LampTable
@@ -68,6 +70,11 @@ class Town:
         self.may_report: Feed[bool] = Feed("lighting", planning.may_report, 300.0, real)
         self.profiles: Feed[tuple[scheduler_pb2.Profile, ...]] = Feed("scheduler", planning.profiles, 30.0, real)
         self.may_plan: Feed[bool] = Feed("scheduler", planning.may_plan, 300.0, real)
+        self.commissioning = commissioning = Commissioning(name, clients)
+        self.endpoints: Feed[tuple[EndpointNow, ...]] = Feed("registry", commissioning.endpoints, 10.0, real)
+        self.endpoint_moves: Feed[dict[str, Move]] = Feed("registry", commissioning.moves, 60.0, real)
+        self.attached: Feed[tuple[Attached, ...]] = Feed("lighting", commissioning.attached, 60.0, real)
+        self.may_move: Feed[bool] = Feed("registry", commissioning.may_move, 300.0, real)
         self._wanted: list[Feed[Any]] = []
         self.table = LampTable()
         """The lamps; another object after the inventory changed."""

@@ -22,6 +22,7 @@ PAGES: Final = {
     "waiver_page": "/waivers",
     "sensor_page": "/sensors",
     "protection_page": "/protection",
+    "endpoint_page": "/endpoints",
 }
 """Pages of a municipality: the key of the name, and what follows the municipality in the address."""
 

@@ -17,6 +17,7 @@ from playwright.async_api import Locator, Page, async_playwright
 
 from services.admin.texts import words
 from tests.services.admin.test_faults_page import stands, three
+from tests.services.admin.town_endpoints import commission
 from tests.services.admin.town_planning import plan
 from tests.services.admin.town_services import Town, TownServices, name
 from tests.support.ports import free_port
@@ -260,6 +261,7 @@ async def test_a_planner_walks_from_waivers_over_sensors_to_a_preview_and_takes_
     chromium: str, town: Town, services: TownServices, issuer_url: str, tmp_path: Path
 ) -> None:
     plan(town)
+    commission(town)
     stands(town, *three())
     async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium) as visitor:
         page, address = visitor.page, f"{admin.address}/de/bad-hersfeld"
@@ -294,6 +296,17 @@ async def test_a_planner_walks_from_waivers_over_sensors_to_a_preview_and_takes_
         await page.get_by_role("link", name="Ausfallverhalten").click()
         await page.get_by_text("4 Leuchten ohne gesichertes Ausfallverhalten").wait_for()
         await picture(page, "protection")
+
+        await page.get_by_role("link", name="Endpunkte").click()
+        await page.get_by_text("3 von 3 Leuchten antworten").first.wait_for()
+        await picture(page, "endpoints")
+        await page.get_by_role("button", name="Weiter: in Betrieb: gw-2").click()
+        dialog = page.get_by_role("dialog")
+        await dialog.get_by_text("Von da an schreibt Lichtbuch auf diese 3 Leuchten.").wait_for()
+        await dialog.get_by_label("Grund").fill("jeder Mast abgegangen")
+        await picture(page, "endpoint-release")
+        await dialog.get_by_role("button", name="Jetzt: in Betrieb").click()
+        await page.get_by_role("region", name="in Betrieb").get_by_text("jeder Mast abgegangen").wait_for()
 
         await page.get_by_role("link", name="Vorschau").click()
         text = page.get_by_label("Profil als Text")

@@ -12,6 +12,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 from domain.errors import FailedPrecondition, InvalidInput, NotFound
+from lichtbuch.audit.v1 import audit_pb2, audit_pb2_grpc
 from lichtbuch.ledger.v1 import ledger_pb2, ledger_pb2_grpc
 from lichtbuch.lighting.v1 import (
     commissioning_pb2,
@@ -35,6 +36,8 @@ from servicekit.context import Tenant, current_caller, current_tenant
 from servicekit.convert import timestamp_to_proto, unix_ms
 from servicekit.server import Server
 from servicekit.tenants import FixedTenants
+from services.registry.endpoint import Endpoint
+from tests.services.admin.town_endpoints import AttachedCalls, AuditTrail, EndpointCalls
 from tests.services.admin.town_gears import GearCalls
 from tests.services.admin.town_planning import PlanningCalls, Scheduler
 from tests.support.ports import free_port
@@ -73,6 +76,11 @@ class Town:
     overrides: dict[str, control_pb2.Override] = field(default_factory=dict)
     faults: dict[str, faults_pb2.Fault] = field(default_factory=dict)
     """By name, in the order in which they are listed."""
+    endpoints: dict[str, Endpoint] = field(default_factory=dict)
+    """By name."""
+    moves: list[audit_pb2.AuditRecord] = field(default_factory=list)
+    """What the registry's audit trail says, oldest first."""
+    gateways: list[inventory_pb2.Gateway] = field(default_factory=list)
     waivers: dict[str, waivers_pb2.Waiver] = field(default_factory=dict)
     sensors: dict[str, sensors_pb2.Sensor] = field(default_factory=dict)
     sensor_values: dict[str, tuple[float, datetime]] = field(default_factory=dict)
@@ -214,8 +222,11 @@ def small_town(lamps: int = 6) -> Town:
     return town
 
 
-class Registry(registry_pb2_grpc.RegistryServiceServicer):
+class Registry(EndpointCalls, registry_pb2_grpc.RegistryServiceServicer):
     """Two municipalities, one of them synthetic."""
+
+    def __init__(self, town: Town) -> None:
+        self._town = town
 
     async def ListMunicipalities(
         self, request: registry_pb2.ListMunicipalitiesRequest, context: Any
@@ -242,7 +253,7 @@ def _municipality(tenant: Tenant) -> registry_pb2.Municipality:
     )
 
 
-class Lighting(PlanningCalls, GearCalls, lighting_pb2_grpc.LightingServiceServicer):
+class Lighting(PlanningCalls, GearCalls, AttachedCalls, lighting_pb2_grpc.LightingServiceServicer):
     """Lamps, cabinets, overrides."""
 
     def __init__(self, town: Town) -> None:
@@ -464,12 +475,17 @@ class Ledger(ledger_pb2_grpc.LedgerServiceServicer):
         return ledger_pb2.VerifyLogResponse(valid=self._town.log_is_valid, leaves=3, problems=problems)
 
 
+def _fill_registry(server: Server, town: Town) -> None:
+    server.add_servicer(
+        registry_pb2_grpc.add_RegistryServiceServicer_to_server,
+        Registry(town),  # type: ignore[abstract]
+    )
+    server.add_servicer(audit_pb2_grpc.add_AuditServiceServicer_to_server, AuditTrail(town))
+
+
 def _fillers(town: Town) -> dict[str, Callable[[Server], None]]:
     return {
-        "registry": lambda server: server.add_servicer(
-            registry_pb2_grpc.add_RegistryServiceServicer_to_server,
-            Registry(),  # type: ignore[abstract]
-        ),
+        "registry": lambda server: _fill_registry(server, town),
         "lighting": lambda server: server.add_servicer(
             lighting_pb2_grpc.add_LightingServiceServicer_to_server,
             Lighting(town),  # type: ignore[abstract]
