@@ -15,7 +15,7 @@ import typer
 from cli.exporting.fiware import Belongings, model, streetlight
 from cli.exporting.rows import feature_of, row_of
 from cli.importing.plain import COLUMNS, plain_cells
-from cli.options import Json, Town
+from cli.options import AsItStood, Json, Town
 from cli.output import note, print_rows
 from cli.parsing import instant
 from cli.session import Session, all_pages, online
@@ -45,9 +45,7 @@ def _export() -> None:
 def export_luminaires(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="File to write; what is there is replaced.")],
     form: Annotated[Format, typer.Option("--format", help="CSV, GeoJSON, or FIWARE Smart Data Models.")] = Format.CSV,
-    at: Annotated[
-        str, typer.Option("--at", help="As it stood then: 2025-06-30 (as the day begins) or a local time.")
-    ] = "",
+    at: AsItStood = "",
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ from cli.importing.parts import read_parts
 from cli.importing.plain import write_plain
 from cli.importing.readings import ReadingsFile, read_readings
 from cli.importing.tables import Table, read_table
-from cli.options import Json, Town
+from cli.options import DryRun, Json, MaxDistance, SkipInvalid, Town
 from cli.output import console, note, note_lines, notes, print_json, print_rows
 from cli.session import Session, all_pages, online
 from domain.errors import InvalidInput
@@ -120,13 +120,9 @@ def import_luminaires(
     crs: Annotated[
         str, typer.Option("--crs", help="Coordinate system, e.g. EPSG:25832, where the file has none.")
     ] = "",
-    max_distance_km: Annotated[
-        float, typer.Option(help="Refuse lamps further than this from the town; 0 for any distance.")
-    ] = 100.0,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Take the valid lines although others are not.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
+    max_distance_km: MaxDistance = 100.0,
+    skip_invalid: SkipInvalid = False,
+    dry_run: DryRun = False,
     offline: Annotated[bool, typer.Option("--offline", help="Only read and check the file; ask no service.")] = False,
     to: Annotated[
         Path | None,
@@ -266,7 +262,7 @@ def import_readings(
     stamp: Annotated[str, typer.Option(help="What the time of an interval says: its start or its end.")] = "end",
     time_zone: Annotated[str, typer.Option("--time-zone", help="Zone of times without one; default: the town's.")] = "",
     hand: Annotated[bool, typer.Option("--hand", help="Readings by hand: at any time, marked so.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
+    dry_run: DryRun = False,
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:

@@ -19,7 +19,7 @@ from cli.importing.luminaires import Inventory, Refusal, read_inventory, require
 from cli.importing.mapping import make_mapping
 from cli.importing.sheets import read_sheet
 from cli.importing.tables import Table, read_table
-from cli.options import Json, Reason, Town
+from cli.options import AsItStood, DryRun, Json, MaxDistance, Reason, SkipInvalid, Town
 from cli.output import console, note, note_lines, print_json, print_rows
 from cli.parsing import instant
 from cli.session import Session, online
@@ -48,9 +48,7 @@ _LISTED: Final[dict[str, tuple[str, Callable[..., Any], str]]] = {
 
 def export_town(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder to write into; its files are replaced.")],
-    at: Annotated[
-        str, typer.Option("--at", help="As it stood then: 2025-06-30 (as the day begins) or a local time.")
-    ] = "",
+    at: AsItStood = "",
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
@@ -106,13 +104,9 @@ def _kind_of(file: str) -> Kind | None:
 def import_town(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Folder with any of the files of an export.")],
     crs: Annotated[str, typer.Option("--crs", help="Coordinate system of luminaires.csv, e.g. EPSG:25832.")] = "",
-    max_distance_km: Annotated[
-        float, typer.Option(help="Refuse lamps further than this from the town; 0 for any distance.")
-    ] = 100.0,
-    skip_invalid: Annotated[
-        bool, typer.Option("--skip-invalid", help="Take the valid lines although others are not.")
-    ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, store nothing.")] = False,
+    max_distance_km: MaxDistance = 100.0,
+    skip_invalid: SkipInvalid = False,
+    dry_run: DryRun = False,
     offline: Annotated[bool, typer.Option("--offline", help="Only read and check the files; ask no service.")] = False,
     reason: Reason = "",
     municipality: Town = "",
