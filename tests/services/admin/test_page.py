@@ -314,7 +314,7 @@ async def test_cabinets_that_stand_out_come_first(application: Application, town
     town.cabinet_states[1].switch_position = control_pb2.SWITCH_POSITION_HAND
     town.cabinet_states[1].door_open = True
     user = await application.open("viewer")
-    await sees(user, "1 mit Auffälligkeit", "Hand")
+    await sees(user, "1 mit Auffälligkeit", "Hand", "C-001 Schaltstelle")  # names come after states
     table = next(element.content for element in user.find(kind=ui.html, content="C-001 Schaltstelle").elements)
     assert table.index("C-002") < table.index("C-001")
 
