@@ -64,6 +64,8 @@ class Session:
     ends_at: datetime
     """Real time."""
     is_closed: bool = False
+    left_from: str = ""
+    """Client id of the page whose logout ended it: the browser is taking that page elsewhere by itself."""
     _towns: dict[str, Town] = field(default_factory=dict)
 
     @property
@@ -123,8 +125,9 @@ class Sessions:
             return None
         return session
 
-    def end(self, session: Session) -> None:
-        """Ends a session."""
+    def end(self, session: Session, left_from: str = "") -> None:
+        """Ends a session. `left_from` is the client id of the page on which the person has logged out."""
+        session.left_from = left_from or session.left_from
         self._sessions.pop(session.key, None)
         SESSIONS.set(len(self._sessions))
         session.is_closed = True

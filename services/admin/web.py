@@ -102,7 +102,7 @@ class Web:
     async def logout(self, request: Request) -> Response:
         """Ends the session here and at the issuer."""
         session: Session = request.scope[SESSION]
-        self._sessions.end(session)
+        self._sessions.end(session, left_from=request.query_params.get("page", ""))
         back_to = f"{self._base(request)}/signed-out"
         url = await self._openid.logout_url(session.login.id_token, back_to)
         answer = RedirectResponse(url or back_to, 303, {"Cache-Control": "no-store"})

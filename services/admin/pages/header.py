@@ -56,7 +56,7 @@ class Header:
                 person = ui.label(session.login.name).classes("person").mark("person")
                 person.props["title"] = t("logged_in_as", name=session.login.name)
                 ui.link(t("other_language"), f"/{t.other}/{id_of(town.name)}{path}").props["lang"] = t.other
-                with ui.element("form").props('method="post" action="/logout"'):
+                with ui.element("form").props(f'method="post" action="/logout?page={ui.context.client.id}"'):
                     ui.button(t("logout"), color=None).props("flat dense no-caps type=submit text-color=white").mark(
                         "logout"
                     )

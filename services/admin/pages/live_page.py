@@ -41,6 +41,7 @@ class LivePage(ABC):
         self.town = session.town(f"municipalities/{municipality}")
         self.view = View(self.town, Texts(language))
         self._address = f"/{language}/{municipality}{self.path}"
+        self._client_id = ui.context.client.id
         self._is_left = False
         self._has_entered = False
         self._offering: asyncio.Task[None] | None = None
@@ -74,6 +75,8 @@ class LivePage(ABC):
     def tick(self) -> None:
         """Brings everything up to date."""
         began = time.perf_counter()
+        if self.session.left_from == self._client_id:
+            return  # the browser is on its way to the issuer's logout: to send it to the login would overtake that
         if self.session.is_over or self.town.is_signed_out:
             ui.navigate.to(f"/login?to={quote(self._address)}")
             return

@@ -18,7 +18,7 @@ from services.admin.pages import town_page
 from services.admin.pages.lamp_map import LampMap
 from services.admin.texts import words
 from tests.services.admin import town_services
-from tests.services.admin.application import Application, running_application
+from tests.services.admin.application import BASE, Application, running_application
 from tests.services.admin.town_services import BINDINGS, Town, TownServices, name
 from tests.support.waiting import eventually
 
@@ -335,6 +335,27 @@ async def test_a_page_whose_login_has_ended_goes_to_log_in_again(application: Ap
     session.token.refused("")
     await eventually(lambda: bool(gone))
     assert gone[0] == "/login?to=/de/bad-hersfeld"
+
+
+async def test_the_page_of_a_logout_is_not_called_back_on_its_way_to_the_issuer_and_others_go_to_the_login(
+    application: Application,
+) -> None:
+    left = await application.open("viewer")
+    other = User(left.http_client)
+    await other.open("/de/bad-hersfeld/faults")
+    gone: list[str] = []
+
+    def note(_target: object, new_tab: bool = False) -> None:
+        gone.append(ui.context.client.id)
+
+    left.navigate.to = note  # type: ignore[method-assign, assignment]
+    other.navigate.to = note  # type: ignore[method-assign, assignment]
+    form = next(each for each in left.client.elements.values() if "/logout" in str(each.props.get("action", "")))
+    answer = await left.http_client.post(form.props["action"], headers={"origin": BASE})
+    assert answer.status_code == 303
+    # Each page looks once a second: when the other has looked twice since, this one has looked too.
+    await eventually(lambda: gone.count(other.client.id) >= 2)
+    assert left.client.id not in gone
 
 
 async def test_a_page_that_cannot_be_built_tells_nothing_of_its_inside(
