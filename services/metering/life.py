@@ -33,8 +33,8 @@ class Origin(StrEnum):
 class RegisterLife:
     """One register of a meter. `key` is the store's integer for `uid`; instants are Unix ms, counters base units.
 
-    installed_ms: None if nobody knows. removed_ms: None while it lives. rollover and transformer_ratio are its own: an
-    exchange may bring others.
+    installed_ms: None if nobody knows. removed_ms: None while it lives. From rollover on all is its own: an exchange
+    may bring others.
     """
 
     key: int
@@ -49,6 +49,9 @@ class RegisterLife:
     ended_by: Origin | None
     rollover: int
     transformer_ratio: int
+    unit: int
+    scale_exponent: int = 0
+    obis_code: str = ""
 
     @property
     def begin_ms(self) -> int:

@@ -32,6 +32,13 @@ class Status(IntEnum):
     GAP = 2
     DOUBTFUL = 3
     HAND = 4
+    ESTIMATED = 5
+    EDITED = 6
+    SUBSTITUTED = 7
+
+
+USABLE: Final = (Status.MEASURED, Status.HAND, Status.ESTIMATED, Status.EDITED, Status.SUBSTITUTED)
+"""What figures may rest on; estimates count as estimated in every one of them."""
 
 
 class TimeSource(IntEnum):

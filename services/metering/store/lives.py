@@ -38,6 +38,9 @@ def life_of(row: RegisterLifeRow) -> RegisterLife:
         ended_by=Origin(row.ended_by) if row.ended_by else None,
         rollover=row.rollover,
         transformer_ratio=row.transformer_ratio,
+        unit=row.unit,
+        scale_exponent=row.scale_exponent,
+        obis_code=row.obis_code,
     )
 
 
@@ -53,6 +56,9 @@ def first_life(meter: MeterRow) -> RegisterLifeRow:
         ended_by="",
         rollover=meter.rollover,
         transformer_ratio=meter.transformer_ratio,
+        unit=meter.unit,
+        scale_exponent=meter.scale_exponent,
+        obis_code=meter.obis_code,
     )
 
 
@@ -143,6 +149,9 @@ def _row_of(life: RegisterLife) -> RegisterLifeRow:
         ended_by=life.ended_by.value if life.ended_by else "",
         rollover=life.rollover,
         transformer_ratio=life.transformer_ratio,
+        unit=life.unit,
+        scale_exponent=life.scale_exponent,
+        obis_code=life.obis_code,
     )
 
 
@@ -214,6 +223,7 @@ def change_living(session: Session, meter: MeterRow) -> None:
     for row in session.exec(statement):
         row.serial_number = meter.serial_number
         row.rollover, row.transformer_ratio = meter.rollover, meter.transformer_ratio
+        row.unit, row.scale_exponent, row.obis_code = meter.unit, meter.scale_exponent, meter.obis_code
         session.add(row)
     session.flush()
 

@@ -36,6 +36,28 @@ class MeterRow(SQLModel, table=True):
     revision: int
     created_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     deleted_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+    kind: int = 1
+    obis_code: str = ""
+    scale_exponent: int = 0
+    reading_cycle: int = 0
+    flow: int = 0
+    device_uid: str = ""
+    """Meter in whose housing this register sits; empty for one of its own."""
+    main_meter_uid: str = ""
+    loss_tolerance_permille: int = 30
+    purpose: int = 0
+    market_location: str = ""
+    metering_location: str = ""
+    metering_operator: str = ""
+    floor_area_m2: int = 0
+    max_flow_per_h: int = Field(default=0, sa_type=BigInteger)
+    gas_factors: str = "[]"
+    """JSON: [valid_from as "2026-10-01", calorific value in Wh per m3, state number in ten-thousandths] each."""
+    terms: str = "[]"
+    """JSON: [uid of the meter, 1 or -1] each."""
+    avoidable_price_micro_eur: int = Field(default=0, sa_type=BigInteger)
+    acquisition: int = 0
+    rests_on_weekends: bool = False
 
 
 class RegisterLifeRow(SQLModel, table=True):
@@ -55,6 +77,9 @@ class RegisterLifeRow(SQLModel, table=True):
     ended_by: str
     rollover: int = Field(sa_column=Column(BigInteger, nullable=False))
     transformer_ratio: int
+    obis_code: str = ""
+    unit: int
+    scale_exponent: int = 0
 
 
 class RegisterHeadRow(SQLModel, table=True):
@@ -84,6 +109,7 @@ class BatchRow(SQLModel, table=True):
     readings: int = Field(sa_column=Column(BigInteger, nullable=False))
     feed_sequence: int | None = Field(default=None, sa_column=Column(BigInteger, nullable=True, unique=True))
     """Place in the feed: without holes and in the order of commits. None only inside the transaction that stores it."""
+    reason: str = ""
 
 
 class FeedRow(SQLModel, table=True):
@@ -110,6 +136,64 @@ class EndpointRow(SQLModel, table=True):
     seen_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
     round_trip_ms: int = 0
     monthly_bytes: int = Field(default=0, sa_type=BigInteger)
+
+
+class DeliveryRow(SQLModel, table=True):
+    """A delivery into the store that a meter stands for. Withdrawn ones stay, marked."""
+
+    __tablename__ = "delivery"
+
+    uid: str = Field(primary_key=True)
+    meter_uid: str = Field(foreign_key="meter.uid")
+    delivery_id: str
+    delivered_ms: int = Field(sa_column=Column(BigInteger, nullable=False))
+    amount: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost_cents: int = Field(sa_column=Column(BigInteger, nullable=False))
+    document: str
+    recorded_by: str
+    recorded_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    withdrawn_by: str = ""
+    withdrawn_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+    withdrawal_reason: str = ""
+
+
+class WeatherDayRow(SQLModel, table=True):
+    """Mean temperature of a local day at a station. A correction is a further revision; the highest one counts."""
+
+    __tablename__ = "weather_day"
+
+    municipality_uid: str = Field(primary_key=True)
+    station: str = Field(primary_key=True)
+    day: int = Field(primary_key=True)
+    """Days since 1970-01-01."""
+    revision: int = Field(primary_key=True)
+    mean_centidegrees: int
+    source: str
+    actor: str
+    stored_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+
+
+class FindingRow(SQLModel, table=True):
+    """What the watch over waste has found at a meter. `revision` counts changes."""
+
+    __tablename__ = "finding"
+
+    uid: str = Field(primary_key=True)
+    municipality_uid: str
+    meter_uid: str = Field(foreign_key="meter.uid")
+    rule: str
+    start_ms: int = Field(sa_column=Column(BigInteger, nullable=False))
+    end_ms: int = Field(sa_column=Column(BigInteger, nullable=False))
+    excess_amount: int = Field(sa_column=Column(BigInteger, nullable=False))
+    cost_cents: int = Field(sa_column=Column(BigInteger, nullable=False))
+    detail: str
+    state: int
+    acknowledged_by: str = ""
+    note: str = ""
+    coverage_permille: int
+    raised_at: datetime = Field(sa_column=Column(UtcDateTime, nullable=False))
+    closed_at: datetime | None = Field(default=None, sa_column=Column(UtcDateTime, nullable=True))
+    revision: int = 1
 
 
 READING_COLUMNS: Final = (

@@ -22,7 +22,7 @@ from services.metering.slot import SLOT_MS, to_ms
 from tests.services.metering.making import NOON_MS, series
 
 BERLIN = ZoneInfo("Europe/Berlin")
-LIFE = RegisterLife(1, "a" * 32, "m" * 32, "", None, None, 0, 0, Origin.CREATED, None, 0, 1)
+LIFE = RegisterLife(1, "a" * 32, "m" * 32, "", None, None, 0, 0, Origin.CREATED, None, 0, 1, 1)
 
 
 def at(text: str) -> datetime:

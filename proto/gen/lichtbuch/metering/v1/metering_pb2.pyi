@@ -38,6 +38,20 @@ class _MediumEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Medium.ValueTy
     """Gas."""
     MEDIUM_WATER: _Medium.ValueType  # 4
     """Water."""
+    MEDIUM_OIL: _Medium.ValueType  # 5
+    """Heating oil."""
+    MEDIUM_PELLETS: _Medium.ValueType  # 6
+    """Wood pellets."""
+    MEDIUM_TEMPERATURE: _Medium.ValueType  # 7
+    """Temperature."""
+    MEDIUM_LIGHT: _Medium.ValueType  # 8
+    """Light: illuminance."""
+    MEDIUM_NOISE: _Medium.ValueType  # 9
+    """Noise: sound pressure level."""
+    MEDIUM_TRAFFIC: _Medium.ValueType  # 10
+    """Traffic: vehicles that passed."""
+    MEDIUM_COLD: _Medium.ValueType  # 11
+    """Cold for cooling."""
 
 class Medium(_Medium, metaclass=_MediumEnumTypeWrapper):
     """What a meter measures."""
@@ -52,6 +66,20 @@ MEDIUM_GAS: Medium.ValueType  # 3
 """Gas."""
 MEDIUM_WATER: Medium.ValueType  # 4
 """Water."""
+MEDIUM_OIL: Medium.ValueType  # 5
+"""Heating oil."""
+MEDIUM_PELLETS: Medium.ValueType  # 6
+"""Wood pellets."""
+MEDIUM_TEMPERATURE: Medium.ValueType  # 7
+"""Temperature."""
+MEDIUM_LIGHT: Medium.ValueType  # 8
+"""Light: illuminance."""
+MEDIUM_NOISE: Medium.ValueType  # 9
+"""Noise: sound pressure level."""
+MEDIUM_TRAFFIC: Medium.ValueType  # 10
+"""Traffic: vehicles that passed."""
+MEDIUM_COLD: Medium.ValueType  # 11
+"""Cold for cooling."""
 Global___Medium: _TypeAlias = Medium  # noqa: Y015
 
 class _Unit:
@@ -66,9 +94,25 @@ class _UnitEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Unit.ValueType],
     """Watt-hour."""
     UNIT_L: _Unit.ValueType  # 2
     """Litre."""
+    UNIT_KG: _Unit.ValueType  # 3
+    """Kilogram."""
+    UNIT_CELSIUS: _Unit.ValueType  # 4
+    """Degree Celsius."""
+    UNIT_LX: _Unit.ValueType  # 5
+    """Lux."""
+    UNIT_DBA: _Unit.ValueType  # 6
+    """Decibel, A-weighted."""
+    UNIT_COUNT: _Unit.ValueType  # 7
+    """Count of whatever passes: vehicles."""
+    UNIT_PERCENT: _Unit.ValueType  # 8
+    """Percent, as of a tank."""
+    UNIT_VARH: _Unit.ValueType  # 9
+    """Reactive energy in var-hours."""
+    UNIT_W: _Unit.ValueType  # 10
+    """Watt, of a sensor of power."""
 
 class Unit(_Unit, metaclass=_UnitEnumTypeWrapper):
-    """Base unit in which a meter's counter is stored."""
+    """Unit of a meter's values; they are stored as whole numbers of 10^scale_exponent of it."""
 
 UNIT_UNSPECIFIED: Unit.ValueType  # 0
 """Not stated."""
@@ -76,7 +120,179 @@ UNIT_WH: Unit.ValueType  # 1
 """Watt-hour."""
 UNIT_L: Unit.ValueType  # 2
 """Litre."""
+UNIT_KG: Unit.ValueType  # 3
+"""Kilogram."""
+UNIT_CELSIUS: Unit.ValueType  # 4
+"""Degree Celsius."""
+UNIT_LX: Unit.ValueType  # 5
+"""Lux."""
+UNIT_DBA: Unit.ValueType  # 6
+"""Decibel, A-weighted."""
+UNIT_COUNT: Unit.ValueType  # 7
+"""Count of whatever passes: vehicles."""
+UNIT_PERCENT: Unit.ValueType  # 8
+"""Percent, as of a tank."""
+UNIT_VARH: Unit.ValueType  # 9
+"""Reactive energy in var-hours."""
+UNIT_W: Unit.ValueType  # 10
+"""Watt, of a sensor of power."""
 Global___Unit: _TypeAlias = Unit  # noqa: Y015
+
+class _ReadingKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReadingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReadingKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    READING_KIND_UNSPECIFIED: _ReadingKind.ValueType  # 0
+    """Not stated: a counter."""
+    READING_KIND_COUNTER: _ReadingKind.ValueType  # 1
+    """A register that counts up; the value is its state at the slot."""
+    READING_KIND_INTERVAL: _ReadingKind.ValueType  # 2
+    """The amount of the interval that ends at the slot; its length is the reading cycle."""
+    READING_KIND_INSTANT: _ReadingKind.ValueType  # 3
+    """A value that holds at the slot: a sensor."""
+    READING_KIND_STOCK: _ReadingKind.ValueType  # 4
+    """What lies in a store at the slot; deliveries are recorded beside it."""
+    READING_KIND_VIRTUAL: _ReadingKind.ValueType  # 5
+    """Nothing of its own: a sum of other meters."""
+
+class ReadingKind(_ReadingKind, metaclass=_ReadingKindEnumTypeWrapper):
+    """What a meter's value at a slot means."""
+
+READING_KIND_UNSPECIFIED: ReadingKind.ValueType  # 0
+"""Not stated: a counter."""
+READING_KIND_COUNTER: ReadingKind.ValueType  # 1
+"""A register that counts up; the value is its state at the slot."""
+READING_KIND_INTERVAL: ReadingKind.ValueType  # 2
+"""The amount of the interval that ends at the slot; its length is the reading cycle."""
+READING_KIND_INSTANT: ReadingKind.ValueType  # 3
+"""A value that holds at the slot: a sensor."""
+READING_KIND_STOCK: ReadingKind.ValueType  # 4
+"""What lies in a store at the slot; deliveries are recorded beside it."""
+READING_KIND_VIRTUAL: ReadingKind.ValueType  # 5
+"""Nothing of its own: a sum of other meters."""
+Global___ReadingKind: _TypeAlias = ReadingKind  # noqa: Y015
+
+class _Flow:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FlowEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Flow.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FLOW_UNSPECIFIED: _Flow.ValueType  # 0
+    """Not stated: consumption."""
+    FLOW_CONSUMPTION: _Flow.ValueType  # 1
+    """Taken from the grid or used."""
+    FLOW_FEED_IN: _Flow.ValueType  # 2
+    """Fed into the grid."""
+    FLOW_GENERATION: _Flow.ValueType  # 3
+    """Generated on the site."""
+
+class Flow(_Flow, metaclass=_FlowEnumTypeWrapper):
+    """Which way a meter counts."""
+
+FLOW_UNSPECIFIED: Flow.ValueType  # 0
+"""Not stated: consumption."""
+FLOW_CONSUMPTION: Flow.ValueType  # 1
+"""Taken from the grid or used."""
+FLOW_FEED_IN: Flow.ValueType  # 2
+"""Fed into the grid."""
+FLOW_GENERATION: Flow.ValueType  # 3
+"""Generated on the site."""
+Global___Flow: _TypeAlias = Flow  # noqa: Y015
+
+class _ReadingCycle:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReadingCycleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReadingCycle.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    READING_CYCLE_UNSPECIFIED: _ReadingCycle.ValueType  # 0
+    """Not stated: every quarter hour where it is read by the service, else as its readings come."""
+    READING_CYCLE_QUARTER_HOUR: _ReadingCycle.ValueType  # 1
+    """Every quarter hour."""
+    READING_CYCLE_HALF_HOUR: _ReadingCycle.ValueType  # 2
+    """Every half hour."""
+    READING_CYCLE_HOUR: _ReadingCycle.ValueType  # 3
+    """Every hour."""
+    READING_CYCLE_DAY: _ReadingCycle.ValueType  # 4
+    """Every day."""
+    READING_CYCLE_MONTH: _ReadingCycle.ValueType  # 5
+    """Every month."""
+    READING_CYCLE_YEAR: _ReadingCycle.ValueType  # 6
+    """Once a year, as meters with a standard load profile are."""
+    READING_CYCLE_IRREGULAR: _ReadingCycle.ValueType  # 7
+    """Whenever somebody comes by."""
+
+class ReadingCycle(_ReadingCycle, metaclass=_ReadingCycleEnumTypeWrapper):
+    """How often a meter is read."""
+
+READING_CYCLE_UNSPECIFIED: ReadingCycle.ValueType  # 0
+"""Not stated: every quarter hour where it is read by the service, else as its readings come."""
+READING_CYCLE_QUARTER_HOUR: ReadingCycle.ValueType  # 1
+"""Every quarter hour."""
+READING_CYCLE_HALF_HOUR: ReadingCycle.ValueType  # 2
+"""Every half hour."""
+READING_CYCLE_HOUR: ReadingCycle.ValueType  # 3
+"""Every hour."""
+READING_CYCLE_DAY: ReadingCycle.ValueType  # 4
+"""Every day."""
+READING_CYCLE_MONTH: ReadingCycle.ValueType  # 5
+"""Every month."""
+READING_CYCLE_YEAR: ReadingCycle.ValueType  # 6
+"""Once a year, as meters with a standard load profile are."""
+READING_CYCLE_IRREGULAR: ReadingCycle.ValueType  # 7
+"""Whenever somebody comes by."""
+Global___ReadingCycle: _TypeAlias = ReadingCycle  # noqa: Y015
+
+class _MeterPurpose:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _MeterPurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MeterPurpose.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    METER_PURPOSE_UNSPECIFIED: _MeterPurpose.ValueType  # 0
+    """Not stated: a sub-meter."""
+    METER_PURPOSE_BILLING: _MeterPurpose.ValueType  # 1
+    """Bills rest on it; a metering-point operator runs it."""
+    METER_PURPOSE_SUB: _MeterPurpose.ValueType  # 2
+    """The town's own."""
+
+class MeterPurpose(_MeterPurpose, metaclass=_MeterPurposeEnumTypeWrapper):
+    """What a meter is for."""
+
+METER_PURPOSE_UNSPECIFIED: MeterPurpose.ValueType  # 0
+"""Not stated: a sub-meter."""
+METER_PURPOSE_BILLING: MeterPurpose.ValueType  # 1
+"""Bills rest on it; a metering-point operator runs it."""
+METER_PURPOSE_SUB: MeterPurpose.ValueType  # 2
+"""The town's own."""
+Global___MeterPurpose: _TypeAlias = MeterPurpose  # noqa: Y015
+
+class _Acquisition:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _AcquisitionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Acquisition.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ACQUISITION_UNSPECIFIED: _Acquisition.ValueType  # 0
+    """Not stated: polling."""
+    ACQUISITION_POLL: _Acquisition.ValueType  # 1
+    """It asks at every slot."""
+    ACQUISITION_SUBSCRIBE: _Acquisition.ValueType  # 2
+    """The endpoint tells of changes (OPC UA); it is asked only while that does not work."""
+
+class Acquisition(_Acquisition, metaclass=_AcquisitionEnumTypeWrapper):
+    """How the service gets the readings of a meter with an endpoint."""
+
+ACQUISITION_UNSPECIFIED: Acquisition.ValueType  # 0
+"""Not stated: polling."""
+ACQUISITION_POLL: Acquisition.ValueType  # 1
+"""It asks at every slot."""
+ACQUISITION_SUBSCRIBE: Acquisition.ValueType  # 2
+"""The endpoint tells of changes (OPC UA); it is asked only while that does not work."""
+Global___Acquisition: _TypeAlias = Acquisition  # noqa: Y015
 
 class _ReadingStatus:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -94,6 +310,12 @@ class _ReadingStatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Reading
     """Measured but in doubt: it failed a check."""
     READING_STATUS_HAND: _ReadingStatus.ValueType  # 4
     """Read by a person."""
+    READING_STATUS_ESTIMATED: _ReadingStatus.ValueType  # 5
+    """Estimated where nothing was measured; gives way to what is measured later."""
+    READING_STATUS_EDITED: _ReadingStatus.ValueType  # 6
+    """Put right by a person."""
+    READING_STATUS_SUBSTITUTED: _ReadingStatus.ValueType  # 7
+    """Taken from elsewhere by a person: a bill, a neighbouring meter."""
 
 class ReadingStatus(_ReadingStatus, metaclass=_ReadingStatusEnumTypeWrapper):
     """What kind of reading it is."""
@@ -108,7 +330,37 @@ READING_STATUS_DOUBTFUL: ReadingStatus.ValueType  # 3
 """Measured but in doubt: it failed a check."""
 READING_STATUS_HAND: ReadingStatus.ValueType  # 4
 """Read by a person."""
+READING_STATUS_ESTIMATED: ReadingStatus.ValueType  # 5
+"""Estimated where nothing was measured; gives way to what is measured later."""
+READING_STATUS_EDITED: ReadingStatus.ValueType  # 6
+"""Put right by a person."""
+READING_STATUS_SUBSTITUTED: ReadingStatus.ValueType  # 7
+"""Taken from elsewhere by a person: a bill, a neighbouring meter."""
 Global___ReadingStatus: _TypeAlias = ReadingStatus  # noqa: Y015
+
+class _EstimationMethod:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _EstimationMethodEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_EstimationMethod.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ESTIMATION_METHOD_UNSPECIFIED: _EstimationMethod.ValueType  # 0
+    """Not stated."""
+    ESTIMATION_METHOD_LINEAR: _EstimationMethod.ValueType  # 1
+    """A straight line between the readings on both sides."""
+    ESTIMATION_METHOD_WEEKDAY_PROFILE: _EstimationMethod.ValueType  # 2
+    """The profile of the same weekdays in the weeks around."""
+
+class EstimationMethod(_EstimationMethod, metaclass=_EstimationMethodEnumTypeWrapper):
+    """How gaps are filled."""
+
+ESTIMATION_METHOD_UNSPECIFIED: EstimationMethod.ValueType  # 0
+"""Not stated."""
+ESTIMATION_METHOD_LINEAR: EstimationMethod.ValueType  # 1
+"""A straight line between the readings on both sides."""
+ESTIMATION_METHOD_WEEKDAY_PROFILE: EstimationMethod.ValueType  # 2
+"""The profile of the same weekdays in the weeks around."""
+Global___EstimationMethod: _TypeAlias = EstimationMethod  # noqa: Y015
 
 class _Step:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -128,6 +380,10 @@ class _StepEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Step.ValueType],
     """Local month of the municipality."""
     STEP_TOTAL: _Step.ValueType  # 5
     """The whole period as one step."""
+    STEP_LOCAL_YEAR: _Step.ValueType  # 6
+    """Local year of the municipality."""
+    STEP_GAS_DAY: _Step.ValueType  # 7
+    """Gas day of the municipality: from 06:00 to 06:00."""
 
 class Step(_Step, metaclass=_StepEnumTypeWrapper):
     """Length of the steps of a consumption."""
@@ -144,7 +400,131 @@ STEP_LOCAL_MONTH: Step.ValueType  # 4
 """Local month of the municipality."""
 STEP_TOTAL: Step.ValueType  # 5
 """The whole period as one step."""
+STEP_LOCAL_YEAR: Step.ValueType  # 6
+"""Local year of the municipality."""
+STEP_GAS_DAY: Step.ValueType  # 7
+"""Gas day of the municipality: from 06:00 to 06:00."""
 Global___Step: _TypeAlias = Step  # noqa: Y015
+
+class _LossVerdict:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LossVerdictEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LossVerdict.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LOSS_VERDICT_UNSPECIFIED: _LossVerdict.ValueType  # 0
+    """Not stated."""
+    LOSS_VERDICT_WITHIN: _LossVerdict.ValueType  # 1
+    """Main and sum agree within the tolerance."""
+    LOSS_VERDICT_LOSS: _LossVerdict.ValueType  # 2
+    """The sub-meters count less than the main meter by more than the tolerance: a loss, or a consumer without a meter."""
+    LOSS_VERDICT_SURPLUS: _LossVerdict.ValueType  # 3
+    """The sub-meters count more than the main meter by more than the tolerance: one of them is wrong."""
+    LOSS_VERDICT_UNKNOWN: _LossVerdict.ValueType  # 4
+    """Not all meters were read over the whole step."""
+
+class LossVerdict(_LossVerdict, metaclass=_LossVerdictEnumTypeWrapper):
+    """How a sum check came out."""
+
+LOSS_VERDICT_UNSPECIFIED: LossVerdict.ValueType  # 0
+"""Not stated."""
+LOSS_VERDICT_WITHIN: LossVerdict.ValueType  # 1
+"""Main and sum agree within the tolerance."""
+LOSS_VERDICT_LOSS: LossVerdict.ValueType  # 2
+"""The sub-meters count less than the main meter by more than the tolerance: a loss, or a consumer without a meter."""
+LOSS_VERDICT_SURPLUS: LossVerdict.ValueType  # 3
+"""The sub-meters count more than the main meter by more than the tolerance: one of them is wrong."""
+LOSS_VERDICT_UNKNOWN: LossVerdict.ValueType  # 4
+"""Not all meters were read over the whole step."""
+Global___LossVerdict: _TypeAlias = LossVerdict  # noqa: Y015
+
+class _FindingState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindingStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindingState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FINDING_STATE_UNSPECIFIED: _FindingState.ValueType  # 0
+    """Not stated."""
+    FINDING_STATE_OPEN: _FindingState.ValueType  # 1
+    """Stands, and nobody has said that he knows."""
+    FINDING_STATE_ACKNOWLEDGED: _FindingState.ValueType  # 2
+    """Stands, and somebody knows."""
+    FINDING_STATE_ENDED: _FindingState.ValueType  # 3
+    """Ended by itself."""
+    FINDING_STATE_CLOSED: _FindingState.ValueType  # 4
+    """Closed by a person."""
+
+class FindingState(_FindingState, metaclass=_FindingStateEnumTypeWrapper):
+    """State of a finding."""
+
+FINDING_STATE_UNSPECIFIED: FindingState.ValueType  # 0
+"""Not stated."""
+FINDING_STATE_OPEN: FindingState.ValueType  # 1
+"""Stands, and nobody has said that he knows."""
+FINDING_STATE_ACKNOWLEDGED: FindingState.ValueType  # 2
+"""Stands, and somebody knows."""
+FINDING_STATE_ENDED: FindingState.ValueType  # 3
+"""Ended by itself."""
+FINDING_STATE_CLOSED: FindingState.ValueType  # 4
+"""Closed by a person."""
+Global___FindingState: _TypeAlias = FindingState  # noqa: Y015
+
+@_typing.final
+class GasFactor(_message.Message):
+    """From when gas of what quality came through a meter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VALID_FROM_FIELD_NUMBER: _builtins.int
+    CALORIFIC_VALUE_WH_PER_M3_FIELD_NUMBER: _builtins.int
+    STATE_NUMBER_E4_FIELD_NUMBER: _builtins.int
+    valid_from: _builtins.str
+    """First gas day, which begins at 06:00 local time, written 2026-10-01."""
+    calorific_value_wh_per_m3: _builtins.int
+    """Gross calorific value in Wh per cubic metre at standard conditions, for instance 11350."""
+    state_number_e4: _builtins.int
+    """State number (from operating to standard conditions) in ten-thousandths, for instance 9524."""
+    def __init__(
+        self,
+        *,
+        valid_from: _builtins.str = ...,
+        calorific_value_wh_per_m3: _builtins.int = ...,
+        state_number_e4: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calorific_value_wh_per_m3", b"calorific_value_wh_per_m3", "state_number_e4", b"state_number_e4", "valid_from", b"valid_from"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GasFactor: _TypeAlias = GasFactor  # noqa: Y015
+
+@_typing.final
+class MeterTerm(_message.Message):
+    """A part of the sum that a virtual meter is."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    IS_SUBTRACTED_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """The meter."""
+    is_subtracted: _builtins.bool
+    """True if it is taken away from the sum, as feed-in is."""
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        is_subtracted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["is_subtracted", b"is_subtracted", "meter", b"meter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MeterTerm: _TypeAlias = MeterTerm  # noqa: Y015
 
 @_typing.final
 class Meter(_message.Message):
@@ -169,6 +549,25 @@ class Meter(_message.Message):
     ETAG_FIELD_NUMBER: _builtins.int
     LATEST_VALUE_FIELD_NUMBER: _builtins.int
     LATEST_SLOT_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OBIS_CODE_FIELD_NUMBER: _builtins.int
+    SCALE_EXPONENT_FIELD_NUMBER: _builtins.int
+    READING_CYCLE_FIELD_NUMBER: _builtins.int
+    FLOW_FIELD_NUMBER: _builtins.int
+    DEVICE_FIELD_NUMBER: _builtins.int
+    MAIN_METER_FIELD_NUMBER: _builtins.int
+    LOSS_TOLERANCE_PERMILLE_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    MARKET_LOCATION_FIELD_NUMBER: _builtins.int
+    METERING_LOCATION_FIELD_NUMBER: _builtins.int
+    METERING_OPERATOR_FIELD_NUMBER: _builtins.int
+    FLOOR_AREA_M2_FIELD_NUMBER: _builtins.int
+    MAX_FLOW_PER_H_FIELD_NUMBER: _builtins.int
+    GAS_FACTORS_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    AVOIDABLE_PRICE_MICRO_EUR_FIELD_NUMBER: _builtins.int
+    ACQUISITION_FIELD_NUMBER: _builtins.int
+    RESTS_ON_WEEKENDS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/meters/{id}"."""
     uid: _builtins.str
@@ -178,7 +577,7 @@ class Meter(_message.Message):
     medium: Global___Medium.ValueType
     """Medium."""
     unit: Global___Unit.ValueType
-    """Base unit of its counter."""
+    """Unit of its values."""
     cabinet: _builtins.str
     """Cabinet in lighting that it measures; empty for a building's meter."""
     building: _builtins.str
@@ -199,6 +598,46 @@ class Meter(_message.Message):
     """Version for optimistic locking."""
     latest_value: _builtins.int
     """Newest stored reading in the base unit; 0 where there is none. Output only."""
+    kind: Global___ReadingKind.ValueType
+    """What a value means. Default: counter."""
+    obis_code: _builtins.str
+    """OBIS code of the register, "1-1:1.8.0"; empty for unknown."""
+    scale_exponent: _builtins.int
+    """Values are whole numbers of 10^scale_exponent of the unit, -6..6. Default 0. Fixed once there are readings: an
+    exchange may bring another.
+    """
+    reading_cycle: Global___ReadingCycle.ValueType
+    """How often it is read."""
+    flow: Global___Flow.ValueType
+    """Which way it counts."""
+    device: _builtins.str
+    """Meter in whose housing this register sits, by name: endpoint, serial number, transformer ratio and exchanges are
+    that one's. Empty for a meter with a housing of its own.
+    """
+    main_meter: _builtins.str
+    """Main meter behind which this one measures, by name; empty for none."""
+    loss_tolerance_permille: _builtins.int
+    """How far, in per mille of it, a main meter may differ from the sum of its sub-meters. Default 30."""
+    purpose: Global___MeterPurpose.ValueType
+    """What it is for."""
+    market_location: _builtins.str
+    """Market location (MaLo), 11 digits; empty for none."""
+    metering_location: _builtins.str
+    """Metering location (MeLo), 33 characters; empty for none."""
+    metering_operator: _builtins.str
+    """Who runs the metering point, as people say it."""
+    floor_area_m2: _builtins.int
+    """Floor area that it supplies, in square metres; 0 for unknown."""
+    max_flow_per_h: _builtins.int
+    """Most that can flow in an hour, in the unit (litres for gas and water), for the plausibility of steps; 0 for unknown."""
+    avoidable_price_micro_eur: _builtins.int
+    """What a saved unit is worth, avoidable parts only, in millionths of a euro per kWh, cubic metre, kg or 1000 of
+    another unit (litres of oil: per litre); 0 for the default of the medium.
+    """
+    acquisition: Global___Acquisition.ValueType
+    """How the service gets its readings."""
+    rests_on_weekends: _builtins.bool
+    """True where nobody should use anything on Saturdays, Sundays and public holidays: a school, an office."""
     @_builtins.property
     def lives(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterLife]:
         """Lives of its register, oldest first. Output only: see ExchangeMeter."""
@@ -206,6 +645,14 @@ class Meter(_message.Message):
     @_builtins.property
     def latest_slot(self) -> _timestamp_pb2.Timestamp:
         """Slot of the newest stored reading; unset where there is none. Output only."""
+
+    @_builtins.property
+    def gas_factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___GasFactor]:
+        """Gas quality over time; only of gas meters that count volume."""
+
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterTerm]:
+        """What a virtual meter is the sum of."""
 
     def __init__(
         self,
@@ -227,10 +674,29 @@ class Meter(_message.Message):
         etag: _builtins.str = ...,
         latest_value: _builtins.int = ...,
         latest_slot: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___ReadingKind.ValueType = ...,
+        obis_code: _builtins.str = ...,
+        scale_exponent: _builtins.int = ...,
+        reading_cycle: Global___ReadingCycle.ValueType = ...,
+        flow: Global___Flow.ValueType = ...,
+        device: _builtins.str = ...,
+        main_meter: _builtins.str = ...,
+        loss_tolerance_permille: _builtins.int = ...,
+        purpose: Global___MeterPurpose.ValueType = ...,
+        market_location: _builtins.str = ...,
+        metering_location: _builtins.str = ...,
+        metering_operator: _builtins.str = ...,
+        floor_area_m2: _builtins.int = ...,
+        max_flow_per_h: _builtins.int = ...,
+        gas_factors: _abc.Iterable[Global___GasFactor] | None = ...,
+        terms: _abc.Iterable[Global___MeterTerm] | None = ...,
+        avoidable_price_micro_eur: _builtins.int = ...,
+        acquisition: Global___Acquisition.ValueType = ...,
+        rests_on_weekends: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["latest_slot", b"latest_slot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "cabinet", b"cabinet", "connected_load_w", b"connected_load_w", "display_name", b"display_name", "endpoint", b"endpoint", "etag", b"etag", "latest_slot", b"latest_slot", "latest_value", b"latest_value", "lives", b"lives", "medium", b"medium", "name", b"name", "point", b"point", "rollover", b"rollover", "serial_number", b"serial_number", "transformer_ratio", b"transformer_ratio", "uid", b"uid", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition", b"acquisition", "avoidable_price_micro_eur", b"avoidable_price_micro_eur", "building", b"building", "cabinet", b"cabinet", "connected_load_w", b"connected_load_w", "device", b"device", "display_name", b"display_name", "endpoint", b"endpoint", "etag", b"etag", "floor_area_m2", b"floor_area_m2", "flow", b"flow", "gas_factors", b"gas_factors", "kind", b"kind", "latest_slot", b"latest_slot", "latest_value", b"latest_value", "lives", b"lives", "loss_tolerance_permille", b"loss_tolerance_permille", "main_meter", b"main_meter", "market_location", b"market_location", "max_flow_per_h", b"max_flow_per_h", "medium", b"medium", "metering_location", b"metering_location", "metering_operator", b"metering_operator", "name", b"name", "obis_code", b"obis_code", "point", b"point", "purpose", b"purpose", "reading_cycle", b"reading_cycle", "rests_on_weekends", b"rests_on_weekends", "rollover", b"rollover", "scale_exponent", b"scale_exponent", "serial_number", b"serial_number", "terms", b"terms", "transformer_ratio", b"transformer_ratio", "uid", b"uid", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -248,6 +714,12 @@ class RegisterLife(_message.Message):
     REMOVED_AT_FIELD_NUMBER: _builtins.int
     FIRST_READING_FIELD_NUMBER: _builtins.int
     FINAL_READING_FIELD_NUMBER: _builtins.int
+    OBIS_CODE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SCALE_EXPONENT_FIELD_NUMBER: _builtins.int
+    TRANSFORMER_RATIO_FIELD_NUMBER: _builtins.int
+    ROLLOVER_FIELD_NUMBER: _builtins.int
+    ENDED_BY_RESET_FIELD_NUMBER: _builtins.int
     uid: _builtins.str
     """Immutable uid: readings are keyed by it."""
     serial_number: _builtins.str
@@ -256,6 +728,18 @@ class RegisterLife(_message.Message):
     """Counter at installation in the base unit."""
     final_reading: _builtins.int
     """Counter at removal in the base unit; meaningless while it lives."""
+    obis_code: _builtins.str
+    """OBIS code."""
+    unit: Global___Unit.ValueType
+    """Unit of its values."""
+    scale_exponent: _builtins.int
+    """Values are whole numbers of 10^scale_exponent of the unit."""
+    transformer_ratio: _builtins.int
+    """Factor of current and voltage transformers, contained in its values."""
+    rollover: _builtins.int
+    """Largest counter plus one; 0 where it never rolls over."""
+    ended_by_reset: _builtins.bool
+    """True if it ended by a reset that the service saw, false for an exchange or a removal."""
     @_builtins.property
     def installed_at(self) -> _timestamp_pb2.Timestamp:
         """From when. Domain time."""
@@ -273,14 +757,56 @@ class RegisterLife(_message.Message):
         removed_at: _timestamp_pb2.Timestamp | None = ...,
         first_reading: _builtins.int = ...,
         final_reading: _builtins.int = ...,
+        obis_code: _builtins.str = ...,
+        unit: Global___Unit.ValueType = ...,
+        scale_exponent: _builtins.int = ...,
+        transformer_ratio: _builtins.int = ...,
+        rollover: _builtins.int = ...,
+        ended_by_reset: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["installed_at", b"installed_at", "removed_at", b"removed_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_reading", b"final_reading", "first_reading", b"first_reading", "installed_at", b"installed_at", "removed_at", b"removed_at", "serial_number", b"serial_number", "uid", b"uid"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended_by_reset", b"ended_by_reset", "final_reading", b"final_reading", "first_reading", b"first_reading", "installed_at", b"installed_at", "obis_code", b"obis_code", "removed_at", b"removed_at", "rollover", b"rollover", "scale_exponent", b"scale_exponent", "serial_number", b"serial_number", "transformer_ratio", b"transformer_ratio", "uid", b"uid", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RegisterLife: _TypeAlias = RegisterLife  # noqa: Y015
+
+@_typing.final
+class ReadingBatch(_message.Message):
+    """How readings came to be stored together."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    STORED_AT_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    source: _builtins.str
+    """Where they come from: "polling", "history", "hand", "import:FILE", "edit", "estimate"."""
+    actor: _builtins.str
+    """Subject id of who brought them."""
+    reason: _builtins.str
+    """Why; empty where nobody has to say."""
+    @_builtins.property
+    def stored_at(self) -> _timestamp_pb2.Timestamp:
+        """When they were stored. Domain time."""
+
+    def __init__(
+        self,
+        *,
+        source: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        stored_at: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["stored_at", b"stored_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "reason", b"reason", "source", b"source", "stored_at", b"stored_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReadingBatch: _TypeAlias = ReadingBatch  # noqa: Y015
 
 @_typing.final
 class ReadingColumns(_message.Message):
@@ -296,6 +822,8 @@ class ReadingColumns(_message.Message):
     OBSERVED_AT_UNIX_MS_FIELD_NUMBER: _builtins.int
     TIME_SOURCES_FIELD_NUMBER: _builtins.int
     REVISIONS_FIELD_NUMBER: _builtins.int
+    BATCHES_FIELD_NUMBER: _builtins.int
+    BATCH_INDEXES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the meters that occur."""
@@ -328,6 +856,14 @@ class ReadingColumns(_message.Message):
     def revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Revision, from 0; an edit has a higher one. Output only."""
 
+    @_builtins.property
+    def batches(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReadingBatch]:
+        """Batches that occur. Output only."""
+
+    @_builtins.property
+    def batch_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Index into batches. Output only."""
+
     def __init__(
         self,
         *,
@@ -339,14 +875,68 @@ class ReadingColumns(_message.Message):
         observed_at_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
         time_sources: _abc.Iterable[_types_pb2.TimeSource.ValueType] | None = ...,
         revisions: _abc.Iterable[_builtins.int] | None = ...,
+        batches: _abc.Iterable[Global___ReadingBatch] | None = ...,
+        batch_indexes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter_indexes", b"meter_indexes", "meters", b"meters", "observed_at_unix_ms", b"observed_at_unix_ms", "revisions", b"revisions", "slots_unix_ms", b"slots_unix_ms", "statuses", b"statuses", "time_sources", b"time_sources", "values", b"values"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_indexes", b"batch_indexes", "batches", b"batches", "meter_indexes", b"meter_indexes", "meters", b"meters", "observed_at_unix_ms", b"observed_at_unix_ms", "revisions", b"revisions", "slots_unix_ms", b"slots_unix_ms", "statuses", b"statuses", "time_sources", b"time_sources", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadingColumns: _TypeAlias = ReadingColumns  # noqa: Y015
+
+@_typing.final
+class RuleFinding(_message.Message):
+    """What a rule of validation found in readings of one meter."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    FIRST_SLOT_FIELD_NUMBER: _builtins.int
+    LAST_SLOT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    IS_DOUBTED_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """Name of the meter."""
+    rule: _builtins.str
+    """Name of the rule: "time", "gap", "negative_step", "small_step_back", "spike", "stuck", "zero", "unit_break",
+    "sum_check", "digits".
+    """
+    count: _builtins.int
+    """How many readings, or missing slots, are concerned."""
+    detail: _builtins.str
+    """What is wrong, in words."""
+    is_doubted: _builtins.bool
+    """True if the readings are stored as doubtful and no figure rests on them."""
+    @_builtins.property
+    def first_slot(self) -> _timestamp_pb2.Timestamp:
+        """Slot of the first reading concerned."""
+
+    @_builtins.property
+    def last_slot(self) -> _timestamp_pb2.Timestamp:
+        """Slot of the last reading concerned."""
+
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        first_slot: _timestamp_pb2.Timestamp | None = ...,
+        last_slot: _timestamp_pb2.Timestamp | None = ...,
+        count: _builtins.int = ...,
+        detail: _builtins.str = ...,
+        is_doubted: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["first_slot", b"first_slot", "last_slot", b"last_slot"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "detail", b"detail", "first_slot", b"first_slot", "is_doubted", b"is_doubted", "last_slot", b"last_slot", "meter", b"meter", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RuleFinding: _TypeAlias = RuleFinding  # noqa: Y015
 
 @_typing.final
 class CreateMeterRequest(_message.Message):
@@ -416,6 +1006,10 @@ class ListMetersRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CABINET_FIELD_NUMBER: _builtins.int
+    MEDIUM_FIELD_NUMBER: _builtins.int
+    BUILDING_FIELD_NUMBER: _builtins.int
+    MAIN_METER_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality, or "municipalities/-" for all that the caller may see."""
     page_size: _builtins.int
@@ -424,6 +1018,14 @@ class ListMetersRequest(_message.Message):
     """Token of the next page; empty for the first."""
     cabinet: _builtins.str
     """Only meters of this cabinet, by name; empty for all."""
+    medium: Global___Medium.ValueType
+    """Only meters of this medium; unspecified for all."""
+    building: _builtins.str
+    """Only meters of this building; empty for all."""
+    main_meter: _builtins.str
+    """Only registers in the housing of this meter, and sub-meters behind it; empty for all."""
+    identity: _builtins.str
+    """Only the meter with this serial number, MaLo or MeLo; empty for all."""
     def __init__(
         self,
         *,
@@ -431,10 +1033,14 @@ class ListMetersRequest(_message.Message):
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         cabinet: _builtins.str = ...,
+        medium: Global___Medium.ValueType = ...,
+        building: _builtins.str = ...,
+        main_meter: _builtins.str = ...,
+        identity: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cabinet", b"cabinet", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["building", b"building", "cabinet", b"cabinet", "identity", b"identity", "main_meter", b"main_meter", "medium", b"medium", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -536,6 +1142,9 @@ class ExchangeMeterRequest(_message.Message):
     FIRST_READING_FIELD_NUMBER: _builtins.int
     SERIAL_NUMBER_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    REGISTERS_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name of the meter."""
     final_reading: _builtins.int
@@ -546,9 +1155,19 @@ class ExchangeMeterRequest(_message.Message):
     """Serial number of the new meter; empty when only the counter was reset."""
     reason: _builtins.str
     """Why."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
     @_builtins.property
     def exchanged_at(self) -> _timestamp_pb2.Timestamp:
         """When. Domain time."""
+
+    @_builtins.property
+    def registers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterExchange]:
+        """Final and first reading of every other register in the same housing that lives then."""
+
+    @_builtins.property
+    def change(self) -> Global___RegisterChange:
+        """What the new register has otherwise than the old one; unset fields stay as they were."""
 
     def __init__(
         self,
@@ -559,14 +1178,110 @@ class ExchangeMeterRequest(_message.Message):
         first_reading: _builtins.int = ...,
         serial_number: _builtins.str = ...,
         reason: _builtins.str = ...,
+        registers: _abc.Iterable[Global___RegisterExchange] | None = ...,
+        change: Global___RegisterChange | None = ...,
+        request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["exchanged_at", b"exchanged_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "exchanged_at", b"exchanged_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanged_at", b"exchanged_at", "final_reading", b"final_reading", "first_reading", b"first_reading", "name", b"name", "reason", b"reason", "serial_number", b"serial_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "exchanged_at", b"exchanged_at", "final_reading", b"final_reading", "first_reading", b"first_reading", "name", b"name", "reason", b"reason", "registers", b"registers", "request_id", b"request_id", "serial_number", b"serial_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ExchangeMeterRequest: _TypeAlias = ExchangeMeterRequest  # noqa: Y015
+
+@_typing.final
+class RegisterExchange(_message.Message):
+    """The exchange of one more register in a housing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    FINAL_READING_FIELD_NUMBER: _builtins.int
+    FIRST_READING_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """Name of the meter that is this register."""
+    final_reading: _builtins.int
+    """Last counter of the old register."""
+    first_reading: _builtins.int
+    """First counter of the new register."""
+    @_builtins.property
+    def change(self) -> Global___RegisterChange:
+        """What the new register has otherwise than the old one."""
+
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        final_reading: _builtins.int = ...,
+        first_reading: _builtins.int = ...,
+        change: Global___RegisterChange | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "final_reading", b"final_reading", "first_reading", b"first_reading", "meter", b"meter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterExchange: _TypeAlias = RegisterExchange  # noqa: Y015
+
+@_typing.final
+class RegisterChange(_message.Message):
+    """What a new register has otherwise than the one before it. Its first reading is in its own unit and scale."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TRANSFORMER_RATIO_FIELD_NUMBER: _builtins.int
+    OBIS_CODE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SCALE_EXPONENT_FIELD_NUMBER: _builtins.int
+    ROLLOVER_FIELD_NUMBER: _builtins.int
+    transformer_ratio: _builtins.int
+    """Factor of current and voltage transformers."""
+    obis_code: _builtins.str
+    """OBIS code."""
+    unit: Global___Unit.ValueType
+    """Unit of its values."""
+    scale_exponent: _builtins.int
+    """Values are whole numbers of 10^scale_exponent of the unit."""
+    rollover: _builtins.int
+    """Largest counter plus one; 0 where it never rolls over."""
+    def __init__(
+        self,
+        *,
+        transformer_ratio: _builtins.int | None = ...,
+        obis_code: _builtins.str | None = ...,
+        unit: Global___Unit.ValueType | None = ...,
+        scale_exponent: _builtins.int | None = ...,
+        rollover: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_obis_code", b"_obis_code", "_rollover", b"_rollover", "_scale_exponent", b"_scale_exponent", "_transformer_ratio", b"_transformer_ratio", "_unit", b"_unit", "obis_code", b"obis_code", "rollover", b"rollover", "scale_exponent", b"scale_exponent", "transformer_ratio", b"transformer_ratio", "unit", b"unit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_obis_code", b"_obis_code", "_rollover", b"_rollover", "_scale_exponent", b"_scale_exponent", "_transformer_ratio", b"_transformer_ratio", "_unit", b"_unit", "obis_code", b"obis_code", "rollover", b"rollover", "scale_exponent", b"scale_exponent", "transformer_ratio", b"transformer_ratio", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__obis_code: _TypeAlias = _typing.Literal["obis_code"]  # noqa: Y015
+    _WhichOneofArgType__obis_code: _TypeAlias = _typing.Literal["_obis_code", b"_obis_code"]  # noqa: Y015
+    _WhichOneofReturnType__rollover: _TypeAlias = _typing.Literal["rollover"]  # noqa: Y015
+    _WhichOneofArgType__rollover: _TypeAlias = _typing.Literal["_rollover", b"_rollover"]  # noqa: Y015
+    _WhichOneofReturnType__scale_exponent: _TypeAlias = _typing.Literal["scale_exponent"]  # noqa: Y015
+    _WhichOneofArgType__scale_exponent: _TypeAlias = _typing.Literal["_scale_exponent", b"_scale_exponent"]  # noqa: Y015
+    _WhichOneofReturnType__transformer_ratio: _TypeAlias = _typing.Literal["transformer_ratio"]  # noqa: Y015
+    _WhichOneofArgType__transformer_ratio: _TypeAlias = _typing.Literal["_transformer_ratio", b"_transformer_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__unit: _TypeAlias = _typing.Literal["unit"]  # noqa: Y015
+    _WhichOneofArgType__unit: _TypeAlias = _typing.Literal["_unit", b"_unit"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__obis_code) -> _WhichOneofReturnType__obis_code | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rollover) -> _WhichOneofReturnType__rollover | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__scale_exponent) -> _WhichOneofReturnType__scale_exponent | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__transformer_ratio) -> _WhichOneofReturnType__transformer_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__unit) -> _WhichOneofReturnType__unit | None: ...
+
+Global___RegisterChange: _TypeAlias = RegisterChange  # noqa: Y015
 
 @_typing.final
 class IngestReadingsRequest(_message.Message):
@@ -614,6 +1329,7 @@ class IngestReadingsResponse(_message.Message):
     UNCHANGED_FIELD_NUMBER: _builtins.int
     REFUSED_FIELD_NUMBER: _builtins.int
     REFUSALS_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
     stored: _builtins.int
     """Newly stored."""
     unchanged: _builtins.int
@@ -624,6 +1340,10 @@ class IngestReadingsResponse(_message.Message):
     def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """At most 1 000 of the refusals in words, each with index and reason: "17: ..."."""
 
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleFinding]:
+        """What the rules of validation found in what was brought, at most 1 000; also of a dry run."""
+
     def __init__(
         self,
         *,
@@ -631,14 +1351,249 @@ class IngestReadingsResponse(_message.Message):
         unchanged: _builtins.int = ...,
         refused: _builtins.int = ...,
         refusals: _abc.Iterable[_builtins.str] | None = ...,
+        findings: _abc.Iterable[Global___RuleFinding] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["refusals", b"refusals", "refused", b"refused", "stored", b"stored", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "refusals", b"refusals", "refused", b"refused", "stored", b"stored", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestReadingsResponse: _TypeAlias = IngestReadingsResponse  # noqa: Y015
+
+@_typing.final
+class EditReadingsRequest(_message.Message):
+    """Readings to put right, in columns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    SLOTS_UNIX_MS_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    SEEN_REVISIONS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the meter."""
+    status: Global___ReadingStatus.ValueType
+    """Edited, substituted, or a gap where what is stored is no reading at all. Default for all: edited."""
+    reason: _builtins.str
+    """Why."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
+    @_builtins.property
+    def slots_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Slots in Unix milliseconds of domain time."""
+
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """New values; of no meaning where the status is a gap."""
+
+    @_builtins.property
+    def seen_revisions(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Revisions that the caller has seen; empty to overrule whatever stands there. -1 for a slot without a reading."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        slots_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        values: _abc.Iterable[_builtins.int] | None = ...,
+        status: Global___ReadingStatus.ValueType = ...,
+        seen_revisions: _abc.Iterable[_builtins.int] | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason", "request_id", b"request_id", "seen_revisions", b"seen_revisions", "slots_unix_ms", b"slots_unix_ms", "status", b"status", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditReadingsRequest: _TypeAlias = EditReadingsRequest  # noqa: Y015
+
+@_typing.final
+class EditReadingsResponse(_message.Message):
+    """What became of an edit."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READINGS_FIELD_NUMBER: _builtins.int
+    STORED_FIELD_NUMBER: _builtins.int
+    stored: _builtins.int
+    """How many of them are new versions; the others said the same already."""
+    @_builtins.property
+    def readings(self) -> Global___ReadingColumns:
+        """Readings as they stand now, in the order asked."""
+
+    def __init__(
+        self,
+        *,
+        readings: Global___ReadingColumns | None = ...,
+        stored: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings", "stored", b"stored"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EditReadingsResponse: _TypeAlias = EditReadingsResponse  # noqa: Y015
+
+@_typing.final
+class EstimateReadingsRequest(_message.Message):
+    """Gaps to fill."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    METHOD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the meter."""
+    method: Global___EstimationMethod.ValueType
+    """How."""
+    reason: _builtins.str
+    """Why."""
+    dry_run: _builtins.bool
+    """True answers what would be stored and stores nothing."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive (slot). Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive (slot). Domain time."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        method: Global___EstimationMethod.ValueType = ...,
+        reason: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "end_time", b"end_time", "method", b"method", "name", b"name", "reason", b"reason", "request_id", b"request_id", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateReadingsRequest: _TypeAlias = EstimateReadingsRequest  # noqa: Y015
+
+@_typing.final
+class EstimateReadingsResponse(_message.Message):
+    """What was estimated."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READINGS_FIELD_NUMBER: _builtins.int
+    UNFILLED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def readings(self) -> Global___ReadingColumns:
+        """The estimates."""
+
+    @_builtins.property
+    def unfilled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Missing slots that stay missing, and why, at most 100: "2026-03-01T00:00Z to ...: ..."."""
+
+    def __init__(
+        self,
+        *,
+        readings: Global___ReadingColumns | None = ...,
+        unfilled: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["readings", b"readings", "unfilled", b"unfilled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EstimateReadingsResponse: _TypeAlias = EstimateReadingsResponse  # noqa: Y015
+
+@_typing.final
+class ValidateReadingsRequest(_message.Message):
+    """Readings to validate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    METERS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    RULES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality."""
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these meters; empty for all."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive (slot). Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive (slot). Domain time."""
+
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Only these rules; empty for all."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        meters: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        rules: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "parent", b"parent", "rules", b"rules", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidateReadingsRequest: _TypeAlias = ValidateReadingsRequest  # noqa: Y015
+
+@_typing.final
+class ValidateReadingsResponse(_message.Message):
+    """What the rules found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are in all."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___RuleFinding]:
+        """By meter, rule and time, at most 10 000."""
+
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___RuleFinding] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ValidateReadingsResponse: _TypeAlias = ValidateReadingsResponse  # noqa: Y015
 
 @_typing.final
 class ListReadingsRequest(_message.Message):
@@ -652,12 +1607,15 @@ class ListReadingsRequest(_message.Message):
     END_TIME_FIELD_NUMBER: _builtins.int
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    ALL_REVISIONS_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality, or "municipalities/-"."""
     page_size: _builtins.int
     """At most this many, 1..100000; 0 means 10000."""
     page_token: _builtins.str
     """Token of the next page; empty for the first."""
+    all_revisions: _builtins.bool
+    """True for every revision, not only the current ones."""
     @_builtins.property
     def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Only these meters; empty for all."""
@@ -679,10 +1637,11 @@ class ListReadingsRequest(_message.Message):
         end_time: _timestamp_pb2.Timestamp | None = ...,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
+        all_revisions: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["all_revisions", b"all_revisions", "end_time", b"end_time", "meters", b"meters", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -791,10 +1750,16 @@ class QueryConsumptionRequest(_message.Message):
     START_TIME_FIELD_NUMBER: _builtins.int
     END_TIME_FIELD_NUMBER: _builtins.int
     STEP_FIELD_NUMBER: _builtins.int
+    AS_ENERGY_FIELD_NUMBER: _builtins.int
+    WITHOUT_EVIDENCE_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     step: Global___Step.ValueType
     """Length of the steps."""
+    as_energy: _builtins.bool
+    """True answers gas in Wh by the calorific values and state numbers of the time; other media are not touched."""
+    without_evidence: _builtins.bool
+    """True leaves the evidence hash out, which has to look at every single reading: quicker by far for long periods."""
     @_builtins.property
     def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Meters; at least one."""
@@ -815,10 +1780,12 @@ class QueryConsumptionRequest(_message.Message):
         start_time: _timestamp_pb2.Timestamp | None = ...,
         end_time: _timestamp_pb2.Timestamp | None = ...,
         step: Global___Step.ValueType = ...,
+        as_energy: _builtins.bool = ...,
+        without_evidence: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time", "step", b"step"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_energy", b"as_energy", "end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time", "step", b"step", "without_evidence", b"without_evidence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -838,8 +1805,12 @@ class QueryConsumptionResponse(_message.Message):
     COVERAGES_PERMILLE_FIELD_NUMBER: _builtins.int
     ESTIMATED_AMOUNTS_FIELD_NUMBER: _builtins.int
     EVIDENCE_HASH_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    COARSE_METER_INDEXES_FIELD_NUMBER: _builtins.int
     evidence_hash: _builtins.str
-    """SHA-256 in hex over the canonical bytes of all readings that it rests on."""
+    """SHA-256 in hex over the canonical bytes of all readings that it rests on; empty where it was left out, or where
+    readings of the period have been given up by retention.
+    """
     @_builtins.property
     def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Names of the meters."""
@@ -868,6 +1839,16 @@ class QueryConsumptionResponse(_message.Message):
     def estimated_amounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Part of the amount that was spread over a gap, in the base unit: the counter conserves it, its place in time is estimated."""
 
+    @_builtins.property
+    def units(self) -> _containers.RepeatedScalarFieldContainer[Global___Unit.ValueType]:
+        """Unit of the amounts of each meter, in the order of meters."""
+
+    @_builtins.property
+    def coarse_meter_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Indexes of meters that are read less often than the steps asked for: their amounts are spread evenly and tell no
+        profile.
+        """
+
     def __init__(
         self,
         *,
@@ -879,14 +1860,1191 @@ class QueryConsumptionResponse(_message.Message):
         coverages_permille: _abc.Iterable[_builtins.int] | None = ...,
         estimated_amounts: _abc.Iterable[_builtins.int] | None = ...,
         evidence_hash: _builtins.str = ...,
+        units: _abc.Iterable[Global___Unit.ValueType] | None = ...,
+        coarse_meter_indexes: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "estimated_amounts", b"estimated_amounts", "evidence_hash", b"evidence_hash", "meter_indexes", b"meter_indexes", "meters", b"meters", "starts_unix_ms", b"starts_unix_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amounts", b"amounts", "coarse_meter_indexes", b"coarse_meter_indexes", "coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "estimated_amounts", b"estimated_amounts", "evidence_hash", b"evidence_hash", "meter_indexes", b"meter_indexes", "meters", b"meters", "starts_unix_ms", b"starts_unix_ms", "units", b"units"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueryConsumptionResponse: _TypeAlias = QueryConsumptionResponse  # noqa: Y015
+
+@_typing.final
+class QueryValuesRequest(_message.Message):
+    """Asks for values of sensors."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    METERS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality."""
+    step: Global___Step.ValueType
+    """Length of the steps."""
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Meters whose kind is instant or stock; at least one."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive. Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive. Domain time."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        meters: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        step: Global___Step.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryValuesRequest: _TypeAlias = QueryValuesRequest  # noqa: Y015
+
+@_typing.final
+class QueryValuesResponse(_message.Message):
+    """Values in columns: element i of every column belongs to one meter and one step. Steps without any value are left out."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METERS_FIELD_NUMBER: _builtins.int
+    METER_INDEXES_FIELD_NUMBER: _builtins.int
+    STARTS_UNIX_MS_FIELD_NUMBER: _builtins.int
+    ENDS_UNIX_MS_FIELD_NUMBER: _builtins.int
+    MEANS_FIELD_NUMBER: _builtins.int
+    MINIMA_FIELD_NUMBER: _builtins.int
+    MAXIMA_FIELD_NUMBER: _builtins.int
+    COVERAGES_PERMILLE_FIELD_NUMBER: _builtins.int
+    UNITS_FIELD_NUMBER: _builtins.int
+    SCALE_EXPONENTS_FIELD_NUMBER: _builtins.int
+    ESTIMATED_PERMILLE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the meters."""
+
+    @_builtins.property
+    def meter_indexes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Index into meters."""
+
+    @_builtins.property
+    def starts_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Begin of the step, Unix milliseconds of domain time."""
+
+    @_builtins.property
+    def ends_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """End of the step, exclusive."""
+
+    @_builtins.property
+    def means(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Mean over time, in the meter's scale."""
+
+    @_builtins.property
+    def minima(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Least value."""
+
+    @_builtins.property
+    def maxima(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Greatest value."""
+
+    @_builtins.property
+    def coverages_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Share of the step covered by timely values in per mille."""
+
+    @_builtins.property
+    def units(self) -> _containers.RepeatedScalarFieldContainer[Global___Unit.ValueType]:
+        """Unit of each meter, in the order of meters."""
+
+    @_builtins.property
+    def scale_exponents(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Scale exponent of each meter."""
+
+    @_builtins.property
+    def estimated_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Share of the values that are estimated in per mille."""
+
+    def __init__(
+        self,
+        *,
+        meters: _abc.Iterable[_builtins.str] | None = ...,
+        meter_indexes: _abc.Iterable[_builtins.int] | None = ...,
+        starts_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        ends_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        means: _abc.Iterable[_builtins.int] | None = ...,
+        minima: _abc.Iterable[_builtins.int] | None = ...,
+        maxima: _abc.Iterable[_builtins.int] | None = ...,
+        coverages_permille: _abc.Iterable[_builtins.int] | None = ...,
+        units: _abc.Iterable[Global___Unit.ValueType] | None = ...,
+        scale_exponents: _abc.Iterable[_builtins.int] | None = ...,
+        estimated_permille: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "estimated_permille", b"estimated_permille", "maxima", b"maxima", "means", b"means", "meter_indexes", b"meter_indexes", "meters", b"meters", "minima", b"minima", "scale_exponents", b"scale_exponents", "starts_unix_ms", b"starts_unix_ms", "units", b"units"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryValuesResponse: _TypeAlias = QueryValuesResponse  # noqa: Y015
+
+@_typing.final
+class QueryLoadRequest(_message.Message):
+    """Asks for figures of load profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    METERS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality."""
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Meters; at least one."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive. Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive. Domain time."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        meters: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "meters", b"meters", "parent", b"parent", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryLoadRequest: _TypeAlias = QueryLoadRequest  # noqa: Y015
+
+@_typing.final
+class QueryLoadResponse(_message.Message):
+    """Figures of load profiles."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIGURES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def figures(self) -> _containers.RepeatedCompositeFieldContainer[Global___LoadFigures]:
+        """One for each meter, in the order asked."""
+
+    def __init__(
+        self,
+        *,
+        figures: _abc.Iterable[Global___LoadFigures] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryLoadResponse: _TypeAlias = QueryLoadResponse  # noqa: Y015
+
+@_typing.final
+class LoadFigures(_message.Message):
+    """What the load profile of a meter tells. Powers are of the unit per hour: W for energy, litres per hour for volumes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ESTIMATED_AMOUNT_FIELD_NUMBER: _builtins.int
+    COVERAGE_PERMILLE_FIELD_NUMBER: _builtins.int
+    RESOLUTION_S_FIELD_NUMBER: _builtins.int
+    PEAK_FIELD_NUMBER: _builtins.int
+    PEAK_AT_FIELD_NUMBER: _builtins.int
+    BASE_LOAD_FIELD_NUMBER: _builtins.int
+    NIGHT_BASE_LOAD_FIELD_NUMBER: _builtins.int
+    MEAN_FIELD_NUMBER: _builtins.int
+    FULL_LOAD_HOURS_FIELD_NUMBER: _builtins.int
+    REFUSAL_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """Name of the meter."""
+    unit: Global___Unit.ValueType
+    """Unit of the amount."""
+    amount: _builtins.int
+    """Amount of the period."""
+    estimated_amount: _builtins.int
+    """Part of it that is estimated."""
+    coverage_permille: _builtins.int
+    """Share of the period covered by measured readings in per mille."""
+    resolution_s: _builtins.int
+    """Length in seconds of the steps that powers are means over; 0 where the meter is read too seldom for a profile."""
+    peak: _builtins.int
+    """Greatest mean power of a measured step."""
+    base_load: _builtins.int
+    """Base load: the power that nineteen of twenty measured steps reach."""
+    night_base_load: _builtins.int
+    """Night base load: the median of the measured steps from 01:00 to 04:00 local time."""
+    mean: _builtins.int
+    """Mean power."""
+    full_load_hours: _builtins.int
+    """Hours in which the peak would have used the amount."""
+    refusal: _builtins.str
+    """Why there are no figures; empty where there are."""
+    @_builtins.property
+    def peak_at(self) -> _timestamp_pb2.Timestamp:
+        """Begin of that step."""
+
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        unit: Global___Unit.ValueType = ...,
+        amount: _builtins.int = ...,
+        estimated_amount: _builtins.int = ...,
+        coverage_permille: _builtins.int = ...,
+        resolution_s: _builtins.int = ...,
+        peak: _builtins.int = ...,
+        peak_at: _timestamp_pb2.Timestamp | None = ...,
+        base_load: _builtins.int = ...,
+        night_base_load: _builtins.int = ...,
+        mean: _builtins.int = ...,
+        full_load_hours: _builtins.int = ...,
+        refusal: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["peak_at", b"peak_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "base_load", b"base_load", "coverage_permille", b"coverage_permille", "estimated_amount", b"estimated_amount", "full_load_hours", b"full_load_hours", "mean", b"mean", "meter", b"meter", "night_base_load", b"night_base_load", "peak", b"peak", "peak_at", b"peak_at", "refusal", b"refusal", "resolution_s", b"resolution_s", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LoadFigures: _TypeAlias = LoadFigures  # noqa: Y015
+
+@_typing.final
+class QueryLossesRequest(_message.Message):
+    """Asks for the losses of a tree of meters."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Main meter."""
+    step: Global___Step.ValueType
+    """Length of the steps."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive. Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive. Domain time."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        step: Global___Step.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "name", b"name", "start_time", b"start_time", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryLossesRequest: _TypeAlias = QueryLossesRequest  # noqa: Y015
+
+@_typing.final
+class QueryLossesResponse(_message.Message):
+    """Losses in columns: element i of every column belongs to one step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUB_METERS_FIELD_NUMBER: _builtins.int
+    STARTS_UNIX_MS_FIELD_NUMBER: _builtins.int
+    ENDS_UNIX_MS_FIELD_NUMBER: _builtins.int
+    MAIN_AMOUNTS_FIELD_NUMBER: _builtins.int
+    SUB_AMOUNTS_FIELD_NUMBER: _builtins.int
+    VERDICTS_FIELD_NUMBER: _builtins.int
+    COVERAGES_PERMILLE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    TOLERANCE_PERMILLE_FIELD_NUMBER: _builtins.int
+    unit: Global___Unit.ValueType
+    """Unit of the amounts."""
+    tolerance_permille: _builtins.int
+    """Tolerance that was used."""
+    @_builtins.property
+    def sub_meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the sub-meters."""
+
+    @_builtins.property
+    def starts_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Begin of the step, Unix milliseconds of domain time."""
+
+    @_builtins.property
+    def ends_unix_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """End of the step, exclusive."""
+
+    @_builtins.property
+    def main_amounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Amount of the main meter."""
+
+    @_builtins.property
+    def sub_amounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Sum of the sub-meters."""
+
+    @_builtins.property
+    def verdicts(self) -> _containers.RepeatedScalarFieldContainer[Global___LossVerdict.ValueType]:
+        """Verdict."""
+
+    @_builtins.property
+    def coverages_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Least coverage of any of the meters in per mille."""
+
+    def __init__(
+        self,
+        *,
+        sub_meters: _abc.Iterable[_builtins.str] | None = ...,
+        starts_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        ends_unix_ms: _abc.Iterable[_builtins.int] | None = ...,
+        main_amounts: _abc.Iterable[_builtins.int] | None = ...,
+        sub_amounts: _abc.Iterable[_builtins.int] | None = ...,
+        verdicts: _abc.Iterable[Global___LossVerdict.ValueType] | None = ...,
+        coverages_permille: _abc.Iterable[_builtins.int] | None = ...,
+        unit: Global___Unit.ValueType = ...,
+        tolerance_permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "main_amounts", b"main_amounts", "starts_unix_ms", b"starts_unix_ms", "sub_amounts", b"sub_amounts", "sub_meters", b"sub_meters", "tolerance_permille", b"tolerance_permille", "unit", b"unit", "verdicts", b"verdicts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryLossesResponse: _TypeAlias = QueryLossesResponse  # noqa: Y015
+
+@_typing.final
+class CompareConsumptionRequest(_message.Message):
+    """Asks for a comparison."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    METERS_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_START_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_END_TIME_FIELD_NUMBER: _builtins.int
+    WEATHER_FIELD_NUMBER: _builtins.int
+    BASE_SHARE_PERMILLE_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality."""
+    weather: _builtins.str
+    """Weather station, or name of a temperature meter, for degree days; empty leaves them out."""
+    base_share_permille: _builtins.int
+    """Part of the reference use in per mille that does not follow the weather (hot water, base load). Default 0."""
+    @_builtins.property
+    def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Meters; at least one."""
+
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive. Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive. Domain time."""
+
+    @_builtins.property
+    def reference_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the period to compare with; unset for the same days of the year before."""
+
+    @_builtins.property
+    def reference_end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of it, exclusive; unset for as long as the period."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        meters: _abc.Iterable[_builtins.str] | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        reference_start_time: _timestamp_pb2.Timestamp | None = ...,
+        reference_end_time: _timestamp_pb2.Timestamp | None = ...,
+        weather: _builtins.str = ...,
+        base_share_permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_share_permille", b"base_share_permille", "end_time", b"end_time", "meters", b"meters", "parent", b"parent", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time", "start_time", b"start_time", "weather", b"weather"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareConsumptionRequest: _TypeAlias = CompareConsumptionRequest  # noqa: Y015
+
+@_typing.final
+class CompareConsumptionResponse(_message.Message):
+    """Comparisons."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COMPARISONS_FIELD_NUMBER: _builtins.int
+    REFERENCE_START_TIME_FIELD_NUMBER: _builtins.int
+    REFERENCE_END_TIME_FIELD_NUMBER: _builtins.int
+    PERIOD_DEGREE_DAYS_FIELD_NUMBER: _builtins.int
+    REFERENCE_DEGREE_DAYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___Comparison]:
+        """One for each meter, in the order asked."""
+
+    @_builtins.property
+    def reference_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the reference period."""
+
+    @_builtins.property
+    def reference_end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of it, exclusive."""
+
+    @_builtins.property
+    def period_degree_days(self) -> Global___DegreeDays:
+        """Heating degree days (20/15) of the period, in hundredths of K d; with how many days of it known."""
+
+    @_builtins.property
+    def reference_degree_days(self) -> Global___DegreeDays:
+        """Those of the reference period."""
+
+    def __init__(
+        self,
+        *,
+        comparisons: _abc.Iterable[Global___Comparison] | None = ...,
+        reference_start_time: _timestamp_pb2.Timestamp | None = ...,
+        reference_end_time: _timestamp_pb2.Timestamp | None = ...,
+        period_degree_days: Global___DegreeDays | None = ...,
+        reference_degree_days: Global___DegreeDays | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_degree_days", b"period_degree_days", "reference_degree_days", b"reference_degree_days", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["comparisons", b"comparisons", "period_degree_days", b"period_degree_days", "reference_degree_days", b"reference_degree_days", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CompareConsumptionResponse: _TypeAlias = CompareConsumptionResponse  # noqa: Y015
+
+@_typing.final
+class Comparison(_message.Message):
+    """One meter in two periods."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    ESTIMATED_AMOUNT_FIELD_NUMBER: _builtins.int
+    COVERAGE_PERMILLE_FIELD_NUMBER: _builtins.int
+    REFERENCE_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_ESTIMATED_AMOUNT_FIELD_NUMBER: _builtins.int
+    REFERENCE_COVERAGE_PERMILLE_FIELD_NUMBER: _builtins.int
+    CHANGE_PERMILLE_FIELD_NUMBER: _builtins.int
+    MILLI_AMOUNT_PER_M2_FIELD_NUMBER: _builtins.int
+    WEATHER_ADJUSTED_REFERENCE_AMOUNT_FIELD_NUMBER: _builtins.int
+    WEATHER_ADJUSTED_CHANGE_PERMILLE_FIELD_NUMBER: _builtins.int
+    IS_PROVISIONAL_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """Name of the meter."""
+    unit: Global___Unit.ValueType
+    """Unit of the amounts."""
+    amount: _builtins.int
+    """Amount of the period."""
+    estimated_amount: _builtins.int
+    """Part of it that is estimated."""
+    coverage_permille: _builtins.int
+    """Share of it covered by measured readings in per mille."""
+    reference_amount: _builtins.int
+    """Amount of the reference period."""
+    reference_estimated_amount: _builtins.int
+    """Part of it that is estimated."""
+    reference_coverage_permille: _builtins.int
+    """Share of it covered by measured readings in per mille."""
+    change_permille: _builtins.int
+    """Change in per mille of the reference; unset where that is 0 or unknown."""
+    milli_amount_per_m2: _builtins.int
+    """Amount per square metre and the period, in thousandths of the unit; unset without a floor area."""
+    weather_adjusted_reference_amount: _builtins.int
+    """What the reference period would have used with the weather of the period; unset without degree days."""
+    weather_adjusted_change_permille: _builtins.int
+    """Change against that in per mille."""
+    is_provisional: _builtins.bool
+    """True for a period too short to be judged by degree days: less than a heating year."""
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        unit: Global___Unit.ValueType = ...,
+        amount: _builtins.int = ...,
+        estimated_amount: _builtins.int = ...,
+        coverage_permille: _builtins.int = ...,
+        reference_amount: _builtins.int = ...,
+        reference_estimated_amount: _builtins.int = ...,
+        reference_coverage_permille: _builtins.int = ...,
+        change_permille: _builtins.int | None = ...,
+        milli_amount_per_m2: _builtins.int | None = ...,
+        weather_adjusted_reference_amount: _builtins.int | None = ...,
+        weather_adjusted_change_permille: _builtins.int | None = ...,
+        is_provisional: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille", "_milli_amount_per_m2", b"_milli_amount_per_m2", "_weather_adjusted_change_permille", b"_weather_adjusted_change_permille", "_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount", "change_permille", b"change_permille", "milli_amount_per_m2", b"milli_amount_per_m2", "weather_adjusted_change_permille", b"weather_adjusted_change_permille", "weather_adjusted_reference_amount", b"weather_adjusted_reference_amount"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille", "_milli_amount_per_m2", b"_milli_amount_per_m2", "_weather_adjusted_change_permille", b"_weather_adjusted_change_permille", "_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount", "amount", b"amount", "change_permille", b"change_permille", "coverage_permille", b"coverage_permille", "estimated_amount", b"estimated_amount", "is_provisional", b"is_provisional", "meter", b"meter", "milli_amount_per_m2", b"milli_amount_per_m2", "reference_amount", b"reference_amount", "reference_coverage_permille", b"reference_coverage_permille", "reference_estimated_amount", b"reference_estimated_amount", "unit", b"unit", "weather_adjusted_change_permille", b"weather_adjusted_change_permille", "weather_adjusted_reference_amount", b"weather_adjusted_reference_amount"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__change_permille: _TypeAlias = _typing.Literal["change_permille"]  # noqa: Y015
+    _WhichOneofArgType__change_permille: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille"]  # noqa: Y015
+    _WhichOneofReturnType__milli_amount_per_m2: _TypeAlias = _typing.Literal["milli_amount_per_m2"]  # noqa: Y015
+    _WhichOneofArgType__milli_amount_per_m2: _TypeAlias = _typing.Literal["_milli_amount_per_m2", b"_milli_amount_per_m2"]  # noqa: Y015
+    _WhichOneofReturnType__weather_adjusted_change_permille: _TypeAlias = _typing.Literal["weather_adjusted_change_permille"]  # noqa: Y015
+    _WhichOneofArgType__weather_adjusted_change_permille: _TypeAlias = _typing.Literal["_weather_adjusted_change_permille", b"_weather_adjusted_change_permille"]  # noqa: Y015
+    _WhichOneofReturnType__weather_adjusted_reference_amount: _TypeAlias = _typing.Literal["weather_adjusted_reference_amount"]  # noqa: Y015
+    _WhichOneofArgType__weather_adjusted_reference_amount: _TypeAlias = _typing.Literal["_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__change_permille) -> _WhichOneofReturnType__change_permille | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__milli_amount_per_m2) -> _WhichOneofReturnType__milli_amount_per_m2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weather_adjusted_change_permille) -> _WhichOneofReturnType__weather_adjusted_change_permille | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__weather_adjusted_reference_amount) -> _WhichOneofReturnType__weather_adjusted_reference_amount | None: ...
+
+Global___Comparison: _TypeAlias = Comparison  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """A delivery into a store."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DELIVERED_AT_FIELD_NUMBER: _builtins.int
+    AMOUNT_FIELD_NUMBER: _builtins.int
+    COST_CENTS_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    RECORDED_BY_FIELD_NUMBER: _builtins.int
+    RECORDED_AT_FIELD_NUMBER: _builtins.int
+    WITHDRAWN_AT_FIELD_NUMBER: _builtins.int
+    WITHDRAWAL_REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, "municipalities/{id}/meters/{id}/deliveries/{id}"."""
+    amount: _builtins.int
+    """How much, in the meter's unit and scale."""
+    cost_cents: _builtins.int
+    """What it cost in cents, gross; 0 for unknown."""
+    document: _builtins.str
+    """Number of the delivery note or bill."""
+    recorded_by: _builtins.str
+    """Subject id of who recorded it. Output only."""
+    withdrawal_reason: _builtins.str
+    """Why it was withdrawn. Output only."""
+    @_builtins.property
+    def delivered_at(self) -> _timestamp_pb2.Timestamp:
+        """When. Domain time."""
+
+    @_builtins.property
+    def recorded_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was recorded. Output only."""
+
+    @_builtins.property
+    def withdrawn_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was withdrawn; unset while it holds. Output only."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        delivered_at: _timestamp_pb2.Timestamp | None = ...,
+        amount: _builtins.int = ...,
+        cost_cents: _builtins.int = ...,
+        document: _builtins.str = ...,
+        recorded_by: _builtins.str = ...,
+        recorded_at: _timestamp_pb2.Timestamp | None = ...,
+        withdrawn_at: _timestamp_pb2.Timestamp | None = ...,
+        withdrawal_reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivered_at", b"delivered_at", "recorded_at", b"recorded_at", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "cost_cents", b"cost_cents", "delivered_at", b"delivered_at", "document", b"document", "name", b"name", "recorded_at", b"recorded_at", "recorded_by", b"recorded_by", "withdrawal_reason", b"withdrawal_reason", "withdrawn_at", b"withdrawn_at"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
+
+@_typing.final
+class RecordDeliveryRequest(_message.Message):
+    """Records a delivery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Meter of the store."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
+    @_builtins.property
+    def delivery(self) -> Global___Delivery:
+        """The delivery."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        delivery: Global___Delivery | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["delivery", b"delivery", "parent", b"parent", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RecordDeliveryRequest: _TypeAlias = RecordDeliveryRequest  # noqa: Y015
+
+@_typing.final
+class ListDeliveriesRequest(_message.Message):
+    """Lists deliveries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Meter of the store."""
+    page_size: _builtins.int
+    """At most this many, 1..1000; 0 means 100."""
+    page_token: _builtins.str
+    """Token of the next page; empty for the first."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeliveriesRequest: _TypeAlias = ListDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class ListDeliveriesResponse(_message.Message):
+    """A page of deliveries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    @_builtins.property
+    def deliveries(self) -> _containers.RepeatedCompositeFieldContainer[Global___Delivery]:
+        """The deliveries, oldest first, withdrawn ones among them."""
+
+    def __init__(
+        self,
+        *,
+        deliveries: _abc.Iterable[Global___Delivery] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deliveries", b"deliveries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDeliveriesResponse: _TypeAlias = ListDeliveriesResponse  # noqa: Y015
+
+@_typing.final
+class WithdrawDeliveryRequest(_message.Message):
+    """Withdraws a delivery."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the delivery."""
+    reason: _builtins.str
+    """Why."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WithdrawDeliveryRequest: _TypeAlias = WithdrawDeliveryRequest  # noqa: Y015
+
+@_typing.final
+class IngestTemperaturesRequest(_message.Message):
+    """Daily mean temperatures of one station, in columns."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    STATION_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    MEAN_CENTIDEGREES_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality."""
+    station: _builtins.str
+    """Station: "dwd-00232" or what the town calls it."""
+    source: _builtins.str
+    """Where they come from: "import:FILE"."""
+    dry_run: _builtins.bool
+    """True checks everything and stores nothing."""
+    @_builtins.property
+    def days(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Local days, counted from 1970-01-01."""
+
+    @_builtins.property
+    def mean_centidegrees(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Daily means in hundredths of a degree Celsius."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        station: _builtins.str = ...,
+        days: _abc.Iterable[_builtins.int] | None = ...,
+        mean_centidegrees: _abc.Iterable[_builtins.int] | None = ...,
+        source: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "dry_run", b"dry_run", "mean_centidegrees", b"mean_centidegrees", "parent", b"parent", "source", b"source", "station", b"station"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestTemperaturesRequest: _TypeAlias = IngestTemperaturesRequest  # noqa: Y015
+
+@_typing.final
+class IngestTemperaturesResponse(_message.Message):
+    """What became of the temperatures."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STORED_FIELD_NUMBER: _builtins.int
+    UNCHANGED_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
+    REFUSED_FIELD_NUMBER: _builtins.int
+    REFUSALS_FIELD_NUMBER: _builtins.int
+    stored: _builtins.int
+    """Newly stored."""
+    unchanged: _builtins.int
+    """Stored before with the same value."""
+    corrected: _builtins.int
+    """Stored before with another value, which is kept beside the new one."""
+    refused: _builtins.int
+    """Refused."""
+    @_builtins.property
+    def refusals(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """At most 1 000 of the refusals in words."""
+
+    def __init__(
+        self,
+        *,
+        stored: _builtins.int = ...,
+        unchanged: _builtins.int = ...,
+        corrected: _builtins.int = ...,
+        refused: _builtins.int = ...,
+        refusals: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrected", b"corrected", "refusals", b"refusals", "refused", b"refused", "stored", b"stored", "unchanged", b"unchanged"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IngestTemperaturesResponse: _TypeAlias = IngestTemperaturesResponse  # noqa: Y015
+
+@_typing.final
+class ListDegreeDaysRequest(_message.Message):
+    """Asks for degree days."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    WEATHER_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    STEP_FIELD_NUMBER: _builtins.int
+    BASE_CENTIDEGREES_FIELD_NUMBER: _builtins.int
+    LIMIT_CENTIDEGREES_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality."""
+    weather: _builtins.str
+    """Weather station, or name of a temperature meter."""
+    step: Global___Step.ValueType
+    """Local day, local month, local year or total."""
+    base_centidegrees: _builtins.int
+    """Indoor temperature in hundredths of a degree. Default 2000."""
+    limit_centidegrees: _builtins.int
+    """Heating limit in hundredths of a degree. Default 1500."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """From when, inclusive; cut to local days. Domain time."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when, exclusive; cut to local days. Domain time."""
+
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        weather: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        step: Global___Step.ValueType = ...,
+        base_centidegrees: _builtins.int = ...,
+        limit_centidegrees: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_centidegrees", b"base_centidegrees", "end_time", b"end_time", "limit_centidegrees", b"limit_centidegrees", "parent", b"parent", "start_time", b"start_time", "step", b"step", "weather", b"weather"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDegreeDaysRequest: _TypeAlias = ListDegreeDaysRequest  # noqa: Y015
+
+@_typing.final
+class ListDegreeDaysResponse(_message.Message):
+    """Degree days by steps."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEGREE_DAYS_FIELD_NUMBER: _builtins.int
+    STATIONS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def degree_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DegreeDays]:
+        """One for each step."""
+
+    @_builtins.property
+    def stations(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stations that there are, for the case that none was found."""
+
+    def __init__(
+        self,
+        *,
+        degree_days: _abc.Iterable[Global___DegreeDays] | None = ...,
+        stations: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["degree_days", b"degree_days", "stations", b"stations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListDegreeDaysResponse: _TypeAlias = ListDegreeDaysResponse  # noqa: Y015
+
+@_typing.final
+class DegreeDays(_message.Message):
+    """Heating degree days of one step."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    DEGREE_DAYS_CENTI_FIELD_NUMBER: _builtins.int
+    HEATING_DAYS_FIELD_NUMBER: _builtins.int
+    KNOWN_DAYS_FIELD_NUMBER: _builtins.int
+    DAYS_FIELD_NUMBER: _builtins.int
+    MEAN_CENTIDEGREES_FIELD_NUMBER: _builtins.int
+    degree_days_centi: _builtins.int
+    """Sum of (base - mean) over days whose mean is below the limit, in hundredths of K d."""
+    heating_days: _builtins.int
+    """Heating days: days whose mean is below the limit."""
+    known_days: _builtins.int
+    """Days whose mean is known."""
+    days: _builtins.int
+    """Days of the step."""
+    mean_centidegrees: _builtins.int
+    """Mean temperature of the known days in hundredths of a degree."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Begin of the step."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of the step, exclusive."""
+
+    def __init__(
+        self,
+        *,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        degree_days_centi: _builtins.int = ...,
+        heating_days: _builtins.int = ...,
+        known_days: _builtins.int = ...,
+        days: _builtins.int = ...,
+        mean_centidegrees: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["days", b"days", "degree_days_centi", b"degree_days_centi", "end_time", b"end_time", "heating_days", b"heating_days", "known_days", b"known_days", "mean_centidegrees", b"mean_centidegrees", "start_time", b"start_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DegreeDays: _TypeAlias = DegreeDays  # noqa: Y015
+
+@_typing.final
+class Finding(_message.Message):
+    """What stands out in a meter's use or data."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
+    METER_DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    RULE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXCESS_AMOUNT_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    COST_CENTS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ACKNOWLEDGED_BY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    RAISED_AT_FIELD_NUMBER: _builtins.int
+    CLOSED_AT_FIELD_NUMBER: _builtins.int
+    COVERAGE_PERMILLE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Resource name, "municipalities/{id}/findings/{id}"."""
+    meter: _builtins.str
+    """Name of the meter."""
+    meter_display_name: _builtins.str
+    """Display name of the meter."""
+    rule: _builtins.str
+    """Rule: "night_base_load_up", "weekend_use", "water_never_stops", "heating_in_warm_weather", "sum_check"."""
+    excess_amount: _builtins.int
+    """Amount that is too much, in the meter's unit."""
+    unit: Global___Unit.ValueType
+    """Unit of it."""
+    cost_cents: _builtins.int
+    """What it cost, estimated, in cents."""
+    detail: _builtins.str
+    """What was seen, in words."""
+    state: Global___FindingState.ValueType
+    """State."""
+    acknowledged_by: _builtins.str
+    """Subject id of who acknowledged it."""
+    note: _builtins.str
+    """Note of who acknowledged or closed it."""
+    coverage_permille: _builtins.int
+    """Least coverage of the days that it rests on in per mille."""
+    etag: _builtins.str
+    """Version for optimistic locking."""
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """First local day concerned, as an instant."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """End of the last one concerned so far."""
+
+    @_builtins.property
+    def raised_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was raised. Domain time."""
+
+    @_builtins.property
+    def closed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was closed; unset while it stands."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        meter: _builtins.str = ...,
+        meter_display_name: _builtins.str = ...,
+        rule: _builtins.str = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        excess_amount: _builtins.int = ...,
+        unit: Global___Unit.ValueType = ...,
+        cost_cents: _builtins.int = ...,
+        detail: _builtins.str = ...,
+        state: Global___FindingState.ValueType = ...,
+        acknowledged_by: _builtins.str = ...,
+        note: _builtins.str = ...,
+        raised_at: _timestamp_pb2.Timestamp | None = ...,
+        closed_at: _timestamp_pb2.Timestamp | None = ...,
+        coverage_permille: _builtins.int = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["closed_at", b"closed_at", "end_time", b"end_time", "raised_at", b"raised_at", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["acknowledged_by", b"acknowledged_by", "closed_at", b"closed_at", "cost_cents", b"cost_cents", "coverage_permille", b"coverage_permille", "detail", b"detail", "end_time", b"end_time", "etag", b"etag", "excess_amount", b"excess_amount", "meter", b"meter", "meter_display_name", b"meter_display_name", "name", b"name", "note", b"note", "raised_at", b"raised_at", "rule", b"rule", "start_time", b"start_time", "state", b"state", "unit", b"unit"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class ListFindingsRequest(_message.Message):
+    """Asks for findings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARENT_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    METER_FIELD_NUMBER: _builtins.int
+    WITH_PAST_FIELD_NUMBER: _builtins.int
+    parent: _builtins.str
+    """Municipality, or "municipalities/-"."""
+    page_size: _builtins.int
+    """At most this many, 1..1000; 0 means 100."""
+    page_token: _builtins.str
+    """Token of the next page; empty for the first."""
+    meter: _builtins.str
+    """Only of this meter; empty for all."""
+    with_past: _builtins.bool
+    """True for those too that ended or were closed."""
+    def __init__(
+        self,
+        *,
+        parent: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        meter: _builtins.str = ...,
+        with_past: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["meter", b"meter", "page_size", b"page_size", "page_token", b"page_token", "parent", b"parent", "with_past", b"with_past"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFindingsRequest: _TypeAlias = ListFindingsRequest  # noqa: Y015
+
+@_typing.final
+class ListFindingsResponse(_message.Message):
+    """A page of findings."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Token of the next page; empty on the last."""
+    @_builtins.property
+    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
+        """The findings, the newest first."""
+
+    def __init__(
+        self,
+        *,
+        findings: _abc.Iterable[Global___Finding] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["findings", b"findings", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFindingsResponse: _TypeAlias = ListFindingsResponse  # noqa: Y015
+
+@_typing.final
+class AcknowledgeFindingRequest(_message.Message):
+    """Acknowledges a finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the finding."""
+    note: _builtins.str
+    """Note."""
+    etag: _builtins.str
+    """Version that the caller has seen; empty for any."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        note: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcknowledgeFindingRequest: _TypeAlias = AcknowledgeFindingRequest  # noqa: Y015
+
+@_typing.final
+class CloseFindingRequest(_message.Message):
+    """Closes a finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the finding."""
+    note: _builtins.str
+    """Why."""
+    etag: _builtins.str
+    """Version that the caller has seen; empty for any."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        note: _builtins.str = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "name", b"name", "note", b"note"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseFindingRequest: _TypeAlias = CloseFindingRequest  # noqa: Y015
 
 @_typing.final
 class WatchReadingsRequest(_message.Message):

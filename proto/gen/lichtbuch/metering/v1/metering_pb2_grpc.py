@@ -65,6 +65,21 @@ class MeteringServiceStub:
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ExchangeMeterRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
                 _registered_method=True)
+        self.EditReadings = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/EditReadings',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsResponse.FromString,
+                _registered_method=True)
+        self.EstimateReadings = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/EstimateReadings',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EstimateReadingsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EstimateReadingsResponse.FromString,
+                _registered_method=True)
+        self.ValidateReadings = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/ValidateReadings',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ValidateReadingsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ValidateReadingsResponse.FromString,
+                _registered_method=True)
         self.IngestReadings = channel.unary_unary(
                 '/lichtbuch.metering.v1.MeteringService/IngestReadings',
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestReadingsRequest.SerializeToString,
@@ -84,6 +99,66 @@ class MeteringServiceStub:
                 '/lichtbuch.metering.v1.MeteringService/QueryConsumption',
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryConsumptionRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryConsumptionResponse.FromString,
+                _registered_method=True)
+        self.QueryValues = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/QueryValues',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryValuesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryValuesResponse.FromString,
+                _registered_method=True)
+        self.QueryLoad = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/QueryLoad',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLoadRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLoadResponse.FromString,
+                _registered_method=True)
+        self.QueryLosses = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/QueryLosses',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLossesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLossesResponse.FromString,
+                _registered_method=True)
+        self.CompareConsumption = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/CompareConsumption',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CompareConsumptionRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CompareConsumptionResponse.FromString,
+                _registered_method=True)
+        self.RecordDelivery = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/RecordDelivery',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.RecordDeliveryRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.ListDeliveries = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/ListDeliveries',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDeliveriesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDeliveriesResponse.FromString,
+                _registered_method=True)
+        self.WithdrawDelivery = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/WithdrawDelivery',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.WithdrawDeliveryRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Delivery.FromString,
+                _registered_method=True)
+        self.IngestTemperatures = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/IngestTemperatures',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesResponse.FromString,
+                _registered_method=True)
+        self.ListDegreeDays = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/ListDegreeDays',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysResponse.FromString,
+                _registered_method=True)
+        self.ListFindings = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/ListFindings',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListFindingsRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListFindingsResponse.FromString,
+                _registered_method=True)
+        self.AcknowledgeFinding = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/AcknowledgeFinding',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.AcknowledgeFindingRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Finding.FromString,
+                _registered_method=True)
+        self.CloseFinding = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/CloseFinding',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CloseFindingRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Finding.FromString,
                 _registered_method=True)
         self.WatchReadings = channel.unary_stream(
                 '/lichtbuch.metering.v1.MeteringService/WatchReadings',
@@ -138,6 +213,27 @@ class MeteringServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EditReadings(self, request, context):
+        """Puts right what stored readings say: new versions with who and why; nothing is overwritten.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def EstimateReadings(self, request, context):
+        """Fills gaps with estimates, which are flagged and give way to what is measured later.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ValidateReadings(self, request, context):
+        """Holds stored readings against the rules of validation and says what they break. Changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IngestReadings(self, request, context):
         """Takes readings in columns; what is stored already changes nothing. A reading is never overwritten.
         """
@@ -161,6 +257,90 @@ class MeteringServiceServicer:
 
     def QueryConsumption(self, request, context):
         """Answers consumption by slots, local days or local months, with coverage and estimated share.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryValues(self, request, context):
+        """Answers mean, least and greatest value of sensors by slots, local days or local months.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryLoad(self, request, context):
+        """Answers peak load, base load and what else a load profile tells.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def QueryLosses(self, request, context):
+        """Holds a main meter against the sum of its sub-meters.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CompareConsumption(self, request, context):
+        """Compares consumption with another period: plainly, per square metre and by degree days.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RecordDelivery(self, request, context):
+        """Records a delivery into a store of oil or pellets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDeliveries(self, request, context):
+        """Lists deliveries of a meter, by time.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WithdrawDelivery(self, request, context):
+        """Withdraws a delivery that was recorded by mistake; it stays in the list, marked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IngestTemperatures(self, request, context):
+        """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListDegreeDays(self, request, context):
+        """Answers heating degree days of a weather station or of an outdoor temperature sensor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListFindings(self, request, context):
+        """Lists what the watch over waste and data has found, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcknowledgeFinding(self, request, context):
+        """Says that somebody knows of a finding.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseFinding(self, request, context):
+        """Closes a finding: it was dealt with, or is none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -206,6 +386,21 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ExchangeMeterRequest.FromString,
                     response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.SerializeToString,
             ),
+            'EditReadings': grpc.unary_unary_rpc_method_handler(
+                    servicer.EditReadings,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsResponse.SerializeToString,
+            ),
+            'EstimateReadings': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimateReadings,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EstimateReadingsRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EstimateReadingsResponse.SerializeToString,
+            ),
+            'ValidateReadings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ValidateReadings,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ValidateReadingsRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ValidateReadingsResponse.SerializeToString,
+            ),
             'IngestReadings': grpc.unary_unary_rpc_method_handler(
                     servicer.IngestReadings,
                     request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestReadingsRequest.FromString,
@@ -225,6 +420,66 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     servicer.QueryConsumption,
                     request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryConsumptionRequest.FromString,
                     response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryConsumptionResponse.SerializeToString,
+            ),
+            'QueryValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryValues,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryValuesRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryValuesResponse.SerializeToString,
+            ),
+            'QueryLoad': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryLoad,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLoadRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLoadResponse.SerializeToString,
+            ),
+            'QueryLosses': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryLosses,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLossesRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLossesResponse.SerializeToString,
+            ),
+            'CompareConsumption': grpc.unary_unary_rpc_method_handler(
+                    servicer.CompareConsumption,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CompareConsumptionRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CompareConsumptionResponse.SerializeToString,
+            ),
+            'RecordDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.RecordDelivery,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.RecordDeliveryRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Delivery.SerializeToString,
+            ),
+            'ListDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDeliveries,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDeliveriesRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDeliveriesResponse.SerializeToString,
+            ),
+            'WithdrawDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.WithdrawDelivery,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.WithdrawDeliveryRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Delivery.SerializeToString,
+            ),
+            'IngestTemperatures': grpc.unary_unary_rpc_method_handler(
+                    servicer.IngestTemperatures,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesResponse.SerializeToString,
+            ),
+            'ListDegreeDays': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListDegreeDays,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysResponse.SerializeToString,
+            ),
+            'ListFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFindings,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListFindingsRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListFindingsResponse.SerializeToString,
+            ),
+            'AcknowledgeFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcknowledgeFinding,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.AcknowledgeFindingRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Finding.SerializeToString,
+            ),
+            'CloseFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseFinding,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CloseFindingRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Finding.SerializeToString,
             ),
             'WatchReadings': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchReadings,
@@ -406,6 +661,87 @@ class MeteringService:
             _registered_method=True)
 
     @staticmethod
+    def EditReadings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/EditReadings',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def EstimateReadings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/EstimateReadings',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EstimateReadingsRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EstimateReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ValidateReadings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/ValidateReadings',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ValidateReadingsRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ValidateReadingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def IngestReadings(request,
             target,
             options=(),
@@ -503,6 +839,330 @@ class MeteringService:
             '/lichtbuch.metering.v1.MeteringService/QueryConsumption',
             lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryConsumptionRequest.SerializeToString,
             lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryConsumptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/QueryValues',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryValuesRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryValuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryLoad(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/QueryLoad',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLoadRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLoadResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def QueryLosses(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/QueryLosses',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLossesRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryLossesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CompareConsumption(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/CompareConsumption',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CompareConsumptionRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CompareConsumptionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RecordDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/RecordDelivery',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.RecordDeliveryRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/ListDeliveries',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDeliveriesRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WithdrawDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/WithdrawDelivery',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.WithdrawDeliveryRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IngestTemperatures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/IngestTemperatures',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListDegreeDays(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/ListDegreeDays',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/ListFindings',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListFindingsRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcknowledgeFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/AcknowledgeFinding',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.AcknowledgeFindingRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Finding.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/CloseFinding',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.CloseFindingRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Finding.FromString,
             options,
             channel_credentials,
             insecure,

@@ -45,6 +45,12 @@ class MeteringServiceStub:
     """Deletes a meter; its history stays."""
     ExchangeMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
+    EditReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.EditReadingsRequest, _metering_pb2.EditReadingsResponse]
+    """Puts right what stored readings say: new versions with who and why; nothing is overwritten."""
+    EstimateReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.EstimateReadingsRequest, _metering_pb2.EstimateReadingsResponse]
+    """Fills gaps with estimates, which are flagged and give way to what is measured later."""
+    ValidateReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ValidateReadingsRequest, _metering_pb2.ValidateReadingsResponse]
+    """Holds stored readings against the rules of validation and says what they break. Changes nothing."""
     IngestReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.IngestReadingsRequest, _metering_pb2.IngestReadingsResponse]
     """Takes readings in columns; what is stored already changes nothing. A reading is never overwritten."""
     ListReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListReadingsRequest, _metering_pb2.ListReadingsResponse]
@@ -53,6 +59,30 @@ class MeteringServiceStub:
     """Sends stored readings of a period of any length, in columns."""
     QueryConsumption: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse]
     """Answers consumption by slots, local days or local months, with coverage and estimated share."""
+    QueryValues: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryValuesRequest, _metering_pb2.QueryValuesResponse]
+    """Answers mean, least and greatest value of sensors by slots, local days or local months."""
+    QueryLoad: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryLoadRequest, _metering_pb2.QueryLoadResponse]
+    """Answers peak load, base load and what else a load profile tells."""
+    QueryLosses: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryLossesRequest, _metering_pb2.QueryLossesResponse]
+    """Holds a main meter against the sum of its sub-meters."""
+    CompareConsumption: _grpc.UnaryUnaryMultiCallable[_metering_pb2.CompareConsumptionRequest, _metering_pb2.CompareConsumptionResponse]
+    """Compares consumption with another period: plainly, per square metre and by degree days."""
+    RecordDelivery: _grpc.UnaryUnaryMultiCallable[_metering_pb2.RecordDeliveryRequest, _metering_pb2.Delivery]
+    """Records a delivery into a store of oil or pellets."""
+    ListDeliveries: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListDeliveriesRequest, _metering_pb2.ListDeliveriesResponse]
+    """Lists deliveries of a meter, by time."""
+    WithdrawDelivery: _grpc.UnaryUnaryMultiCallable[_metering_pb2.WithdrawDeliveryRequest, _metering_pb2.Delivery]
+    """Withdraws a delivery that was recorded by mistake; it stays in the list, marked."""
+    IngestTemperatures: _grpc.UnaryUnaryMultiCallable[_metering_pb2.IngestTemperaturesRequest, _metering_pb2.IngestTemperaturesResponse]
+    """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version."""
+    ListDegreeDays: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListDegreeDaysRequest, _metering_pb2.ListDegreeDaysResponse]
+    """Answers heating degree days of a weather station or of an outdoor temperature sensor."""
+    ListFindings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListFindingsRequest, _metering_pb2.ListFindingsResponse]
+    """Lists what the watch over waste and data has found, the newest first."""
+    AcknowledgeFinding: _grpc.UnaryUnaryMultiCallable[_metering_pb2.AcknowledgeFindingRequest, _metering_pb2.Finding]
+    """Says that somebody knows of a finding."""
+    CloseFinding: _grpc.UnaryUnaryMultiCallable[_metering_pb2.CloseFindingRequest, _metering_pb2.Finding]
+    """Closes a finding: it was dealt with, or is none."""
     WatchReadings: _grpc.UnaryStreamMultiCallable[_metering_pb2.WatchReadingsRequest, _metering_pb2.WatchReadingsResponse]
     """Sends readings as they are stored."""
 
@@ -73,6 +103,12 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     """Deletes a meter; its history stays."""
     ExchangeMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
+    EditReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.EditReadingsRequest, _metering_pb2.EditReadingsResponse]  # type: ignore[assignment]
+    """Puts right what stored readings say: new versions with who and why; nothing is overwritten."""
+    EstimateReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.EstimateReadingsRequest, _metering_pb2.EstimateReadingsResponse]  # type: ignore[assignment]
+    """Fills gaps with estimates, which are flagged and give way to what is measured later."""
+    ValidateReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.ValidateReadingsRequest, _metering_pb2.ValidateReadingsResponse]  # type: ignore[assignment]
+    """Holds stored readings against the rules of validation and says what they break. Changes nothing."""
     IngestReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.IngestReadingsRequest, _metering_pb2.IngestReadingsResponse]  # type: ignore[assignment]
     """Takes readings in columns; what is stored already changes nothing. A reading is never overwritten."""
     ListReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListReadingsRequest, _metering_pb2.ListReadingsResponse]  # type: ignore[assignment]
@@ -81,6 +117,30 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     """Sends stored readings of a period of any length, in columns."""
     QueryConsumption: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse]  # type: ignore[assignment]
     """Answers consumption by slots, local days or local months, with coverage and estimated share."""
+    QueryValues: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryValuesRequest, _metering_pb2.QueryValuesResponse]  # type: ignore[assignment]
+    """Answers mean, least and greatest value of sensors by slots, local days or local months."""
+    QueryLoad: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryLoadRequest, _metering_pb2.QueryLoadResponse]  # type: ignore[assignment]
+    """Answers peak load, base load and what else a load profile tells."""
+    QueryLosses: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryLossesRequest, _metering_pb2.QueryLossesResponse]  # type: ignore[assignment]
+    """Holds a main meter against the sum of its sub-meters."""
+    CompareConsumption: _aio.UnaryUnaryMultiCallable[_metering_pb2.CompareConsumptionRequest, _metering_pb2.CompareConsumptionResponse]  # type: ignore[assignment]
+    """Compares consumption with another period: plainly, per square metre and by degree days."""
+    RecordDelivery: _aio.UnaryUnaryMultiCallable[_metering_pb2.RecordDeliveryRequest, _metering_pb2.Delivery]  # type: ignore[assignment]
+    """Records a delivery into a store of oil or pellets."""
+    ListDeliveries: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListDeliveriesRequest, _metering_pb2.ListDeliveriesResponse]  # type: ignore[assignment]
+    """Lists deliveries of a meter, by time."""
+    WithdrawDelivery: _aio.UnaryUnaryMultiCallable[_metering_pb2.WithdrawDeliveryRequest, _metering_pb2.Delivery]  # type: ignore[assignment]
+    """Withdraws a delivery that was recorded by mistake; it stays in the list, marked."""
+    IngestTemperatures: _aio.UnaryUnaryMultiCallable[_metering_pb2.IngestTemperaturesRequest, _metering_pb2.IngestTemperaturesResponse]  # type: ignore[assignment]
+    """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version."""
+    ListDegreeDays: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListDegreeDaysRequest, _metering_pb2.ListDegreeDaysResponse]  # type: ignore[assignment]
+    """Answers heating degree days of a weather station or of an outdoor temperature sensor."""
+    ListFindings: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListFindingsRequest, _metering_pb2.ListFindingsResponse]  # type: ignore[assignment]
+    """Lists what the watch over waste and data has found, the newest first."""
+    AcknowledgeFinding: _aio.UnaryUnaryMultiCallable[_metering_pb2.AcknowledgeFindingRequest, _metering_pb2.Finding]  # type: ignore[assignment]
+    """Says that somebody knows of a finding."""
+    CloseFinding: _aio.UnaryUnaryMultiCallable[_metering_pb2.CloseFindingRequest, _metering_pb2.Finding]  # type: ignore[assignment]
+    """Closes a finding: it was dealt with, or is none."""
     WatchReadings: _aio.UnaryStreamMultiCallable[_metering_pb2.WatchReadingsRequest, _metering_pb2.WatchReadingsResponse]  # type: ignore[assignment]
     """Sends readings as they are stored."""
 
@@ -136,6 +196,30 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         """Records that a meter was exchanged: ends the life of the register and starts a new one."""
 
     @_abc_1.abstractmethod
+    def EditReadings(
+        self,
+        request: _metering_pb2.EditReadingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.EditReadingsResponse, _abc.Awaitable[_metering_pb2.EditReadingsResponse]]:
+        """Puts right what stored readings say: new versions with who and why; nothing is overwritten."""
+
+    @_abc_1.abstractmethod
+    def EstimateReadings(
+        self,
+        request: _metering_pb2.EstimateReadingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.EstimateReadingsResponse, _abc.Awaitable[_metering_pb2.EstimateReadingsResponse]]:
+        """Fills gaps with estimates, which are flagged and give way to what is measured later."""
+
+    @_abc_1.abstractmethod
+    def ValidateReadings(
+        self,
+        request: _metering_pb2.ValidateReadingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.ValidateReadingsResponse, _abc.Awaitable[_metering_pb2.ValidateReadingsResponse]]:
+        """Holds stored readings against the rules of validation and says what they break. Changes nothing."""
+
+    @_abc_1.abstractmethod
     def IngestReadings(
         self,
         request: _metering_pb2.IngestReadingsRequest,
@@ -166,6 +250,102 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_metering_pb2.QueryConsumptionResponse, _abc.Awaitable[_metering_pb2.QueryConsumptionResponse]]:
         """Answers consumption by slots, local days or local months, with coverage and estimated share."""
+
+    @_abc_1.abstractmethod
+    def QueryValues(
+        self,
+        request: _metering_pb2.QueryValuesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.QueryValuesResponse, _abc.Awaitable[_metering_pb2.QueryValuesResponse]]:
+        """Answers mean, least and greatest value of sensors by slots, local days or local months."""
+
+    @_abc_1.abstractmethod
+    def QueryLoad(
+        self,
+        request: _metering_pb2.QueryLoadRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.QueryLoadResponse, _abc.Awaitable[_metering_pb2.QueryLoadResponse]]:
+        """Answers peak load, base load and what else a load profile tells."""
+
+    @_abc_1.abstractmethod
+    def QueryLosses(
+        self,
+        request: _metering_pb2.QueryLossesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.QueryLossesResponse, _abc.Awaitable[_metering_pb2.QueryLossesResponse]]:
+        """Holds a main meter against the sum of its sub-meters."""
+
+    @_abc_1.abstractmethod
+    def CompareConsumption(
+        self,
+        request: _metering_pb2.CompareConsumptionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.CompareConsumptionResponse, _abc.Awaitable[_metering_pb2.CompareConsumptionResponse]]:
+        """Compares consumption with another period: plainly, per square metre and by degree days."""
+
+    @_abc_1.abstractmethod
+    def RecordDelivery(
+        self,
+        request: _metering_pb2.RecordDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.Delivery, _abc.Awaitable[_metering_pb2.Delivery]]:
+        """Records a delivery into a store of oil or pellets."""
+
+    @_abc_1.abstractmethod
+    def ListDeliveries(
+        self,
+        request: _metering_pb2.ListDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.ListDeliveriesResponse, _abc.Awaitable[_metering_pb2.ListDeliveriesResponse]]:
+        """Lists deliveries of a meter, by time."""
+
+    @_abc_1.abstractmethod
+    def WithdrawDelivery(
+        self,
+        request: _metering_pb2.WithdrawDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.Delivery, _abc.Awaitable[_metering_pb2.Delivery]]:
+        """Withdraws a delivery that was recorded by mistake; it stays in the list, marked."""
+
+    @_abc_1.abstractmethod
+    def IngestTemperatures(
+        self,
+        request: _metering_pb2.IngestTemperaturesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.IngestTemperaturesResponse, _abc.Awaitable[_metering_pb2.IngestTemperaturesResponse]]:
+        """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version."""
+
+    @_abc_1.abstractmethod
+    def ListDegreeDays(
+        self,
+        request: _metering_pb2.ListDegreeDaysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.ListDegreeDaysResponse, _abc.Awaitable[_metering_pb2.ListDegreeDaysResponse]]:
+        """Answers heating degree days of a weather station or of an outdoor temperature sensor."""
+
+    @_abc_1.abstractmethod
+    def ListFindings(
+        self,
+        request: _metering_pb2.ListFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.ListFindingsResponse, _abc.Awaitable[_metering_pb2.ListFindingsResponse]]:
+        """Lists what the watch over waste and data has found, the newest first."""
+
+    @_abc_1.abstractmethod
+    def AcknowledgeFinding(
+        self,
+        request: _metering_pb2.AcknowledgeFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.Finding, _abc.Awaitable[_metering_pb2.Finding]]:
+        """Says that somebody knows of a finding."""
+
+    @_abc_1.abstractmethod
+    def CloseFinding(
+        self,
+        request: _metering_pb2.CloseFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.Finding, _abc.Awaitable[_metering_pb2.Finding]]:
+        """Closes a finding: it was dealt with, or is none."""
 
     @_abc_1.abstractmethod
     def WatchReadings(
