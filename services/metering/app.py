@@ -5,6 +5,8 @@ It starts without its database and without the registry: then it polls what its 
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -13,13 +15,14 @@ from fieldbus.client import Fieldbus
 from fieldbus.device import Limits
 from fieldbus.security import load_security
 from lichtbuch.metering.v1 import metering_pb2_grpc
+from servicekit.client import ServiceChannel
 from servicekit.clock import Clock, SystemClock
-from servicekit.lease import lease_for
+from servicekit.lease import Lease, lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
 from services.metering.api import MeteringServicer
 from services.metering.book import TargetBook
-from services.metering.devices import Devices
+from services.metering.devices import Devices, Opener
 from services.metering.endpoints import REFRESH_EVERY_S, EndpointReplica
 from services.metering.housekeeping import keep_partitions
 from services.metering.polling import LEAST_REAL_S, Poller
@@ -37,30 +40,45 @@ LEASE: Final = "metering.polling"
 async def build(settings: MeteringSettings) -> Server:
     """Metering, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong security file."""
     server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
+    if server.registry_channel is None:
+        raise RuntimeError("metering has a registry to ask")
+    assemble(server, settings, server.registry_channel)
+    return server
+
+
+@dataclass(frozen=True, slots=True)
+class Polling:
+    """The parts that read the field, for whoever has to look at them."""
+
+    poller: Poller
+    recorder: Recorder
+    spool: Spool
+    book: TargetBook
+    lease: Lease
+
+
+def assemble(
+    server: Server, settings: MeteringSettings, registry: ServiceChannel, *, opener: Opener | None = None
+) -> Polling | None:
+    """Adds everything that metering does to a server; None where it does not poll. `opener` opens devices in place of
+    the field layer. Raises as `build`."""
     database, clock = server.database, server.clock
-    if database is None or server.registry_channel is None:
-        raise RuntimeError("metering has a database and a registry to ask")
+    if database is None:
+        raise RuntimeError("metering has a database")
     bell = Bell()
     spool = Spool(settings.resolved_spool_dir, settings.spool_max_bytes)
     book = TargetBook(database, settings.own_dir / "meters.json", spool, clock, ready=server.database_ready.is_set)
-    endpoints = EndpointReplica(server.registry_channel, database, server.tenants, clock, changed=book.touch)
+    endpoints = EndpointReplica(registry, database, server.tenants, clock, changed=book.touch)
     servicer = MeteringServicer(database, clock, endpoints, bell, changed=book.touch)
     server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer)
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
     server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat), max_silence_s=300)
-    if settings.polling:
-        await _add_polling(server, settings, book, spool, bell)
-    return server
-
-
-async def _add_polling(server: Server, settings: MeteringSettings, book: TargetBook, spool: Spool, bell: Bell) -> None:
-    database, clock = server.database, server.clock
-    if database is None:
-        raise RuntimeError("metering has a database")
+    if not settings.polling:
+        return None
     spool.open()
     recorder = Recorder(database, spool, clock, stored=bell.ring, ready=server.database_ready.is_set)
     fieldbus = field_of(clock, settings)
-    devices = Devices(fieldbus)
+    devices = Devices(opener or fieldbus)
     lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
     poller = Poller(
         clock=clock,
@@ -89,6 +107,7 @@ async def _add_polling(server: Server, settings: MeteringSettings, book: TargetB
     server.add_loop("drain", recorder.drain, max_silence_s=30 + DRAIN_PATIENCE_S)
     server.add_check("spool", room_in_spool)
     server.on_stop(end)
+    return Polling(poller, recorder, spool, book, lease)
 
 
 def field_of(clock: Clock, settings: MeteringSettings) -> Fieldbus:
@@ -106,6 +125,8 @@ def field_of(clock: Clock, settings: MeteringSettings) -> Fieldbus:
 def limits_for(clock: Clock, settings: MeteringSettings) -> Limits:
     """What a device may cost: in a time-lapse a read that takes longer than the tolerance is of no use."""
     plain = Limits()
+    if not math.isfinite(clock.speed):
+        return plain  # time stands until it is advanced
     tolerance_s = tolerance_ms(settings.poll_tolerance_s, LEAST_REAL_S, clock.speed) / 1000 / clock.speed
     if tolerance_s >= plain.read_deadline_s:
         return plain

@@ -16,13 +16,14 @@ from services.metering.metrics import METERS
 from services.metering.reading import Status
 from services.metering.spool import Spool
 from services.metering.store.targets import load
-from services.metering.target import Target, read_snapshot, write_snapshot
+from services.metering.target import Snapshot, Target
 from services.metering.vee import judge
 
 _log = logging.getLogger(__name__)
 
 REFRESH_EVERY_S: Final = 30.0
-PATIENCE_S: Final = 5.0
+PATIENCE_S: Final = 20.0
+"""Real seconds: ten thousand meters take a busy database a few."""
 
 
 class TargetBook:
@@ -40,7 +41,7 @@ class TargetBook:
         """`ready` says whether the database has its schema yet."""
         self.targets: list[Target] = []
         self._database = database
-        self._snapshot = snapshot
+        self._snapshot = Snapshot(snapshot)
         self._spool = spool
         self._clock = clock
         self._ready = ready
@@ -92,13 +93,13 @@ class TargetBook:
     async def save(self) -> None:
         """Writes the snapshot. A disk that fails costs nothing but a worker's start without the database."""
         try:
-            await asyncio.to_thread(write_snapshot, self._snapshot, list(self.targets))
+            await asyncio.to_thread(self._snapshot.write, list(self.targets))
         except OSError as error:
             _log.warning("the snapshot of the meters cannot be written: %s", error)
 
     async def _from_snapshot(self, reason: BaseException) -> None:
         try:
-            self.targets = await asyncio.to_thread(read_snapshot, self._snapshot)
+            self.targets = await asyncio.to_thread(self._snapshot.read)
         except Corrupted as error:
             _log.error("%s", error)
             return

@@ -15,6 +15,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
+import numpy as np
+
 from domain.errors import LichtbuchError
 from servicekit.clock import Clock
 from services.metering.devices import Devices
@@ -24,7 +26,7 @@ from services.metering.resets import Resets
 from services.metering.serials import SerialNumbers
 from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, slot_text, to_ms, tolerance_ms
 from services.metering.target import Sample, Target, sample_of
-from services.metering.vee import Finding, judge
+from services.metering.vee import Finding, RegisterState, Reset, Verdict, judge
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +40,8 @@ SPREAD_MS: Final = 20
 """Endpoints begin this far apart on average (domain time), so that a thousand do not wake together."""
 LATE_MS: Final = 10_000
 BEAT_EVERY_REAL_S: Final = 5.0
+_UNCERTAIN: Final = Verdict(Status.DOUBTFUL, RegisterState())
+"""Of a value that the device itself doubts: nothing is learnt from it."""
 
 
 class Book(Protocol):
@@ -63,7 +67,7 @@ class Keeper(Protocol):
 
     @property
     def is_settled(self) -> bool:
-        """True if nothing is on its way."""
+        """True if what is kept is in the database: nothing waits in the spool."""
         ...
 
     def submit(self, readings: Readings, lives: dict[int, str]) -> None:
@@ -177,36 +181,45 @@ class Poller:
                 await self._clock.sleep(self._tolerance_ms / TRIES / 1000)
 
     async def _take(self, samples: Sequence[tuple[Target, Sample]], slot_ms: int) -> None:
-        """Judges counters and hands them on."""
+        """Judges what one answer brought, and hands it on as one record."""
+        settled: list[tuple[Target, Sample, Status]] = []
+        resets: list[tuple[Target, Sample, Verdict, Reset]] = []
         for target, sample in samples:
-            status = await self._judge(target, sample, slot_ms)
+            verdict = judge(target.state, target.rules, slot_ms, sample.value) if sample.is_certain else _UNCERTAIN
+            if verdict.finding is not Finding.NONE:
+                FINDINGS.labels(verdict.finding.value).inc()
+                _log.warning("%s at %s: %s (%d)", target.name, slot_text(slot_ms), verdict.finding.value, sample.value)
+            if verdict.reset is not None:
+                resets.append((target, sample, verdict, verdict.reset))
+                continue
+            if sample.is_certain:
+                target.state = verdict.state
+            settled.append((target, sample, verdict.status))
+        self._hand_over(settled, slot_ms)
+        # Last, since they have to wait for the database: nothing else that was read may be lost at the deadline.
+        for target, sample, verdict, reset in resets:
+            status = await self._reset(target, verdict, reset)
+            self._hand_over([(target, sample, status)], slot_ms)
+
+    def _hand_over(self, judged: Sequence[tuple[Target, Sample, Status]], slot_ms: int) -> None:
+        if not judged:
+            return
+        for target, sample, status in judged:
             target.settled_ms = slot_ms
             self._statuses[target.meter_uid] = status
             if sample.observed_ms - slot_ms > LATE_MS:
                 SLOTS_LATE.inc()
-            reading = Readings.of(
-                [target.life_key],
-                [slot_ms],
-                [sample.value],
-                [status],
-                [sample.observed_ms],
-                [sample.time_source],
-            )
-            self._keeper.submit(reading, {target.life_key: target.life_uid})
+        rows = [(t.life_key, s.value, status, s.observed_ms, s.time_source) for t, s, status in judged]
+        register, value, statuses, observed_ms, source = np.array(rows, np.int64).T
+        slots = np.full(len(rows), slot_ms, np.int64)
+        readings = Readings.of(register, slots, value, statuses, observed_ms, source)
+        self._keeper.submit(readings, {target.life_key: target.life_uid for target, _, _ in judged})
 
-    async def _judge(self, target: Target, sample: Sample, slot_ms: int) -> Status:
-        if not sample.is_certain:
-            return Status.DOUBTFUL
-        verdict = judge(target.state, target.rules, slot_ms, sample.value)
-        if verdict.finding is not Finding.NONE:
-            FINDINGS.labels(verdict.finding.value).inc()
-            _log.warning("%s at %s: %s (%d)", target.name, slot_text(slot_ms), verdict.finding.value, sample.value)
-        if verdict.reset is None:
-            target.state = verdict.state
-            return verdict.status
+    async def _reset(self, target: Target, verdict: Verdict, reset: Reset) -> Status:
+        """Records a reset that is confirmed, and puts the target on its new register."""
         # The readings under suspicion move over to the new register, so they have to be in the database first.
         await self._keeper.settle()
-        if self._keeper.is_settled and await self._resets.record(target, verdict.reset):
+        if self._keeper.is_settled and await self._resets.record(target, reset):
             target.state = verdict.state
             return verdict.status
         # Not now: it stays in doubt, and the next reading confirms the reset once more.

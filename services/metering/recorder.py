@@ -64,8 +64,8 @@ class Recorder:
 
     @property
     def is_settled(self) -> bool:
-        """True if nothing is on its way: no reading in the queue or in the spool."""
-        return self._queue.empty() and not self._spool.depth
+        """True if what is kept is in the database: nothing waits in the spool."""
+        return not self._spool.depth
 
     def submit(self, readings: Readings, lives: Mapping[int, str]) -> None:
         """Hands over polled readings. Does not wait; what is in the queue when the process is killed was never kept."""

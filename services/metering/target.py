@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,7 @@ from services.metering.meter import parts_of_unit
 from services.metering.reading import VALUE_MAX, TimeSource
 from services.metering.vee import Point, RegisterRules, RegisterState
 
-_SCHEMA: Final = 1
+_SCHEMA: Final = 2
 LATEST_STAMP_MS: Final = 60_000
 """A device's clock may be this far ahead of ours before we no longer believe it."""
 
@@ -81,29 +81,55 @@ def sample_of(target: Target, batch: ValueBatch, row: int, now_ms: int) -> Sampl
     return Sample(counter, min(observed_ms, now_ms), source, quality == Quality.GOOD)
 
 
-def write_snapshot(path: Path, targets: Sequence[Target]) -> None:
-    """Writes the list beside its place and renames it. Raises OSError."""
-    body = json.dumps({"schema": _SCHEMA, "targets": [asdict(target) for target in targets]})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".tmp")
-    partial.write_text(body, encoding="utf-8")
-    os.replace(partial, path)
+class Snapshot:
+    """The list in a file. What a register is changes seldom, where it stands with every slot: so what it is is put into
+    words once for each list."""
 
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._of: Sequence[Target] = ()
+        self._words = "[]"
 
-def read_snapshot(path: Path) -> list[Target]:
-    """The list; empty if there is none. Raises Corrupted for a file that is none of ours."""
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-        if document["schema"] != _SCHEMA:
+    def write(self, targets: Sequence[Target]) -> None:
+        """Writes the list beside its place and renames it. Raises OSError."""
+        standing = [_standing(target) for target in targets]
+        if len(targets) != len(self._of) or any(one is not other for one, other in zip(targets, self._of, strict=True)):
+            self._words = json.dumps([_described(target) for target in targets])
+            self._of = tuple(targets)
+        body = f'{{"schema": {_SCHEMA}, "targets": {self._words}, "standing": {json.dumps(standing)}}}'
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._path.with_name(self._path.name + ".tmp")
+        partial.write_text(body, encoding="utf-8")
+        os.replace(partial, self._path)
+
+    def read(self) -> list[Target]:
+        """The list; empty if there is none. Raises Corrupted for a file that is none of ours."""
+        try:
+            document = json.loads(self._path.read_text(encoding="utf-8"))
+            if document["schema"] != _SCHEMA:
+                return []
+            pairs = zip(document["targets"], document["standing"], strict=True)
+            return [_target(entry, *standing) for entry, standing in pairs]
+        except FileNotFoundError:
             return []
-        return [_target(entry) for entry in document["targets"]]
-    except FileNotFoundError:
-        return []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Corrupted(f"the snapshot {path} cannot be read: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise Corrupted(f"the snapshot {self._path} cannot be read: {error}") from error
 
 
-def _target(entry: dict[str, Any]) -> Target:
-    rules, state = RegisterRules(**entry.pop("rules")), entry.pop("state")
-    points = {name: None if pair is None else Point(*pair) for name, pair in state.items()}
-    return Target(**entry, rules=rules, state=RegisterState(**points))
+_MOVING: Final = ("life_key", "life_uid", "settled_ms", "state")
+
+
+def _described(target: Target) -> dict[str, Any]:
+    plain = {f.name: getattr(target, f.name) for f in fields(Target) if f.name not in _MOVING}
+    return {**plain, "rules": asdict(target.rules)}
+
+
+def _standing(target: Target) -> tuple[Any, ...]:
+    state = target.state
+    return target.life_key, target.life_uid, target.settled_ms, state.good, state.suspect, state.latest
+
+
+def _target(entry: dict[str, Any], life_key: int, life_uid: str, settled_ms: int, *points: list[int] | None) -> Target:
+    state = RegisterState(*(None if pair is None else Point(*pair) for pair in points))
+    rules = RegisterRules(**entry.pop("rules"))
+    return Target(**entry, rules=rules, life_key=life_key, life_uid=life_uid, settled_ms=settled_ms, state=state)

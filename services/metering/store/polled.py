@@ -12,15 +12,16 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from sqlmodel import Session, col, select
+from sqlmodel import Session
 
 from services.metering.life import keys_at
 from services.metering.reading import Int64, Readings, Status, order_by_register, repeats
 from services.metering.slot import SLOT_MS
 from services.metering.store import feed
+from services.metering.store.heads import polled_slots, spans_of
 from services.metering.store.ingest import Outcome, write
-from services.metering.store.lives import heads_of, keys_of_uids, lives_of, rules_of, state_before
-from services.metering.store.tables import MeterRow, RegisterLifeRow
+from services.metering.store.lives import keys_of_uids, lives_of, rules_of, state_before
+from services.metering.store.tables import MeterRow
 from services.metering.vee import judge_all
 
 _log = logging.getLogger(__name__)
@@ -42,6 +43,8 @@ class Polled:
 def write_polled(session: Session, readings: Readings, lives: Mapping[int, str], source: feed.Source) -> Polled:
     """Stores polled readings. `lives` gives the uid of each key that occurs, which is what counts."""
     given = len(readings)
+    if not given:
+        return Polled(readings, 0, 0)
     readings = _own(session, readings, lives)
     orphans = given - len(readings)
     if orphans:
@@ -58,19 +61,23 @@ def write_polled(session: Session, readings: Readings, lives: Mapping[int, str],
 def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Readings:
     """The readings under the keys of the registers that lived at their slots."""
     keys = keys_of_uids(session, set(lives.values()))
-    register = np.full(len(readings), -1, np.int64)
-    for key, uid in lives.items():
-        register[readings.register == key] = keys.get(uid, -1)
+    known = np.array(sorted(lives), np.int64)  # every reading comes with the uid of its register
+    owners = np.array([keys.get(lives[key], -1) for key in known.tolist()], np.int64)
+    place = np.minimum(np.searchsorted(known, readings.register), len(known) - 1)
+    register = np.where(known[place] == readings.register, owners[place], -1)
     readings = readings.take(slice(None))
     # The transaction may run again: what was handed in stays as it is.
     readings.register, readings.status = register, readings.status.copy()
-    rows = session.exec(select(RegisterLifeRow).where(col(RegisterLifeRow.key).in_(np.unique(register).tolist()))).all()
-    for row in rows:
-        mine = np.flatnonzero(register == row.key)
+    order = np.argsort(register, kind="stable")
+    ordered = register[order]
+    starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    pieces = dict(zip(ordered[starts].tolist(), np.split(order, starts[1:]), strict=True))
+    pieces.pop(-1, None)
+    for key, meter_uid, begin_ms, end_ms in spans_of(session, list(pieces)):
+        mine = pieces[key]
         slots = readings.slot_ms[mine]
-        begin, end = row.installed_ms or 0, row.removed_ms
-        if bool((slots < begin).any()) or (end is not None and bool((slots >= end).any())):
-            _move(session, row.meter_uid, readings, mine)
+        if int(slots.min()) < begin_ms or int(slots.max()) >= end_ms:
+            _move(session, meter_uid, readings, mine)
     return readings.take(readings.register >= 0)
 
 
@@ -95,15 +102,17 @@ def _with_gaps_between(session: Session, ordered: Readings) -> Readings:
     """The readings, and a flagged gap for every slot that polling has passed over since the last one it dealt with."""
     if not len(ordered):
         return ordered
-    keys = np.unique(ordered.register).tolist()
-    heads = heads_of(session, keys)
+    starts = np.flatnonzero(np.r_[True, ordered.register[1:] != ordered.register[:-1]])
+    keys = ordered.register[starts].tolist()
+    polled = polled_slots(session, keys)
     parts = [ordered]
-    for key in keys:
-        slots = ordered.slot_ms[ordered.register == key]
-        head = heads.get(key)
-        if head is not None and 0 < head.polled_slot_ms < slots[0]:
-            slots = np.concatenate(([head.polled_slot_ms], slots))
-        missing = _missing(slots)
+    for key, slots in zip(keys, np.split(ordered.slot_ms, starts[1:]), strict=True):
+        polled_ms = polled.get(key, 0)
+        if not 0 < polled_ms < slots[0]:
+            polled_ms = 0
+        elif len(slots) == 1 and slots[0] - polled_ms == SLOT_MS:
+            continue  # what nearly all of them are
+        missing = _missing(np.concatenate(([polled_ms], slots)) if polled_ms else slots)
         if len(missing):
             parts.append(Readings.gaps(key, missing))
     if len(parts) == 1:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
 from sqlmodel import Session
 
 from services.metering.life import FOREVER_MS, RegisterLife
-from services.metering.reading import Status
+from services.metering.reading import Readings, Status
 from services.metering.store.endpoints import all_rows as all_endpoints
-from services.metering.store.lives import heads_of, lives_of, rules_of, state_before
+from services.metering.store.heads import polled_slots
+from services.metering.store.lives import lives_of, rules_of, state_before
 from services.metering.store.meters import all_rows as all_meters
 from services.metering.store.readings import fetch
 from services.metering.target import Target
-from services.metering.vee import RegisterRules, RegisterState, judge
+from services.metering.vee import Point, RegisterRules, RegisterState, judge
 
 READABLE_STATES: Final = (2, 3, 4)
 """Observed, tested, in control: to what is only planned nothing connects. The numbers are the registry's."""
+_GOOD: Final = (int(Status.MEASURED), int(Status.HAND))
+_LOOK_BACK_MS: Final = (2 * 3_600_000, 2 * 86_400_000)
 
 
 def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[list[Target], int]:
@@ -26,14 +30,17 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
     rows = all_meters(session)
     polled = [row for row in rows if row.endpoint_uid in endpoints]
     lives = lives_of(session, [row.uid for row in polled])
+    living = [
+        (row, life) for row in polled if (life := next((one for one in lives[row.uid] if one.removed_ms is None), None))
+    ]
+    standing = _standings(
+        session, [(life, rules_of(row, life)) for row, life in living if (row.uid, life.key) not in known]
+    )
     targets: list[Target] = []
-    for row in polled:
-        life = next((one for one in lives[row.uid] if one.removed_ms is None), None)
-        if life is None:
-            continue
+    for row, life in living:
         endpoint, rules = endpoints[row.endpoint_uid], rules_of(row, life)
         before = known.get((row.uid, life.key))
-        state, settled_ms = (before.state, before.settled_ms) if before else _standing(session, life, rules)
+        state, settled_ms = (before.state, before.settled_ms) if before else standing[life.key]
         targets.append(
             Target(
                 name=f"{row.municipality_uid}/{row.meter_id}",
@@ -56,17 +63,50 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
     return targets, len(rows) - len(targets)
 
 
-def _standing(session: Session, life: RegisterLife, rules: RegisterRules) -> tuple[RegisterState, int]:
-    """What the next reading is judged against, a suspected reset included, and the newest slot that was dealt with."""
-    heads = heads_of(session, [life.key])
-    state = state_before(session, life, FOREVER_MS)
-    if life.key not in heads:
-        return state, 0
-    since = state.good.slot_ms + 1 if state.good else 0
-    tail = fetch(session, [life.key], since, FOREVER_MS)
+def _standings(
+    session: Session, registers: Sequence[tuple[RegisterLife, RegisterRules]]
+) -> dict[int, tuple[RegisterState, int]]:
+    """What the next reading of each register is judged against, a suspected reset included, and the newest slot that
+    was dealt with.
+
+    All at once, since ten thousand registers are looked up at a start: nearly all of them have a usable reading within
+    the last hours, the rest within the last days, and only what is older is searched for one by one.
+    """
+    keys = [life.key for life, _ in registers]
+    polled = polled_slots(session, keys)
+    found: dict[int, tuple[RegisterState, int]] = {
+        life.key: (state_before(session, life, FOREVER_MS) if life.is_first_known else RegisterState(), 0)
+        for life, _ in registers
+        if life.key not in polled
+    }
+    left = {life.key: (life, rules) for life, rules in registers if life.key in polled}
+    newest_ms = max(polled.values(), default=0)
+    for span_ms in _LOOK_BACK_MS:
+        if not left:
+            break
+        tails = fetch(session, list(left), newest_ms - span_ms, FOREVER_MS)
+        starts = np.flatnonzero(np.r_[len(tails) > 0, tails.register[1:] != tails.register[:-1]]).tolist()
+        for start, end in zip(starts, [*starts[1:], len(tails)], strict=False):
+            tail = tails.take(slice(start, end))
+            good = np.flatnonzero(np.isin(tail.status, _GOOD))
+            if len(good):
+                key = int(tail.register[0])
+                life, rules = left.pop(key)
+                place = int(good[-1])
+                state = RegisterState(Point(int(tail.slot_ms[place]), int(tail.value[place])))
+                found[key] = _after(tail.take(slice(place + 1, None)), state, rules), polled[key]
+    for key, (life, rules) in left.items():
+        state = state_before(session, life, FOREVER_MS)
+        since = state.good.slot_ms + 1 if state.good else 0
+        found[key] = _after(fetch(session, [key], since, FOREVER_MS), state, rules), polled[key]
+    return found
+
+
+def _after(tail: Readings, state: RegisterState, rules: RegisterRules) -> RegisterState:
+    """The state after the readings in doubt that follow the last good one."""
     for slot_ms, value, status in zip(tail.slot_ms.tolist(), tail.value.tolist(), tail.status.tolist(), strict=True):
         if status == Status.DOUBTFUL:
             verdict = judge(state, rules, slot_ms, value)
             # A reset that was confirmed while nobody could record it: the next reading confirms it once more.
             state = state if verdict.reset is not None else verdict.state
-    return state, heads[life.key].polled_slot_ms
+    return state
