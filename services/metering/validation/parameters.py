@@ -1,0 +1,197 @@
+"""The numbers of the rules: defaults, what they are for each medium, and the file that changes them.
+
+A file is TOML: a table per rule, in it parameters for all media, below it a table per medium. All are whole numbers.
+
+    [stuck]
+    counter_h = 48
+    [stuck.water]
+    counter_h = 2000
+    [unit_break.gas]
+    enabled = 0
+
+Wrong files are refused whole, with file, line, key and reason for every error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from domain.errors import InvalidInput, Violation
+from fieldbus.format.toml_source import TomlSource
+
+MEDIA: Final = (
+    "electricity",
+    "heat",
+    "gas",
+    "water",
+    "oil",
+    "pellets",
+    "temperature",
+    "light",
+    "noise",
+    "traffic",
+    "cold",
+)
+LARGEST: Final = 10**12
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A number of a rule: its meaning with the unit, its default, and other defaults for some media."""
+
+    meaning: str
+    default: int
+    media: Mapping[str, int] = field(default_factory=dict)
+
+
+PARAMETERS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
+    {
+        "time": {
+            "future_s": Parameter("seconds that a stamp may be ahead of now", 120),
+            "drift_s": Parameter("seconds that the daily median of a device's stamps may be off its slots", 300),
+        },
+        "digits": {},
+        "gap": {
+            "longest_permille": Parameter("longest distance of two readings, in per mille of the cycle", 1500),
+        },
+        "negative_step": {},
+        "small_step_back": {},
+        "spike": {
+            "margin_permille": Parameter("share of connected load or largest flow that is believed", 1500),
+            "times_usual": Parameter(
+                "times the 99th percentile of an interval's amount, where the load is not known; 0 for off",
+                20,
+                {"water": 100, "traffic": 100},
+            ),
+            "jump": Parameter(
+                "units by which a single value of a sensor may differ from both neighbours; 0 for off",
+                0,
+                {"temperature": 15, "noise": 60},
+            ),
+        },
+        "stuck": {
+            "counter_h": Parameter(
+                "hours that a counter may rest which else moves",
+                48,
+                {"heat": 4_000, "gas": 4_000, "cold": 6_000, "water": 1_200, "oil": 4_000, "pellets": 4_000},
+            ),
+            "winter_h": Parameter(
+                "the same for a rest that lies wholly within November to March; 0 for no difference",
+                0,
+                {"heat": 168, "gas": 336, "oil": 336, "pellets": 336},
+            ),
+            "busy_permille": Parameter("share of the steps of the four weeks around in which it has to move", 800),
+            "equal_h": Parameter("hours of equal amounts other than zero", 24, {"heat": 48, "gas": 48, "water": 48}),
+            "equal_counts": Parameter("least such amount, in steps of the series' resolution", 20),
+            "instant_h": Parameter(
+                "hours that a sensor may show one value",
+                24,
+                {"light": 30, "traffic": 72, "oil": 2_400, "pellets": 2_400},
+            ),
+        },
+        "zero": {
+            "weeks": Parameter("weeks before and after that a zero is compared with, same weekday and hour", 4),
+            "nonzero_permille": Parameter("share of all amounts of those weeks that must not be zero", 950),
+            "nonzero_short_permille": Parameter(
+                "the same for runs shorter than a day: a single zero has to be rare", 995
+            ),
+            "far_permille": Parameter(
+                "least of those values, in per mille of the usual one, that is far from zero", 150
+            ),
+            "share_permille": Parameter("share of a run's zeros that must be far from what is usual", 900),
+            "least_counts": Parameter("usual amount in steps of the resolution below which a zero says nothing", 4),
+        },
+        "unit_break": {
+            "days": Parameter("days before and after that are compared", 21),
+            "tolerance_permille": Parameter("how far the factor may be off a known one, in per mille", 120),
+            "resolution": Parameter("factor of a change of resolution that is told; 0 for off", 10),
+        },
+        "sum_check": {
+            "tolerance_permille": Parameter(
+                "difference of sum and parts, in per mille, where the meter has no tolerance of its own", 30
+            ),
+        },
+    }
+)
+"""Every rule has `enabled` (1 or 0) beside these."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters as they hold: `changes` are those of a file, by rule, medium ("" for all) and name."""
+
+    changes: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+
+    def of(self, rule: str, medium: str) -> dict[str, int]:
+        """All parameters of a rule for a medium: the file's for the medium, the file's for all, then the defaults."""
+        defaults = {name: one.media.get(medium, one.default) for name, one in PARAMETERS[rule].items()}
+        found = {"enabled": 1, **defaults}
+        for name in found:
+            for key in ((rule, medium, name), (rule, "", name)):
+                if key in self.changes:
+                    found[name] = self.changes[key]
+                    break
+        return found
+
+
+def load(path: Path | None) -> Parameters:
+    """Parameters with the changes of a file; without one, the defaults. Raises InvalidInput with every error."""
+    return Parameters() if path is None else from_toml(TomlSource.read(path))
+
+
+def from_toml(source: TomlSource) -> Parameters:
+    """The same out of parsed TOML."""
+    wrong: list[Violation] = []
+    changes: dict[tuple[str, str, str], int] = {}
+    for rule, table in source.data.items():
+        if rule not in PARAMETERS:
+            wrong.append(source.violation(f"is no rule; rules are {', '.join(PARAMETERS)}", rule))
+        elif not isinstance(table, dict):
+            wrong.append(source.violation("a table of parameters is needed", rule))
+        else:
+            _read_rule(source, rule, table, changes, wrong)
+    if wrong:
+        raise InvalidInput("; ".join(map(str, wrong[:3])), wrong)
+    return Parameters(changes)
+
+
+def _read_rule(
+    source: TomlSource,
+    rule: str,
+    table: Mapping[str, Any],
+    changes: dict[tuple[str, str, str], int],
+    wrong: list[Violation],
+) -> None:
+    for key, value in table.items():
+        if not isinstance(value, dict):
+            _read(source, (rule, key), ("", value), changes, wrong)
+        elif key not in MEDIA:
+            wrong.append(source.violation(f"is no medium; media are {', '.join(MEDIA)}", rule, key))
+        else:
+            for name, inner in value.items():
+                _read(source, (rule, key, name), (key, inner), changes, wrong)
+
+
+def _read(
+    source: TomlSource,
+    path: tuple[str, ...],
+    given: tuple[str, Any],
+    changes: dict[tuple[str, str, str], int],
+    wrong: list[Violation],
+) -> None:
+    rule, name, (medium, value) = path[0], path[-1], given
+    known = ("enabled", *PARAMETERS[rule])
+    if name not in known:
+        wrong.append(source.violation(f"is no parameter of {rule}; it has {', '.join(known)}", *path))
+    elif isinstance(value, bool) and name == "enabled":
+        changes[rule, medium, name] = int(value)
+    elif isinstance(value, bool) or not isinstance(value, int):
+        wrong.append(source.violation(f"{value!r} is not a whole number", *path))
+    elif not 0 <= value <= (1 if name == "enabled" else LARGEST):
+        wrong.append(source.violation(f"{value} is not between 0 and {1 if name == 'enabled' else LARGEST}", *path))
+    else:
+        changes[rule, medium, name] = value

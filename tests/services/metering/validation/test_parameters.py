@@ -1,0 +1,52 @@
+"""The numbers of the rules and the file that changes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from domain.errors import InvalidInput
+from services.metering.validation import table
+from services.metering.validation.parameters import PARAMETERS, load
+
+
+def written(folder: Path, text: str) -> Path:
+    file = folder / "rules.toml"
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+def test_a_medium_of_the_file_comes_before_all_media_of_the_file_before_the_default(tmp_path: Path) -> None:
+    file = written(tmp_path, "[stuck]\ncounter_h = 5\n[stuck.water]\ncounter_h = 7\n[zero.gas]\nenabled = false\n")
+    parameters = load(file)
+    assert parameters.of("stuck", "water")["counter_h"] == 7
+    assert parameters.of("stuck", "heat")["counter_h"] == 5
+    assert parameters.of("stuck", "heat")["winter_h"] == 168
+    assert (parameters.of("zero", "gas")["enabled"], parameters.of("zero", "heat")["enabled"]) == (0, 1)
+    assert load(None).of("stuck", "water")["counter_h"] == 1_200
+
+
+def test_every_error_of_a_file_is_told_with_line_key_and_reason(tmp_path: Path) -> None:
+    file = written(
+        tmp_path,
+        "[stuk]\nx = 1\n[stuck]\ncounter_h = 1.5\nhours = 3\n[stuck.beer]\ncounter_h = 1\n[zero.gas]\nweeks = -1\n",
+    )
+    with pytest.raises(InvalidInput) as caught:
+        load(file)
+    found = [(one.field, one.reason) for one in caught.value.violations]
+    assert [field for field, _ in found] == [f"rules.toml:{line}" for line in (1, 4, 5, 6, 9)]
+    for (_, reason), words in zip(
+        found, ("is no rule", "1.5 is not a whole", "stuck.hours", "is no medium", "not between"), strict=True
+    ):
+        assert words in reason
+
+
+def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"rules\.toml:2"):
+        load(written(tmp_path, "[stuck]\ncounter_h = \n"))
+
+
+def test_every_rule_has_parameters_a_docstring_and_a_place_in_the_table() -> None:
+    assert {entry.name for entry in table.RULES} | {"sum_check"} == set(PARAMETERS)
+    assert all(entry.rule.__doc__ and entry.rule.__name__ == entry.name for entry in table.RULES)
