@@ -29,10 +29,10 @@ GAS_DAY_BEGINS: Final = time(6)
 STATE_NUMBER_ONE: Final = 10_000
 """A state number of 1: of a volume that a converter has brought to base conditions already."""
 
-CALORIFIC_VALUES_WH_PER_M3: Final = (2_000, 40_000)
+CALORIFIC_VALUES_WH_PER_M3: Final = (1_000, 50_000)
 """From hydrogen (3.5 kWh/m3) to liquefied petroleum gas (28 kWh/m3), with room; natural gas has 8.4 to 13.1."""
-STATE_NUMBERS_E4: Final = (5_000, 1_000_000)
-"""From a hut in the mountains (0.8) to a meter on a high-pressure line (100 bar)."""
+STATE_NUMBERS_E4: Final = (1_000, 100_000)
+"""From a hut in the mountains (0.8) to a meter on a pressure line of 10 bar, with room."""
 
 _PER_WH: Final = 10_000_000
 """Litres x ten-thousandths x Wh/m3 that make a Wh: 1 000 litres in a m3, 10 000 in a state number of 1."""
