@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
 from services.metering.slot import SLOT_MS
 from services.metering.validation.series import (
     DAY_MS,
     HOUR_MS,
-    Kind,
     RuleFinding,
     Series,
     Verdict,

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
 from services.metering.validation.clock_rules import usual_cycle_ms
 from services.metering.validation.series import (
     HOUR_MS,
-    Kind,
     RuleFinding,
     Series,
     Verdict,

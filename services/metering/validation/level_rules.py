@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
 from services.metering.validation.series import (
     HOUR_MS,
     WEEK_MS,
-    Kind,
     RuleFinding,
     Series,
     Verdict,

@@ -22,20 +22,9 @@ from typing import Any, Final
 
 from domain.errors import InvalidInput, Violation
 from fieldbus.format.toml_source import TomlSource
+from services.metering.meter import Medium
 
-MEDIA: Final = (
-    "electricity",
-    "heat",
-    "gas",
-    "water",
-    "oil",
-    "pellets",
-    "temperature",
-    "light",
-    "noise",
-    "traffic",
-    "cold",
-)
+MEDIA: Final = tuple(medium.name.lower() for medium in Medium)
 LARGEST: Final = 10**12
 
 

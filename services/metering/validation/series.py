@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from typing import Final
 
 import numpy as np
 
+from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask, TimeSource
 from services.metering.slot import from_ms, slot_text
 
@@ -17,15 +17,6 @@ DAY_MS: Final = 24 * HOUR_MS
 WEEK_MS: Final = 7 * DAY_MS
 MOST_FINDINGS: Final = 200
 """Findings of one rule about one series that are told one by one; the last of them sums up the rest."""
-
-
-class Kind(IntEnum):
-    """What a value at a slot means. The numbers are those of the contract."""
-
-    COUNTER = 1
-    INTERVAL = 2
-    INSTANT = 3
-    STOCK = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from services.metering.meter import Kind
 from services.metering.reading import Int64
 from services.metering.validation.clock_rules import usual_cycle_ms
-from services.metering.validation.series import DAY_MS, Kind, RuleFinding, Series, Verdict, limited
+from services.metering.validation.series import DAY_MS, RuleFinding, Series, Verdict, limited
 
 Floats = NDArray[np.float64]
 

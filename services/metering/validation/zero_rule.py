@@ -14,13 +14,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
 from services.metering.validation.clock_rules import usual_cycle_ms
 from services.metering.validation.level_rules import resolution
 from services.metering.validation.series import (
     DAY_MS,
     WEEK_MS,
-    Kind,
     RuleFinding,
     Series,
     Verdict,

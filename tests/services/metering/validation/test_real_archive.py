@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from services.metering.meter import Kind
 from services.metering.slot import slot_text
-from services.metering.validation.series import HOUR_MS, Kind, RuleFinding, Series
+from services.metering.validation.series import HOUR_MS, RuleFinding, Series
 from services.metering.validation.table import check
 from tests.services.metering.validation.making_series import Ints
 
