@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from itertools import chain
 from typing import Any, Final
@@ -138,6 +138,37 @@ def _fetch_packed(session: Session, query: str, names: Sequence[str]) -> dict[st
     records = np.frombuffer(data, np.dtype([(name, f">i{_WIDTHS[name]}") for name in names]))
     columns = {name: records[name].astype(np.int64) for name in names}
     return columns if _in_order(columns) else _ordered(columns)
+
+
+def fetch_rows(session: Session, statement: str) -> list[tuple[Any, ...]]:
+    """Rows of a query whose parameters stand in its text, as the driver gives them: for many small rows."""
+    with _driver_cursor(session, statement) as cursor:
+        rows: list[tuple[Any, ...]] = cursor.execute(statement).fetchall()
+    return rows
+
+
+def upsert_rows(
+    session: Session, table: str, columns: Sequence[str], key: Sequence[str], rows: Sequence[tuple[int, ...]]
+) -> None:
+    """Stores rows of integers, replacing those of the same key. On PostgreSQL by one statement, however many."""
+    if not rows:
+        return
+    names, keys = ", ".join(columns), ", ".join(key)
+    replaced = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    conflict = f"ON CONFLICT ({keys}) DO " + (f"UPDATE SET {replaced}" if replaced else "NOTHING")
+    if is_postgresql(session):
+        arrays = ", ".join(array(values) for values in zip(*rows, strict=True))
+        statement = f"INSERT INTO {table} ({names}) SELECT * FROM unnest({arrays}) {conflict}"
+        with _driver_cursor(session, statement) as cursor:
+            cursor.execute(statement)
+        return
+    marks = ",".join("?" * len(columns))
+    session.connection().exec_driver_sql(f"INSERT INTO {table} ({names}) VALUES ({marks}) {conflict}", list(rows))
+
+
+def array(numbers: Iterable[int]) -> str:
+    """PostgreSQL's text of an array of integers."""
+    return f"'{{{','.join(str(int(number)) for number in numbers)}}}'::bigint[]"
 
 
 def _in_order(columns: dict[str, Int64]) -> bool:

@@ -43,6 +43,12 @@ def open_batch(session: Session, source: Source, first_slot_ms: int, last_slot_m
     return row.id
 
 
+def hold(session: Session) -> None:
+    """Waits for others who store readings, and has them wait until the commit. SQLite has one writer anyway."""
+    if session.get_bind().dialect.name == "postgresql":
+        session.connection().execute(text("SELECT 1 FROM reading_feed WHERE name = :name FOR UPDATE"), {"name": _NAME})
+
+
 def publish(session: Session, batch_id: int) -> int:
     """Gives a batch its place in the feed. Done last in a transaction: the counter stays locked until its end."""
     connection = session.connection()
