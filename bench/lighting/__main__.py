@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import bench.lighting
-from bench.lighting.report import Report
+from bench.report import Report
 
 RESULTS = Path(__file__).parent.parent / "results" / "lighting.json"
 

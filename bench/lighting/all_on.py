@@ -22,7 +22,7 @@ import uvloop
 from pymodbus.client import AsyncModbusTcpClient
 
 from bench.lighting.all_on_town import TOWN_UID, RunningTown, inventory_of, level_registers, running
-from bench.lighting.report import Report
+from bench.report import Report
 from bench.timing import Comparison
 from domain.priority import Priority
 from fieldbus.client import Fieldbus

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
-from bench.lighting.report import Report
+from bench.report import Report
 from bench.timing import compare
 from domain.plan import Plan, from_unix_ms, to_unix_ms
 from domain.plan_rule import PlanRule, SensorKind, SensorOperation

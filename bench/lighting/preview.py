@@ -16,7 +16,7 @@ import numpy as np
 from astral import Observer, SunDirection
 from astral.sun import time_of_transit
 
-from bench.lighting.report import Report
+from bench.report import Report
 from bench.timing import compare
 from services.scheduler.calendar import Calendar
 from services.scheduler.loads import GroupLoad, LoadPart

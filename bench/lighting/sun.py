@@ -9,7 +9,7 @@ from astral import Observer
 from astral.sun import dawn, dusk, sunrise, sunset
 
 from bench.lighting.almanac import events
-from bench.lighting.report import Report
+from bench.report import Report
 from bench.timing import compare
 from domain.sun import night_events
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.lighting import all_on, almanac, preview, sun
 from bench.lighting.__main__ import parts
-from bench.lighting.report import Report
+from bench.report import Report
 from domain.sun import night_events
 from services.scheduler.profile import Anchor, Profile, SwitchPoint
 

@@ -1,4 +1,4 @@
-"""What a part of the lighting benchmarks tells: comparisons in one run, and promises with what was measured."""
+"""What a part of the benchmarks tells: comparisons in one run, and promises with what was measured."""
 
 from __future__ import annotations
 
