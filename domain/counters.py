@@ -114,7 +114,8 @@ class Life:
 
     instants_ms, counters: the readings, in any order; of one instant one only. Those in doubt are left out beforehand.
     installed_at_ms with first_reading, removed_at_ms with final_reading: as recorded at the exchange; None if unknown.
-    A recorded reading replaces one of the same instant. Raises InvalidInput.
+    A recorded reading replaces one of the same instant. estimated_ms: instants of the readings that are estimates.
+    Raises InvalidInput.
     """
 
     instants_ms: Ints
@@ -124,6 +125,7 @@ class Life:
     first_reading: int | None = None
     removed_at_ms: int | None = None
     final_reading: int | None = None
+    estimated_ms: Ints = field(default_factory=lambda: np.empty(0, np.int64))
 
     @classmethod
     def of(

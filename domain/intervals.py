@@ -33,7 +33,8 @@ class Flag(IntEnum):
     MEASURED = 1
     """Readings follow one another as they should."""
     GAP = 2
-    """Readings are missing: the counter conserves the amount of the whole gap, its place in time is a straight line."""
+    """Readings are missing or estimated: the counter conserves the amount of the whole gap, its place in time is a
+    straight line from one reading or estimate to the next."""
     ESTIMATED = 3
     """The counter tells a part only: it was reset meanwhile, or the interval is not covered from end to end."""
     MISSING = 4
@@ -133,6 +134,14 @@ class Curve:
         instants, counters = life.ordered()
         if instants.size < 2:
             return None
+        part = self._steps(life, instants, counters, longest_ms)
+        if life.estimated_ms.size:
+            # Between estimates the counter conserves the amount of the whole gap, as without them.
+            guessed = np.isin(part.knots, life.estimated_ms)
+            part.kinds[(guessed[1:] | guessed[:-1]) & (part.kinds == Flag.MEASURED)] = Flag.GAP
+        return part
+
+    def _steps(self, life: Life, instants: Ints, counters: Ints, longest_ms: int) -> "_Part":
         steps, elapsed = np.diff(counters), np.diff(instants)
         # Almost always every step is a plain one, and there is nothing to tell apart.
         if bool(np.all((steps >= 0) & (steps <= life.register.plainly_most(elapsed)))):

@@ -1,7 +1,8 @@
 """What meters used: from stored readings to steps of quarter hours, hours, local days and months. Pure.
 
 The arithmetic of counters is domain/intervals.py; here readings become its lives, and periods its boundaries. Readings
-in doubt and gaps are left out: the counter conserves their energy, and it is reported as estimated.
+in doubt and gaps are left out: the counter conserves their energy, and it is reported as estimated, as is what lies
+between estimated readings.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from domain.errors import InvalidInput, OutOfLimits
 from domain.intervals import Consumption, Curve, Life, Register
 from domain.night import local_date, local_day_bounds, local_month_bounds
 from services.metering.life import RegisterLife
-from services.metering.reading import Int64, Readings, Status
+from services.metering.reading import USABLE, Int64, Readings, Status
 from services.metering.slot import SLOT_MS, from_ms, is_slot, to_ms
 
 HOUR_MS: Final = 3_600_000
@@ -87,8 +88,8 @@ def _local_boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) 
 
 
 def usable(readings: Readings) -> Readings:
-    """The readings that consumption may rest on: measured, or read by hand."""
-    mask = (readings.status == Status.MEASURED) | (readings.status == Status.HAND)
+    """The readings that consumption may rest on: all but gaps and what is in doubt."""
+    mask = np.isin(readings.status, USABLE)
     return readings.take(mask)
 
 
@@ -120,6 +121,7 @@ def consumption(
 def _life(life: RegisterLife, good: Readings) -> Life:
     mine = (good.register == life.key) & (good.slot_ms >= life.begin_ms) & (good.slot_ms < life.end_ms)
     slots, counters = good.slot_ms[mine], good.value[mine]
+    estimated = slots[good.status[mine] == Status.ESTIMATED]
     # Whatever steps back among readings that passed validation passed the rollover. Where nothing does, the register is
     # described without one: intervals then takes the way of plain vector arithmetic.
     rolls = bool((np.diff(counters) < 0).any()) or life.is_final_known or life.is_first_known
@@ -134,6 +136,7 @@ def _life(life: RegisterLife, good: Readings) -> Life:
         first_reading=life.first_reading if life.is_first_known else None,
         removed_at_ms=life.removed_ms if life.is_final_known else None,
         final_reading=life.final_reading if life.is_final_known else None,
+        estimated_ms=estimated,
     )
 
 

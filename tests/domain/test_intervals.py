@@ -50,6 +50,20 @@ def test_a_gap_is_flagged_and_its_energy_conserved():
     assert (whole.amount, whole.estimated_amount, whole.flag) == (50, 31, Flag.GAP)
 
 
+def test_between_estimates_the_amount_is_estimated_and_only_measured_pairs_cover():
+    instants, counters = zip(*readings(1000, 1010, 1030, 1035, 1041, 1050), strict=True)
+    life = Life(
+        np.array([unix_ms(instant) for instant in instants]),
+        np.array(counters),
+        estimated_ms=np.array([unix_ms(at(2)), unix_ms(at(3))]),
+    )
+    curve = Curve([life])
+    assert amounts(curve, 5) == [10, 20, 5, 6, 9]
+    assert flags(curve, 5) == [Flag.MEASURED, Flag.GAP, Flag.GAP, Flag.GAP, Flag.MEASURED]
+    whole = curve.consumption([unix_ms(at(0)), unix_ms(at(5))])
+    assert (whole.amount[0], whole.estimated_amount[0], whole.coverage_permille()[0]) == (50, 31, 400)
+
+
 def test_outside_its_readings_nothing_is_known():
     curve = Curve([Life.of(readings(None, 1000, 1010, None))])
     assert amounts(curve, 4) == [None, 10, None, None]
@@ -224,6 +238,24 @@ def test_energy_is_conserved_under_gaps_rollovers_resets_and_exchanges(history):
 
 
 @settings(max_examples=200, deadline=None)
+@given(histories())
+def test_intervals_summed_up_are_the_counter_again(history):
+    lives, _, read = history
+    slots = [slot for slot, was_read in enumerate(read) if was_read]
+    if len(slots) < 2:
+        return
+    amounts_of = Curve(lives).consumption([unix_ms(at(slot)) for slot in range(slots[0], slots[-1] + 1)]).amount
+    # One register that never rolls over and is never exchanged, built from the amounts: it tells the same amounts.
+    instants = np.array([unix_ms(at(slot)) for slot in range(slots[0], slots[-1] + 1)])
+    again = Curve([Life(instants, np.concatenate(([0], np.cumsum(amounts_of))))])
+    assert (again.consumption(instants).amount == amounts_of).all()
+    for life in lives:
+        for one, other in pairwise(range(len(life.instants_ms))):
+            step = (int(life.counters[other]) - int(life.counters[one])) % (life.register.rollover or 2**62)
+            assert again.consumption(life.instants_ms[[one, other]]).amount[0] == step
+
+
+@settings(max_examples=200, deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 10**7), st.integers(0, 10**9)), max_size=12, unique_by=lambda pair: pair[0]),
     st.lists(st.integers(-(10**6), 2 * 10**7), min_size=2, max_size=30, unique=True),
@@ -255,6 +287,23 @@ def test_a_local_day_is_the_sum_of_its_quarter_hours(day, seed):
 @pytest.mark.parametrize("day", [date(2026, 3, 29), date(2026, 10, 25), date(2027, 3, 28), date(2027, 10, 31)])
 def test_a_day_of_23_or_25_hours_is_the_sum_of_its_quarter_hours(day):
     check_day(day, 1)
+
+
+def test_every_local_day_from_2015_to_2035_is_the_sum_of_its_quarter_hours():
+    days = dates_between(date(2015, 1, 1), date(2036, 1, 1))
+    bounds = np.array([unix_ms(local_day_bounds(day, BERLIN)[0]) for day in [*days, date(2036, 1, 1)]])
+    quarters = np.arange(bounds[0], bounds[-1] + 1, 900_000)
+    rng = np.random.default_rng(20)
+    counters = np.cumsum(rng.integers(0, 700, quarters.size))
+    kept = rng.random(quarters.size) > 0.1
+    curve = Curve([Life(quarters[kept], counters[kept])])
+    by_quarter, by_day = curve.consumption(quarters), curve.consumption(bounds)
+    starts = np.searchsorted(quarters, bounds[:-1])
+    assert (np.add.reduceat(by_quarter.amount, starts) == by_day.amount).all()
+    assert (np.add.reduceat(by_quarter.estimated_amount, starts) == by_day.estimated_amount).all()
+    assert len(days) == 7_670
+    lengths, counts = np.unique(np.diff(np.append(starts, quarters.size - 1)), return_counts=True)
+    assert dict(zip(lengths.tolist(), counts.tolist(), strict=True)) == {92: 21, 96: 7_628, 100: 21}
 
 
 def check_day(day: date, seed: int) -> None:
