@@ -1,14 +1,11 @@
-"""What a meter may be: media and their units, points that count, numbers that go together. Pure."""
+"""What a meter may be: media, units, kinds, cycles. Pure. Not: which of them go together (meter_rules.py)."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from domain.errors import InvalidInput, Violation
-from fieldbus.vocabulary import PointType, Scope, point_named
-from services.metering.reading import VALUE_MAX
+from fieldbus.vocabulary import point_named
 
 DEFAULT_POINT: Final = "energy_active_import"
 
@@ -106,7 +103,7 @@ UNITS_OF: Final = {
     Medium.TRAFFIC: (Unit.COUNT,),
     Medium.COLD: (Unit.WH, Unit.L, Unit.W),
 }
-_SYMBOL: Final = {
+SYMBOL: Final = {
     Unit.WH: "Wh",
     Unit.L: "L",
     Unit.KG: "kg",
@@ -118,59 +115,9 @@ _SYMBOL: Final = {
     Unit.VARH: "varh",
     Unit.W: "W",
 }
-_PART: Final = {Unit.L: "mL"}
+PART_OF: Final = {Unit.L: "mL"}
 """Volumes come from the field in whole millilitres, lest a meter's smallest digit be lost on the way."""
 _PARTS_PER_UNIT: Final = {"mL": 1000}
-
-
-@dataclass(frozen=True, slots=True)
-class MeterFacts:
-    """The fields of a meter that have to go together. An endpoint is given by its id, empty for none."""
-
-    medium: int
-    unit: int
-    endpoint: str
-    cabinet: str
-    building: str
-    point: str
-    rollover: int
-    transformer_ratio: int
-
-
-def check(facts: MeterFacts) -> None:
-    """Raises InvalidInput that names every field that does not go with the others."""
-    wrong: list[Violation] = []
-    medium = next((one for one in Medium if one == facts.medium), None)
-    unit = next((one for one in Unit if one == facts.unit), None)
-    if medium is None:
-        wrong.append(Violation("meter.medium", f"{facts.medium} is not a medium known here"))
-    if unit is None:
-        wrong.append(Violation("meter.unit", f"{facts.unit} is not a unit known here"))
-    if medium and unit and unit not in UNITS_OF[medium]:
-        allowed = " or ".join(_SYMBOL[one] for one in UNITS_OF[medium])
-        wrong.append(Violation("meter.unit", f"{medium.name.lower()} is counted in {allowed}, not in {_SYMBOL[unit]}"))
-    if facts.cabinet and facts.building:
-        wrong.append(Violation("meter.building", "a meter measures a cabinet or a building, not both"))
-    if facts.rollover > VALUE_MAX:
-        wrong.append(Violation("meter.rollover", f"no register has more than {VALUE_MAX}"))
-    if facts.rollover and facts.transformer_ratio > 1 and facts.rollover % facts.transformer_ratio:
-        wrong.append(Violation("meter.rollover", "it includes the transformer ratio: a multiple of it is needed"))
-    if facts.endpoint and unit:
-        wrong += _check_point(facts.point, unit)
-    if wrong:
-        raise InvalidInput(violations=wrong)
-
-
-def _check_point(name: str, unit: Unit) -> list[Violation]:
-    try:
-        point = point_named(name)
-    except InvalidInput as error:
-        return [Violation("meter.point", violation.reason) for violation in error.violations]
-    if point.type is not PointType.COUNTER or point.scope is not Scope.DEVICE:
-        return [Violation("meter.point", f"{name} is not a counter of a meter")]
-    if point.unit not in (_SYMBOL[unit], _PART.get(unit)):
-        return [Violation("meter.point", f"{name} is counted in {point.unit}, the meter in {_SYMBOL[unit]}")]
-    return []
 
 
 def parts_of_unit(point: str) -> int:

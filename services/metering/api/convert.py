@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
@@ -12,10 +13,11 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.convert import etag_of, optional_timestamp_to_proto, timestamp_from_proto, timestamp_to_proto
 from services.metering.api.calls import meter_name
 from services.metering.batch import Brought
-from services.metering.life import RegisterLife
+from services.metering.life import Origin, RegisterLife
 from services.metering.reading import Int64, Readings, column
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.meters import StoredMeter
+from services.metering.store.relations import terms_of
 
 
 def meter_to_proto(tenant_id: str, meter: StoredMeter) -> pb.Meter:
@@ -31,7 +33,7 @@ def meter_to_proto(tenant_id: str, meter: StoredMeter) -> pb.Meter:
         building=row.building,
         endpoint=f"{town}/endpoints/{row.endpoint_id}" if row.endpoint_id else "",
         point=row.point,
-        serial_number=row.serial_number,
+        serial_number=meter.serial_number,
         rollover=row.rollover,
         transformer_ratio=row.transformer_ratio,
         connected_load_w=row.connected_load_w,
@@ -39,6 +41,31 @@ def meter_to_proto(tenant_id: str, meter: StoredMeter) -> pb.Meter:
         etag=etag(meter),
         latest_value=latest.latest_value if latest else 0,
         latest_slot=optional_timestamp_to_proto(from_ms(latest.latest_slot_ms) if latest else None),
+        kind=row.kind,  # type: ignore[arg-type]
+        obis_code=row.obis_code,
+        scale_exponent=row.scale_exponent,
+        reading_cycle=row.reading_cycle,  # type: ignore[arg-type]
+        flow=row.flow,  # type: ignore[arg-type]
+        device=f"{town}/meters/{meter.named[row.device_uid]}" if row.device_uid else "",
+        main_meter=f"{town}/meters/{meter.named[row.main_meter_uid]}" if row.main_meter_uid else "",
+        loss_tolerance_permille=row.loss_tolerance_permille,
+        purpose=row.purpose,  # type: ignore[arg-type]
+        market_location=row.market_location,
+        metering_location=row.metering_location,
+        metering_operator=row.metering_operator,
+        floor_area_m2=row.floor_area_m2,
+        max_flow_per_h=row.max_flow_per_h,
+        gas_factors=[
+            pb.GasFactor(valid_from=day, calorific_value_wh_per_m3=calorific, state_number_e4=state)
+            for day, calorific, state in json.loads(row.gas_factors)
+        ],
+        terms=[
+            pb.MeterTerm(meter=f"{town}/meters/{meter.named[uid]}", is_subtracted=sign < 0)
+            for uid, sign in terms_of(row)
+        ],
+        avoidable_price_micro_eur=row.avoidable_price_micro_eur,
+        acquisition=row.acquisition,  # type: ignore[arg-type]
+        rests_on_weekends=row.rests_on_weekends,
     )
 
 
@@ -56,6 +83,12 @@ def life_to_proto(life: RegisterLife) -> pb.RegisterLife:
         removed_at=None if life.removed_ms is None else timestamp_to_proto(from_ms(life.removed_ms)),
         first_reading=life.first_reading,
         final_reading=life.final_reading,
+        obis_code=life.obis_code,
+        unit=life.unit,  # type: ignore[arg-type]
+        scale_exponent=life.scale_exponent,
+        transformer_ratio=life.transformer_ratio,
+        rollover=life.rollover,
+        ended_by_reset=life.ended_by is Origin.RESET,
     )
 
 

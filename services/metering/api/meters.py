@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlmodel import Session
 
@@ -16,66 +16,25 @@ from servicekit.idempotency import once
 from servicekit.paging import Page, page
 from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
 from services.metering.api.convert import etag, meter_to_proto
+from services.metering.api.meter_fields import (
+    SETTABLE,
+    MeterFields,
+    fields_of,
+    in_housing,
+    merged,
+    related_of,
+    resolve,
+)
 from services.metering.life import Origin
-from services.metering.meter import DEFAULT_POINT, MeterFacts, check
+from services.metering.meter import Kind
 from services.metering.slot import to_ms
 from services.metering.store import meters as store
 from services.metering.store.lives import change_living, end_life
+from services.metering.store.relations import check_relations, check_unused, pass_on, registers_of
 from services.metering.store.tables import MeterRow
 
-_SETTABLE = (
-    "display_name",
-    "medium",
-    "unit",
-    "cabinet",
-    "building",
-    "endpoint",
-    "point",
-    "serial_number",
-    "rollover",
-    "transformer_ratio",
-    "connected_load_w",
-)
-_MEANING = ("medium", "unit", "transformer_ratio")
-"""What says how stored counters are to be read: fixed once there are any."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Fields:
-    """What a client sets of a meter, in metering's own terms."""
-
-    display_name: str
-    medium: int
-    unit: int
-    cabinet_id: str
-    building: str
-    endpoint_uid: str
-    endpoint_id: str
-    point: str
-    serial_number: str
-    rollover: int
-    transformer_ratio: int
-    connected_load_w: int
-
-    def put(self, row: MeterRow) -> None:
-        """Sets them on a row."""
-        for name in self.__slots__:
-            setattr(row, name, getattr(self, name))
-
-    def check(self) -> None:
-        """Raises InvalidInput for what does not go together."""
-        check(
-            MeterFacts(
-                medium=self.medium,
-                unit=self.unit,
-                endpoint=self.endpoint_id,
-                cabinet=self.cabinet_id,
-                building=self.building,
-                point=self.point,
-                rollover=self.rollover,
-                transformer_ratio=self.transformer_ratio,
-            )
-        )
+_MEANING = ("kind", "medium", "unit", "scale_exponent", "transformer_ratio")
+"""What says how stored values are to be read: fixed once there are any."""
 
 
 class MeterCalls(Calls):
@@ -83,22 +42,24 @@ class MeterCalls(Calls):
 
     async def CreateMeter(self, request: pb.CreateMeterRequest, context: Context) -> pb.Meter:
         """A new meter, with a register that hangs there since nobody knows when."""
-        tenant = current_tenant()
-        fields = await self._fields(tenant, request.meter)
-        fields.check()
-        row = MeterRow(
-            uid=new_uid(),
-            municipality_uid=tenant.uid,
-            meter_id=check_id(request.meter_id, "meter_id") if request.meter_id else new_uid(),
-            revision=1,
-            created_at=self.clock.now(),
-            **{name: getattr(fields, name) for name in fields.__slots__},
-        )
+        tenant, given = current_tenant(), request.meter
+        found = await self._fields(tenant, given)
+        head: dict[str, Any] = {
+            "uid": new_uid(),
+            "municipality_uid": tenant.uid,
+            "meter_id": check_id(request.meter_id, "meter_id") if request.meter_id else new_uid(),
+            "revision": 1,
+            "created_at": self.clock.now(),
+        }
 
         def create(session: Session) -> pb.Meter:
+            wanted = resolve(session, tenant.uid, given, found)
+            related = related_of(session, wanted)
+            wanted = in_housing(given, wanted, related.device, SETTABLE).checked(related)
+            row = MeterRow(**head, **wanted.values())
             name = meter_name(tenant.id, row)
-            # The transaction may run more than once, and a row belongs to one session.
-            answer = meter_to_proto(tenant.id, store.create(session, MeterRow(**row.model_dump()), name))
+            check_relations(session, row, related)
+            answer = meter_to_proto(tenant.id, store.create(session, row, name))
             audit.record(session, "", name, row.uid, tenant.uid, after=answer)
             return answer
 
@@ -128,30 +89,35 @@ class MeterCalls(Calls):
     @scope_aware
     async def ListMeters(self, request: pb.ListMetersRequest, context: Context) -> pb.ListMetersResponse:
         """Meters of a municipality, or of all that the caller may see, by name."""
-        cabinet_id = ResourceName.parse(request.cabinet, collection="cabinets").id if request.cabinet else ""
-        found = await self.database.read(lambda session: _list(session, request, cabinet_id))
+        found = await self.database.read(lambda session: _list(session, request))
         return pb.ListMetersResponse(meters=found.items, next_page_token=found.next_page_token)
 
     async def UpdateMeter(self, request: pb.UpdateMeterRequest, context: Context) -> pb.Meter:
         """Changes what the mask names. What tells how stored counters are to be read stays once there are any."""
         given, tenant = request.meter, current_tenant()
         name = ResourceName.parse(given.name, field="meter.name", collection="meters")
-        paths = mask_paths(request.update_mask, _SETTABLE)
-        fields = await self._fields(tenant, given, paths)
+        paths = mask_paths(request.update_mask, SETTABLE)
+        found = await self._fields(tenant, given, paths)
 
         def update(session: Session) -> pb.Meter:
             row = store.get_row(session, tenant.uid, name.id, str(name))
             before = store.whole(session, [row])[0]
             check_etag(given.etag, etag(before))
             was = meter_to_proto(tenant.id, before)
-            after = _merged(row, fields, paths)
-            after.check()
-            _check_meaning(before, after)
+            wanted = merged(row, resolve(session, tenant.uid, given, found), paths)
+            related = related_of(session, wanted)
+            counted_in = frozenset(life.unit for life in before.lives)
+            after = in_housing(given, wanted, related.device, paths).checked(related, counted_in)
+            _check_meaning(session, before, after)
             store.check_serial_number(session, tenant.uid, after.serial_number, row.uid)
+            check_relations(session, MeterRow(**{**row.model_dump(), **after.values()}), related)
             after.put(row)
             row.revision += 1
             session.add(row)
-            change_living(session, row)
+            pass_on(session, row)
+            device = related.device or row
+            for one in (row, *registers_of(session, row.uid)):
+                change_living(session, one, device.serial_number)
             answer = meter_to_proto(tenant.id, store.whole(session, [row])[0])
             audit.record(session, "", str(name), row.uid, tenant.uid, before=was, after=answer)
             return answer
@@ -167,6 +133,7 @@ class MeterCalls(Calls):
 
         def delete(session: Session) -> pb.Meter:
             row = store.get_row(session, tenant.uid, name.id, str(name))
+            check_unused(session, row)
             meter = store.whole(session, [row])[0]
             was = meter_to_proto(tenant.id, meter)
             if meter.living is not None:
@@ -181,32 +148,28 @@ class MeterCalls(Calls):
         self.changed()
         return answer
 
-    async def _fields(self, tenant: Tenant, given: pb.Meter, paths: list[str] | None = None) -> _Fields:
-        """The settable fields of a message; the endpoint is looked up where it is to be set."""
-        endpoint_uid = endpoint_id = cabinet_id = ""
-        if given.endpoint and (paths is None or "endpoint" in paths):
+    async def _fields(self, tenant: Tenant, given: pb.Meter, paths: list[str] | None = None) -> MeterFields:
+        """The settable fields of a message; the endpoint is looked up where it is to be set.
+
+        That of a register is its housing's, and known with it.
+        """
+        endpoint = ("", "")
+        if given.endpoint and not given.device and (paths is None or "endpoint" in paths):
             endpoint_id = ResourceName.parse(given.endpoint, field="meter.endpoint", collection="endpoints").id
-            endpoint_uid = (await self.endpoints.find(tenant, endpoint_id, "meter.endpoint")).uid
-        if given.cabinet:
-            cabinet_id = ResourceName.parse(given.cabinet, field="meter.cabinet", collection="cabinets").id
-        return _Fields(
-            display_name=given.display_name,
-            medium=int(given.medium),
-            unit=int(given.unit),
-            cabinet_id=cabinet_id,
-            building=given.building,
-            endpoint_uid=endpoint_uid,
-            endpoint_id=endpoint_id,
-            point=given.point or DEFAULT_POINT,
-            serial_number=given.serial_number.strip(),
-            rollover=given.rollover,
-            transformer_ratio=given.transformer_ratio or 1,
-            connected_load_w=given.connected_load_w,
-        )
+            endpoint = ((await self.endpoints.find(tenant, endpoint_id, "meter.endpoint")).uid, endpoint_id)
+        return fields_of(given, endpoint)
 
 
-def _list(session: Session, request: pb.ListMetersRequest, cabinet_id: str) -> Page[pb.Meter]:
+def _list(session: Session, request: pb.ListMetersRequest) -> Page[pb.Meter]:
     tenants = sorted(current_tenants(), key=lambda tenant: tenant.id)
+    main = named_rows(session, [request.main_meter])[0][1].uid if request.main_meter else ""
+    wanted = store.Wanted(
+        cabinet_id=ResourceName.parse(request.cabinet, collection="cabinets").id if request.cabinet else "",
+        medium=int(request.medium),
+        building=request.building,
+        main_meter_uid=main,
+        identity=request.identity,
+    )
 
     def fetch(after: list[str | int | None] | None, limit: int) -> list[tuple[Tenant, MeterRow]]:
         last_town, last_id = ("", "") if after is None else (str(after[0]), str(after[1]))
@@ -216,7 +179,7 @@ def _list(session: Session, request: pb.ListMetersRequest, cabinet_id: str) -> P
                 continue
             after_id = last_id if tenant.id == last_town else ""
             while len(found) < limit:
-                rows = store.list_rows(session, tenant.uid, after_id, limit, cabinet_id)
+                rows = store.list_rows(session, tenant.uid, after_id, limit, wanted)
                 found += [(tenant, row) for row in rows if in_scope(tenant, row)]
                 if len(rows) < limit:
                     break
@@ -229,26 +192,20 @@ def _list(session: Session, request: pb.ListMetersRequest, cabinet_id: str) -> P
     return Page(meters, pages.next_page_token)
 
 
-def _merged(row: MeterRow, given: _Fields, paths: list[str]) -> _Fields:
-    """The row's fields with those of the mask from what was given."""
-    values = {name: getattr(row, name) for name in given.__slots__}
-    for path in paths:
-        names = {"cabinet": ("cabinet_id",), "endpoint": ("endpoint_uid", "endpoint_id")}.get(path, (path,))
-        values.update({name: getattr(given, name) for name in names})
-    return replace(given, **values)
-
-
-def _check_meaning(before: store.StoredMeter, after: _Fields) -> None:
-    """Raises FailedPrecondition where stored counters would come to mean something else."""
-    latest = before.latest
-    if latest is None:
-        return
-    wrong = [
-        Violation(f"meter.{name}", "readings are stored that it tells how to read: record an exchange, or a new meter")
-        for name in _MEANING
-        if getattr(before.row, name) != getattr(after, name)
-    ]
-    if after.rollover and latest.latest_value >= after.rollover:
-        wrong.append(Violation("meter.rollover", f"the register shows {latest.latest_value} already"))
+def _check_meaning(session: Session, before: store.StoredMeter, after: MeterFields) -> None:
+    """Raises FailedPrecondition where stored readings, also of registers in its housing, would come to mean something
+    else."""
+    latest, row = before.latest, before.row
+    why = "readings are stored that it tells how to read: record an exchange, or a new meter"
+    wrong = []
+    if latest is not None:
+        meaning = _MEANING if row.kind != Kind.INTERVAL else (*_MEANING, "reading_cycle")
+        wrong = [Violation(f"meter.{name}", why) for name in meaning if getattr(row, name) != getattr(after, name)]
+        if after.rollover and latest.latest_value >= after.rollover:
+            wrong.append(Violation("meter.rollover", f"the register shows {latest.latest_value} already"))
+    if row.transformer_ratio != after.transformer_ratio:
+        for register in store.whole(session, registers_of(session, row.uid)):
+            if register.latest is not None:
+                wrong.append(Violation("meter.transformer_ratio", f"of register {register.row.meter_id} {why}"))
     if wrong:
         raise FailedPrecondition(violations=wrong)

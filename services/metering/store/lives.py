@@ -44,12 +44,12 @@ def life_of(row: RegisterLifeRow) -> RegisterLife:
     )
 
 
-def first_life(meter: MeterRow) -> RegisterLifeRow:
+def first_life(meter: MeterRow, serial_number: str) -> RegisterLifeRow:
     """The life that a new meter begins with: since when its register hangs there, nobody has said."""
     return RegisterLifeRow(
         uid=new_uid(),
         meter_uid=meter.uid,
-        serial_number=meter.serial_number,
+        serial_number=serial_number,
         first_reading=0,
         final_reading=0,
         origin=Origin.CREATED.value,
@@ -215,13 +215,13 @@ def end_life(session: Session, life: RegisterLife, at_ms: int, final_reading: in
     session.flush()
 
 
-def change_living(session: Session, meter: MeterRow) -> None:
-    """Gives the register that counts now what was corrected about its meter."""
+def change_living(session: Session, meter: MeterRow, serial_number: str) -> None:
+    """Gives the register that counts now what was corrected about its meter, or about the housing that it sits in."""
     statement = select(RegisterLifeRow).where(
         RegisterLifeRow.meter_uid == meter.uid, col(RegisterLifeRow.removed_ms).is_(None)
     )
     for row in session.exec(statement):
-        row.serial_number = meter.serial_number
+        row.serial_number = serial_number
         row.rollover, row.transformer_ratio = meter.rollover, meter.transformer_ratio
         row.unit, row.scale_exponent, row.obis_code = meter.unit, meter.scale_exponent, meter.obis_code
         session.add(row)

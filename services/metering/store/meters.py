@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, or_
 from sqlmodel import Session, col, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
 from services.metering.life import RegisterLife
 from services.metering.store.lives import first_life, heads_of, lives_of
+from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow, RegisterHeadRow
 
 
 @dataclass(frozen=True, slots=True)
 class StoredMeter:
-    """A meter with its lives, oldest first, and the newest of its registers by their key."""
+    """A meter with its lives, oldest first, the newest of its registers by their key, and the ids of the meters that it
+    names by their uid. serial_number: its own, or that of the housing it sits in."""
 
     row: MeterRow
     lives: list[RegisterLife]
     heads: dict[int, RegisterHeadRow]
+    named: dict[str, str] = field(default_factory=dict)
+    serial_number: str = ""
 
     @property
     def latest(self) -> RegisterHeadRow | None:
@@ -42,6 +46,18 @@ def _alive() -> ColumnElement[bool]:
     return col(MeterRow.deleted_at).is_(None)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which meters are listed; an empty value leaves nothing out. main_meter_uid: its registers and sub-meters.
+    identity: serial number, MaLo or MeLo."""
+
+    cabinet_id: str = ""
+    medium: int = 0
+    building: str = ""
+    main_meter_uid: str = ""
+    identity: str = ""
+
+
 def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
     """Adds a meter with its first life. Raises AlreadyExists for the name, FailedPrecondition for the serial number."""
     if find_row(session, row.municipality_uid, row.meter_id) is not None:
@@ -49,7 +65,8 @@ def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
     check_serial_number(session, row.municipality_uid, row.serial_number, row.uid)
     session.add(row)
     session.flush()
-    session.add(first_life(row))
+    device = rows_by_uid(session, [row.device_uid]).get(row.device_uid, row)
+    session.add(first_life(row, device.serial_number))
     session.flush()
     return whole(session, [row])[0]
 
@@ -101,14 +118,30 @@ def rows_by_id(session: Session, municipality_uid: str, meter_ids: Sequence[str]
 
 
 def list_rows(
-    session: Session, municipality_uid: str, after_id: str, limit: int, cabinet_id: str = ""
+    session: Session, municipality_uid: str, after_id: str, limit: int, wanted: Wanted = Wanted()
 ) -> list[MeterRow]:
     """Living meters in the order of their ids, those after `after_id`."""
     statement = select(MeterRow).where(
         col(MeterRow.municipality_uid) == municipality_uid, col(MeterRow.meter_id) > after_id, _alive()
     )
-    if cabinet_id:
-        statement = statement.where(col(MeterRow.cabinet_id) == cabinet_id)
+    if wanted.cabinet_id:
+        statement = statement.where(col(MeterRow.cabinet_id) == wanted.cabinet_id)
+    if wanted.medium:
+        statement = statement.where(col(MeterRow.medium) == wanted.medium)
+    if wanted.building:
+        statement = statement.where(col(MeterRow.building) == wanted.building)
+    if wanted.main_meter_uid:
+        uid = wanted.main_meter_uid
+        statement = statement.where(or_(col(MeterRow.device_uid) == uid, col(MeterRow.main_meter_uid) == uid))
+    if wanted.identity:
+        plain = "".join(wanted.identity.split())
+        statement = statement.where(
+            or_(
+                col(MeterRow.serial_number) == wanted.identity.strip(),
+                col(MeterRow.market_location) == plain,
+                col(MeterRow.metering_location) == plain.upper(),
+            )
+        )
     return list(session.exec(statement.order_by(col(MeterRow.meter_id)).limit(limit)))
 
 
@@ -121,11 +154,19 @@ def all_rows(session: Session, municipality_uids: Sequence[str] | None = None) -
 
 
 def whole(session: Session, rows: Sequence[MeterRow]) -> list[StoredMeter]:
-    """Meters with their lives and heads."""
+    """Meters with their lives and heads, and what the meters that they name are called."""
     lives = lives_of(session, [row.uid for row in rows])
     heads = heads_of(session, [life.key for found in lives.values() for life in found])
+    names = {row.uid: [row.device_uid, row.main_meter_uid, *(uid for uid, _ in terms_of(row))] for row in rows}
+    others = rows_by_uid(session, [uid for uids in names.values() for uid in uids])
     return [
-        StoredMeter(row, lives[row.uid], {life.key: heads[life.key] for life in lives[row.uid] if life.key in heads})
+        StoredMeter(
+            row,
+            lives[row.uid],
+            {life.key: heads[life.key] for life in lives[row.uid] if life.key in heads},
+            {uid: others[uid].meter_id for uid in names[row.uid] if uid in others},
+            others.get(row.device_uid, row).serial_number,
+        )
         for row in rows
     ]
 
