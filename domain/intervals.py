@@ -4,6 +4,9 @@ Consumption is read off one curve, the counted amount over time, a straight line
 conserved across any gap, and the quarter hours of a day add up to the day, whatever is asked for: slots, local days,
 months. A gap at the edge needs the reading beyond it: give one reading before and one after what is asked for.
 
+Meters that deliver amounts of intervals instead of a counter make such a curve too; nothing is conserved across their
+holes, which are missing.
+
 Amounts are whole base units of the meter (Wh, litre), instants are Unix milliseconds. Not here: counters themselves
 (counters.py), tariffs, and estimates by anything but the counter.
 """
@@ -22,7 +25,7 @@ from domain.counters import Ints, Life, Register, Step, classify_step, is_spike
 from domain.errors import InvalidInput
 from domain.night import QUARTER_HOUR_S, instant_from_unix_ms, quarter_hours, unix_ms
 
-__all__ = ["Consumption", "Curve", "Flag", "Life", "Register", "SlotConsumption", "Step", "StepEvent"]
+__all__ = ["Consumption", "Curve", "Flag", "Intervals", "Life", "Register", "SlotConsumption", "Step", "StepEvent"]
 
 QUARTER_HOUR_MS: Final = QUARTER_HOUR_S * 1000
 
@@ -86,22 +89,48 @@ class SlotConsumption:
     flag: Flag
 
 
+@dataclass(frozen=True, slots=True)
+class Intervals:
+    """Amounts of intervals, begin and end in Unix ms, in any order; they must not overlap.
+
+    is_estimated: mask of the amounts that nobody measured; None for none of them.
+    """
+
+    begins_ms: Ints
+    ends_ms: Ints
+    amounts: Ints
+    is_estimated: NDArray[np.bool_] | None = None
+
+
 class Curve:
     """The amount counted over time by one meter through all its lives."""
 
-    def __init__(self, lives: Sequence[Life], *, reading_interval_ms: int = QUARTER_HOUR_MS) -> None:
-        """Lives in any order; they must not overlap. Readings further apart than one and a half of
-        `reading_interval_ms` enclose a gap. Raises InvalidInput."""
+    def __init__(
+        self,
+        lives: Sequence[Life] = (),
+        *,
+        intervals: Sequence[Intervals] = (),
+        reading_interval_ms: int = QUARTER_HOUR_MS,
+        per_unit: int = 1,
+    ) -> None:
+        """Lives, or series of intervals, in any order; they must not overlap. Readings further apart than one and a
+        half of `reading_interval_ms` enclose a gap. per_unit: how many of what is given make one base unit (1000 for a
+        counter of mL answered in litres); amounts are cut to whole units where the counter itself passes them, so that
+        they add up and do not depend on what period is asked for. Raises InvalidInput."""
         if reading_interval_ms < 1:
             raise InvalidInput.of("reading_interval_ms", f"{reading_interval_ms} is no interval")
+        if per_unit < 1:
+            raise InvalidInput.of("per_unit", f"{per_unit} parts make no unit")
         self.events: list[StepEvent] = []
         """Every step that was not simply forward, by time."""
         longest = reading_interval_ms * 3 // 2
-        parts = sorted((part for life in lives if (part := self._trace(life, longest)) is not None), key=_begin_of)
+        found = [*(self._trace(life, longest) for life in lives), *(_series(one) for one in intervals)]
+        parts = sorted((part for part in found if part is not None), key=_begin_of)
         for before, after in pairwise(parts):
             if int(before.knots[-1]) > int(after.knots[0]):
                 raise InvalidInput.of("lives", "two lives of a register overlap")
         self.events.sort(key=lambda event: (event.from_ms, event.to_ms))
+        self._per_unit = per_unit
         self._join(parts)
 
     def consumption(self, boundaries_ms: ArrayLike) -> Consumption:
@@ -112,7 +141,7 @@ class Curve:
         # Before the first knot the line stands still at its beginning; after the last it rises by nothing.
         index = np.maximum(np.searchsorted(self._knots, bounds, side="right") - 1, 0)
         inside = np.maximum(bounds - self._knots[index], 0)
-        amount, estimated = np.diff(self._amounts.at(index, inside)), np.diff(self._estimated.at(index, inside))
+        amount, estimated = self._counted(index, inside)
         known = {f: np.diff(self._lasted[f][index] + self._is[f][index] * inside) for f in self._lasted}
         unknown = np.diff(bounds) - sum(known.values())
         flag = np.full(amount.shape, Flag.MEASURED, dtype=np.uint8)
@@ -120,6 +149,16 @@ class Curve:
         flag[(known[Flag.ESTIMATED] > 0) | (unknown > 0)] = Flag.ESTIMATED
         flag[unknown == np.diff(bounds)] = Flag.MISSING
         return Consumption(bounds[:-1], bounds[1:], amount, estimated, known[Flag.MEASURED], flag)
+
+    def _counted(self, index: NDArray[np.intp], inside: Ints) -> tuple[Ints, Ints]:
+        """What was counted between instants, and how much of it is estimated: whole base units."""
+        counted, estimated = self._amounts.at(index, inside), self._estimated.at(index, inside)
+        if self._per_unit == 1:
+            return np.diff(counted), np.diff(estimated)
+        amount: Ints = np.diff(self._whole[index] + (counted + self._shown[index]) // self._per_unit)
+        part: Ints = np.diff(estimated // self._per_unit)
+        # Both are cut at their own instants: what is estimated is no more than what there is.
+        return amount, np.where(amount >= 0, np.minimum(part, amount), part)
 
     def between(self, start: datetime, end: datetime) -> SlotConsumption:
         """Consumption from one instant to another."""
@@ -143,13 +182,18 @@ class Curve:
 
     def _steps(self, life: Life, instants: Ints, counters: Ints, longest_ms: int) -> "_Part":
         steps, elapsed = np.diff(counters), np.diff(instants)
+        first = int(counters[0])
         # Almost always every step is a plain one, and there is nothing to tell apart.
         if bool(np.all((steps >= 0) & (steps <= life.register.plainly_most(elapsed)))):
             kinds = np.where(elapsed <= longest_ms, Flag.MEASURED, Flag.GAP).astype(np.uint8)
-            return _Part(instants, steps, kinds)
-        return self._walk(life.register, instants.tolist(), counters.tolist(), longest_ms)
+            return _Part(instants, steps, _estimated_at(life, instants, kinds), first)
+        knots, amounts, kinds = self._walk(life.register, instants.tolist(), counters.tolist(), longest_ms)
+        return _Part(knots, amounts, _estimated_at(life, knots, kinds), first)
 
-    def _walk(self, register: Register, instants: list[int], counters: list[int], longest_ms: int) -> "_Part":
+    def _walk(
+        self, register: Register, instants: list[int], counters: list[int], longest_ms: int
+    ) -> tuple[Ints, Ints, NDArray[np.uint8]]:
+        """Knots, amounts and kinds where steps have to be told apart one by one."""
         knots, amounts, kinds = [instants[0]], [], []
         base, last = counters[0], len(counters) - 1
         for i in range(1, last + 1):
@@ -167,7 +211,7 @@ class Curve:
             kinds.append(_kind(step, elapsed, longest_ms))
             # After noise the higher counter stays the base: what was counted once is not counted again.
             base = base if step is Step.NOISE else counters[i]
-        return _Part(np.array(knots, np.int64), np.array(amounts, np.int64), np.array(kinds, np.uint8))
+        return np.array(knots, np.int64), np.array(amounts, np.int64), np.array(kinds, np.uint8)
 
     def _join(self, parts: "list[_Part]") -> None:
         """All parts in a row; between two of them, and after the last, nothing is known."""
@@ -185,15 +229,32 @@ class Curve:
         self._estimated = _Line(np.where(kind == Flag.MEASURED, 0, amount), spans)
         self._is = {f: (kind == f).astype(np.int64) for f in (Flag.MEASURED, Flag.GAP, Flag.ESTIMATED)}
         self._lasted = {f: _before(here * spans) for f, here in self._is.items()}
+        if self._per_unit > 1:
+            self._cut(parts)
+
+    def _cut(self, parts: "list[_Part]") -> None:
+        """For each knot what turns the amount so far into what its register shows, and the whole units before that."""
+        shown, whole = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        counted = units = 0
+        for part in parts:
+            total = int(part.amounts.sum())
+            units -= part.first // self._per_unit
+            shown.append(np.full(part.knots.shape, part.first - counted, np.int64))
+            whole.append(np.full(part.knots.shape, units, np.int64))
+            units += (part.first + total) // self._per_unit
+            counted += total
+        self._shown = np.concatenate(shown) if parts else np.zeros(1, np.int64)
+        self._whole = np.concatenate(whole) if parts else np.zeros(1, np.int64)
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    """One life: knots in time, and between them what was counted and how well that is known."""
+    """One life: knots in time, between them what was counted and how well that is known, and the first counter."""
 
     knots: Ints
     amounts: Ints
     kinds: NDArray[np.uint8]
+    first: int = 0
 
 
 class _Line:
@@ -217,6 +278,38 @@ class _Line:
 def _before(amounts: Ints) -> Ints:
     """Sum of everything before each element."""
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(amounts)[:-1]))
+
+
+def _estimated_at(life: Life, knots: Ints, kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Kinds with those steps estimated that an estimated reading begins or ends."""
+    if life.estimated_ms is None or not life.estimated_ms.size:
+        return kinds
+    at = np.isin(knots, life.estimated_ms)
+    return np.where((kinds == Flag.MEASURED) & (at[1:] | at[:-1]), Flag.GAP, kinds).astype(np.uint8)
+
+
+def _series(given: Intervals) -> "_Part | None":
+    """A series of intervals as one part: between two that do not touch nothing is known."""
+    begins, ends, amounts = (np.asarray(one, np.int64) for one in (given.begins_ms, given.ends_ms, given.amounts))
+    if not (begins.shape == ends.shape == amounts.shape) or begins.ndim != 1:
+        raise InvalidInput.of("intervals", "begins, ends and amounts are not columns of one length")
+    if not begins.size:
+        return None
+    if bool(np.any(ends <= begins)):
+        raise InvalidInput.of("intervals", "an interval ends before it begins")
+    order = np.argsort(begins, kind="stable")
+    begins, ends, amounts = begins[order], ends[order], amounts[order]
+    if bool(np.any(begins[1:] < ends[:-1])):
+        raise InvalidInput.of("intervals", "two intervals overlap")
+    kinds = np.full(begins.shape, Flag.MEASURED, np.uint8)
+    if given.is_estimated is not None:
+        kinds[np.asarray(given.is_estimated, np.bool_)[order]] = Flag.GAP
+    # Every end is a knot; a begin is one where no interval ends there. Before such a begin lies a hole.
+    opens = np.flatnonzero(np.r_[True, begins[1:] > ends[:-1]])
+    knots = np.insert(ends, opens, begins[opens])
+    return _Part(
+        knots, np.insert(amounts, opens, 0)[1:], np.insert(kinds, opens, np.uint8(Flag.MISSING))[1:].astype(np.uint8)
+    )
 
 
 def _kind(step: Step, elapsed_ms: int, longest_ms: int) -> Flag:
