@@ -6,9 +6,16 @@ from services.metering.api.exchange import ExchangeCalls
 from services.metering.api.ingest import IngestCalls
 from services.metering.api.meters import MeterCalls
 from services.metering.api.readings import ReadingCalls
+from services.metering.api.weather import WeatherCalls
 
 
 class MeteringServicer(
-    MeterCalls, ExchangeCalls, IngestCalls, ReadingCalls, ConsumptionCalls, metering_pb2_grpc.MeteringServiceServicer
+    MeterCalls,
+    ExchangeCalls,
+    IngestCalls,
+    ReadingCalls,
+    ConsumptionCalls,
+    WeatherCalls,
+    metering_pb2_grpc.MeteringServiceServicer,
 ):
     """All methods of lichtbuch.metering.v1.MeteringService."""
