@@ -182,18 +182,13 @@ class Curve:
 
     def _steps(self, life: Life, instants: Ints, counters: Ints, longest_ms: int) -> "_Part":
         steps, elapsed = np.diff(counters), np.diff(instants)
-        first = int(counters[0])
         # Almost always every step is a plain one, and there is nothing to tell apart.
         if bool(np.all((steps >= 0) & (steps <= life.register.plainly_most(elapsed)))):
             kinds = np.where(elapsed <= longest_ms, Flag.MEASURED, Flag.GAP).astype(np.uint8)
-            return _Part(instants, steps, _estimated_at(life, instants, kinds), first)
-        knots, amounts, kinds = self._walk(life.register, instants.tolist(), counters.tolist(), longest_ms)
-        return _Part(knots, amounts, _estimated_at(life, knots, kinds), first)
+            return _Part(instants, steps, kinds, int(counters[0]))
+        return self._walk(life.register, instants.tolist(), counters.tolist(), longest_ms)
 
-    def _walk(
-        self, register: Register, instants: list[int], counters: list[int], longest_ms: int
-    ) -> tuple[Ints, Ints, NDArray[np.uint8]]:
-        """Knots, amounts and kinds where steps have to be told apart one by one."""
+    def _walk(self, register: Register, instants: list[int], counters: list[int], longest_ms: int) -> "_Part":
         knots, amounts, kinds = [instants[0]], [], []
         base, last = counters[0], len(counters) - 1
         for i in range(1, last + 1):
@@ -211,7 +206,7 @@ class Curve:
             kinds.append(_kind(step, elapsed, longest_ms))
             # After noise the higher counter stays the base: what was counted once is not counted again.
             base = base if step is Step.NOISE else counters[i]
-        return np.array(knots, np.int64), np.array(amounts, np.int64), np.array(kinds, np.uint8)
+        return _Part(np.array(knots, np.int64), np.array(amounts, np.int64), np.array(kinds, np.uint8), counters[0])
 
     def _join(self, parts: "list[_Part]") -> None:
         """All parts in a row; between two of them, and after the last, nothing is known."""
@@ -278,14 +273,6 @@ class _Line:
 def _before(amounts: Ints) -> Ints:
     """Sum of everything before each element."""
     return np.concatenate((np.zeros(1, np.int64), np.cumsum(amounts)[:-1]))
-
-
-def _estimated_at(life: Life, knots: Ints, kinds: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Kinds with those steps estimated that an estimated reading begins or ends."""
-    if life.estimated_ms is None or not life.estimated_ms.size:
-        return kinds
-    at = np.isin(knots, life.estimated_ms)
-    return np.where((kinds == Flag.MEASURED) & (at[1:] | at[:-1]), Flag.GAP, kinds).astype(np.uint8)
 
 
 def _series(given: Intervals) -> "_Part | None":
