@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparison:
-    """Seconds of processor time per run for ours and the peer's, on `items` pieces of work each."""
+    """Seconds per run for ours and the peer's, on `items` pieces of work each: the processor's if `compare` made it."""
 
     title: str
     peer: str

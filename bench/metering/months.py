@@ -1,0 +1,138 @@
+"""Part 2: sums of the local months (Europe/Berlin) of a year of 100 meters, 3.5 million readings, from what is stored.
+
+Ours from raw readings: differences at the ends of runs (store/runs.py), by the primary key. Ours from roll-ups: rows of
+months that the service keeps. The peers are what one writes who knows the database, over the same table and keys: the
+first counter of each local month, less that of the month before, with local time by the best means that each database
+has. Counters need no difference of every two neighbours, which would be slower. All have to come to the same sums.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from bench.metering.ground import KINDS, SOURCE, TITLES, TOWN, add_meters, counters, ground, seconds
+from bench.report import Report
+from bench.timing import Comparison
+from domain.night import local_month_bounds
+from servicekit.database import Database
+from services.metering.consumption import Step, boundaries
+from services.metering.reading import Int64, column
+from services.metering.slot import SLOT_MS
+from services.metering.store import ingest
+from services.metering.store import meters as meter_store
+from services.metering.store.amounts import Metered, amounts
+from services.metering.store.lives import lives_of
+
+PART = "2"
+METERS, ROUNDS, CHUNK = 100, 5, 10
+BERLIN: Final = ZoneInfo("Europe/Berlin")
+YEAR: Final = 2025
+LEAST: Final = {"sqlite": 8.0, "postgresql": 3.0}
+LEAST_ROLLED_UP: Final = 100.0
+
+_PEER: Final = """
+SELECT life_key, lead(first) OVER (PARTITION BY life_key ORDER BY month) - first, readings FROM (
+  SELECT life_key, {month} AS month, min(value) AS first, count(*) AS readings FROM reading
+  WHERE slot_ms >= {start} AND slot_ms <= {end} GROUP BY life_key, {month}
+) AS months ORDER BY life_key, month
+"""
+_MONTH: Final = {
+    # With TZ=Europe/Berlin: SQLite knows no zone but the process's own.
+    "sqlite": "strftime('%Y-%m', slot_ms / 1000, 'unixepoch', 'localtime')",
+    "postgresql": "date_trunc('month', to_timestamp(slot_ms / 1000), 'Europe/Berlin')",
+}
+_PEER_NAME: Final = {"sqlite": "grouping by strftime", "postgresql": "grouping by date_trunc"}
+
+Sums = list[list[int]]
+"""Amounts of the months, by meter."""
+
+
+def run(report: Report, quick: bool) -> None:
+    """All ways in turn, on both databases."""
+    meters, months, rounds = (10, 2, 1) if quick else (METERS, 12, ROUNDS)
+    start = local_month_bounds(YEAR, 1, BERLIN)[0]
+    end = local_month_bounds(YEAR, months, BERLIN)[1]
+    bounds = boundaries(start, end, Step.LOCAL_MONTH, BERLIN)
+    with ground() as here, _local_time("Europe/Berlin"):
+        for kind in KINDS:
+            with here.fresh(kind, int(bounds[0]), int(bounds[-1])) as database:
+                _fill(database, meters, bounds)
+                _compare(report, database, kind, bounds, meters, rounds)
+
+
+def _compare(report: Report, database: Database, kind: str, bounds: Int64, meters: int, rounds: int) -> None:
+    query = _PEER.format(month=_MONTH[kind], start=int(bounds[0]), end=int(bounds[-1]))
+    ways: dict[str, Callable[[Session], Sums]] = {
+        "raw": lambda session: _ours(session, bounds),
+        "peer": lambda session: _peer(session, query),
+    }
+    found = {name: database.run_now(way) for name, way in ways.items()}
+    _check(report, kind, found)
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            times[name].append(seconds(lambda way=way: database.run_now(way)))  # type: ignore[misc]
+    readings = database.run_now(
+        lambda s: int(s.connection().execute(text("SELECT count(*) FROM reading")).scalar_one())
+    )
+    what = f"{len(bounds) - 1} local months of {meters} meters, {readings:,} readings in {TITLES[kind]}"
+    peer = tuple(times["peer"])
+    raw = Comparison(f"{what}, from raw readings", _PEER_NAME[kind], readings, tuple(times["raw"]), peer, readings)
+    report.compare(PART, raw, LEAST[kind])
+
+
+def _fill(database: Database, meters: int, bounds: Int64) -> None:
+    """A year of each meter through the store's own way; the statistics that every way may use."""
+    made = database.run_now(lambda session: add_meters(session, meters))
+    slots = int(bounds[-1] - bounds[0]) // SLOT_MS + 1
+    for begin in range(0, meters, CHUNK):
+        keys = column([meter.lives[0].key for meter in made[begin : begin + CHUNK]])
+        readings = counters(keys, int(bounds[0]), 0, slots)
+        database.run_now(lambda session, readings=readings: ingest.write(session, readings, SOURCE))  # type: ignore[misc]
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE" if database.dialect == "sqlite" else "VACUUM ANALYZE")
+
+
+def _ours(session: Session, bounds: Int64) -> Sums:
+    rows = meter_store.all_rows(session, [TOWN])
+    lives = lives_of(session, [row.uid for row in rows])
+    found = amounts(session, [Metered(row, lives[row.uid]) for row in rows], bounds, Step.LOCAL_MONTH)
+    return [one.amount.tolist() for one in found]
+
+
+def _peer(session: Session, query: str) -> Sums:
+    sums: dict[int, list[int]] = {}
+    for key, amount, _ in session.connection().exec_driver_sql(query):
+        if amount is not None:
+            sums.setdefault(key, []).append(int(amount))
+    return list(sums.values())
+
+
+def _check(report: Report, kind: str, found: dict[str, Sums]) -> None:
+    for name, sums in found.items():
+        if sums != found["peer"]:
+            report.failures.append(f"part {PART}: {name} on {kind} comes to other sums than SQL")
+
+
+@contextmanager
+def _local_time(name: str) -> Iterator[None]:
+    """The process's own zone for a while."""
+    before = os.environ.get("TZ")
+    os.environ["TZ"] = name
+    time.tzset()
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["TZ"]
+        else:
+            os.environ["TZ"] = before
+        time.tzset()
