@@ -12,8 +12,10 @@ from typing import Final
 import numpy as np
 
 from services.metering.life import RegisterLife, keys_at
+from services.metering.meter import Kind
 from services.metering.reading import (
     Int64,
+    Mask,
     Readings,
     Refusals,
     Status,
@@ -51,7 +53,15 @@ class Sorted:
     unchanged: int
 
 
-def sort_out(brought: Brought, meters: Sequence[Sequence[RegisterLife] | None], now_ms: int) -> tuple[Sorted, Refusals]:
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A meter that readings are brought for: its kind and its lives."""
+
+    kind: int
+    lives: Sequence[RegisterLife]
+
+
+def sort_out(brought: Brought, meters: Sequence[Owner | None], now_ms: int) -> tuple[Sorted, Refusals]:
     """Assigns readings to the lives of their meters (None for a meter that nobody knows), and refuses what is wrong."""
     count = len(brought.slot_ms)
     refusals = Refusals(count)
@@ -64,9 +74,9 @@ def sort_out(brought: Brought, meters: Sequence[Sequence[RegisterLife] | None], 
     refusals.add(~in_list, "meter index {} is not in the list of meters", brought.meter)
     refusals.add(~np.isin(status, _STATUSES), "status {} is not known", status)
     refusals.add((source < 1) | (source > 2), "time source {} is not known", source)
-    check_slots(brought.slot_ms, observed_ms, now_ms, refusals)
-    register, rollover = _registers(brought, meters, refusals)
-    check_values(value, status, rollover, refusals)
+    check_slots(brought.slot_ms, status, observed_ms, now_ms, refusals)
+    register, rollover, signed = _registers(brought, meters, refusals)
+    check_values(value, status, rollover, signed, refusals)
 
     row = np.flatnonzero(~refusals.mask).astype(np.int64)
     readings = Readings.of(register[row], brought.slot_ms[row], value[row], status[row], observed_ms[row], source[row])
@@ -78,25 +88,29 @@ def sort_out(brought: Brought, meters: Sequence[Sequence[RegisterLife] | None], 
     return Sorted(readings.take(once), row[once], int(twice.sum())), refusals
 
 
-def _registers(
-    brought: Brought, meters: Sequence[Sequence[RegisterLife] | None], refusals: Refusals
-) -> tuple[Int64, Int64]:
-    """Key and rollover of the register that each reading belongs to. Refuses those that belong to none."""
+def _registers(brought: Brought, meters: Sequence[Owner | None], refusals: Refusals) -> tuple[Int64, Int64, Mask]:
+    """Key and rollover of the register that each reading belongs to, and whether its values may be negative. Refuses
+    those that belong to none."""
     count = len(brought.slot_ms)
     register, rollover = np.full(count, -1, np.int64), np.zeros(count, np.int64)
+    signed = np.zeros(count, np.bool_)
     order = np.argsort(brought.meter, kind="stable")
     ordered = brought.meter[order]
     for index in np.unique(ordered).tolist():
         if not 0 <= index < len(meters):
             continue
         rows = order[np.searchsorted(ordered, index, "left") : np.searchsorted(ordered, index, "right")]
-        lives = meters[index]
-        if lives is None:
+        meter = meters[index]
+        if meter is None:
             refusals.add(rows, "the meter does not exist")
             continue
-        register[rows] = keys_at(lives, brought.slot_ms[rows])
-        for life in lives:
+        if meter.kind == Kind.VIRTUAL:
+            refusals.add(rows, "the meter is a sum of others: nothing is stored for it")
+            continue
+        signed[rows] = meter.kind == Kind.INSTANT
+        register[rows] = keys_at(meter.lives, brought.slot_ms[rows])
+        for life in meter.lives:
             if life.rollover:
                 rollover[rows[register[rows] == life.key]] = life.rollover
         refusals.add(rows[register[rows] < 0], "the slot {} (Unix ms) is out of the register's life", brought.slot_ms)
-    return register, rollover
+    return register, rollover, signed

@@ -41,6 +41,11 @@ USABLE: Final = (Status.MEASURED, Status.HAND, Status.ESTIMATED, Status.EDITED, 
 """What figures may rest on; estimates count as estimated in every one of them."""
 
 
+BY_PEOPLE: Final = (Status.HAND, Status.EDITED, Status.SUBSTITUTED)
+"""What stands at the minute at which somebody looked; everything else stands on quarter hours."""
+MINUTE_MS: Final = 60_000
+
+
 class TimeSource(IntEnum):
     """Who stamped `observed_at`. The numbers are stored and are those of the contract."""
 
@@ -191,19 +196,22 @@ class Refusals:
         return [f"{row}: {reason}" for row, reason in sorted(self._reasons.items())[:1000]]
 
 
-def check_slots(slot_ms: Int64, observed_ms: Int64, now_ms: int, refusals: Refusals) -> None:
-    """Refuses what is off the quarter hours, in the future or before all memory."""
-    refusals.add(slot_ms % SLOT_MS != 0, "the slot {} (Unix ms) is not the start of a quarter hour", slot_ms)
+def check_slots(slot_ms: Int64, status: Int64, observed_ms: Int64, now_ms: int, refusals: Refusals) -> None:
+    """Refuses what is off the quarter hours, in the future or before all memory. People read at any minute."""
+    by_people = np.isin(status, BY_PEOPLE)
+    off = ~by_people & (slot_ms % SLOT_MS != 0)
+    refusals.add(off, "the slot {} (Unix ms) is not the start of a quarter hour", slot_ms)
+    refusals.add(by_people & (slot_ms % MINUTE_MS != 0), "the slot {} (Unix ms) is not a whole minute", slot_ms)
     refusals.add(slot_ms < EARLIEST_SLOT_MS, f"the slot lies before {slot_text(EARLIEST_SLOT_MS)}")
     refusals.add(slot_ms > now_ms, "the slot {} (Unix ms) lies in the future", slot_ms)
     refusals.add(observed_ms > now_ms, "observed_at {} (Unix ms) lies in the future", observed_ms)
     refusals.add(observed_ms < 0, "observed_at lies before 1970")
 
 
-def check_values(value: Int64, status: Int64, rollover: Int64, refusals: Refusals) -> None:
-    """Refuses counters that the register cannot show. `rollover` per reading, 0 where it never rolls over."""
+def check_values(value: Int64, status: Int64, rollover: Int64, may_be_negative: Mask, refusals: Refusals) -> None:
+    """Refuses values that the register cannot show. `rollover` per reading, 0 where it never rolls over."""
     counted = status != Status.GAP
-    refusals.add(counted & (value < 0), "the counter {} is negative", value)
-    refusals.add(counted & (value > VALUE_MAX), "the counter {} is larger than any register", value)
+    refusals.add(counted & ~may_be_negative & (value < 0), "the value {} is negative", value)
+    refusals.add(counted & (np.abs(value) > VALUE_MAX), "the value {} is larger than any register", value)
     too_long = counted & (rollover > 0) & (value >= rollover)
     refusals.add(too_long, "the counter {} has more digits than the register", value)

@@ -1,7 +1,8 @@
 """Validation of counters: digits, negative step, spike against connected load, reset. Pure; nothing is stored here.
 
-Estimation and editing are not here. A check never changes a value: it says MEASURED or DOUBTFUL, and for a register
-that was reset it says so once the next reading confirms it (one wrong answer of a device is not a reset).
+Estimation and editing are not here, nor rules for what is no counter. A check never changes a value: it says MEASURED
+or DOUBTFUL, and for a register that was reset it says so once the next reading confirms it (one wrong answer of a
+device is not a reset).
 
 The rules, in the order in which a reading meets them; "good" is the last reading that passed:
 - digits: a counter at or above the rollover is doubtful;
@@ -24,7 +25,7 @@ import numpy as np
 from services.metering.reading import Int64, Readings, Status
 
 NOISE: Final = 100
-"""A step back of one count of 0.1 kWh (or 100 l) is noise; times the transformer ratio."""
+"""One count of 0.1 kWh (or 100 l): to step back by it is noise; times the transformer ratio."""
 LOAD_MARGIN_PERCENT: Final = 150
 """Connected load is what is written on the plates; inrush, replaced lamps and clock error may exceed it."""
 LATENESS_MS: Final = 900_000
@@ -49,17 +50,25 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RegisterRules:
-    """What is known of a register. Counters in the base unit, transformer ratio included; 0 is unknown or never."""
+    """What is known of a register, in the numbers that it stores, transformer ratio included; 0 is unknown or never.
+
+    connected_load_w: the most that it can count in an hour, for Wh the load in W. assumed_load: taken where that is
+    unknown, only to tell a restart at zero. one_count: its smallest step, ratio not included. is_counter: False for
+    amounts, sensors and stocks, whose values may do anything.
+    """
 
     rollover: int = 0
     connected_load_w: int = 0
     transformer_ratio: int = 1
+    one_count: int = NOISE
+    assumed_load: int = ASSUMED_LOAD_W
+    is_counter: bool = True
 
     @property
     def noise(self) -> int:
         """Largest step back that is noise."""
         saved = self.connected_load_w * SAVING_INTERVAL_S // 3600
-        return max(NOISE * self.transformer_ratio, saved)
+        return max(self.one_count * self.transformer_ratio, saved)
 
     def largest_step(self, elapsed_ms: int) -> int | None:
         """Largest plausible step in a span; None where the connected load is unknown."""
@@ -109,6 +118,9 @@ class Verdict(NamedTuple):
 def judge(state: RegisterState, rules: RegisterRules, slot_ms: int, value: int) -> Verdict:
     """Judges the next reading of a register, in order of slots. A reading not newer than the last good one passes."""
     here = Point(slot_ms, value)
+    if not rules.is_counter:
+        is_newer = state.good is None or slot_ms > state.good.slot_ms
+        return Verdict(Status.MEASURED, RegisterState(here) if is_newer else state)
     if rules.rollover and value >= rules.rollover:
         return Verdict(Status.DOUBTFUL, state, Finding.DIGITS)
     if state.good is None:
@@ -153,7 +165,7 @@ def _reset(good: Point, rules: RegisterRules, first: Point) -> Reset:
     From zero the energy since the reset is kept; what was drawn between the last good reading and the reset is lost
     with the old counter, and nobody can know it. When it happened nobody knows either: half-way is taken.
     """
-    drawn = _energy(rules.connected_load_w or ASSUMED_LOAD_W, first.slot_ms - good.slot_ms)
+    drawn = _energy(rules.connected_load_w or rules.assumed_load, first.slot_ms - good.slot_ms)
     if first.value <= drawn:
         return Reset((good.slot_ms + first.slot_ms) // 2, good.value, 0)
     return Reset(first.slot_ms, good.value, first.value)
@@ -182,6 +194,8 @@ def judge_all(ordered: Readings, states: Mapping[int, RegisterState], rules: Map
 
 
 def _all_plausible(slot_ms: Int64, value: Int64, state: RegisterState, rules: RegisterRules) -> bool:
+    if not rules.is_counter:
+        return True
     if state.suspect is not None or (state.good is not None and slot_ms[0] <= state.good.slot_ms):
         return False
     if rules.rollover and bool((value >= rules.rollover).any()):

@@ -12,7 +12,7 @@ from servicekit import audit
 from servicekit.context import Tenant, current_tenant
 from services.metering.api.calls import Calls, Context
 from services.metering.api.convert import brought_from_proto
-from services.metering.batch import Brought, Sorted, sort_out
+from services.metering.batch import Brought, Owner, Sorted, sort_out
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
 from services.metering.reading import Refusals, Status
 from services.metering.slot import EARLIEST_SLOT_MS, to_ms
@@ -60,7 +60,8 @@ def _ingest(
     ids = [ResourceName.parse(name, field="readings.meters", collection="meters").id for name in names]
     rows = store.rows_by_id(session, tenant.uid, list(dict.fromkeys(ids)))
     lives = lives_of(session, [row.uid for row in rows.values()])
-    taken, refusals = sort_out(brought, [lives[rows[one].uid] if one in rows else None for one in ids], now_ms)
+    owners = [Owner(rows[one].kind, lives[rows[one].uid]) if one in rows else None for one in ids]
+    taken, refusals = sort_out(brought, owners, now_ms)
     by_key = all_lives(list(lives.values()))
     meters = {row.uid: row for row in rows.values()}
     rules = {key: rules_of(meters[life.meter_uid], life) for key, life in by_key.items()}

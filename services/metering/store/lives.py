@@ -11,14 +11,17 @@ from sqlmodel import Session, col, select
 
 from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, split
-from services.metering.meter import Unit
+from services.metering.meter import Kind, Unit, in_scale
 from services.metering.reading import Status
 from services.metering.slot import SLOT_MS
 from services.metering.store import feed
 from services.metering.store.ingest import write
 from services.metering.store.readings import fetch, nearest_usable
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
-from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
+from services.metering.vee import ASSUMED_LOAD_W, NOISE, Point, RegisterRules, RegisterState, judge_all
+
+_FINE_UNITS = (Unit.WH, Unit.VARH, Unit.L)
+"""Units that are smaller than what meters show of them."""
 
 
 def life_of(row: RegisterLifeRow) -> RegisterLife:
@@ -97,9 +100,19 @@ def heads_of(session: Session, keys: Sequence[int]) -> dict[int, RegisterHeadRow
 
 
 def rules_of(meter: MeterRow, life: RegisterLife) -> RegisterRules:
-    """What is known of a register. A load in W says nothing about litres."""
-    load_w = meter.connected_load_w if meter.unit == Unit.WH else 0
-    return RegisterRules(life.rollover, load_w, life.transformer_ratio)
+    """What is known of a register, in its own numbers. A load in W says nothing about litres, nor a flow about Wh."""
+    load = meter.connected_load_w if life.unit == Unit.WH else 0
+    if life.unit == meter.unit != Unit.WH:
+        load = meter.max_flow_per_h
+    one_count = NOISE if life.unit in _FINE_UNITS else 1
+    return RegisterRules(
+        life.rollover,
+        in_scale(load, life.scale_exponent),
+        life.transformer_ratio,
+        in_scale(one_count, life.scale_exponent),
+        in_scale(ASSUMED_LOAD_W, life.scale_exponent),
+        meter.kind == Kind.COUNTER,
+    )
 
 
 def state_before(session: Session, life: RegisterLife, at_ms: int) -> RegisterState:

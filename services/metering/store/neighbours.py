@@ -28,6 +28,8 @@ def judge_among_stored(
     late: list[tuple[int, int, int]] = []
     for key, begin, end in zip(keys, first.tolist(), last.tolist(), strict=True):
         life = lives[key]
+        if not rules[key].is_counter:
+            continue
         # A register without readings, as in a first import, needs no query.
         if key in heads or life.is_first_known:
             states[key] = state_before(session, life, int(ordered.slot_ms[begin]))

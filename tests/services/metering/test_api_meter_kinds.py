@@ -11,7 +11,8 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from domain.errors import FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
-from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering
+from tests.services.metering.making import NOON_MS
+from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
 
 MALO = "41373559241"
@@ -280,3 +281,58 @@ async def test_kind_unit_and_scale_stay_once_there_are_readings(metering: Meteri
         await change(metering, "low", kind=pb.READING_KIND_INTERVAL, reading_cycle=pb.READING_CYCLE_HOUR)
     with pytest.raises(FailedPrecondition, match="register low"):
         await change(metering, "whole", transformer_ratio=40)
+
+
+async def test_amounts_and_sensors_may_fall_and_are_not_judged_as_counters(metering: Metering) -> None:
+    cycle = pb.READING_CYCLE_QUARTER_HOUR
+    await metering.meter("rlm", kind=pb.READING_KIND_INTERVAL, reading_cycle=cycle, connected_load_w=10)
+    await metering.meter("outdoors", **OUTDOORS, kind=pb.READING_KIND_INSTANT, scale_exponent=-1)
+    await metering.meter("tank", **OIL, kind=pb.READING_KIND_STOCK)
+    for meter, values in (("rlm", [9_000, 20, 8_000]), ("outdoors", [35, -105, 12]), ("tank", [4_000, 3_000, 9_000])):
+        answer = await metering.ingest(columns(values, meter_id=meter))
+        assert (answer.stored, answer.refused) == (3, 0)
+        late = await metering.ingest(columns([50_000], first=-9, meter_id=meter))
+        assert late.stored == 1
+    period: dict[str, Any] = {"parent": PARENT, "start_time": stamp(-10), "end_time": stamp(0)}
+    listed = (await metering.as_().ListReadings(pb.ListReadingsRequest(**period))).readings
+    assert set(listed.statuses) == {pb.READING_STATUS_MEASURED}
+    assert min(listed.values) == -105
+
+
+@sqlite_only
+async def test_only_sensors_have_negative_values_and_nothing_is_stored_for_a_sum(metering: Metering) -> None:
+    await metering.meter("rlm", kind=pb.READING_KIND_INTERVAL, reading_cycle=pb.READING_CYCLE_HOUR)
+    await metering.meter("tank", **OIL, kind=pb.READING_KIND_STOCK)
+    await metering.meter("sum", kind=pb.READING_KIND_VIRTUAL, terms=[pb.MeterTerm(meter=name_of("rlm"))])
+    for meter, words in (("rlm", "negative"), ("tank", "negative"), ("sum", "sum of others")):
+        answer = await metering.ingest(columns([-1], meter_id=meter))
+        assert answer.refused == 1
+        assert words in answer.refusals[0]
+
+
+@sqlite_only
+async def test_people_read_at_any_minute_and_services_at_quarter_hours(metering: Metering) -> None:
+    await metering.meter()
+    read_at = NOON_MS - 7 * 60_000
+    for slot, status, refused in (
+        (read_at, pb.READING_STATUS_HAND, ""),
+        (read_at - 60_000, pb.READING_STATUS_SUBSTITUTED, ""),
+        (read_at + 500, pb.READING_STATUS_HAND, "whole minute"),
+        (read_at, pb.READING_STATUS_MEASURED, "quarter hour"),
+        (read_at, pb.READING_STATUS_ESTIMATED, "quarter hour"),
+    ):
+        given = pb.ReadingColumns(
+            meters=[name_of()], meter_indexes=[0], slots_unix_ms=[slot], values=[7], statuses=[status]
+        )
+        answer = await metering.ingest(given)
+        assert answer.stored == (not refused)
+        assert refused in "".join(answer.refusals)
+
+
+@sqlite_only
+async def test_a_counter_in_kilowatt_hours_is_judged_by_the_load_in_its_own_numbers(metering: Metering) -> None:
+    await metering.meter(scale_exponent=3, connected_load_w=20_000)
+    await metering.ingest(columns([100, 105, 400, 110]))
+    period: dict[str, Any] = {"parent": PARENT, "start_time": stamp(-10), "end_time": stamp(0)}
+    listed = (await metering.as_().ListReadings(pb.ListReadingsRequest(**period))).readings
+    assert list(listed.statuses) == [1, 1, 3, 1]
