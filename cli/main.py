@@ -25,12 +25,14 @@ from cli.commands import (
     levels,
     meters,
     profiles,
+    reading_imports,
     removing,
     savings,
     sensors,
     sun,
     towns,
     waivers,
+    weather,
 )
 from cli.errors import EPILOG, guard
 from cli.output import json_wanted
@@ -74,10 +76,13 @@ app.command("remove")(removing.remove)
 app.command("sensors")(sensors.sensors)
 app.command("meters")(meters.meters)
 app.command("consumption")(meters.consumption)
+app.command("degree-days")(weather.degree_days)
 app.command("balance")(balance.balance)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(groups.app, name="group")
+imports.app.command("readings")(reading_imports.import_readings)
 imports.app.command("town")(towns.import_town)
+imports.app.command("weather")(weather.import_weather)
 exports.app.command("town")(towns.export_town)
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
