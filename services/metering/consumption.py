@@ -1,6 +1,7 @@
-"""What meters used: from stored readings to steps of quarter hours, hours, local days and months. Pure.
+"""What meters used: from stored readings to steps of quarter hours, hours, local days, months and years. Pure.
 
-The arithmetic of counters is domain/intervals.py; here readings become its lives, and periods its boundaries. Readings
+The arithmetic of counters is domain/intervals.py; here readings become its lives, and periods its boundaries. Meters
+that count nothing but deliver amounts, or know a stock, become such curves in kinds.py. Readings
 in doubt and gaps are left out: the counter conserves their energy, and it is reported as estimated, as is what lies
 between estimated readings.
 """
@@ -8,7 +9,7 @@ between estimated readings.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import Enum
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -16,9 +17,11 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from domain.errors import InvalidInput, OutOfLimits
+from domain.gas import gas_day_bounds
 from domain.intervals import Consumption, Curve, Life, Register
 from domain.night import local_date, local_day_bounds, local_month_bounds
 from services.metering.life import RegisterLife
+from services.metering.meter import Cycle
 from services.metering.reading import USABLE, Int64, Readings, Status
 from services.metering.slot import SLOT_MS, from_ms, is_slot, to_ms
 
@@ -36,23 +39,36 @@ class Step(Enum):
     LOCAL_DAY = 3
     LOCAL_MONTH = 4
     TOTAL = 5
+    LOCAL_YEAR = 6
+    GAS_DAY = 7
 
 
-_SHORTEST_MS: Final = {
+_SHORTEST_MS: Final = {Step.QUARTER_HOUR: SLOT_MS, Step.HOUR: HOUR_MS}
+"""Readings as far apart as this still answer a step in time; a day is the most for any other, unless the meter is said
+to be read less often."""
+_LONGEST_MS: Final = {
     Step.QUARTER_HOUR: SLOT_MS,
     Step.HOUR: HOUR_MS,
     Step.LOCAL_DAY: DAY_MS,
-    Step.LOCAL_MONTH: DAY_MS,
-    Step.TOTAL: DAY_MS,
+    Step.GAS_DAY: DAY_MS,
+    Step.LOCAL_MONTH: 31 * DAY_MS,
+    Step.LOCAL_YEAR: 366 * DAY_MS,
 }
-"""Readings as far apart as this still answer a step in time; a day is the most for any."""
+_CYCLE_MS: Final = {
+    Cycle.QUARTER_HOUR: SLOT_MS,
+    Cycle.HALF_HOUR: 2 * SLOT_MS,
+    Cycle.HOUR: HOUR_MS,
+    Cycle.DAY: DAY_MS,
+    Cycle.MONTH: 31 * DAY_MS,
+    Cycle.YEAR: 366 * DAY_MS,
+}
 
 
 def boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) -> Int64:
     """Boundaries of the steps between two instants, Unix ms: n + 1 of them for n steps.
 
-    Local days and months that the period cuts are cut. Hours are those of the local clock, which in every zone of whole
-    hours are the UTC ones. Raises InvalidInput for a period that is empty or off the quarter hours.
+    Local days, months and years and gas days that the period cuts are cut. Hours are those of the local clock, which in
+    every zone of whole hours are the UTC ones. Raises InvalidInput for a period that is empty or off the quarter hours.
     """
     first, last = to_ms(start), to_ms(end)
     for field, instant in (("start_time", first), ("end_time", last)):
@@ -80,6 +96,12 @@ def _local_boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) 
         if step is Step.LOCAL_DAY:
             begins.append(to_ms(local_day_bounds(day, tz)[0]))
             day += timedelta(days=1)
+        elif step is Step.GAS_DAY:
+            begins.append(to_ms(gas_day_bounds(day, tz)[0]))
+            day += timedelta(days=1)
+        elif step is Step.LOCAL_YEAR:
+            begins.append(to_ms(local_day_bounds(date(day.year, 1, 1), tz)[0]))
+            day = date(day.year + 1, 1, 1)
         else:
             begin, following = local_month_bounds(day.year, day.month, tz)
             begins.append(to_ms(begin))
@@ -93,32 +115,82 @@ def usable(readings: Readings) -> Readings:
     return readings.take(mask)
 
 
-def reading_interval_ms(slot_ms: Int64, step: Step, *, is_polled: bool) -> int:
-    """How far apart timely readings of a meter are.
+def cycle_ms(cycle: int) -> int:
+    """How far apart the readings of a meter are that is read so often, at most; 0 where nobody said."""
+    return _CYCLE_MS.get(Cycle(cycle), 0)
 
-    A polled meter is read every quarter hour. Any other has the interval at which its readings mostly come, as far as
-    that answers the step that is asked for: hourly values tell an hour, and nothing about its quarters.
+
+def reading_interval_ms(
+    slot_ms: Int64, step: Step, *, is_polled: bool, cycle: int = Cycle.UNSPECIFIED, period_ms: int = 0
+) -> int:
+    """How far apart timely readings of a meter are, as far as that answers the step that is asked for: hourly values
+    tell an hour, and nothing about its quarters.
+
+    As its cycle says. Without one a polled meter is read every quarter hour, and any other at the interval at which its
+    readings mostly come, a day at most. period_ms: length of the whole period, which a step of TOTAL has.
     """
+    said = cycle_ms(cycle)
+    if said:
+        return max(SLOT_MS, min(said, _LONGEST_MS.get(step, max(DAY_MS, period_ms))))
     if is_polled or len(slot_ms) < 3:
         return SLOT_MS
     lengths, counts = np.unique(np.diff(slot_ms), return_counts=True)
     usual = int(lengths[int(np.argmax(counts))])
-    return max(SLOT_MS, min(usual, _SHORTEST_MS[step]))
+    return max(SLOT_MS, min(usual, _SHORTEST_MS.get(step, DAY_MS)))
+
+
+def is_coarse(cycle: int, bounds_ms: Int64, step: Step) -> bool:
+    """True for a meter that is said to be read less often than the steps are long: its amounts tell no profile."""
+    return cycle_ms(cycle) > _LONGEST_MS.get(step, int(bounds_ms[-1] - bounds_ms[0]))
 
 
 def consumption(
-    lives: Sequence[RegisterLife], readings: Readings, bounds_ms: Int64, step: Step, *, is_polled: bool
+    lives: Sequence[RegisterLife],
+    readings: Readings,
+    bounds_ms: Int64,
+    step: Step,
+    *,
+    is_polled: bool,
+    cycle: int = Cycle.UNSPECIFIED,
 ) -> Consumption:
-    """Consumption of one meter between boundaries.
+    """Consumption of one meter with a counter between boundaries, in whole base units of its unit.
 
     readings: current revisions, in order of register and slot, with the nearest ones on both sides of the boundaries.
     """
     good = usable(readings)
-    interval = reading_interval_ms(np.sort(good.slot_ms), step, is_polled=is_polled)
-    return Curve([_life(life, good) for life in lives], reading_interval_ms=interval).consumption(bounds_ms)
+    interval = reading_interval_ms(
+        np.sort(good.slot_ms),
+        step,
+        is_polled=is_polled,
+        cycle=cycle,
+        period_ms=int(bounds_ms[-1] - bounds_ms[0]),
+    )
+    finest = finest_exponent(lives)
+    counters = [_life(life, good, factor(life, finest)) for life in lives]
+    return Curve(counters, reading_interval_ms=interval, per_unit=10**-finest).consumption(bounds_ms)
 
 
-def _life(life: RegisterLife, good: Readings) -> Life:
+def finest_exponent(lives: Sequence[RegisterLife]) -> int:
+    """The scale in which values of all lives are whole numbers: 0, or the least exponent below."""
+    return min([0, *(life.scale_exponent for life in lives)])
+
+
+def factor(life: RegisterLife, finest: int) -> int:
+    """What a life's values are multiplied with to be in the finest scale."""
+    whole: int = 10 ** (life.scale_exponent - finest)
+    return whole
+
+
+def scaled(values: Int64, by: int) -> Int64:
+    """Values in a finer scale. Raises OutOfLimits for what no column holds."""
+    if by == 1 or not len(values):
+        return values
+    if int(np.abs(values).max()) * by >= 2**62:
+        raise OutOfLimits.of("scale_exponent", f"{int(np.abs(values).max())} times {by} is more than a column holds")
+    return values * by
+
+
+def _life(life: RegisterLife, good: Readings, by: int) -> Life:
     mine = (good.register == life.key) & (good.slot_ms >= life.begin_ms) & (good.slot_ms < life.end_ms)
     slots, counters = good.slot_ms[mine], good.value[mine]
     estimated = slots[good.status[mine] == Status.ESTIMATED]
@@ -130,12 +202,12 @@ def _life(life: RegisterLife, good: Readings) -> Life:
         slots, counters = slots[below], counters[below]
     return Life(
         slots,
-        counters,
-        Register(rollover=life.rollover if rolls else 0, noise=0),
+        scaled(counters, by),
+        Register(rollover=life.rollover * by if rolls else 0, noise=0),
         installed_at_ms=life.installed_ms if life.is_first_known else None,
-        first_reading=life.first_reading if life.is_first_known else None,
+        first_reading=life.first_reading * by if life.is_first_known else None,
         removed_at_ms=life.removed_ms if life.is_final_known else None,
-        final_reading=life.final_reading if life.is_final_known else None,
+        final_reading=life.final_reading * by if life.is_final_known else None,
         estimated_ms=estimated,
     )
 

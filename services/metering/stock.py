@@ -16,7 +16,7 @@ import numpy as np
 
 from domain.counters import Step
 from domain.errors import InvalidInput
-from domain.intervals import Curve, Life, Register
+from domain.intervals import Curve, Life, Register, StepEvent
 from services.metering.reading import Int64
 from services.metering.slot import slot_text
 
@@ -58,12 +58,15 @@ def stock_use(
     *,
     reading_interval_ms: int,
     noise: int = 0,
+    per_unit: int = 1,
+    estimated_ms: Int64 | None = None,
 ) -> StockUse:
     """What was used from a store: instants (Unix ms) and amounts of its stocks and deliveries, each in any order.
 
     A stock read at the very instant of a delivery is the stock after it. noise: how much a gauge may show more without
     a delivery. Stocks further apart than one and a half of `reading_interval_ms` enclose a gap: its use is conserved
-    and estimated in time. Raises InvalidInput for negative amounts or two stocks of one instant.
+    and estimated in time, as it is around estimated stocks. per_unit: how many of what is given make one base unit, in
+    which use and findings are answered. Raises InvalidInput for negative amounts or two stocks of one instant.
     """
     if stocks.size and int(stocks.min()) < 0:
         raise InvalidInput.of("stock", "a stock is negative")
@@ -74,15 +77,13 @@ def stock_use(
     delivered = np.concatenate((np.zeros(1, np.int64), np.cumsum(deliveries[arrived], dtype=np.int64)))
     so_far = delivered[np.searchsorted(deliveries_ms[arrived], at, side="right")]
     counter = OFFSET + so_far - stocks[order]
-    life = Life(at, counter, Register(rollover=0, noise=noise))
-    curve = Curve([life], reading_interval_ms=reading_interval_ms)
-    return StockUse(curve, [_finding(curve, number) for number in _odd(curve)])
+    guessed = np.zeros(0, np.int64) if estimated_ms is None else estimated_ms
+    life = Life(at, counter, Register(rollover=0, noise=noise), estimated_ms=guessed)
+    curve = Curve([life], reading_interval_ms=reading_interval_ms, per_unit=per_unit)
+    odd = [event for event in curve.events if event.step in (Step.BREAK, Step.RESET, Step.SPIKE)]
+    return StockUse(curve, [_finding(event, per_unit) for event in odd])
 
 
-def _odd(curve: Curve) -> list[int]:
-    return [number for number, event in enumerate(curve.events) if event.step in (Step.BREAK, Step.RESET, Step.SPIKE)]
-
-
-def _finding(curve: Curve, number: int) -> StockFinding:
-    event = curve.events[number]
-    return StockFinding(event.from_ms, event.to_ms, event.step, abs(event.previous - event.current))
+def _finding(event: StepEvent, per_unit: int) -> StockFinding:
+    amount = abs(event.previous - event.current) // per_unit
+    return StockFinding(event.from_ms, event.to_ms, event.step, amount)

@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from services.metering.life import RegisterLife
-from services.metering.reading import Readings, Status, current
+from services.metering.reading import USABLE, Readings, current
 from services.metering.slot import SLOT_MS
 from services.metering.store.bulk import fetch_columns, key_set
 
@@ -114,12 +114,12 @@ def page(
 
 
 def nearest_usable(session: Session, life: RegisterLife, at_ms: int, *, before: bool) -> int | None:
-    """Slot of the nearest measured or hand reading of a life before (or after) an instant, that instant excluded."""
+    """Slot of the nearest usable reading of a life before (or after) an instant, that instant excluded."""
     comparison, order, bound = ("<", "DESC", life.begin_ms) if before else (">", "ASC", life.end_ms)
     inside = "slot_ms >= :bound" if before else "slot_ms < :bound"
     statement = text(
         f"SELECT slot_ms FROM reading WHERE life_key = :key AND slot_ms {comparison} :at AND {inside}"
-        f" AND status IN ({int(Status.MEASURED)}, {int(Status.HAND)}) ORDER BY slot_ms {order} LIMIT 1"
+        f" AND status IN ({', '.join(str(int(one)) for one in USABLE)}) ORDER BY slot_ms {order} LIMIT 1"
     )
     found = session.connection().execute(statement, {"key": life.key, "at": at_ms, "bound": bound}).scalar()
     return None if found is None else int(found)
@@ -131,7 +131,7 @@ def with_neighbours(session: Session, lives: Sequence[RegisterLife], start_ms: i
     A side is looked at only where no usable reading stands on the bound itself: then what lies beyond tells nothing.
     """
     parts = [fetch_lives(session, lives, start_ms, end_ms + 1)]
-    usable = parts[0].take((parts[0].status == Status.MEASURED) | (parts[0].status == Status.HAND))
+    usable = parts[0].take(np.isin(parts[0].status, USABLE))
     for before, at_ms in ((True, start_ms), (False, end_ms)):
         if bool((usable.slot_ms == at_ms).any()):
             continue
