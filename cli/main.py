@@ -25,6 +25,7 @@ from cli.commands import (
     levels,
     meters,
     profiles,
+    reading_imports,
     removing,
     savings,
     sensors,
@@ -79,6 +80,7 @@ app.command("degree-days")(weather.degree_days)
 app.command("balance")(balance.balance)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(groups.app, name="group")
+imports.app.command("readings")(reading_imports.import_readings)
 imports.app.command("town")(towns.import_town)
 imports.app.command("weather")(weather.import_weather)
 exports.app.command("town")(towns.export_town)

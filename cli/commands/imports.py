@@ -1,9 +1,9 @@
-"""lichtbuch import luminaires|readings: real files into the services, with a report."""
+"""lichtbuch import luminaires: real inventories into lighting, with a report."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -15,20 +15,17 @@ from cli.importing.luminaires import REDUCTIONS, Inventory, LuminaireRow, Refusa
 from cli.importing.mapping import given_mapping, make_mapping
 from cli.importing.parts import read_parts
 from cli.importing.plain import write_plain
-from cli.importing.readings import ReadingsFile, read_readings
 from cli.importing.tables import Table, read_table
 from cli.options import DryRun, Json, MaxDistance, SkipInvalid, Town
 from cli.output import console, note, note_lines, notes, print_json, print_rows
-from cli.session import Session, all_pages, online
+from cli.session import Session, online
 from domain.errors import InvalidInput
 from domain.names import new_uid
 from lichtbuch.lighting.v1 import inventory_pb2, lighting_pb2
-from lichtbuch.metering.v1 import metering_pb2
 
 app = typer.Typer(help="Take in inventories and readings from files.", no_args_is_help=True)
 
 SHOWN_REFUSALS = 20
-READINGS_CHUNK = 50_000
 
 
 def to_columns(rows: list[LuminaireRow], every: list[LuminaireRow] | None = None) -> inventory_pb2.LuminaireColumns:
@@ -245,89 +242,3 @@ def _report(
         note(f"... and {len(refusals) - SHOWN_REFUSALS} more refusals; --json prints all of them")
     if lines and not facts["stored"] and not written:
         note("mend the file, or take the valid lines with --skip-invalid")
-
-
-@app.command("readings")
-def import_readings(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or XLSX with a column of times and one of values.")],
-    meter: Annotated[str, typer.Option("--meter", help="Id of the meter, where no column names it.")] = "",
-    meter_column: Annotated[str, typer.Option(help="Column that names the meter.")] = "",
-    time_column: Annotated[str, typer.Option(help="Column of the time.")] = "",
-    value_column: Annotated[str, typer.Option(help="Column of the counter.")] = "",
-    unit: Annotated[str, typer.Option(help="Unit of the counter: Wh, kWh, MWh, l, m3.")] = "kWh",
-    interval: Annotated[
-        bool,
-        typer.Option("--interval", help="The values are the use of each interval, not a counter; they are added up."),
-    ] = False,
-    stamp: Annotated[str, typer.Option(help="What the time of an interval says: its start or its end.")] = "end",
-    time_zone: Annotated[str, typer.Option("--time-zone", help="Zone of times without one; default: the town's.")] = "",
-    hand: Annotated[bool, typer.Option("--hand", help="Readings by hand: at any time, marked so.")] = False,
-    dry_run: DryRun = False,
-    municipality: Town = "",
-    as_json: Json = False,
-) -> None:
-    """Take in readings of meters from a file. What is stored already changes nothing."""
-
-    async def ask(session: Session) -> tuple[ReadingsFile, metering_pb2.IngestReadingsResponse]:
-        known = await all_pages(
-            session.metering.ListMeters, metering_pb2.ListMetersRequest(parent=await session.parent()), "meters"
-        )
-        units = {item.name: metering_pb2.Unit.Name(item.unit).removeprefix("UNIT_") for item in known}
-        readings = read_readings(
-            read_table(file),
-            parent=await session.parent(),
-            units=units,
-            meter=meter,
-            meter_column=meter_column,
-            time_column=time_column,
-            value_column=value_column,
-            unit=unit,
-            interval=interval,
-            stamp=stamp,
-            zone_name=time_zone or str(await session.zone()),
-        )
-        total = metering_pb2.IngestReadingsResponse()
-        if readings.refusals:
-            return readings, total
-        with Progress(console=notes, transient=True) as progress:
-            task = progress.add_task("sending", total=len(readings.values))
-            for start in range(0, len(readings.values), READINGS_CHUNK):
-                columns = readings.columns(start, start + READINGS_CHUNK, hand=hand)
-                answer = await session.metering.IngestReadings(
-                    metering_pb2.IngestReadingsRequest(
-                        parent=await session.parent(), readings=columns, source=f"import:{file.name}", dry_run=dry_run
-                    ),
-                    timeout=300,
-                )
-                total.stored += answer.stored
-                total.unchanged += answer.unchanged
-                total.refused += answer.refused
-                total.refusals.extend(_shifted(answer.refusals, start))
-                progress.advance(task, len(columns.values))
-        return readings, total
-
-    readings, answer = online(ask, municipality)
-    refused = len(readings.refusals) + answer.refused
-    facts = {
-        "file": str(file),
-        "readings": len(readings.values),
-        "stored": answer.stored,
-        "unchanged": answer.unchanged,
-        "refused": refused,
-        "dry_run": dry_run,
-    }
-    reasons = [f"line {item.line}, {item.column}: {item.reason} ({item.value})" for item in readings.refusals]
-    reasons += list(answer.refusals)
-    if as_json:
-        print_json(facts | {"refusals": reasons})
-    else:
-        console.print(f"{answer.stored} stored, {answer.unchanged} there before, {refused} refused")
-        note_lines(reasons[:SHOWN_REFUSALS])
-    raise typer.Exit(0 if not refused else PARTIAL if answer.stored else WRONG_INPUT)
-
-
-def _shifted(refusals: Iterable[str], start: int) -> Iterator[str]:
-    """Refusals of a chunk, counted from the beginning of the file."""
-    for refusal in refusals:
-        index, colon, reason = refusal.partition(":")
-        yield f"reading {int(index) + start + 1}:{reason}" if colon and index.isdigit() else refusal

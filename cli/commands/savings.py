@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from cli import parsing
-from cli.importing.readings import read_readings
-from cli.importing.tables import read_table
+from cli.importing.readings.declared import Declared
+from cli.importing.readings.reader import read_values
 from cli.options import Json
 from cli.output import console, note_lines, print_facts
-from domain.errors import InvalidInput, Violation
+from domain.errors import InvalidInput
 from domain.night import instant_from_unix_ms, zone
 from services.ledger.evaluate import Kind, evaluate, parse_terms
 
@@ -43,29 +43,9 @@ def evaluate_file(
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidInput.of("terms", f"{terms_file}: {error}") from error
     terms = parse_terms(text, toml=terms_file.suffix.lower() != ".json")
-    name = "municipalities/file/meters/file"
-    readings = read_readings(
-        read_table(file),
-        parent="municipalities/file",
-        units={name: "WH"},
-        meter="file",
-        time_column=time_column,
-        value_column=value_column,
-        unit=unit,
-        zone_name=terms.time_zone,
-    )
-    if readings.refusals:
-        raise InvalidInput(
-            f"{file.name} has {len(readings.refusals)} lines that cannot be read",
-            [
-                Violation(f"line {item.line}, {item.column}", f"{item.reason}: {item.value}")
-                for item in readings.refusals[:20]
-            ],
-        )
-    pairs = [
-        (instant_from_unix_ms(instant), value)
-        for instant, value in zip(readings.slots_unix_ms, readings.values, strict=True)
-    ]
+    declared = Declared(layout="long", time_column=time_column, value_column=value_column, unit=unit)
+    values = read_values(file, declared, time_zone=terms.time_zone)
+    pairs = [(instant_from_unix_ms(instant), value) for instant, value in values]
     tz = zone(terms.time_zone)
     last = max((instant for instant, _ in pairs), default=None)
     found = evaluate(

@@ -188,7 +188,7 @@ def _read_xlsx(path: Path) -> Table:
     from openpyxl import load_workbook
 
     try:
-        _check_archive(path)
+        check_archive(path)
         book = load_workbook(path, read_only=True, data_only=True)
         try:
             return _first_sheet(book, path.name)
@@ -219,7 +219,7 @@ def _first_sheet(book: Workbook, name: str) -> Table:
     return table
 
 
-def _check_archive(path: Path) -> None:
+def check_archive(path: Path) -> None:
     """Raises InvalidInput for an archive that would fill the memory. No member yields more than it declares."""
     with zipfile.ZipFile(path) as archive:
         unpacked = sum(member.file_size for member in archive.infolist())
@@ -344,7 +344,7 @@ def _read_shapefile(path: Path) -> Table:
 
     try:
         if path.suffix.lower() == ".zip":
-            _check_archive(path)
+            check_archive(path)
         encoding = _shapefile_encoding(path)
         with shapefile.Reader(str(path), encoding=encoding, encodingErrors="replace") as reader:
             columns = [item[0] for item in reader.fields if item[0] != "DeletionFlag"]
