@@ -19,11 +19,13 @@ _NAME = "readings"
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Where readings come from ("poll", "hand", "import:FILE"), who brought them (a subject), when (domain time)."""
+    """Where readings come from ("poll", "hand", "import:FILE"), who brought them (a subject), when (domain time), and
+    why, where somebody has to say."""
 
     source: str
     actor: str
     stored_at: datetime
+    reason: str = ""
 
 
 def open_batch(session: Session, source: Source, first_slot_ms: int, last_slot_ms: int, count: int) -> int:
@@ -35,6 +37,7 @@ def open_batch(session: Session, source: Source, first_slot_ms: int, last_slot_m
         first_slot_ms=first_slot_ms,
         last_slot_ms=last_slot_ms,
         readings=count,
+        reason=source.reason,
     )
     session.add(row)
     session.flush()

@@ -1,8 +1,10 @@
 """Storing readings: each once, none overwritten.
 
 The rules of a key (register, slot): what is there with the same value changes nothing; a gap says nothing new about a
-slot that has a reading; a value for a slot that was flagged as a gap becomes the next revision; any other value is in
-conflict, and refused. A reading's status and instant of observation are not part of this: the first one stays.
+slot that has a reading; a value for a slot that was flagged as a gap or estimated becomes the next revision; any other
+value is in conflict, and refused. So is one for a slot whose value a person has put there. What a person has put right
+or rejected does not come back with a repetition of it: a value that stood there before changes nothing either. A
+reading's status and instant of observation are not part of this: the first one stays.
 """
 
 from __future__ import annotations
@@ -16,15 +18,17 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from domain.errors import Unavailable
-from services.metering.reading import Int64, Mask, Readings, current
+from services.metering.reading import Int64, Mask, Readings, Status, current
 from services.metering.slot import SLOT_MS
-from services.metering.store import feed, runs
+from services.metering.store import feed, rollups, runs
 from services.metering.store.bulk import fetch_columns, insert_new, is_postgresql, key_set
-from services.metering.store.readings import any_stored, fetch
+from services.metering.store.readings import any_stored, span_condition
 
 _DENSE: Final = 4
 """A span is read as a whole where at least one in so many of its slots is asked for."""
 _ATTEMPTS: Final = 4
+_GIVING_WAY: Final = (Status.GAP, Status.ESTIMATED)
+_PUT_BY_PEOPLE: Final = (Status.EDITED, Status.SUBSTITUTED)
 _SLOT_RANGE: Final = 2**42
 """More than any instant in Unix ms until the year 2109: register and slot then fit one int64 for comparing."""
 
@@ -35,6 +39,8 @@ class Outcome(IntEnum):
     STORED = 0
     UNCHANGED = 1
     CONFLICT = 2
+    PROTECTED = 3
+    """A person has put another value there: only a person puts one in its place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +78,10 @@ def write(
             slots = new.slot_ms
             batch_id = feed.open_batch(session, source, int(slots.min()), int(slots.max()), len(new))
         if insert_new(session, new, batch_id):
+            # From here to the commit one writer at a time: what others have stored is seen, and counted in.
+            feed.hold(session)
             runs.note(session, new)
+            rollups.mark(session, new)
             break
     else:
         raise Unavailable("other transactions store the same readings over and over", 0.5)
@@ -80,7 +89,7 @@ def write(
         # Somebody else was quicker with all of them.
         session.connection().execute(text("DELETE FROM reading_batch WHERE id = :id"), {"id": batch_id})
         batch_id = 0
-    _move_heads(session, ordered.take(outcome != Outcome.CONFLICT), polled)
+    _move_heads(session, ordered.take(~np.isin(outcome, (Outcome.CONFLICT, Outcome.PROTECTED))), polled)
     if batch_id:
         feed.publish(session, batch_id)
     return Written(outcome, batch_id)
@@ -93,18 +102,42 @@ def _judge(session: Session, ordered: Readings) -> tuple[Int64, Int64]:
     keys = np.unique(ordered.register).tolist()
     if not any_stored(session, keys, int(ordered.slot_ms.min()), int(ordered.slot_ms.max())):
         return outcome, revision
-    stored = _stored_at(session, ordered, keys)
+    revisions = _stored_at(session, ordered, keys)
+    stored = current(revisions)
     known, place = _match(ordered, stored)
     rows = np.flatnonzero(known)
     if not len(rows):
         return outcome, revision
     there = stored.take(place[rows])
-    new_gap, old_gap = ordered.is_gap[rows], there.is_gap
-    supersedes = old_gap & ~new_gap
-    conflicts = ~new_gap & ~old_gap & (ordered.value[rows] != there.value)
-    outcome[rows] = np.where(supersedes, Outcome.STORED, np.where(conflicts, Outcome.CONFLICT, Outcome.UNCHANGED))
+    outcome[rows] = _against(ordered.take(rows), there)
     revision[rows] = there.revision + 1
+    revised = rows[(there.revision > 0) & (outcome[rows] != Outcome.UNCHANGED)]
+    if len(revised):
+        outcome[revised[_stood_before(ordered.take(revised), revisions)]] = Outcome.UNCHANGED
     return outcome, revision
+
+
+def _against(given: Readings, there: Readings) -> Int64:
+    """Outcome of each reading against the current one of its key."""
+    same = ~there.is_gap & (given.value == there.value)
+    # A measured value takes the place of an estimate also where that was right.
+    same &= (there.status != Status.ESTIMATED) | (given.status == Status.ESTIMATED)
+    gives_way = np.isin(there.status, _GIVING_WAY)
+    by_hand = np.isin(there.status, _PUT_BY_PEOPLE)
+    outcomes = (Outcome.UNCHANGED, Outcome.STORED, Outcome.PROTECTED)
+    found: Int64 = np.select(
+        [given.is_gap | same, gives_way, by_hand], [int(one) for one in outcomes], int(Outcome.CONFLICT)
+    )
+    return found
+
+
+def _stood_before(given: Readings, revisions: Readings) -> Mask:
+    """Which readings repeat a value that stood at their key before somebody put another one there, or none."""
+    # With nothing before it, no reading repeats anything: most keys have a gap and what came later.
+    before = revisions.take(~np.isin(revisions.status, _GIVING_WAY))
+    stood = set(zip(before.register.tolist(), before.slot_ms.tolist(), before.value.tolist(), strict=True))
+    keys = zip(given.register.tolist(), given.slot_ms.tolist(), given.value.tolist(), strict=True)
+    return np.fromiter((key in stood for key in keys), np.bool_, len(given))
 
 
 def _match(ordered: Readings, stored: Readings) -> tuple[Mask, Int64]:
@@ -121,21 +154,21 @@ def _match(ordered: Readings, stored: Readings) -> tuple[Mask, Int64]:
 
 
 def _stored_at(session: Session, ordered: Readings, keys: list[int]) -> Readings:
-    """Current revisions at the keys of the given readings (and more, where a whole span is cheaper)."""
+    """All revisions at the keys of the given readings (and more, where a whole span is cheaper), in order."""
     first, last = int(ordered.slot_ms.min()), int(ordered.slot_ms.max())
     span = ((last - first) // SLOT_MS + 1) * len(keys)
     if len(ordered) * _DENSE >= span:
-        return fetch(session, keys, first, last + 1, compared=True)
+        return fetch_columns(session, span_condition(session, keys), (first, last + 1), compared=True)
     if is_postgresql(session):
         registers, slots = ordered.register.tolist(), ordered.slot_ms.tolist()
         wanted = f"unnest('{{{_joined(registers)}}}'::bigint[], '{{{_joined(slots)}}}'::bigint[])"
         where = f"{wanted} AS k(life_key, slot_ms) JOIN reading r ON r.life_key = k.life_key AND r.slot_ms = k.slot_ms"
         # The span in plain numbers lets the planner leave out the months that cannot hold any of them.
         bounded = f"{where} AND r.slot_ms >= ? AND r.slot_ms <= ?"
-        return current(fetch_columns(session, bounded, (first, last), compared=True))
+        return fetch_columns(session, bounded, (first, last), compared=True)
     slots_set = key_set(session, np.unique(ordered.slot_ms).tolist())
     where = f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms IN {slots_set}"
-    return current(fetch_columns(session, where, (), compared=True))
+    return fetch_columns(session, where, (), compared=True)
 
 
 def _joined(numbers: list[int]) -> str:

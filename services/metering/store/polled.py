@@ -55,7 +55,9 @@ def write_polled(session: Session, readings: Readings, lives: Mapping[int, str],
     whole = _with_gaps_between(session, ordered)
     written = write(session, whole, source, polled=True)
     stored = whole.take(written.outcome == Outcome.STORED)
-    return Polled(stored, written.count(Outcome.CONFLICT) + int(contradicts.sum()), orphans)
+    return Polled(
+        stored, written.count(Outcome.CONFLICT) + written.count(Outcome.PROTECTED) + int(contradicts.sum()), orphans
+    )
 
 
 def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Readings:

@@ -117,12 +117,23 @@ def nearest_usable(session: Session, life: RegisterLife, at_ms: int, *, before: 
     """Slot of the nearest usable reading of a life before (or after) an instant, that instant excluded."""
     comparison, order, bound = ("<", "DESC", life.begin_ms) if before else (">", "ASC", life.end_ms)
     inside = "slot_ms >= :bound" if before else "slot_ms < :bound"
+    # What was usable once may have been rejected since: the newest revision of a slot counts.
+    newest = "SELECT max(n.revision) FROM reading n WHERE n.life_key = r.life_key AND n.slot_ms = r.slot_ms"
     statement = text(
-        f"SELECT slot_ms FROM reading WHERE life_key = :key AND slot_ms {comparison} :at AND {inside}"
-        f" AND status IN ({', '.join(str(int(one)) for one in USABLE)}) ORDER BY slot_ms {order} LIMIT 1"
+        f"SELECT r.slot_ms, r.revision = ({newest}) FROM reading r"
+        f" WHERE r.life_key = :key AND r.slot_ms {comparison} :at AND r.{inside}"
+        f" AND r.status IN ({', '.join(str(int(one)) for one in USABLE)})"
+        f" ORDER BY r.slot_ms {order}, r.revision DESC LIMIT :most"
     )
-    found = session.connection().execute(statement, {"key": life.key, "at": at_ms, "bound": bound}).scalar()
-    return None if found is None else int(found)
+    most = 1
+    while True:
+        parameters = {"key": life.key, "at": at_ms, "bound": bound, "most": most}
+        found = session.connection().execute(statement, parameters).all()
+        current_slots = (int(slot) for slot, is_current in found if is_current)
+        slot = next(current_slots, None)
+        if slot is not None or not found:
+            return slot
+        at_ms, most = int(found[-1][0]), most * 8
 
 
 def with_neighbours(session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int) -> Readings:
