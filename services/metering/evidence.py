@@ -25,21 +25,30 @@ class MeterEvidence:
     """What the figures of one meter rest on: its lives, and the usable readings in order of register and slot.
 
     span: Unix ms of the first and last thing that counts. What was recorded about a register outside of it, an exchange
-    of next year, is no part of the evidence: it changes nothing about the figures.
+    of next year, is no part of the evidence: it changes nothing about the figures. deliveries: instant and amount of
+    those that a store's use rests on; meters of other kinds have none, and their evidence does not speak of them.
     """
 
     uid: str
     lives: Sequence[RegisterLife]
     readings: Readings
     span: tuple[int, int]
+    deliveries: Sequence[tuple[int, int]] = ()
 
 
-def evidence_of(uid: str, lives: Sequence[RegisterLife], readings: Readings, bounds: tuple[int, int]) -> MeterEvidence:
+def evidence_of(
+    uid: str,
+    lives: Sequence[RegisterLife],
+    readings: Readings,
+    bounds: tuple[int, int],
+    deliveries: Sequence[tuple[int, int]] = (),
+) -> MeterEvidence:
     """The evidence of figures between two instants; readings may lie on both sides of them."""
     slots = readings.slot_ms
     first, last = (min(bounds[0], int(slots.min())), max(bounds[1], int(slots.max()))) if len(slots) else bounds
     used = [life for life in lives if life.begin_ms <= last and life.end_ms > first]
-    return MeterEvidence(uid, used, readings, (first, last))
+    brought = [one for one in deliveries if first < one[0] <= last]
+    return MeterEvidence(uid, used, readings, (first, last), brought)
 
 
 def evidence_hash(meters: Iterable[MeterEvidence]) -> str:
@@ -60,7 +69,10 @@ def evidence_pieces(meters: Iterable[MeterEvidence]) -> Iterator[bytes]:
 
 
 def _meter(meter: MeterEvidence) -> Iterator[bytes]:
-    yield b'{"lives":['
+    yield b"{"
+    if meter.deliveries:
+        yield b'"deliveries":' + canonical_bytes([list(one) for one in sorted(meter.deliveries)]) + b","
+    yield b'"lives":['
     for number, life in enumerate(sorted(meter.lives, key=lambda one: (one.begin_ms, one.uid))):
         yield b"," if number else b""
         yield from _life(life, meter.readings.take(meter.readings.register == life.key), meter.span)

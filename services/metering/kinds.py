@@ -68,21 +68,30 @@ def interval_amounts(
 
     readings: current revisions in order of register and slot, with those of the intervals that the period cuts.
     """
-    good, finest = usable(readings), finest_exponent(lives)
+    good, finest = _together(usable(readings), lives)
     longest = reading_interval_ms(
-        np.sort(good.slot_ms), step, is_polled=False, cycle=cycle, period_ms=int(bounds_ms[-1] - bounds_ms[0])
+        good.slot_ms, step, is_polled=False, cycle=cycle, period_ms=int(bounds_ms[-1] - bounds_ms[0])
     )
-    series: list[Intervals] = []
+    ends = good.slot_ms
+    begins = begins_of(ends, cycle, tz)
+    # Where a meter's cycle has become another one, no interval begins before the one before it ends.
+    begins[1:] = np.maximum(begins[1:], ends[:-1])
+    spread = (good.status == Status.ESTIMATED) | (ends - begins > longest * 3 // 2)
+    series = Intervals(begins, ends, good.value, spread)
+    return Curve(intervals=[series], per_unit=10**-finest).consumption(bounds_ms)
+
+
+def _together(good: Readings, lives: Sequence[RegisterLife], exponent: int = 0) -> tuple[Readings, int]:
+    """Readings of all registers by slot, in the finest scale, and that scale. An exchange ends no series of amounts and
+    empties no store. What was stored for a register after its exchange is left out beforehand."""
+    finest = min(finest_exponent(lives), exponent)
+    parts: list[Readings] = []
     for life in lives:
-        mine = (good.register == life.key) & (good.slot_ms > life.begin_ms) & (good.slot_ms <= life.end_ms)
-        ends = good.slot_ms[mine]
-        begins = begins_of(ends, cycle, tz)
-        # Where a meter's cycle has become another one, none begins before the one before it ends.
-        begins[1:] = np.maximum(begins[1:], ends[:-1])
-        begins = np.maximum(begins, life.begin_ms)
-        spread = (good.status[mine] == Status.ESTIMATED) | (ends - begins > longest * 3 // 2)
-        series.append(Intervals(begins, ends, scaled(good.value[mine], factor(life, finest)), spread))
-    return Curve(intervals=series, per_unit=10**-finest).consumption(bounds_ms)
+        mine = good.take(good.register == life.key)
+        mine.value = scaled(mine.value, factor(life, finest))
+        parts.append(mine)
+    whole = Readings.concatenate(parts)
+    return whole.take(np.argsort(whole.slot_ms, kind="stable")), finest
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,19 +114,14 @@ def stock_amounts(
 ) -> Stored:
     """Use of a store between boundaries. deliveries: all of the meter that hold, instant (Unix ms) and amount in the
     meter's scale. A gauge that is exchanged goes on with the same store."""
-    good, finest = usable(readings), min(finest_exponent(lives), scale_exponent)
-    good = good.take(np.argsort(good.slot_ms, kind="stable"))
-    values = good.value.copy()
-    for life in lives:
-        mine = good.register == life.key
-        values[mine] = scaled(good.value[mine], factor(life, finest))
+    good, finest = _together(usable(readings), lives, scale_exponent)
     interval = reading_interval_ms(
         good.slot_ms, step, is_polled=False, cycle=cycle, period_ms=int(bounds_ms[-1] - bounds_ms[0])
     )
     at, amounts = (np.array([pair[place] for pair in deliveries], np.int64) for place in (0, 1))
     found = stock_use(
         good.slot_ms,
-        values,
+        good.value,
         at,
         scaled(amounts, 10 ** (scale_exponent - finest)),
         reading_interval_ms=interval,

@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from sqlmodel import Session
 
 from domain.errors import InvalidInput, OutOfLimits
-from domain.intervals import Consumption
 from domain.night import zone
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import current_tenant, scope_aware
 from services.metering.api.calls import Calls, Context, meter_name, named_rows
 from services.metering.api.convert import bounds_from_proto
-from services.metering.consumption import MAX_CELLS, Step, boundaries, consumption, usable
-from services.metering.evidence import MeterEvidence, evidence_hash, evidence_of
+from services.metering.consumption import MAX_CELLS, Step, boundaries, is_coarse
+from services.metering.evidence import evidence_hash
 from services.metering.reading import Int64
-from services.metering.store.lives import lives_of
-from services.metering.store.readings import with_neighbours
+from services.metering.store.figures import Found, from_readings, metered
 
 
 class ConsumptionCalls(Calls):
@@ -34,23 +33,22 @@ class ConsumptionCalls(Calls):
         if step is None:
             raise InvalidInput.of("step", f"{request.step} is not a step known here")
         start, end = bounds_from_proto(request)
-        bounds = boundaries(start, end, step, zone(tenant.time_zone))
+        tz = zone(tenant.time_zone)
+        bounds = boundaries(start, end, step, tz)
         cells = (len(bounds) - 1) * len(set(request.meters))
         if cells > MAX_CELLS:
             raise OutOfLimits.of("end_time", f"{cells} steps of all meters together, at most {MAX_CELLS} are answered")
-        return await self.database.read(lambda session: _query(session, list(request.meters), bounds, step))
+        return await self.database.read(lambda session: _query(session, request, bounds, step, tz))
 
 
-def _query(session: Session, names: list[str], bounds: Int64, step: Step) -> pb.QueryConsumptionResponse:
-    rows = named_rows(session, names)
-    lives = lives_of(session, [row.uid for _, row in rows])
-    found: list[Consumption] = []
-    evidence: list[MeterEvidence] = []
-    first, last = int(bounds[0]), int(bounds[-1])
-    for _, row in rows:
-        readings = usable(with_neighbours(session, lives[row.uid], first, last))
-        found.append(consumption(lives[row.uid], readings, bounds, step, is_polled=bool(row.endpoint_uid)))
-        evidence.append(evidence_of(row.uid, lives[row.uid], readings, (first, last)))
+def _query(
+    session: Session, request: pb.QueryConsumptionRequest, bounds: Int64, step: Step, tz: ZoneInfo
+) -> pb.QueryConsumptionResponse:
+    rows = named_rows(session, list(request.meters))
+    meters = metered(session, [row for _, row in rows])
+    beside = Found()
+    found = [from_readings(session, meter, bounds, step, tz, beside) for meter in meters]
+    coarse = [is_coarse(meter.row.reading_cycle, bounds, step) for meter in meters]
     return pb.QueryConsumptionResponse(
         meters=[meter_name(tenant.id, row) for tenant, row in rows],
         meter_indexes=np.repeat(np.arange(len(rows)), len(bounds) - 1).tolist(),
@@ -59,7 +57,9 @@ def _query(session: Session, names: list[str], bounds: Int64, step: Step) -> pb.
         amounts=_all([one.amount for one in found]),
         coverages_permille=_all([one.coverage_permille() for one in found]),
         estimated_amounts=_all([one.estimated_amount for one in found]),
-        evidence_hash=evidence_hash(evidence),
+        evidence_hash=evidence_hash({one.uid: one for one in beside.evidence}.values()),
+        units=[row.unit for _, row in rows],  # type: ignore[misc]  # stored as the contract numbers it
+        coarse_meter_indexes=np.flatnonzero(coarse).tolist(),
     )
 
 

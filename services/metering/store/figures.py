@@ -1,0 +1,117 @@
+"""Consumption of meters of every kind out of what is stored, and what it rests on.
+
+Counters, intervals and stocks have readings of their own; a virtual meter has those of its terms. A register of another
+unit than the meter's (a gas meter that counted litres before it counted kWh) tells nothing in the meter's unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from zoneinfo import ZoneInfo
+
+from sqlmodel import Session
+
+from domain.errors import FailedPrecondition
+from domain.intervals import Consumption
+from services.metering.consumption import Step, consumption, usable
+from services.metering.evidence import MeterEvidence, evidence_of
+from services.metering.kinds import interval_amounts, stock_amounts
+from services.metering.life import RegisterLife
+from services.metering.meter import Kind
+from services.metering.reading import Int64, Readings
+from services.metering.stock import StockFinding
+from services.metering.store import deliveries
+from services.metering.store.amounts import Metered, amounts
+from services.metering.store.lives import lives_of
+from services.metering.store.readings import with_neighbours
+from services.metering.store.relations import rows_by_uid, terms_of
+from services.metering.store.tables import MeterRow
+from services.metering.virtual import combined
+
+
+@dataclass(slots=True)
+class Found:
+    """What readings came to: by the way what it rests on, and where stocks do not add up."""
+
+    evidence: list[MeterEvidence] = field(default_factory=list)
+    stock_findings: list[StockFinding] = field(default_factory=list)
+
+
+def metered(session: Session, rows: Sequence[MeterRow], *, all_units: bool = False) -> list[Metered]:
+    """Meters with those of their lives that count in the meter's unit, or with all of them."""
+    lives = lives_of(session, [row.uid for row in rows])
+    return [Metered(row, [life for life in lives[row.uid] if all_units or life.unit == row.unit]) for row in rows]
+
+
+def consumption_of(
+    session: Session, rows: Sequence[MeterRow], bounds_ms: Int64, step: Step, tz: ZoneInfo
+) -> list[Consumption]:
+    """Consumption of meters of any kind but sensors, by the shortest way. Raises FailedPrecondition for a sensor."""
+    return amounts(session, metered(session, rows), bounds_ms, step, general=general_in(tz))
+
+
+def general_in(tz: ZoneInfo, found: Found | None = None) -> Callable[[Session, Metered, Int64, Step], Consumption]:
+    """The general way of working out a meter from every reading, on a local clock; `found` is told what it rests on."""
+
+    def general(session: Session, meter: Metered, bounds_ms: Int64, step: Step) -> Consumption:
+        return from_readings(session, meter, bounds_ms, step, tz, found)
+
+    return general
+
+
+def from_readings(
+    session: Session, meter: Metered, bounds_ms: Int64, step: Step, tz: ZoneInfo, found: Found | None = None
+) -> Consumption:
+    """Consumption of one meter of any kind between boundaries."""
+    row = meter.row
+    if row.kind == Kind.VIRTUAL:
+        return _sum(session, meter, bounds_ms, step, tz, found)
+    check_counts(row)
+    readings = usable(with_neighbours(session, meter.lives, int(bounds_ms[0]), int(bounds_ms[-1])))
+    brought = deliveries.that_hold(session, row.uid) if row.kind == Kind.STOCK else []
+    if found is not None:
+        found.evidence.append(evidence_of(row.uid, meter.lives, readings, _span(bounds_ms), brought))
+    if row.kind == Kind.INTERVAL:
+        return interval_amounts(meter.lives, readings, bounds_ms, step, row.reading_cycle, tz)
+    if row.kind == Kind.STOCK:
+        return _used(row, meter.lives, readings, brought, bounds_ms, step, found)
+    return consumption(
+        meter.lives, readings, bounds_ms, step, is_polled=bool(row.endpoint_uid), cycle=row.reading_cycle
+    )
+
+
+def check_counts(row: MeterRow, name: str = "meters") -> None:
+    """Raises FailedPrecondition for a sensor: it has values, and uses nothing."""
+    if row.kind == Kind.INSTANT:
+        raise FailedPrecondition.of(name, f"{row.meter_id} is a sensor and counts nothing: ask for its values")
+
+
+def _used(
+    row: MeterRow,
+    lives: Sequence[RegisterLife],
+    readings: Readings,
+    brought: list[tuple[int, int]],
+    bounds_ms: Int64,
+    step: Step,
+    found: Found | None,
+) -> Consumption:
+    stored = stock_amounts(
+        lives, readings, brought, bounds_ms, step, cycle=row.reading_cycle, scale_exponent=row.scale_exponent
+    )
+    if found is not None:
+        found.stock_findings += stored.findings
+    return stored.used
+
+
+def _sum(
+    session: Session, meter: Metered, bounds_ms: Int64, step: Step, tz: ZoneInfo, found: Found | None
+) -> Consumption:
+    terms = terms_of(meter.row)
+    rows = rows_by_uid(session, [uid for uid, _ in terms])
+    parts = {one.row.uid: one for one in metered(session, list(rows.values()))}
+    return combined([(factor, from_readings(session, parts[uid], bounds_ms, step, tz, found)) for uid, factor in terms])
+
+
+def _span(bounds_ms: Int64) -> tuple[int, int]:
+    return int(bounds_ms[0]), int(bounds_ms[-1])
