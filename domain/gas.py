@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
+from enum import IntEnum
 from itertools import pairwise
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -37,6 +38,17 @@ STATE_NUMBERS_E4: Final = (1_000, 100_000)
 _PER_WH: Final = 10_000_000
 """Litres x ten-thousandths x Wh/m3 that make a Wh: 1 000 litres in a m3, 10 000 in a state number of 1."""
 _ONE_DAY: Final = timedelta(days=1)
+
+
+class Worth(IntEnum):
+    """What an amount of gas is."""
+
+    METERED_VOLUME = 1
+    """Litres as they flowed: state number and calorific value make energy of them."""
+    BASE_VOLUME = 2
+    """Litres that a converter has brought to base conditions: the calorific value alone does."""
+    ENERGY = 3
+    """Wh: they stay what they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +78,6 @@ class GasFactor:
         if wrong:
             raise InvalidInput(violations=wrong)
 
-    @property
-    def product(self) -> int:
-        """Wh of ten million litres."""
-        return self.calorific_value_wh_per_m3 * self.state_number_e4
-
 
 class GasFactors:
     """The factors of a meter or a supply area through time."""
@@ -93,32 +100,51 @@ class GasFactors:
         """Instants within a period, not at its edges, at which another factor begins: Unix ms, ascending."""
         return [begin for begin in self._begins_ms if start_ms < begin < end_ms]
 
-    def energy_wh(self, boundaries_ms: ArrayLike, volume_l: ArrayLike) -> Ints:
-        """Energy of consecutive steps in Wh: n + 1 boundaries (Unix ms, ascending) and n volumes in litres.
+    def energy_wh(self, boundaries_ms: ArrayLike, amounts: ArrayLike, worth: ArrayLike | None = None) -> Ints:
+        """Energy of consecutive steps in Wh: n + 1 boundaries (Unix ms, ascending) and n amounts, litres or Wh.
 
         Exact, and cut down to whole Wh at the boundaries of what has been added up since the first one: the steps add
         up to the energy of the whole, and no step is off by 1 Wh or more. Factors may change at boundaries only: split
-        with `changes_ms` first. Volumes may be negative (a sum that was corrected).
+        with `changes_ms` first. Amounts may be negative (a sum that was corrected). `worth` says what each amount is,
+        a metered volume where it is left out; only volumes need factors.
 
-        Raises InvalidInput, and FailedPrecondition for a period without a factor.
+        Raises InvalidInput, and FailedPrecondition for a volume in a period without a factor.
         """
-        bounds, volume = np.asarray(boundaries_ms, dtype=np.int64), np.asarray(volume_l, dtype=np.int64)
+        bounds, amount = np.asarray(boundaries_ms, dtype=np.int64), np.asarray(amounts, dtype=np.int64)
         if bounds.ndim != 1 or bounds.size < 2 or bool(np.any(np.diff(bounds) <= 0)):
             raise InvalidInput.of("boundaries_ms", "two instants at least are needed, ascending")
-        if volume.shape != (bounds.size - 1,):
-            raise InvalidInput.of("volume_l", f"{volume.size} volumes where there are {bounds.size - 1} steps")
-        inside = set(self.changes_ms(int(bounds[0]), int(bounds[-1]))) - set(bounds.tolist())
-        if inside:
-            when = instant_from_unix_ms(min(inside)).isoformat()
-            raise InvalidInput.of("boundaries_ms", f"the factor changes at {when}, within a step")
-        self._index(int(bounds[0]))
-        places = np.searchsorted(np.array(self._begins_ms, np.int64), bounds[:-1], side="right") - 1
-        products = np.array([factor.product for factor in self.factors], np.int64)[places]
+        is_of = np.full(bounds.size - 1, Worth.METERED_VOLUME) if worth is None else np.asarray(worth)
+        if amount.shape != (bounds.size - 1,) or is_of.shape != amount.shape:
+            raise InvalidInput.of("amounts", f"{amount.size} amounts where there are {bounds.size - 1} steps")
+        products = self._products(bounds, is_of != Worth.ENERGY)
+        products[is_of == Worth.BASE_VOLUME] *= STATE_NUMBER_ONE
+        metered = is_of == Worth.METERED_VOLUME
+        products[metered] *= self._of_steps(bounds, "state_number_e4")[metered]
         # Whole ten millions of litres first, so that products stay within 64 bits.
-        whole, rest = np.divmod(volume, _PER_WH)
+        whole, rest = np.divmod(amount, _PER_WH)
         carried = np.cumsum(rest * products % _PER_WH)
         energy: Ints = whole * products + rest * products // _PER_WH + np.diff(carried // _PER_WH, prepend=0)
         return energy
+
+    def _products(self, bounds: Ints, needed: NDArray[np.bool_]) -> Ints:
+        """Calorific value of each step that needs one, and what leaves Wh as they are for any other."""
+        begins, ends = bounds[:-1], bounds[1:]
+        for change in self._begins_ms:
+            inside = needed & (begins < change) & (change < ends)
+            if bool(inside.any()):
+                when = instant_from_unix_ms(change).isoformat()
+                raise InvalidInput.of("boundaries_ms", f"the factor changes at {when}, within a step")
+        if bool(needed.any()):
+            self._index(int(begins[needed][0]))
+        return np.where(needed, self._of_steps(bounds, "calorific_value_wh_per_m3"), _PER_WH)
+
+    def _of_steps(self, bounds: Ints, figure: str) -> Ints:
+        """A figure of the factor that holds at the begin of each step; the first one's before it."""
+        if not self.factors:
+            return np.zeros(bounds.size - 1, np.int64)
+        places = np.searchsorted(np.array(self._begins_ms, np.int64), bounds[:-1], side="right") - 1
+        figures = np.array([getattr(factor, figure) for factor in self.factors], np.int64)
+        return figures[np.maximum(places, 0)]
 
     def _index(self, instant_ms: int) -> int:
         index = bisect_right(self._begins_ms, instant_ms) - 1

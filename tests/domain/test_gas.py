@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from domain.errors import FailedPrecondition, InvalidInput
-from domain.gas import GasFactor, GasFactors, gas_day, gas_day_bounds, gas_month_bounds
+from domain.gas import GasFactor, GasFactors, Worth, gas_day, gas_day_bounds, gas_month_bounds
 from domain.night import unix_ms
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -85,6 +85,18 @@ def test_a_period_without_a_factor_is_refused_by_its_gas_day() -> None:
         GasFactors([], BERLIN).energy_wh([NEW_YEAR, NEW_YEAR + HOUR_MS], [1])
 
 
+def test_what_is_energy_or_at_base_conditions_already_is_not_converted_again() -> None:
+    known = factors((date(2024, 1, 2), 11_250, 9_634))
+    day = 24 * HOUR_MS
+    bounds = [NEW_YEAR, NEW_YEAR + day, NEW_YEAR + day + 1, NEW_YEAR + day + 2]
+    worth = [Worth.ENERGY, Worth.BASE_VOLUME, Worth.METERED_VOLUME]
+    # Energy needs no factor: of the first day none is known.
+    assert known.energy_wh(bounds, [1_234, 100_000, 100_000], worth).tolist() == [1_234, 1_125_000, 1_083_825]
+    with pytest.raises(FailedPrecondition, match="gas day 2024-01-01"):
+        known.energy_wh(bounds, [1_234, 100_000, 100_000], [Worth.BASE_VOLUME, *worth[1:]])
+    assert GasFactors([], BERLIN).energy_wh(bounds[:2], [7], [Worth.ENERGY]).tolist() == [7]
+
+
 def test_a_volume_at_base_conditions_has_a_state_number_of_one() -> None:
     known = factors((date(2020, 1, 1), 11_250, 10_000))
     assert known.energy_wh([NEW_YEAR, NEW_YEAR + 1], [1_000]).tolist() == [11_250]
@@ -112,7 +124,7 @@ def test_two_factors_of_one_gas_day_are_refused() -> None:
 
 @pytest.mark.parametrize(
     ("bounds", "volumes", "field"),
-    [([NEW_YEAR], [], "boundaries_ms"), ([NEW_YEAR, NEW_YEAR], [1], "boundaries_ms"), ([1, 2, 3], [1], "volume_l")],
+    [([NEW_YEAR], [], "boundaries_ms"), ([NEW_YEAR, NEW_YEAR], [1], "boundaries_ms"), ([1, 2, 3], [1], "amounts")],
 )
 def test_steps_and_volumes_must_fit(bounds: list[int], volumes: list[int], field: str) -> None:
     with pytest.raises(InvalidInput) as caught:
