@@ -1,7 +1,8 @@
-"""Amounts of many meters in steps, by the shortest way that is true: differences at the ends of runs where a step lies
-in one (store/runs.py), else the general way over every reading (services/metering/consumption.py).
+"""Amounts of many meters in steps, by the shortest way that is true: from roll-ups where a step is made of whole days
+that are kept (store/rollups.py), from differences at the ends of runs where it lies in one (store/runs.py), else the
+general way over every reading (services/metering/consumption.py).
 
-Both ways come to the same; the tests hold them against each other over random histories.
+All ways come to the same; the tests hold them against each other over random histories.
 """
 
 from __future__ import annotations
@@ -9,16 +10,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
+from zoneinfo import ZoneInfo
 
 import numpy as np
 from sqlmodel import Session
 
 from domain.intervals import Consumption, Flag
-from services.metering.consumption import Step, consumption, usable
+from services.metering.consumption import Step, boundaries, consumption, usable
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
-from services.metering.store import runs
+from services.metering.rollups import Span, basis_of, joined
+from services.metering.slot import from_ms
+from services.metering.store import rollups, runs
 from services.metering.store.readings import with_neighbours
 from services.metering.store.tables import MeterRow
 
@@ -54,12 +58,26 @@ def from_readings(session: Session, meter: Metered, bounds_ms: Int64, step: Step
 
 
 def amounts(
-    session: Session, meters: Sequence[Metered], bounds_ms: Int64, step: Step, *, general: General = from_readings
+    session: Session,
+    meters: Sequence[Metered],
+    bounds_ms: Int64,
+    step: Step,
+    tz: ZoneInfo | None = None,
+    *,
+    general: General = from_readings,
 ) -> list[Consumption]:
-    """Consumption of each meter in each step."""
+    """Consumption of each meter in each step. tz: of the municipality, for roll-ups; None makes no use of them."""
     if step not in LONG_STEPS:
         return [general(session, meter, bounds_ms, step) for meter in meters]
-    drafts = in_runs(session, meters, bounds_ms)
+    if step is Step.TOTAL and tz is not None:
+        # By months, which are few and kept.
+        months = boundaries(from_ms(int(bounds_ms[0])), from_ms(int(bounds_ms[-1])), Step.LOCAL_MONTH, tz)
+        parts = amounts(session, meters, months, Step.LOCAL_MONTH, tz, general=general)
+        return [joined(part, bounds_ms) for part in parts]
+    drafts = [Draft(bounds_ms) for _ in meters]
+    if tz is not None:
+        from_rollups(session, meters, drafts, step)
+    in_runs(session, meters, drafts)
     for draft, meter in zip(drafts, meters, strict=True):
         fill(session, draft, meter, step, general)
     return [draft.consumption() for draft in drafts]
@@ -82,7 +100,12 @@ class Draft:
         self.amount, self.estimated_amount, self.measured_ms = (np.zeros(count, np.int64) for _ in range(3))
         self.flag = np.full(count, Flag.MISSING, np.uint8)
 
-    def put(self, at: slice, part: Consumption) -> None:
+    def open_bounds_ms(self) -> tuple[int, int]:
+        """Begin of the first and end of the last step that is not settled."""
+        places = np.flatnonzero(~self.settled)
+        return int(self.bounds_ms[places[0]]), int(self.bounds_ms[places[-1] + 1])
+
+    def put(self, at: slice | Int64, part: Consumption) -> None:
         """Settles steps."""
         self.settled[at] = True
         self.amount[at], self.estimated_amount[at] = part.amount, part.estimated_amount
@@ -94,7 +117,7 @@ class Draft:
         self.amount[at], self.flag[at] = amount, Flag.MEASURED
         self.measured_ms[at] = (self.bounds_ms[1:] - self.bounds_ms[:-1])[at]
 
-    def open_spans(self) -> list[slice]:
+    def open_spans(self) -> list[slice[int, int, None]]:
         """Steps that are not settled yet, neighbours together."""
         edges = np.flatnonzero(np.diff(np.r_[True, self.settled, True].astype(np.int8)))
         return [slice(start, end) for start, end in edges.reshape(-1, 2).tolist()]
@@ -112,25 +135,94 @@ def fill(session: Session, draft: Draft, meter: Metered, step: Step, general: Ge
         return
     if not meter.is_interval_sure:
         # Which readings are timely follows from all of the period: only the whole answer is the right one.
-        draft.put(slice(0, len(draft.amount)), general(session, meter, draft.bounds_ms, step))
+        whole = general(session, meter, draft.bounds_ms, step)
+        for span in spans:
+            draft.put(span, _part(whole, span))
         return
     for span in spans:
         part = general(session, meter, draft.bounds_ms[span.start : span.stop + 1], step)
         draft.put(span, part)
 
 
-def in_runs(session: Session, meters: Sequence[Metered], bounds_ms: Int64) -> list[Draft]:
-    """Drafts in which the steps that lie in a run are settled."""
-    drafts = [Draft(bounds_ms) for _ in meters]
-    keys = [life.key for meter in meters for life in meter.lives if _has_runs(meter, life)]
-    found = runs.of_lives(session, keys, int(bounds_ms[0]), int(bounds_ms[-1])) if keys else {}
+def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft], step: Step) -> None:
+    """Settles the steps that are made of whole days which are kept, and which nothing has touched since."""
+    states = rollups.states_of(session, [meter.row.uid for meter in meters])
+    if not states:
+        return
+    keys = [state.key for state in states.values()]
+    marks = rollups.marks_of(session, keys)
+    for span in (Span.MONTH, Span.DAY) if step is not Step.LOCAL_DAY else (Span.DAY,):
+        wanted: dict[int, tuple[int, int]] = {}
+        for draft, meter in zip(drafts, meters, strict=True):
+            state = states.get(meter.row.uid)
+            if state is not None and not draft.settled.all():
+                wanted[state.key] = draft.open_bounds_ms()
+        if not wanted:
+            return
+        first, last = min(begin for begin, _ in wanted.values()), max(end for _, end in wanted.values())
+        found = rollups.kept(session, list(wanted), span, first, last)
+        for draft, meter in zip(drafts, meters, strict=True):
+            state = states.get(meter.row.uid)
+            if state is not None and state.key in found and state.key in wanted:
+                _settle(draft, found[state.key], _holds(meter, state, marks.get(state.key), found[state.key]))
+
+
+def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, kept: Consumption) -> Mask:
+    """Which roll-ups may be used: what is sealed, and the rest while the meter is the same and nothing touched them."""
+    holds: Mask = kept.ends_ms <= state.sealed_ms
+    if basis_of(meter.row, meter.lives) == state.basis:
+        fresh = (kept.starts_ms >= state.from_ms) & (kept.ends_ms <= state.until_ms)
+        holds |= fresh if marks is None else fresh & ~marks.touch(kept.starts_ms, kept.ends_ms)
+    return holds
+
+
+def _settle(draft: Draft, kept: Consumption, holds: Mask) -> None:
+    """Settles the steps that roll-ups make up from end to end without a hole."""
+    starts, ends = draft.bounds_ms[:-1], draft.bounds_ms[1:]
+    first, last = np.searchsorted(kept.starts_ms, starts), np.searchsorted(kept.ends_ms, ends)
+    inside = (first < len(kept.starts_ms)) & (last < len(kept.ends_ms)) & (first <= last) & ~draft.settled
+    first, last = np.where(inside, first, 0), np.where(inside, last, 0)
+    # Without a hole: what holds, and goes on from the one before, as often as there are pieces.
+    follows = np.cumsum(np.r_[0, holds[1:] & (kept.starts_ms[1:] == kept.ends_ms[:-1])])
+    whole = (follows[last] - follows[first] == last - first) & holds[first]
+    done = np.flatnonzero(inside & whole & (kept.starts_ms[first] == starts) & (kept.ends_ms[last] == ends))
+    if not bool((last > first)[done].any()):
+        draft.put(done, _part(kept, first[done]))
+        return
+    for place in done.tolist():
+        pieces = slice(int(first[place]), int(last[place]) + 1)
+        draft.put(slice(place, place + 1), joined(_part(kept, pieces), draft.bounds_ms[place : place + 2]))
+
+
+def _part(kept: Consumption, at: slice | Int64) -> Consumption:
+    return Consumption(
+        kept.starts_ms[at],
+        kept.ends_ms[at],
+        kept.amount[at],
+        kept.estimated_amount[at],
+        kept.measured_ms[at],
+        kept.flag[at],
+    )
+
+
+def in_runs(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft]) -> None:
+    """Settles the steps that lie in a run."""
+    bounds_ms = drafts[0].bounds_ms if drafts else np.empty(0, np.int64)
+    wanted = [(draft, meter) for draft, meter in zip(drafts, meters, strict=True) if not draft.settled.all()]
+    keys = [life.key for _, meter in wanted for life in meter.lives if _has_runs(meter, life)]
+    if not keys:
+        return
+    found = runs.of_lives(session, keys, int(bounds_ms[0]), int(bounds_ms[-1]))
     places: list[tuple[Draft, RegisterLife, int, int]] = []
-    for draft, meter in zip(drafts, meters, strict=True):
+    for draft, meter in wanted:
         for life in meter.lives:
-            places += [(draft, life, *_steps_in(run, life, bounds_ms)) for run in found.get(life.key, ())]
+            for run in found.get(life.key, ()):
+                begin, end = _steps_in(run, life, bounds_ms)
+                for span in draft.open_spans():
+                    places.append((draft, life, max(begin, span.start), min(end, span.stop)))
     places = [place for place in places if place[3] > place[2]]
     if not places:
-        return drafts
+        return
     asked_keys = np.concatenate([np.full(b - a + 1, life.key, np.int64) for _, life, a, b in places])
     asked_slots = np.concatenate([bounds_ms[a : b + 1] for _, _, a, b in places])
     values, begin = runs.values_at(session, asked_keys, asked_slots), 0
@@ -140,7 +232,6 @@ def in_runs(session: Session, meters: Sequence[Metered], bounds_ms: Int64) -> li
         if life.rollover and int(counters[-1]) >= life.rollover:
             continue  # more digits than its register is said to have now: what that means the general way says
         draft.put_measured(slice(a, b), np.diff(counters) * 10**life.scale_exponent)
-    return drafts
 
 
 def _has_runs(meter: Metered, life: RegisterLife) -> bool:

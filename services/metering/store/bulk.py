@@ -148,13 +148,26 @@ def fetch_rows(session: Session, statement: str) -> list[tuple[Any, ...]]:
 
 
 def upsert_rows(
-    session: Session, table: str, columns: Sequence[str], key: Sequence[str], rows: Sequence[tuple[int, ...]]
+    session: Session,
+    table: str,
+    columns: Sequence[str],
+    key: Sequence[str],
+    rows: Sequence[tuple[int, ...]],
+    *,
+    counted: str = "",
 ) -> None:
-    """Stores rows of integers, replacing those of the same key. On PostgreSQL by one statement, however many."""
+    """Stores rows of integers, replacing those of the same key. On PostgreSQL by one statement, however many.
+
+    counted: a column that grows by one with each replacement.
+    """
     if not rows:
         return
     names, keys = ", ".join(columns), ", ".join(key)
-    replaced = ", ".join(f"{name} = excluded.{name}" for name in columns if name not in key)
+    replaced = ", ".join(
+        f"{name} = {table}.{name} + 1" if name == counted else f"{name} = excluded.{name}"
+        for name in columns
+        if name not in key
+    )
     conflict = f"ON CONFLICT ({keys}) DO " + (f"UPDATE SET {replaced}" if replaced else "NOTHING")
     if is_postgresql(session):
         arrays = ", ".join(array(values) for values in zip(*rows, strict=True))

@@ -16,11 +16,12 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
+from services.metering.life import FOREVER_MS
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask, Readings, Status
 from services.metering.slot import SLOT_MS
-from services.metering.store import feed
 from services.metering.store.bulk import array, fetch_rows, is_postgresql, key_set, upsert_rows
+from services.metering.store.readings import fetch
 
 WORTH_KEEPING: Final = 96
 """Shorter runs are dropped once a later one has begun: a register that is read hourly would have one per reading."""
@@ -47,14 +48,11 @@ class Run:
 
 
 def note(session: Session, ordered: Readings) -> None:
-    """Takes account of readings that have just been inserted, in order of register and slot.
-
-    Others who store readings wait from here on until the commit, as they would for a place in the feed.
-    """
+    """Takes account of readings that have just been inserted, in order of register and slot. One writer at a time
+    (`feed.hold`): two that go on from the same run would each know of their own readings only."""
     kinds = _kinds(session, np.unique(ordered.register).tolist())
     if not kinds:
         return
-    feed.hold(session)
     counted = np.isin(ordered.register, np.fromiter(kinds, np.int64))
     mine = ordered if bool(counted.all()) else ordered.take(counted)
     begun = _begun(mine, kinds)
@@ -74,6 +72,15 @@ def note(session: Session, ordered: Readings) -> None:
         staying = {run.first_ms for run in after}
         gone += [run for run in before if run.first_ms not in staying]
     _store(session, kept, gone)
+
+
+def index(session: Session, key: int, kind: int) -> None:
+    """Finds the runs of a register that has none yet: its readings were stored before runs were kept."""
+    if _near(session, [key], 0, FOREVER_MS):
+        return
+    readings = fetch(session, [key], 0, FOREVER_MS, compared=True)
+    if len(readings):
+        _store(session, [run for run in _begun(readings, {key: kind}).get(key, []) if run.slots >= WORTH_KEEPING], [])
 
 
 def of_lives(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> dict[int, list[Run]]:

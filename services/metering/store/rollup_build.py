@@ -1,0 +1,147 @@
+"""Making roll-ups: what is kept of meters is brought up to date in one transaction. When: services/metering/rolling.py.
+
+Writers of readings wait meanwhile (`feed.hold`), and this waits for them: nobody stores a reading between what is read
+here and what is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from sqlmodel import Session
+
+from domain.intervals import Consumption
+from services.metering.meter import Kind
+from services.metering.reading import Int64
+from services.metering.rollups import (
+    Span,
+    basis_of,
+    day_bounds,
+    day_ceil_ms,
+    day_floor_ms,
+    joined,
+    month_floor_ms,
+    whole_months,
+)
+from services.metering.store import feed, rollups, runs
+from services.metering.store.amounts import LONG_STEPS, General, Metered, amounts, from_readings
+from services.metering.store.lives import lives_of
+from services.metering.store.tables import MeterRow
+
+DAY_STEP: Final = LONG_STEPS[0]
+ROLLED_UP: Final = (Kind.COUNTER, Kind.INTERVAL)
+
+
+def may_be_kept(meter: Metered) -> bool:
+    """True if days of this meter add up, and each can be worked out by itself."""
+    whole_units = all(life.scale_exponent >= 0 for life in meter.lives)
+    return meter.row.kind in ROLLED_UP and meter.is_interval_sure and whole_units
+
+
+def refresh(session: Session, rows: Sequence[MeterRow], tz: ZoneInfo, *, general: General = from_readings) -> int:
+    """Brings roll-ups of meters of one time zone up to date. Returns how many days were made."""
+    feed.hold(session)
+    lives = lives_of(session, [row.uid for row in rows])
+    states = rollups.states_of(session, [row.uid for row in rows])
+    marks = rollups.marks_of(session, [state.key for state in states.values()])
+    made = 0
+    for row in rows:
+        meter, state = Metered(row, lives[row.uid]), states.get(row.uid)
+        if may_be_kept(meter):
+            made += _refresh(session, meter, tz, state, marks.get(state.key) if state else None, general)
+    return made
+
+
+def _refresh(
+    session: Session,
+    meter: Metered,
+    tz: ZoneInfo,
+    state: rollups.State | None,
+    marks: rollups.Marks | None,
+    general: General,
+) -> int:
+    newest, oldest = rollups.newest_usable_ms(session, meter.lives), rollups.oldest_known_ms(session, meter.lives)
+    if newest is None or oldest is None:
+        return 0
+    basis, zone_name = basis_of(meter.row, meter.lives), str(tz)
+    start, end = month_floor_ms(oldest, tz), day_floor_ms(newest, tz)
+    if state is None:
+        for life in meter.lives:
+            runs.index(session, life.key, meter.row.kind)
+        new = rollups.State(0, meter.row.uid, zone_name, basis, start, end, 0)
+        state = rollups.put_state(session, replace(new, until_ms=start))
+        spans = [(start, end)]
+    elif state.basis != basis or state.time_zone != zone_name:
+        # Months that the seal cuts are kept as they are up to it.
+        start = min(start, state.from_ms) if state.sealed_ms else start
+        spans = [(start, end)]
+    else:
+        start = min(start, state.from_ms)
+        spans = [(start, state.from_ms), *_marked(marks), (state.until_ms, end)]
+    days = 0
+    for first, last in _merged(spans, max(start, state.sealed_ms), end):
+        days += _make(session, meter, tz, state.key, (first, last), (start, end), general)
+    if marks is not None:
+        rollups.clear(session, marks)
+    now = replace(state, time_zone=zone_name, basis=basis, from_ms=start, until_ms=max(end, state.sealed_ms))
+    if now != state:
+        rollups.put_state(session, now)
+    return days
+
+
+def _marked(marks: rollups.Marks | None) -> list[tuple[int, int]]:
+    if marks is None:
+        return []
+    return list(zip(marks.from_ms.tolist(), marks.until_ms.tolist(), strict=True))
+
+
+def _merged(spans: Iterable[tuple[int, int]], first_ms: int, last_ms: int) -> list[tuple[int, int]]:
+    """Spans within two bounds, those that overlap made one."""
+    merged: list[tuple[int, int]] = []
+    for begin, end in sorted((max(begin, first_ms), min(end, last_ms)) for begin, end in spans):
+        if end <= begin:
+            continue
+        if merged and begin <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(merged[-1][1], end)
+        else:
+            merged.append((begin, end))
+    return merged
+
+
+def _make(
+    session: Session,
+    meter: Metered,
+    tz: ZoneInfo,
+    key: int,
+    span: tuple[int, int],
+    kept: tuple[int, int],
+    general: General,
+) -> int:
+    """Makes the local days that a span touches, and the whole months that these belong to."""
+    first, last = day_floor_ms(span[0], tz), day_ceil_ms(span[1], tz)
+    bounds = day_bounds(first, last, tz)
+    [days] = amounts(session, [meter], bounds, DAY_STEP, general=general)
+    rollups.put(session, key, Span.DAY, days)
+    months = whole_months(max(month_floor_ms(first, tz), kept[0]), kept[1], tz)
+    months = [month for month in months if month[0] < last and month[1] > first]
+    if months:
+        _make_months(session, key, months)
+    return len(days.amount)
+
+
+def _make_months(session: Session, key: int, months: list[tuple[int, int]]) -> None:
+    days = rollups.kept(session, [key], Span.DAY, months[0][0], months[-1][1]).get(key)
+    if days is None or not _is_whole(days, months[0][0], months[-1][1]):
+        return  # days of the first month were never kept: then the month is none either
+    bounds: Int64 = np.array([months[0][0], *(end for _, end in months)], np.int64)
+    rollups.put(session, key, Span.MONTH, joined(days, bounds))
+
+
+def _is_whole(days: Consumption, start_ms: int, end_ms: int) -> bool:
+    """True if days follow one another from a begin to an end."""
+    inside = bool((days.starts_ms[1:] == days.ends_ms[:-1]).all())
+    return inside and int(days.starts_ms[0]) == start_ms and int(days.ends_ms[-1]) == end_ms

@@ -1,0 +1,223 @@
+"""Rows of roll-ups: what is kept of which meter, which of it is to be made anew, and reading it for answers.
+
+Marks are written in the transaction that stores readings, by whoever stores them. They reach from the reading before
+to the reading after what was stored, since what lies between them was a straight line. Newer readings than a meter's
+newest whole day need none: there is no roll-up yet.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel import Session
+
+from domain.intervals import Consumption
+from services.metering.life import FOREVER_MS, RegisterLife
+from services.metering.reading import USABLE, Int64, Mask, Readings
+from services.metering.rollups import Span
+from services.metering.store.bulk import fetch_rows, is_postgresql, key_set, upsert_rows
+
+_STATE: Final = "key, meter_uid, time_zone, basis, from_ms, until_ms, sealed_ms"
+_COLUMNS: Final = (
+    "meter_key", "span", "start_ms", "end_ms", "amount", "estimated_amount", "measured_ms", "flag", "version",
+)  # fmt: skip
+_KEY: Final = ("meter_key", "span", "start_ms")
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What is kept of a meter: local days of `time_zone` in [from, until), as they were on `basis`.
+
+    Days before `sealed_ms` stay as they are whatever happens: the readings that they came from may be gone.
+    """
+
+    key: int
+    meter_uid: str
+    time_zone: str
+    basis: str
+    from_ms: int
+    until_ms: int
+    sealed_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Spans that are to be made anew, of one meter. ids: their rows."""
+
+    ids: Sequence[int]
+    from_ms: Int64
+    until_ms: Int64
+
+    def touch(self, starts_ms: Int64, ends_ms: Int64) -> Mask:
+        """Which of some steps share time with any of the spans."""
+        touched: Mask = np.zeros(len(starts_ms), np.bool_)
+        for begin, end in zip(self.from_ms.tolist(), self.until_ms.tolist(), strict=True):
+            touched |= (starts_ms < end) & (ends_ms > begin)
+        return touched
+
+
+def states_of(session: Session, meter_uids: Iterable[str]) -> dict[str, State]:
+    """What is kept of meters, by their uid; those of which nothing is are left out."""
+    given = json.dumps(list(meter_uids))
+    wanted = "(SELECT value FROM json_each(:uids))"
+    if is_postgresql(session):
+        wanted = "(SELECT json_array_elements_text(CAST(:uids AS json)))"
+    statement = text(f"SELECT {_STATE} FROM rollup_meter WHERE meter_uid IN {wanted}")
+    rows = session.connection().execute(statement, {"uids": given})
+    return {row[1]: State(*row) for row in rows}
+
+
+def put_state(session: Session, state: State) -> State:
+    """Stores what is kept of a meter. Returns it with its key, which a new one (key 0) gets here."""
+    values = {name: getattr(state, name) for name in State.__slots__}
+    if state.key:
+        assigned = ", ".join(f"{name} = :{name}" for name in State.__slots__ if name not in ("key", "meter_uid"))
+        session.connection().execute(text(f"UPDATE rollup_meter SET {assigned} WHERE key = :key"), values)
+        return state
+    names = [name for name in State.__slots__ if name != "key"]
+    marks = ", ".join(f":{name}" for name in names)
+    statement = text(f"INSERT INTO rollup_meter ({', '.join(names)}) VALUES ({marks}) RETURNING key")
+    values["key"] = int(session.connection().execute(statement, values).scalar_one())
+    return State(**values)
+
+
+def mark(session: Session, ordered: Readings) -> None:
+    """Marks what readings that have just been inserted, in order of register and slot, may change."""
+    tells = ordered.take(np.isin(ordered.status, USABLE) | (ordered.revision > 0))
+    if not len(tells):
+        return
+    keys = np.unique(tells.register)
+    kept = fetch_rows(
+        session,
+        "SELECT l.key, s.key, s.until_ms, l.installed_ms, l.removed_ms FROM rollup_meter s"
+        f" JOIN register_life l ON l.meter_uid = s.meter_uid WHERE l.key IN {key_set(session, keys.tolist())}"
+        f" AND s.until_ms > {int(tells.slot_ms.min())}",
+    )
+    rows = []
+    for life_key, meter_key, until_ms, installed_ms, removed_ms in kept:
+        first, last = np.searchsorted(tells.register, [life_key, life_key + 1]).tolist()
+        slots = tells.slot_ms[first:last]
+        if int(slots[0]) >= until_ms:
+            continue
+        begin = installed_ms or 0, FOREVER_MS if removed_ms is None else removed_ms
+        span = _around(session, life_key, begin, int(slots[0]), int(slots[-1]))
+        rows.append({"meter_key": meter_key, "from_ms": span[0], "until_ms": min(span[1], FOREVER_MS)})
+    if rows:
+        statement = text(
+            "INSERT INTO rollup_dirty (meter_key, from_ms, until_ms) VALUES (:meter_key, :from_ms, :until_ms)"
+        )
+        session.connection().execute(statement, rows)
+
+
+def _around(session: Session, key: int, alive: tuple[int, int], first_ms: int, last_ms: int) -> tuple[int, int]:
+    before = usable_beside(session, key, alive, first_ms, before=True)
+    after = usable_beside(session, key, alive, last_ms, before=False)
+    return alive[0] if before is None else before, alive[1] if after is None else after
+
+
+def usable_beside(session: Session, key: int, alive: tuple[int, int], at_ms: int, *, before: bool) -> int | None:
+    """Slot of the nearest reading beside an instant whose newest revision is usable, in a register's life."""
+    order, comparison = ("DESC", "<") if before else ("ASC", ">")
+    usable = ", ".join(str(int(one)) for one in USABLE)
+    statement = text(
+        f"SELECT slot_ms FROM reading r WHERE life_key = :key AND slot_ms {comparison} :at AND slot_ms >= :begin"
+        f" AND slot_ms < :end AND status IN ({usable}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
+        f" AND n.slot_ms = r.slot_ms AND n.revision > r.revision) ORDER BY slot_ms {order} LIMIT 1"
+    )
+    values = {"key": key, "at": at_ms, "begin": alive[0], "end": alive[1]}
+    found = session.connection().execute(statement, values).scalar()
+    return None if found is None else int(found)
+
+
+def marks_of(session: Session, meter_keys: Sequence[int]) -> dict[int, Marks]:
+    """What is to be made anew, by key of the meter; meters without any are left out."""
+    rows = fetch_rows(
+        session,
+        f"SELECT meter_key, id, from_ms, until_ms FROM rollup_dirty WHERE meter_key IN {key_set(session, meter_keys)}",
+    )
+    found: dict[int, list[tuple[int, int, int]]] = {}
+    for meter_key, *mark_row in rows:
+        found.setdefault(meter_key, []).append((mark_row[0], mark_row[1], mark_row[2]))
+    return {
+        key: Marks(
+            [one[0] for one in several],
+            np.array([one[1] for one in several], np.int64),
+            np.array([one[2] for one in several], np.int64),
+        )
+        for key, several in found.items()
+    }
+
+
+def clear(session: Session, marks: Marks) -> None:
+    """Takes marks away whose spans have been made anew."""
+    session.connection().execute(text("DELETE FROM rollup_dirty WHERE id = :id"), [{"id": one} for one in marks.ids])
+
+
+def put(session: Session, meter_key: int, span: Span, parts: Consumption) -> None:
+    """Stores roll-ups, replacing those of the same time; `version` counts how often each was made."""
+    count = len(parts.amount)
+    columns = (
+        [meter_key] * count,
+        [int(span)] * count,
+        parts.starts_ms.tolist(),
+        parts.ends_ms.tolist(),
+        parts.amount.tolist(),
+        parts.estimated_amount.tolist(),
+        parts.measured_ms.tolist(),
+        parts.flag.tolist(),
+        [1] * count,
+    )
+    rows = list(zip(*columns, strict=True))
+    upsert_rows(session, "rollup", _COLUMNS, _KEY, rows, counted="version")
+
+
+def kept(
+    session: Session, meter_keys: Sequence[int], span: Span, start_ms: int, end_ms: int
+) -> Mapping[int, Consumption]:
+    """Roll-ups that lie in a span of time, in order, by key of the meter."""
+    rows = fetch_rows(
+        session,
+        "SELECT meter_key, start_ms, end_ms, amount, estimated_amount, measured_ms, flag FROM rollup"
+        f" WHERE meter_key IN {key_set(session, meter_keys)} AND span = {int(span)}"
+        f" AND start_ms >= {int(start_ms)} AND start_ms < {int(end_ms)} AND end_ms <= {int(end_ms)}"
+        " ORDER BY meter_key, start_ms",
+    )
+    if not rows:
+        return {}
+    meters, *columns = np.array(rows, np.int64).T
+    keys, begins = np.unique(meters, return_index=True)
+    bounds = [*begins.tolist(), len(rows)]
+    return {
+        key: _consumption([column[a:b] for column in columns])
+        for key, a, b in zip(keys.tolist(), bounds[:-1], bounds[1:], strict=True)
+    }
+
+
+def _consumption(columns: Sequence[Int64]) -> Consumption:
+    starts, ends, amount, estimated, measured, flags = columns
+    return Consumption(starts, ends, amount, estimated, measured, flags.astype(np.uint8))
+
+
+def newest_usable_ms(session: Session, lives: Sequence[RegisterLife]) -> int | None:
+    """Slot of a meter's newest usable reading."""
+    for life in reversed(lives):
+        found = usable_beside(session, life.key, (life.begin_ms, life.end_ms), FOREVER_MS, before=True)
+        if found is not None:
+            return found
+    return None
+
+
+def oldest_known_ms(session: Session, lives: Sequence[RegisterLife]) -> int | None:
+    """The first instant of which anything is known: a meter's first usable reading, or an installation with one."""
+    known = [life.begin_ms for life in lives if life.is_first_known]
+    for life in lives:
+        found = usable_beside(session, life.key, (life.begin_ms, life.end_ms), -1, before=False)
+        if found is not None:
+            known.append(found)
+            break
+    return min(known, default=None)
