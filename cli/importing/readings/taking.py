@@ -136,14 +136,15 @@ class Taker:
             )
 
     def _step(self, meter: KnownMeter, declared: str, found: Step | None) -> Step | None:
-        told = parse_step(declared) if declared else found
+        """The length of a meter's intervals: its own, else what is declared, else what the file shows."""
         if meter.kind is not Kind.INTERVAL:
             return None
+        told = parse_step(declared) if declared else None
         if told and meter.step and told is not meter.step:
             raise InvalidInput.of(
                 "step", f"{meter.id} has intervals of {meter.step.value}, the file has some of {told.value}"
             )
-        step = meter.step or told
+        step = meter.step or told or found
         if step is None:
             raise InvalidInput.of("step", f"{meter.id} has no reading cycle: say how long its intervals are")
         return step

@@ -222,6 +222,8 @@ class WideReader:
             return
         if not channel.is_interval:
             raise ValueError("is a day of intervals, and the meter has none")
+        if channel.step is not layout.step:
+            raise ValueError(f"is a day of {layout.step.value}, the meter has other intervals")
         status = Status.HAND if self._hand else Status.MEASURED
         if layout.quality >= 0:
             told = self._declared.quality(cells[layout.quality])
