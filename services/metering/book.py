@@ -60,11 +60,12 @@ class TargetBook:
             self.targets, self._loaded = [], False
             self.touch()
 
-    async def refresh(self) -> None:
-        """Reads the list anew where something has changed or time has passed. Keeps what it has while it cannot."""
+    async def refresh(self) -> bool:
+        """Reads the list anew where something has changed or time has passed, and says whether it has. Keeps what it
+        has while it cannot."""
         now_s = asyncio.get_running_loop().time()
         if not self._due.is_set() and now_s < self._next_s:
-            return
+            return False
         self._due.clear()
         self._next_s = now_s + REFRESH_EVERY_S
         known = {target.identity: target for target in self.targets}
@@ -77,7 +78,7 @@ class TargetBook:
             self._next_s = now_s + 1.0
             if not self._loaded and not self.targets:
                 await self._from_snapshot(error)
-            return
+            return False
         # What was dealt with while the database was asked is in the old entries.
         for target in targets:
             before = known.get(target.identity)
@@ -88,7 +89,7 @@ class TargetBook:
             await asyncio.to_thread(self._apply_spool)
             self._loaded = True
         METERS.labels("not_polled").set(others)
-        await self.save()
+        return True
 
     async def save(self) -> None:
         """Writes the snapshot. A disk that fails costs nothing but a worker's start without the database."""

@@ -40,6 +40,7 @@ SPREAD_MS: Final = 20
 """Endpoints begin this far apart on average (domain time), so that a thousand do not wake together."""
 LATE_MS: Final = 10_000
 BEAT_EVERY_REAL_S: Final = 5.0
+SAVE_PATIENCE_S: Final = 20.0
 _UNCERTAIN: Final = Verdict(Status.DOUBTFUL, RegisterState())
 """Of a value that the device itself doubts: nothing is learnt from it."""
 
@@ -49,8 +50,8 @@ class Book(Protocol):
 
     targets: list[Target]
 
-    async def refresh(self) -> None:
-        """Reads the list anew where that is due."""
+    async def refresh(self) -> bool:
+        """Reads the list anew where that is due. True if it was."""
         ...
 
     def forget(self) -> None:
@@ -119,10 +120,12 @@ class Poller:
             if slot_ms > self.polled_ms and now_ms < slot_ms + self._tolerance_ms and self._may_poll():
                 await self.poll(slot_ms)
                 beat()
+                await self._save()
             # After the slot, not before it: asking a database takes time, and a time-lapse has none at the quarter
             # hour.
             if self._may_poll():
-                await self._book.refresh()
+                if await self._book.refresh():
+                    await self._save()
                 await self._devices.keep_only({target.endpoint_uid for target in self._book.targets})
             await self._sleep_towards(slot_ms + SLOT_MS)
 
@@ -141,6 +144,15 @@ class Poller:
         self.polled_ms = slot_ms
         POLL_DURATION.observe(time.monotonic() - began)
         self._tell()
+
+    async def _save(self) -> None:
+        """Keeps the list, once what it says was read is kept: a slot that is settled there is not read again."""
+        try:
+            async with asyncio.timeout(SAVE_PATIENCE_S):
+                await self._keeper.settle()
+        except TimeoutError:
+            _log.warning("what was read is not kept yet: the snapshot of the meters stays as it is")
+            return
         await self._book.save()
 
     async def _until_deadline(self, work: Sequence[asyncio.Task[None]], deadline_ms: int) -> None:

@@ -7,8 +7,9 @@ one queue, so polling never waits for a database. While anything is spooled, all
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import numpy as np
@@ -35,6 +36,10 @@ DRAIN_PATIENCE_S: Final = 30.0
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0
 _BEAT_EVERY_S: Final = 1.0
+GATHER_S: Final = 0.25
+"""How long (real time) readings are gathered before they are stored together, unless somebody waits for them."""
+MOST_TOGETHER: Final = 20_000
+"""Most readings of the spool that are stored in one transaction."""
 
 
 class Recorder:
@@ -59,6 +64,7 @@ class Recorder:
         self._ready = ready
         self._queue: asyncio.Queue[Record] = asyncio.Queue()
         self._backlog = asyncio.Event()
+        self._hurry = asyncio.Event()
         if spool.depth:
             self._backlog.set()
 
@@ -74,6 +80,7 @@ class Recorder:
 
     async def settle(self) -> None:
         """Waits until everything handed over so far is kept."""
+        self._hurry.set()
         await self._queue.join()
 
     async def settle_within(self, seconds: float) -> None:
@@ -122,23 +129,39 @@ class Recorder:
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 
     async def drain_one(self) -> bool:
-        """Stores the oldest spooled record; False if there is none. Raises RetryableError: the database is away."""
-        oldest = await asyncio.to_thread(self._spool.oldest)
-        if oldest is None:
+        """Stores the oldest spooled records; False if there are none. Raises RetryableError: the database is away."""
+        oldest = _agreeing(await asyncio.to_thread(self._spool.oldest, MOST_TOGETHER))
+        if not oldest:
             return False
-        name, record = oldest
         try:
-            await self._store(record, DRAIN_PATIENCE_S)
+            await self._store(_together([record for _, record in oldest]), DRAIN_PATIENCE_S)
         except RetryableError:
             raise
         except Exception as error:
+            if len(oldest) > 1:
+                return await self._drain_singly(oldest)
             # It will fail again and would block everything behind it.
             _log.exception("a spooled record cannot be stored")
-            await asyncio.to_thread(self._spool.put_aside, name, str(error))
+            await asyncio.to_thread(self._spool.put_aside, oldest[0][0], str(error))
             return True
-        await asyncio.to_thread(self._spool.remove, name)
+        for name, _ in oldest:
+            await asyncio.to_thread(self._spool.remove, name)
         if not self._spool.depth:
             _log.info("the spool is drained")
+        return True
+
+    async def _drain_singly(self, oldest: Sequence[tuple[str, Record]]) -> bool:
+        """One of them cannot be stored: each on its own, so that only that one is put aside."""
+        for name, record in oldest:
+            try:
+                await self._store(record, DRAIN_PATIENCE_S)
+            except RetryableError:
+                raise
+            except Exception as error:
+                _log.exception("a spooled record cannot be stored")
+                await asyncio.to_thread(self._spool.put_aside, name, str(error))
+            else:
+                await asyncio.to_thread(self._spool.remove, name)
         return True
 
     async def _next(self) -> tuple[Record | None, int]:
@@ -146,12 +169,15 @@ class Recorder:
         try:
             first = await asyncio.wait_for(self._queue.get(), _BEAT_EVERY_S)
         except TimeoutError:
+            self._hurry.clear()
             return None, 0
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), GATHER_S)
+        self._hurry.clear()
         records = [first]
         while not self._queue.empty():
             records.append(self._queue.get_nowait())
-        lives = {key: uid for record in records for key, uid in record.lives.items()}
-        return Record(Readings.concatenate([record.readings for record in records]), lives), len(records)
+        return _together(records), len(records)
 
     async def _keep(self, record: Record, patience_s: float = PATIENCE_S) -> None:
         if not self._spool.depth:
@@ -194,3 +220,20 @@ class Recorder:
         for reason, count in (("conflict", polled.conflicts), ("no_register", polled.orphans)):
             if count:
                 READINGS_REFUSED.labels(reason).inc(count)
+
+
+def _together(records: Sequence[Record]) -> Record:
+    """Several records as one, in their order."""
+    lives = {key: uid for record in records for key, uid in record.lives.items()}
+    return Record(Readings.concatenate([record.readings for record in records]), lives)
+
+
+def _agreeing(records: Sequence[tuple[str, Record]]) -> list[tuple[str, Record]]:
+    """As many of them, from the first one on, as mean the same registers by their keys: a restored database may have
+    numbered them anew in between."""
+    lives: dict[int, str] = {}
+    for place, (_, record) in enumerate(records):
+        if any(lives.get(key, uid) != uid for key, uid in record.lives.items()):
+            return list(records[:place])
+        lives.update(record.lives)
+    return list(records)

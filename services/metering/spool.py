@@ -154,18 +154,27 @@ class Spool:
             self._bytes += len(data)
             self._tell()
 
-    def oldest(self) -> tuple[str, Record] | None:
-        """Name and content of the record that has waited longest. A damaged one is put aside, loudly."""
+    def oldest(self, most: int = 1) -> list[tuple[str, Record]]:
+        """Names and contents of the records that have waited longest, as many as hold `most` readings together, at
+        least one. A damaged one is put aside, loudly."""
+        found: list[tuple[str, Record]] = []
+        count = 0
         with self._turn:
-            while self._files:
-                file = self._files[0]
+            for file in list(self._files):
                 try:
-                    return file.name, Record.decode((self._folder / file.name).read_bytes())
+                    record = Record.decode((self._folder / file.name).read_bytes())
                 except (Corrupted, ValueError, KeyError, TypeError) as error:
                     self.put_aside(file.name, str(error))
+                    continue
                 except OSError as error:
                     raise Unavailable(f"the spool {self._folder} cannot be read: {error}", 5.0) from error
-            return None
+                count += len(record.readings)
+                if found and count > most:
+                    break
+                found.append((file.name, record))
+                if count >= most:
+                    break
+        return found
 
     def remove(self, name: str) -> None:
         """Forgets a record that the database has committed."""

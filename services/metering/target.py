@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from domain.errors import Corrupted
 from fieldbus.values import PointAddress, Quality, ValueBatch
-from services.metering.meter import parts_of_unit
+from services.metering.meter import Acquisition, Kind, parts_of_unit
 from services.metering.reading import VALUE_MAX, TimeSource
 from services.metering.vee import Point, RegisterRules, RegisterState
 
@@ -44,6 +44,9 @@ class Target:
     round_trip_ms: int = 0
     monthly_bytes: int = 0
     serial_number: str = ""
+    kind: int = Kind.COUNTER
+    scale_exponent: int = 0
+    acquisition: int = Acquisition.POLL
 
     @property
     def address(self) -> PointAddress:
@@ -58,7 +61,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """A counter as a device gave it, transformer ratio included."""
+    """A value as a device gave it, in the register's own numbers, transformer ratio included."""
 
     value: int
     observed_ms: int
@@ -67,18 +70,31 @@ class Sample:
 
 
 def sample_of(target: Target, batch: ValueBatch, row: int, now_ms: int) -> Sample | None:
-    """The counter in a row of a batch, in the meter's base unit; None if it is missing or not usable, whatever number
-    stands there. A part of a litre that has not passed wholly does not count yet."""
-    quality, value = int(batch.quality[row]), float(batch.values[row])
-    if quality not in (Quality.GOOD, Quality.UNCERTAIN) or not math.isfinite(value) or value < 0:
+    """The value in a row of a batch as the register's whole number; None if it is missing or not usable, whatever
+    number stands there.
+
+    Of a counter, a part of a litre that has not passed wholly does not count yet. A sensor's value is rounded, and may
+    be below zero.
+    """
+    quality, given = int(batch.quality[row]), float(batch.values[row])
+    if quality not in (Quality.GOOD, Quality.UNCERTAIN) or not math.isfinite(given):
         return None
-    counter = round(value * target.rules.transformer_ratio) // parts_of_unit(target.point)
-    if counter > VALUE_MAX:
+    parts, up = parts_of_unit(target.point), 10 ** max(0, -target.scale_exponent)
+    down = parts * 10 ** max(0, target.scale_exponent)
+    if target.kind == Kind.INSTANT:
+        value = round(given * target.rules.transformer_ratio * up / down)
+    else:
+        if given < 0:
+            return None
+        whole = given * target.rules.transformer_ratio
+        # Whole numbers of what the point counts stay exact; what a finer scale shows beyond them is kept.
+        value = (round(whole) if up == 1 else round(whole * up)) // down
+    if abs(value) > VALUE_MAX:
         return None
     observed_ms, source = int(batch.observed_at[row]), TimeSource(int(batch.time_source[row]))
     if observed_ms > now_ms + (LATEST_STAMP_MS if source is TimeSource.DEVICE else 0) or observed_ms < 0:
         observed_ms, source = now_ms, TimeSource.SYSTEM
-    return Sample(counter, min(observed_ms, now_ms), source, quality == Quality.GOOD)
+    return Sample(value, min(observed_ms, now_ms), source, quality == Quality.GOOD)
 
 
 class Snapshot:

@@ -49,7 +49,8 @@ def write_polled(session: Session, readings: Readings, lives: Mapping[int, str],
     orphans = given - len(readings)
     if orphans:
         _log.error("%d polled readings belong to no register that lived at their slot", orphans)
-    ordered = readings.take(order_by_register(readings))
+    # Of a gap and a value for one slot the value counts, whichever came first.
+    ordered = readings.take(np.lexsort((readings.is_gap, readings.slot_ms, readings.register)))
     twice, contradicts = repeats(ordered)
     ordered = ordered.take(~(twice | contradicts))
     whole = _with_gaps_between(session, ordered)

@@ -9,7 +9,7 @@ import numpy as np
 from sqlmodel import Session
 
 from services.metering.life import FOREVER_MS, RegisterLife
-from services.metering.reading import Readings, Status
+from services.metering.reading import USABLE, Readings, Status
 from services.metering.store.endpoints import all_rows as all_endpoints
 from services.metering.store.heads import polled_slots
 from services.metering.store.lives import lives_of, rules_of, state_before
@@ -20,7 +20,6 @@ from services.metering.vee import Point, RegisterRules, RegisterState, judge
 
 READABLE_STATES: Final = (2, 3, 4)
 """Observed, tested, in control: to what is only planned nothing connects. The numbers are the registry's."""
-_GOOD: Final = (int(Status.MEASURED), int(Status.HAND))
 _LOOK_BACK_MS: Final = (2 * 3_600_000, 2 * 86_400_000)
 
 
@@ -58,6 +57,9 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
                 round_trip_ms=endpoint.round_trip_ms,
                 monthly_bytes=endpoint.monthly_bytes,
                 serial_number=life.serial_number or row.serial_number,
+                kind=row.kind,
+                scale_exponent=life.scale_exponent,
+                acquisition=row.acquisition,
             )
         )
     return targets, len(rows) - len(targets)
@@ -88,7 +90,7 @@ def _standings(
         starts = np.flatnonzero(np.r_[len(tails) > 0, tails.register[1:] != tails.register[:-1]]).tolist()
         for start, end in zip(starts, [*starts[1:], len(tails)], strict=False):
             tail = tails.take(slice(start, end))
-            good = np.flatnonzero(np.isin(tail.status, _GOOD))
+            good = np.flatnonzero(np.isin(tail.status, USABLE))
             if len(good):
                 key = int(tail.register[0])
                 life, rules = left.pop(key)

@@ -28,9 +28,10 @@ def record(start_slot: int = 0, count: int = 3) -> Record:
 
 def drained(spool: Spool) -> list[Record]:
     records = []
-    while (oldest := spool.oldest()) is not None:
-        records.append(oldest[1])
-        spool.remove(oldest[0])
+    while oldest := spool.oldest():
+        for name, kept in oldest:
+            records.append(kept)
+            spool.remove(name)
     return records
 
 
