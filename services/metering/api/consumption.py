@@ -17,6 +17,7 @@ from services.metering.api.convert import bounds_from_proto
 from services.metering.consumption import MAX_CELLS, Step, boundaries, is_coarse
 from services.metering.evidence import evidence_hash
 from services.metering.reading import Int64
+from services.metering.store.energy import energy_of, is_converted
 from services.metering.store.figures import Found, from_readings, metered
 
 
@@ -47,7 +48,12 @@ def _query(
     rows = named_rows(session, list(request.meters))
     meters = metered(session, [row for _, row in rows])
     beside = Found()
-    found = [from_readings(session, meter, bounds, step, tz, beside) for meter in meters]
+    found = [
+        energy_of(session, meter.row, bounds, step, tz, beside)
+        if request.as_energy and is_converted(meter.row)
+        else from_readings(session, meter, bounds, step, tz, beside)
+        for meter in meters
+    ]
     coarse = [is_coarse(meter.row.reading_cycle, bounds, step) for meter in meters]
     return pb.QueryConsumptionResponse(
         meters=[meter_name(tenant.id, row) for tenant, row in rows],
@@ -58,7 +64,10 @@ def _query(
         coverages_permille=_all([one.coverage_permille() for one in found]),
         estimated_amounts=_all([one.estimated_amount for one in found]),
         evidence_hash=evidence_hash({one.uid: one for one in beside.evidence}.values()),
-        units=[row.unit for _, row in rows],  # type: ignore[misc]  # stored as the contract numbers it
+        units=[
+            pb.UNIT_WH if request.as_energy and is_converted(row) else row.unit  # type: ignore[misc]  # as stored
+            for _, row in rows
+        ],
         coarse_meter_indexes=np.flatnonzero(coarse).tolist(),
     )
 
