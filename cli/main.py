@@ -25,6 +25,7 @@ from cli.commands import (
     levels,
     meters,
     profiles,
+    reading_exports,
     reading_imports,
     removing,
     savings,
@@ -83,6 +84,7 @@ app.add_typer(groups.app, name="group")
 imports.app.command("readings")(reading_imports.import_readings)
 imports.app.command("town")(towns.import_town)
 imports.app.command("weather")(weather.import_weather)
+exports.app.command("readings")(reading_exports.export_readings)
 exports.app.command("town")(towns.export_town)
 app.add_typer(imports.app, name="import")
 app.add_typer(exports.app, name="export")
@@ -96,6 +98,7 @@ app.add_typer(sensors.sensor, name="sensor")
 app.add_typer(endpoints.app, name="endpoint")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(calendars.app, name="calendar")
+meters.app.command("export")(reading_exports.export_readings)
 app.add_typer(meters.app, name="readings")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(savings.app, name="savings")

@@ -23,7 +23,7 @@ from domain.errors import InvalidInput
 from lichtbuch.lighting.v1 import inventory_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 
-app = typer.Typer(help="Write the inventory to files.", no_args_is_help=True)
+app = typer.Typer(help="Write inventories and readings to files.", no_args_is_help=True)
 
 PAGE = 5_000
 
@@ -38,7 +38,7 @@ class Format(StrEnum):
 
 @app.callback()
 def _export() -> None:
-    """Write the inventory to files."""
+    """Write inventories and readings to files."""
 
 
 @app.command("luminaires")

@@ -1,18 +1,16 @@
-"""lichtbuch meters, readings list|export, consumption: what the meters say."""
+"""lichtbuch meters, readings list, consumption: what the meters say."""
 
 from __future__ import annotations
 
-import csv
-import sys
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
+from decimal import Decimal
 from typing import Annotated, Any
 
 import typer
 
 from cli import parsing
 from cli.options import Json, Town
-from cli.output import enum_word, kwh, note, print_json_line, print_rows
+from cli.output import enum_word, kwh, print_rows
 from cli.session import Session, all_pages, online
 from domain.errors import InvalidInput
 from domain.night import ceil_slot
@@ -25,7 +23,9 @@ STEPS = {
     "quarter-hour": metering_pb2.STEP_QUARTER_HOUR,
     "hour": metering_pb2.STEP_HOUR,
     "day": metering_pb2.STEP_LOCAL_DAY,
+    "gas-day": metering_pb2.STEP_GAS_DAY,
     "month": metering_pb2.STEP_LOCAL_MONTH,
+    "year": metering_pb2.STEP_LOCAL_YEAR,
     "total": metering_pb2.STEP_TOTAL,
 }
 Start = Annotated[
@@ -38,9 +38,23 @@ End = Annotated[str, typer.Option("--until", help="Exclusive. Default: the newes
 Meters = Annotated[list[str] | None, typer.Option("--meter", help="Only this meter; repeat it.")]
 
 
-def amount(value: int, unit: str) -> str:
-    """A counter for people."""
-    return kwh(value) if unit == "WH" else f"{value} l"
+SYMBOLS = {
+    "L": "l",
+    "KG": "kg",
+    "CELSIUS": "°C",
+    "LX": "lx",
+    "DBA": "dB",
+    "COUNT": "",
+    "PERCENT": "%",
+    "VARH": "varh",
+    "W": "W",
+}
+
+
+def amount(value: int, unit: str, exponent: int = 0) -> str:
+    """A value for people; it is in 10^exponent of the unit."""
+    exact = Decimal(value).scaleb(exponent)
+    return kwh(int(exact)) if unit == "WH" else f"{exact:f} {SYMBOLS.get(unit, unit.lower())}".rstrip()
 
 
 async def list_all(session: Session) -> list[metering_pb2.Meter]:
@@ -67,11 +81,15 @@ def meters(municipality: Town = "", as_json: Json = False) -> None:
                 "measures": item.building or item.cabinet.rsplit("/", 1)[-1],
                 "medium": enum_word(metering_pb2.Medium.Name(item.medium), "MEDIUM_"),
                 "serial": item.serial_number,
-                "newest": (item.latest_value if as_json else amount(item.latest_value, unit)) if slot else None,
+                "newest": _newest(item, unit, as_json=as_json) if slot else None,
                 "at": slot,
             }
         )
     print_rows(rows, as_json, empty="there are no meters")
+
+
+def _newest(item: metering_pb2.Meter, unit: str, *, as_json: bool) -> int | str:
+    return item.latest_value if as_json else amount(item.latest_value, unit, item.scale_exponent)
 
 
 async def period(session: Session, start: str, end: str, *, inclusive: bool = True) -> tuple[datetime, datetime]:
@@ -134,62 +152,16 @@ def list_readings(
     print_rows(online(ask, municipality), as_json, empty="no reading is stored in that period")
 
 
-@app.command("export")
-def export_readings(
-    meter: Meters = None,
-    start: Start = "",
-    end: End = "",
-    form: Annotated[str, typer.Option("--format", help="csv or jsonl.")] = "csv",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A file; default standard output.")] = None,
-    municipality: Town = "",
-    as_json: Json = False,
-) -> None:
-    """Export readings of any period, streamed: CSV with a header, or JSON Lines (also with --json)."""
-    chosen = "jsonl" if as_json else form
-    if chosen not in ("csv", "jsonl"):
-        raise InvalidInput.of("format", f"{form!r} is neither csv nor jsonl")
-
-    async def ask(session: Session) -> int:
-        begin, until = await period(session, start, end)
-        request = metering_pb2.ExportReadingsRequest(
-            parent=await session.parent(),
-            meters=[await session.name("meters", item) for item in meter or []],
-            start_time=timestamp_to_proto(begin),
-            end_time=timestamp_to_proto(until),
-        )
-        file = output.open("w", encoding="utf-8", newline="") if output else sys.stdout
-        written = 0
-        try:
-            writer = csv.DictWriter(file, ["meter", "slot", "value", "status", "observed_at", "revision"])
-            if chosen == "csv":
-                writer.writeheader()
-            async for part in session.metering.ExportReadings(request):
-                rows = reading_rows(part.readings, await session.zone())
-                written += len(rows)
-                if chosen == "csv":
-                    writer.writerows(rows)
-                    continue
-                for row in rows:
-                    print_json_line(row) if output is None else file.write(f"{_json(row)}\n")
-        finally:
-            if output:
-                file.close()
-        return written
-
-    note(f"{online(ask, municipality)} readings")
-
-
-def _json(row: dict[str, Any]) -> str:
-    import json
-
-    return json.dumps(row, ensure_ascii=False)
-
-
 def consumption(
     meter: Meters = None,
     start: Start = "",
     end: End = "",
-    step: Annotated[str, typer.Option(help="quarter-hour, hour, day, month or total.")] = "day",
+    step: Annotated[
+        str, typer.Option(help="quarter-hour, hour, day, gas-day (from 06:00), month, year or total.")
+    ] = "day",
+    energy: Annotated[
+        bool, typer.Option("--energy", help="Gas in kWh, by the calorific values and state numbers of the time.")
+    ] = False,
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
@@ -199,8 +171,10 @@ def consumption(
 
     async def ask(session: Session) -> list[dict[str, Any]]:
         begin, until = (ceil_slot(instant) for instant in await period(session, start, end, inclusive=False))
-        known = {item.name: metering_pb2.Unit.Name(item.unit).removeprefix("UNIT_") for item in await list_all(session)}
-        chosen = [await session.name("meters", item) for item in meter or []] or sorted(known)
+        named = [await session.name("meters", item) for item in meter or []]
+        # Sensors have values and use nothing.
+        counting = [item for item in await list_all(session) if item.kind != metering_pb2.READING_KIND_INSTANT]
+        chosen = named or sorted(item.name for item in counting)
         answer = await session.metering.QueryConsumption(
             metering_pb2.QueryConsumptionRequest(
                 parent=await session.parent(),
@@ -208,13 +182,15 @@ def consumption(
                 start_time=timestamp_to_proto(begin),
                 end_time=timestamp_to_proto(until),
                 step=STEPS[step],
+                as_energy=energy,
             )
         )
         tz = await session.zone()
-        rows = []
+        units = [metering_pb2.Unit.Name(unit).removeprefix("UNIT_") for unit in answer.units]
+        rows: list[dict[str, Any]] = []
         for index, meter_index in enumerate(answer.meter_indexes):
             name = answer.meters[meter_index]
-            value = answer.amounts[index]
+            value, unit = answer.amounts[index], units[meter_index]
             rows.append(
                 {
                     "meter": name.rsplit("/", 1)[-1],
@@ -224,7 +200,8 @@ def consumption(
                     "until": datetime.fromtimestamp(answer.ends_unix_ms[index] / 1000, UTC)
                     .astimezone(tz)
                     .isoformat(timespec="minutes"),
-                    "used": value if as_json else amount(value, known.get(name, "WH")),
+                    "used": value if as_json else amount(value, unit),
+                    **({"unit": unit} if as_json else {}),
                     "coverage_permille": answer.coverages_permille[index],
                     "estimated": answer.estimated_amounts[index],
                 }
