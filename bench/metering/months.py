@@ -28,8 +28,7 @@ from services.metering.reading import Int64, column
 from services.metering.slot import SLOT_MS
 from services.metering.store import ingest
 from services.metering.store import meters as meter_store
-from services.metering.store.amounts import Metered, amounts
-from services.metering.store.lives import lives_of
+from services.metering.store.figures import consumption_of
 
 PART = "2"
 METERS, ROUNDS, CHUNK = 100, 5, 10
@@ -103,8 +102,7 @@ def _fill(database: Database, meters: int, bounds: Int64) -> None:
 
 def _ours(session: Session, bounds: Int64) -> Sums:
     rows = meter_store.all_rows(session, [TOWN])
-    lives = lives_of(session, [row.uid for row in rows])
-    found = amounts(session, [Metered(row, lives[row.uid]) for row in rows], bounds, Step.LOCAL_MONTH)
+    found = consumption_of(session, rows, bounds, Step.LOCAL_MONTH, BERLIN)
     return [one.amount.tolist() for one in found]
 
 

@@ -16,17 +16,16 @@ import numpy as np
 from sqlmodel import Session
 
 from domain.intervals import Consumption, Flag
-from services.metering.consumption import Step, boundaries, consumption, usable
+from services.metering.consumption import Step, boundaries
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
 from services.metering.rollups import Span, basis_of, joined
 from services.metering.slot import from_ms
 from services.metering.store import rollups, runs
-from services.metering.store.readings import with_neighbours
 from services.metering.store.tables import MeterRow
 
-LONG_STEPS: Final = (Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL)
+LONG_STEPS: Final = (Step.LOCAL_DAY, Step.GAS_DAY, Step.LOCAL_MONTH, Step.LOCAL_YEAR, Step.TOTAL)
 """Steps for which two probes of the primary key are less work than reading what lies between."""
 
 _SURE_CYCLES: Final = (Cycle.QUARTER_HOUR, Cycle.HALF_HOUR, Cycle.HOUR, Cycle.DAY)
@@ -51,12 +50,6 @@ General: TypeAlias = Callable[[Session, Metered, Int64, Step], Consumption]
 """Works out the consumption of one meter between boundaries from every reading."""
 
 
-def from_readings(session: Session, meter: Metered, bounds_ms: Int64, step: Step) -> Consumption:
-    """The general way, for a meter whose readings are its own."""
-    readings = usable(with_neighbours(session, meter.lives, int(bounds_ms[0]), int(bounds_ms[-1])))
-    return consumption(meter.lives, readings, bounds_ms, step, is_polled=bool(meter.row.endpoint_uid))
-
-
 def amounts(
     session: Session,
     meters: Sequence[Metered],
@@ -64,23 +57,33 @@ def amounts(
     step: Step,
     tz: ZoneInfo | None = None,
     *,
-    general: General = from_readings,
+    general: General,
 ) -> list[Consumption]:
     """Consumption of each meter in each step. tz: of the municipality, for roll-ups; None makes no use of them."""
     if step not in LONG_STEPS:
         return [general(session, meter, bounds_ms, step) for meter in meters]
     if step is Step.TOTAL and tz is not None:
-        # By months, which are few and kept.
-        months = boundaries(from_ms(int(bounds_ms[0])), from_ms(int(bounds_ms[-1])), Step.LOCAL_MONTH, tz)
-        parts = amounts(session, meters, months, Step.LOCAL_MONTH, tz, general=general)
-        return [joined(part, bounds_ms) for part in parts]
+        return _totals(session, meters, bounds_ms, tz, general)
     drafts = [Draft(bounds_ms) for _ in meters]
-    if tz is not None:
+    if tz is not None and step is not Step.GAS_DAY:
         from_rollups(session, meters, drafts, step)
     in_runs(session, meters, drafts)
     for draft, meter in zip(drafts, meters, strict=True):
         fill(session, draft, meter, step, general)
     return [draft.consumption() for draft in drafts]
+
+
+def _totals(
+    session: Session, meters: Sequence[Metered], bounds_ms: Int64, tz: ZoneInfo, general: General
+) -> list[Consumption]:
+    """By months, which are few and kept, where months add up: where what is timely does not depend on the period."""
+    months = boundaries(from_ms(int(bounds_ms[0])), from_ms(int(bounds_ms[-1])), Step.LOCAL_MONTH, tz)
+    sure = [meter for meter in meters if meter.is_interval_sure]
+    others = [meter for meter in meters if not meter.is_interval_sure]
+    parts = [joined(one, bounds_ms) for one in amounts(session, sure, months, Step.LOCAL_MONTH, tz, general=general)]
+    whole = amounts(session, others, bounds_ms, Step.TOTAL, general=general)
+    by_uid = {meter.row.uid: one for meter, one in zip([*sure, *others], [*parts, *whole], strict=True)}
+    return [by_uid[meter.row.uid] for meter in meters]
 
 
 @dataclass(slots=True)

@@ -48,7 +48,7 @@ def consumption_of(
     session: Session, rows: Sequence[MeterRow], bounds_ms: Int64, step: Step, tz: ZoneInfo
 ) -> list[Consumption]:
     """Consumption of meters of any kind but sensors, by the shortest way. Raises FailedPrecondition for a sensor."""
-    return amounts(session, metered(session, rows), bounds_ms, step, general=general_in(tz))
+    return amounts(session, metered(session, rows), bounds_ms, step, tz, general=general_in(tz))
 
 
 def general_in(tz: ZoneInfo, found: Found | None = None) -> Callable[[Session, Metered, Int64, Step], Consumption]:
@@ -110,6 +110,11 @@ def _sum(
     terms = terms_of(meter.row)
     rows = rows_by_uid(session, [uid for uid, _ in terms])
     parts = {one.row.uid: one for one in metered(session, list(rows.values()))}
+    if found is None:
+        # Nobody asks for every reading: each part by its own shortest way.
+        mine = [parts[uid] for uid, _ in terms]
+        sums = amounts(session, mine, bounds_ms, step, tz, general=general_in(tz))
+        return combined([(factor, one) for (_, factor), one in zip(terms, sums, strict=True)])
     return combined([(factor, from_readings(session, parts[uid], bounds_ms, step, tz, found)) for uid, factor in terms])
 
 

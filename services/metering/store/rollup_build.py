@@ -15,6 +15,7 @@ import numpy as np
 from sqlmodel import Session
 
 from domain.intervals import Consumption
+from services.metering.consumption import Step
 from services.metering.meter import Kind
 from services.metering.reading import Int64
 from services.metering.rollups import (
@@ -28,11 +29,10 @@ from services.metering.rollups import (
     whole_months,
 )
 from services.metering.store import feed, rollups, runs
-from services.metering.store.amounts import LONG_STEPS, General, Metered, amounts, from_readings
-from services.metering.store.lives import lives_of
+from services.metering.store.amounts import Metered, amounts
+from services.metering.store.figures import general_in, metered
 from services.metering.store.tables import MeterRow
 
-DAY_STEP: Final = LONG_STEPS[0]
 ROLLED_UP: Final = (Kind.COUNTER, Kind.INTERVAL)
 
 
@@ -42,17 +42,16 @@ def may_be_kept(meter: Metered) -> bool:
     return meter.row.kind in ROLLED_UP and meter.is_interval_sure and whole_units
 
 
-def refresh(session: Session, rows: Sequence[MeterRow], tz: ZoneInfo, *, general: General = from_readings) -> int:
+def refresh(session: Session, rows: Sequence[MeterRow], tz: ZoneInfo) -> int:
     """Brings roll-ups of meters of one time zone up to date. Returns how many days were made."""
     feed.hold(session)
-    lives = lives_of(session, [row.uid for row in rows])
     states = rollups.states_of(session, [row.uid for row in rows])
     marks = rollups.marks_of(session, [state.key for state in states.values()])
     made = 0
-    for row in rows:
-        meter, state = Metered(row, lives[row.uid]), states.get(row.uid)
+    for meter in metered(session, rows):
+        state = states.get(meter.row.uid)
         if may_be_kept(meter):
-            made += _refresh(session, meter, tz, state, marks.get(state.key) if state else None, general)
+            made += _refresh(session, meter, tz, state, marks.get(state.key) if state else None)
     return made
 
 
@@ -62,7 +61,6 @@ def _refresh(
     tz: ZoneInfo,
     state: rollups.State | None,
     marks: rollups.Marks | None,
-    general: General,
 ) -> int:
     newest, oldest = rollups.newest_usable_ms(session, meter.lives), rollups.oldest_known_ms(session, meter.lives)
     if newest is None or oldest is None:
@@ -84,7 +82,7 @@ def _refresh(
         spans = [(start, state.from_ms), *_marked(marks), (state.until_ms, end)]
     days = 0
     for first, last in _merged(spans, max(start, state.sealed_ms), end):
-        days += _make(session, meter, tz, state.key, (first, last), (start, end), general)
+        days += _make(session, meter, tz, state.key, (first, last), (start, end))
     if marks is not None:
         rollups.clear(session, marks)
     now = replace(state, time_zone=zone_name, basis=basis, from_ms=start, until_ms=max(end, state.sealed_ms))
@@ -119,12 +117,11 @@ def _make(
     key: int,
     span: tuple[int, int],
     kept: tuple[int, int],
-    general: General,
 ) -> int:
     """Makes the local days that a span touches, and the whole months that these belong to."""
     first, last = day_floor_ms(span[0], tz), day_ceil_ms(span[1], tz)
     bounds = day_bounds(first, last, tz)
-    [days] = amounts(session, [meter], bounds, DAY_STEP, general=general)
+    [days] = amounts(session, [meter], bounds, Step.LOCAL_DAY, general=general_in(tz))
     rollups.put(session, key, Span.DAY, days)
     months = whole_months(max(month_floor_ms(first, tz), kept[0]), kept[1], tz)
     months = [month for month in months if month[0] < last and month[1] > first]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -18,14 +19,15 @@ from services.metering.life import Exchange, Origin
 from services.metering.meter import Cycle
 from services.metering.reading import Int64, Readings, Status
 from services.metering.slot import SLOT_MS
-from services.metering.store import ingest, runs
-from services.metering.store.amounts import Metered, amounts, from_readings, in_runs
-from services.metering.store.lives import exchange, lives_of
+from services.metering.store import figures, ingest, runs
+from services.metering.store.amounts import Draft, Metered, amounts, in_runs
+from services.metering.store.exchanges import exchange
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.readings import fetch
 from services.metering.store.tables import MeterRow
 from tests.services.metering.making import NOON_MS, add_meter, series, source
 
+BERLIN = ZoneInfo("Europe/Berlin")
 SLOTS = 420
 BEGIN_MS = NOON_MS - SLOTS * SLOT_MS
 
@@ -86,13 +88,15 @@ def store_history(session: Session, history: list[Part], exchanged: tuple[int, i
 
 def metered(session: Session, row: MeterRow) -> Metered:
     """The meter as it stands now."""
-    return Metered(row, lives_of(session, [row.uid])[row.uid])
+    return figures.metered(session, [row])[0]
 
 
-def agree(session: Session, meter: Metered, bounds: Int64) -> None:
+def agree(
+    session: Session, meter: Metered, bounds: Int64, step: Step = Step.LOCAL_DAY, tz: ZoneInfo | None = None
+) -> None:
     """Both ways come to the same."""
-    [short] = amounts(session, [meter], bounds, Step.LOCAL_DAY)
-    general = from_readings(session, meter, bounds, Step.LOCAL_DAY)
+    [short] = amounts(session, [meter], bounds, step, tz, general=figures.general_in(BERLIN))
+    general = figures.from_readings(session, meter, bounds, step, BERLIN)
     for name in ("starts_ms", "ends_ms", "amount", "estimated_amount", "measured_ms", "flag"):
         assert getattr(short, name).tolist() == getattr(general, name).tolist(), name
 
@@ -177,7 +181,8 @@ def test_steps_in_a_run_need_no_reading_between_their_bounds(store: Database) ->
         meter = add_meter(session)
         ingest.write(session, series(meter.lives[0].key, BEGIN_MS, range(0, 4_000, 10)), source())
         bounds = np.array([BEGIN_MS + 10 * SLOT_MS, BEGIN_MS + 106 * SLOT_MS, BEGIN_MS + 300 * SLOT_MS], np.int64)
-        [draft] = in_runs(session, [metered(session, meter.row)], bounds)
+        draft = Draft(bounds)
+        in_runs(session, [metered(session, meter.row)], [draft])
         assert draft.settled.all()
         assert draft.amount.tolist() == [960, 1940]
 
