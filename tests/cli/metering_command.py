@@ -1,0 +1,94 @@
+"""The command against metering over real gRPC, with a registry of one town beside it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from domain.errors import NotFound
+from lichtbuch.metering.v1 import metering_pb2_grpc
+from lichtbuch.registry.v1 import registry_pb2, registry_pb2_grpc
+from servicekit.clock import SteppedClock
+from servicekit.database import Database
+from servicekit.migrate import migrations_of
+from servicekit.tenants import FixedTenants
+from services.metering.api import MeteringServicer
+from services.metering.endpoints import EndpointReplica
+from services.metering.watch import Bell
+from tests.services.metering.making import NOW
+from tests.services.metering.running import Registry
+from tests.support.issuer import Issuer
+from tests.support.running import ADMIN, HERSFELD, TOWNS, running_service, settings_for
+
+
+class OneTown(Registry):
+    """The registry with one municipality."""
+
+    def municipality(self) -> registry_pb2.Municipality:
+        return registry_pb2.Municipality(name=f"municipalities/{HERSFELD.id}", time_zone=HERSFELD.time_zone)
+
+    async def ListMunicipalities(self, request: registry_pb2.ListMunicipalitiesRequest, context: Any) -> Any:
+        return registry_pb2.ListMunicipalitiesResponse(municipalities=[self.municipality()])
+
+    async def GetMunicipality(self, request: registry_pb2.GetMunicipalityRequest, context: Any) -> Any:
+        if request.name != self.municipality().name:
+            raise NotFound(request.name)
+        return self.municipality()
+
+
+class Command:
+    """Runs `lichtbuch` as whom one likes."""
+
+    def __init__(self, addresses: dict[str, str], issuer: Issuer, folder: Path, metering: Any) -> None:
+        """`metering` is a stub as the administrator."""
+        self.metering = metering
+        self._environment = os.environ | {f"LICHTBUCH_{name.upper()}_ADDRESS": at for name, at in addresses.items()}
+        self._environment["LICHTBUCH_CONFIG_DIR"] = str(folder)
+        self._issuer = issuer
+
+    async def run(self, *arguments: str, subject: str = ADMIN) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "cli.main", *arguments,
+            env=self._environment | {"LICHTBUCH_TOKEN": self._issuer.token(subject)},
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        out, error = await asyncio.wait_for(process.communicate(), 120)
+        assert process.returncode is not None
+        return process.returncode, out.decode(), error.decode()
+
+    async def json(self, *arguments: str) -> tuple[int, Any]:
+        """Exit code and what it prints with --json."""
+        code, out, error = await self.run(*arguments, "--json")
+        assert out, error
+        return code, json.loads(out)
+
+
+@asynccontextmanager
+async def metering_command(tmp_path: Path) -> AsyncIterator[Command]:
+    """The command, a registry with one town, and metering at noon of the test's day."""
+    issuer = Issuer()
+    database = Database(f"sqlite:///{tmp_path}/metering.db", "metering", pool_size=2)
+    await database.migrate(migrations_of("metering"))
+    clock = SteppedClock(NOW)
+    registry = OneTown()  # type: ignore[abstract]  # as far as the command asks
+    add_registry = registry_pb2_grpc.add_RegistryServiceServicer_to_server
+    async with running_service(
+        issuer, lambda server: server.add_servicer(add_registry, registry), settings=settings_for("registry")
+    ) as beside:
+        replica = EndpointReplica(beside.channel(ADMIN), database, FixedTenants(TOWNS), clock)
+        servicer = MeteringServicer(database, clock, replica, Bell())
+        add_metering = metering_pb2_grpc.add_MeteringServiceServicer_to_server
+        async with running_service(
+            issuer, lambda server: server.add_servicer(add_metering, servicer), database=database, clock=clock
+        ) as running:
+            stub = metering_pb2_grpc.MeteringServiceStub(running.channel(ADMIN))
+            yield Command({"registry": beside.target, "metering": running.target}, issuer, tmp_path, stub)
+    await database.close()
+    issuer.close()
