@@ -202,6 +202,9 @@ class LongReader:
         status = self._status(line, cells)
         if status is None or channel is None:
             return
+        if status is Status.GAP:
+            collector.add(line, channel.meter, slot, 0, status)
+            return
         taker.value(
             line, channel, "value", slot, 0 if observed == slot else observed, cells[layout.values[0][0]], status
         )

@@ -1,0 +1,329 @@
+"""Files of readings into a running metering service and out of it again: real exports, once and twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cli.commands.reading_exports import writer_to
+from cli.commands.reading_imports import Outcome, directory_of, facts_of, known_meter, send_readings
+from cli.exporting.readings import Format, rows_of
+from cli.importing.readings.declared import Declared, Series, read_mapping
+from cli.importing.readings.reader import open_readings
+from lichtbuch.metering.v1 import metering_pb2 as pb
+from servicekit.convert import timestamp_to_proto
+from servicekit.database import Database
+from tests.services.metering.running import PARENT, Metering, running_metering
+from tests.support.issuer import Issuer
+
+REAL = Path(os.environ.get("LICHTBUCH_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")) / "meters"
+with_real_files = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real meters are not at {REAL}")
+sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+BERLIN = ZoneInfo("Europe/Berlin")
+HALF_HOURS = {"kind": pb.READING_KIND_INTERVAL, "reading_cycle": pb.READING_CYCLE_HALF_HOUR}
+HOURS = {"kind": pb.READING_KIND_INTERVAL, "reading_cycle": pb.READING_CYCLE_HOUR}
+
+
+class Town:
+    """What a command's session is, as far as files of readings go."""
+
+    def __init__(self, metering: Metering) -> None:
+        self.metering = metering.as_()
+
+    async def parent(self) -> str:
+        return PARENT
+
+    async def zone(self) -> ZoneInfo:
+        return BERLIN
+
+
+@pytest.fixture
+async def metering(issuer: Issuer, database: Database) -> AsyncIterator[Metering]:
+    async with running_metering(issuer, database) as running:
+        yield running
+
+
+async def bring(metering: Metering, file: Path, declared: Declared, **options: Any) -> Outcome:
+    session: Any = Town(metering)
+    dry_run, zone = options.pop("dry_run", False), options.pop("zone", "Europe/Berlin")
+    opened = open_readings(file, declared, await directory_of(session), time_zone=zone, **options)
+    return await send_readings(session, opened, f"import:{file.name}", dry_run=dry_run)
+
+
+async def bring_twice(metering: Metering, file: Path, declared: Declared, **options: Any) -> Outcome:
+    """Brings a file, and again: the second time changes nothing. Answers the first outcome."""
+    first = await bring(metering, file, declared, **options)
+    again = await bring(metering, file, declared, **options)
+    assert (again.stored, again.unchanged + again.refused) == (0, first.stored + first.unchanged + first.refused)
+    assert again.refused == first.refused
+    return first
+
+
+async def write_out(metering: Metering, file: Path, form: Format = Format.CSV) -> int:
+    session: Any = Town(metering)
+    listed = (await session.metering.ListMeters(pb.ListMetersRequest(parent=PARENT, page_size=1000))).meters
+    by_name = {one.name: one for one in listed}
+    known = {one.name: known_meter(one, by_name.get(one.device)) for one in listed}
+    request = pb.ExportReadingsRequest(
+        parent=PARENT,
+        start_time=timestamp_to_proto(datetime(2010, 1, 1, tzinfo=UTC)),
+        end_time=timestamp_to_proto(datetime(2026, 12, 1, tzinfo=UTC)),
+    )
+    written = 0
+    with writer_to(file, form, BERLIN) as writer:
+        async for part in session.metering.ExportReadings(request):
+            written += writer.write(rows_of(part.readings, known))
+    return written
+
+
+async def amount(metering: Metering, meter_id: str, first: datetime, end: datetime) -> int:
+    request = pb.QueryConsumptionRequest(
+        parent=PARENT,
+        meters=[f"{PARENT}/meters/{meter_id}"],
+        start_time=timestamp_to_proto(first),
+        end_time=timestamp_to_proto(end),
+        step=pb.STEP_TOTAL,
+    )
+    answer: pb.QueryConsumptionResponse = await metering.as_().QueryConsumption(request)
+    return answer.amounts[0]
+
+
+# --- real files --------------------------------------------------------------------------------------------
+
+
+@with_real_files
+@pytest.mark.parametrize(("name", "readings"), [("example.csv", 480), ("example-missing-half-hours.csv", 526)])
+async def test_british_half_hours_are_taken_by_serial_number_and_their_estimates_stay_estimates(
+    metering: Metering, name: str, readings: int
+) -> None:
+    file = REAL / "amr_exports" / name
+    numbers = sorted({line.split(",")[0] for line in file.read_text(encoding="utf-8").splitlines()[2:]})
+    for place, number in enumerate(numbers):
+        await metering.meter(f"S-{place}", serial_number=number, **HALF_HOURS)
+    declared = Declared(meter_column="MPR", stamp="end")
+    outcome = await bring_twice(metering, file, declared, zone="Europe/London")
+    assert (outcome.stored, outcome.all_refused) == (readings, 0)
+    facts = facts_of(file, outcome, False)
+    assert len(facts["meters"]) == len(numbers)
+    assert facts["lines"] == readings
+    response = await metering.as_().ListReadings(
+        pb.ListReadingsRequest(
+            parent=PARENT,
+            start_time=timestamp_to_proto(datetime(2019, 8, 1, tzinfo=UTC)),
+            end_time=timestamp_to_proto(datetime(2019, 9, 1, tzinfo=UTC)),
+        )
+    )
+    estimated = sum("Estimated" in line for line in file.read_text(encoding="utf-8").splitlines())
+    assert list(response.readings.statuses).count(pb.READING_STATUS_ESTIMATED) == estimated == 48
+
+
+@with_real_files
+@sqlite_only
+async def test_days_of_a_british_council_are_taken_as_intervals(metering: Metering) -> None:
+    file = REAL / "amr_exports/sheffield_export.csv"
+    numbers = sorted({line.split(",")[1] for line in file.read_text(encoding="utf-8").splitlines()[1:]})
+    for number in numbers:
+        await metering.meter(number, **HALF_HOURS)
+    outcome = await bring_twice(metering, file, Declared(meter_column="MPAN"), zone="Europe/London")
+    assert (outcome.stored, outcome.all_refused) == (24 * 48, 0)
+    day = datetime(2018, 11, 6, tzinfo=UTC), datetime(2018, 11, 7, tzinfo=UTC)
+    cells = file.read_text(encoding="utf-8").splitlines()[1].split(",")
+    assert await amount(metering, cells[1], *day) == sum(round(float(cell) * 1000) for cell in cells[3:51])
+
+
+@with_real_files
+@sqlite_only
+@pytest.mark.parametrize(("building", "missing"), [("b4", 10_621), ("b58", 1_071)])
+async def test_four_years_of_a_building_are_taken_by_a_mapping_and_zeros_are_gaps(
+    metering: Metering, tmp_path: Path, building: str, missing: int
+) -> None:
+    mapping = tmp_path / "cambridge.toml"
+    mapping.write_text(
+        """[readings]
+stamp = "start"
+unit = "kWh"
+missing = "zero"
+[[readings.series]]
+column = "electricity"
+meter = "strom"
+[[readings.series]]
+column = "gas"
+meter = "gas"
+""",
+        encoding="utf-8",
+    )
+    await metering.meter("strom", **HOURS)
+    await metering.meter("gas", medium=pb.MEDIUM_GAS, **HOURS)
+    file = REAL / f"cambridge/ucam_{building}_hourly_2017_2020.csv"
+    outcome = await bring_twice(metering, file, read_mapping(mapping))
+    assert (outcome.stored, outcome.all_refused) == (2 * 35_064, 0)
+    assert outcome.file.tally.missing == missing
+    year = datetime(2018, 1, 1, tzinfo=UTC), datetime(2019, 1, 1, tzinfo=UTC)
+    lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("2018")]
+    assert len(lines) == 8760
+    stored = await metering.as_().GetMeter(pb.GetMeterRequest(name=f"{PARENT}/meters/strom"))
+    assert stored.latest_slot.ToDatetime(tzinfo=UTC) == datetime(2021, 1, 1, tzinfo=UTC)
+    measured = sum(round(float(line[1]) * 1000) for line in lines)
+    assert await amount(metering, "strom", *year) >= measured
+
+
+@with_real_files
+@sqlite_only
+async def test_a_heat_meter_s_counters_of_energy_and_volume_are_taken_side_by_side(metering: Metering) -> None:
+    counter = {"medium": pb.MEDIUM_HEAT, "reading_cycle": pb.READING_CYCLE_HOUR}
+    await metering.meter("heat", serial_number="660", **counter)
+    await metering.meter("volume", **{**counter, "medium": pb.MEDIUM_WATER, "unit": pb.UNIT_L, "scale_exponent": -3})
+    series = (Series(column="energy_heat_kwh", meter="heat"), Series(column="volume_flow_m3", meter="volume"))
+    file = REAL / "danish_heat_hourly_sample.csv"
+    outcome = await bring_twice(metering, file, Declared(meter_column="meter_id", series=series))
+    assert (outcome.stored, outcome.all_refused) == (2 * 26_256, 0)
+    span = datetime(2018, 1, 2, 23, tzinfo=UTC), datetime(2020, 12, 31, 22, tzinfo=UTC)
+    assert await amount(metering, "heat", *span) == round((56_974.8571428571 - 5_347.61445783133) * 1000)
+
+
+# --- habits of the import ----------------------------------------------------------------------------------
+
+
+async def test_a_dry_run_stores_nothing_and_tells_what_would_be(metering: Metering, tmp_path: Path) -> None:
+    await metering.meter("m")
+    file = tmp_path / "x.csv"
+    file.write_text("time;kWh\n2026-03-01T00:00Z;1\n2026-03-01T00:15Z;2\n", encoding="utf-8")
+    outcome = await bring(metering, file, Declared(meter="m"), dry_run=True)
+    assert (outcome.stored, outcome.unchanged) == (2, 0)
+    assert (await bring(metering, file, Declared(meter="m"))).stored == 2
+
+
+@sqlite_only
+async def test_what_the_service_refuses_is_told_with_the_line_of_the_file(metering: Metering, tmp_path: Path) -> None:
+    await metering.meter("m")
+    file = tmp_path / "x.csv"
+    text = "time;kWh\n2026-03-01T00:00Z;1\n2026-03-01T00:15Z;2\n2030-01-01T00:00Z;3\nyesterday;4\n"
+    file.write_text(text, encoding="utf-8")
+    await bring(metering, file, Declared(meter="m"))
+    file.write_text(text.replace("15Z;2", "15Z;7"), encoding="utf-8")
+    outcome = await bring(metering, file, Declared(meter="m"), size=2)
+    facts = facts_of(file, outcome, False)
+    assert (outcome.stored, outcome.unchanged, outcome.all_refused) == (0, 1, 3)
+    assert [refusal["line"] for refusal in facts["refusals"]] == [5, 3, 4]
+    assert sum(facts["refused_by_reason"].values()) == 3
+    assert any("the future" in reason for reason in facts["refused_by_reason"])
+    json.dumps(facts)
+
+
+@sqlite_only
+async def test_a_file_that_breaks_in_the_middle_keeps_what_was_stored_before(
+    metering: Metering, tmp_path: Path
+) -> None:
+    await metering.meter("m")
+    slots = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=15 * number) for number in range(300)]
+    rows = [f"{slot.isoformat()};{number}" for number, slot in enumerate(slots)]
+    file = tmp_path / "x.csv"
+    file.write_text("time;kWh\n" + "\n".join(rows) + '\n"' + "x" * 200_000 + "\n", encoding="utf-8")
+    outcome = await bring(metering, file, Declared(meter="m"), size=100)
+    assert outcome.stored == 300
+    assert "does a quote never close" in str(outcome.error)
+
+
+# --- and out again -----------------------------------------------------------------------------------------
+
+
+async def filled(metering: Metering, tmp_path: Path) -> None:
+    """Meters of several kinds and units, with gaps, estimates and readings by hand."""
+    await metering.meter("counter", reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    await metering.meter("profile", **{**HALF_HOURS, "reading_cycle": pb.READING_CYCLE_QUARTER_HOUR})
+    water = {"medium": pb.MEDIUM_WATER, "unit": pb.UNIT_L, "scale_exponent": -3}
+    await metering.meter("water", reading_cycle=pb.READING_CYCLE_IRREGULAR, **water)
+    sensor = {"medium": pb.MEDIUM_TEMPERATURE, "unit": pb.UNIT_CELSIUS, "scale_exponent": -2}
+    await metering.meter("outside", kind=pb.READING_KIND_INSTANT, reading_cycle=pb.READING_CYCLE_HOUR, **sensor)
+    given = {
+        "counter": ("kWh", "2025-10-26T00:00Z;1,5;\n2025-10-26T00:15Z;;\n2025-10-26T01:30Z;2;estimated\n"),
+        "profile": ("Wh", "2025-10-26T00:30Z;7;\n2025-10-26T00:45Z;9;substituted\n2025-10-26T01:30Z;0;\n"),
+        "outside": ("°C", "2026-01-01T00:00Z;-3,25;\n2026-01-01T01:00Z;0;\n"),
+    }
+    for meter, (unit, rows) in given.items():
+        file = tmp_path / f"{meter}.csv"
+        file.write_text("time;value;status\n" + rows, encoding="utf-8")
+        outcome = await bring(metering, file, Declared(meter=meter, unit=unit, stamp="end", decimal=","))
+        assert outcome.stored == rows.count("\n")
+    file = tmp_path / "water.csv"
+    file.write_text("time;m3\n2026-01-03T07:13;12,345678\n", encoding="utf-8")
+    assert (await bring(metering, file, Declared(meter="water"), hand=True)).stored == 1
+
+
+def _copied(template: Path, file: Path) -> str:
+    shutil.copy(template, file)
+    return f"sqlite:///{file}"
+
+
+async def test_an_export_can_be_taken_in_again_elsewhere_and_is_the_same_there(
+    metering: Metering, tmp_path: Path, issuer: Issuer, sqlite_template: Path
+) -> None:
+    await filled(metering, tmp_path)
+    first, second = tmp_path / "first.csv", tmp_path / "second.csv"
+    assert await write_out(metering, first) == 9
+    again = await bring(metering, first, Declared())
+    assert (again.stored, again.unchanged, again.all_refused) == (0, 9, 0)
+    elsewhere = Database(_copied(sqlite_template, tmp_path / "elsewhere.db"), "metering", pool_size=2)
+    try:
+        async with running_metering(issuer, elsewhere) as other:
+            for meter in (await metering.as_().ListMeters(pb.ListMetersRequest(parent=PARENT))).meters:
+                request = pb.CreateMeterRequest(parent=PARENT, meter_id=meter.name.rsplit("/", 1)[-1], meter=meter)
+                await other.as_().CreateMeter(request)
+            taken = await bring(other, first, Declared())
+            assert (taken.stored, taken.all_refused) == (9, 0)
+            await write_out(other, second)
+    finally:
+        await elsewhere.close()
+
+    def but_the_source(file: Path) -> list[list[str]]:
+        rows = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines()]
+        return [[cell for number, cell in enumerate(row) if number != 5] for row in rows]
+
+    assert but_the_source(first) == but_the_source(second)
+
+
+@sqlite_only
+async def test_values_are_written_in_their_unit_and_gaps_without_a_value(metering: Metering, tmp_path: Path) -> None:
+    await filled(metering, tmp_path)
+    file = tmp_path / "out.csv"
+    await write_out(metering, file)
+    lines = file.read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "meter,slot,value,unit,status,source,observed_at,revision"
+    told = [line.split(",") for line in lines[1:]]
+    assert ["counter", "2025-10-26T02:15:00+02:00", "", "Wh", "gap"] in [row[:5] for row in told]
+    assert ["outside", "2026-01-01T01:00:00+01:00", "-3.25", "°C", "measured"] in [row[:5] for row in told]
+    assert ["water", "2026-01-03T07:13:00+01:00", "12345.678", "l", "hand"] in [row[:5] for row in told]
+
+
+@sqlite_only
+async def test_json_lines_and_parquet_say_the_same(metering: Metering, tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    await filled(metering, tmp_path)
+    lines, table = tmp_path / "out.jsonl", tmp_path / "out.parquet"
+    assert await write_out(metering, lines, Format.JSONL) == await write_out(metering, table, Format.PARQUET) == 9
+    told = [json.loads(line) for line in lines.read_text(encoding="utf-8").splitlines()]
+    rows = parquet.read_table(table).to_pylist()
+    assert [row["meter"] for row in rows] == [line["meter"] for line in told]
+    for row, line in zip(rows, told, strict=True):
+        assert row["slot"] == datetime.fromisoformat(line["slot"])
+        assert (None if row["value"] is None else float(row["value"])) == line["value"]
+        assert (row["unit"], row["status"]) == (line["unit"], line["status"])
+
+
+async def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    from domain.errors import InvalidInput
+
+    with (
+        pytest.raises(InvalidInput, match="cannot be written"),
+        writer_to(tmp_path / "no" / "x.csv", Format.CSV, BERLIN),
+    ):
+        pass
