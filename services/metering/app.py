@@ -31,6 +31,7 @@ from services.metering.resets import StoredResets
 from services.metering.settings import MeteringSettings
 from services.metering.slot import tolerance_ms
 from services.metering.spool import Spool
+from services.metering.validation.parameters import load as load_parameters
 from services.metering.watch import Bell
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -69,7 +70,8 @@ def assemble(
     spool = Spool(settings.resolved_spool_dir, settings.spool_max_bytes)
     book = TargetBook(database, settings.own_dir / "meters.json", spool, clock, ready=server.database_ready.is_set)
     endpoints = EndpointReplica(registry, database, server.tenants, clock, changed=book.touch)
-    servicer = MeteringServicer(database, clock, endpoints, bell, changed=book.touch)
+    parameters = load_parameters(settings.validation_rules)
+    servicer = MeteringServicer(database, clock, endpoints, bell, changed=book.touch, parameters=parameters)
     server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer)
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
     server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat), max_silence_s=300)

@@ -28,6 +28,9 @@ class MeteringSettings(ServiceSettings):
     polling: bool = True
     """False leaves the field alone: for replicas that only answer."""
 
+    validation_rules: Path | None = None
+    """TOML file with parameters of the rules of validation that are other than the defaults; see docs/metering.md."""
+
     field_security: Path | None = None
     """TOML file with certificates and logins of field devices (Modbus over TLS, OPC UA); see docs/operations.md."""
     field_machine: str = ""

@@ -18,6 +18,7 @@ from services.metering.store import meters as store
 from services.metering.store.feed import Source
 from services.metering.store.partitions import Partitions
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 from services.metering.watch import Bell
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -34,13 +35,16 @@ class Calls:
         bell: Bell,
         *,
         changed: Callable[[], None] = lambda: None,
+        parameters: Parameters | None = None,
     ) -> None:
-        """`bell` wakes watchers of readings; `changed` tells polling that meters have become others."""
+        """`bell` wakes watchers of readings; `changed` tells polling that meters have become others; `parameters` are
+        those of the rules of validation."""
         self.database = database
         self.clock = clock
         self.endpoints = endpoints
         self.bell = bell
         self.changed = changed
+        self.parameters = parameters or Parameters()
         self.partitions = Partitions(database)
 
     def source(self, text: str) -> Source:

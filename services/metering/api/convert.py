@@ -141,7 +141,12 @@ def readings_to_proto(readings: Readings, names: Mapping[int, str]) -> pb.Readin
     )
 
 
-def period_from_proto(request: pb.ListReadingsRequest | pb.ExportReadingsRequest) -> tuple[int, int]:
+def period_from_proto(
+    request: pb.ListReadingsRequest
+    | pb.ExportReadingsRequest
+    | pb.EstimateReadingsRequest
+    | pb.ValidateReadingsRequest,
+) -> tuple[int, int]:
     """Start and end of a period, Unix ms. Raises InvalidInput for an empty one."""
     start = to_ms(timestamp_from_proto(request.start_time, "start_time"))
     end = to_ms(timestamp_from_proto(request.end_time, "end_time"))

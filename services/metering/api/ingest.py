@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
+from typing import Final
 
 from sqlmodel import Session
 
@@ -10,18 +12,23 @@ from domain.names import ResourceName
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit import audit
 from servicekit.context import Tenant, current_tenant
-from services.metering.api.calls import Calls, Context
+from services.metering.api.calls import Calls, Context, meter_name
 from services.metering.api.convert import brought_from_proto
+from services.metering.api.validation import findings_to_proto
 from services.metering.batch import Brought, Owner, Sorted, sort_out
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
 from services.metering.reading import Refusals, Status
 from services.metering.slot import EARLIEST_SLOT_MS, to_ms
 from services.metering.store import meters as store
+from services.metering.store.checks import Subject, check_brought
 from services.metering.store.feed import Source
 from services.metering.store.ingest import Outcome, Written, write
 from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.neighbours import all_lives, judge_among_stored
 from services.metering.store.partitions import months_of
+from services.metering.validation.parameters import Parameters
+
+_MOST_FINDINGS: Final = 1_000
 
 
 class IngestCalls(Calls):
@@ -38,7 +45,8 @@ class IngestCalls(Calls):
         source = self.source(request.source)
 
         def ingest(session: Session) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:
-            return _ingest(session, tenant, list(request.readings.meters), brought, source, now_ms, request.dry_run)
+            given = _Given(tenant, list(request.readings.meters), brought, source, now_ms)
+            return _ingest(session, given, self.parameters, request.dry_run)
 
         answer, taken, written = await self.database.run(ingest)
         if written.batch_id:
@@ -48,27 +56,41 @@ class IngestCalls(Calls):
         return answer
 
 
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """What somebody brings: readings of meters by name, at a time."""
+
+    tenant: Tenant
+    names: list[str]
+    brought: Brought
+    source: Source
+    now_ms: int
+
+
 def _ingest(
-    session: Session,
-    tenant: Tenant,
-    names: list[str],
-    brought: Brought,
-    source: Source,
-    now_ms: int,
-    dry_run: bool,
+    session: Session, given: _Given, parameters: Parameters, dry_run: bool
 ) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:
+    tenant, names, now_ms, source = given.tenant, given.names, given.now_ms, given.source
     ids = [ResourceName.parse(name, field="readings.meters", collection="meters").id for name in names]
     rows = store.rows_by_id(session, tenant.uid, list(dict.fromkeys(ids)))
     lives = lives_of(session, [row.uid for row in rows.values()])
     owners = [Owner(rows[one].kind, lives[rows[one].uid]) if one in rows else None for one in ids]
-    taken, refusals = sort_out(brought, owners, now_ms)
+    taken, refusals = sort_out(given.brought, owners, now_ms)
     by_key = all_lives(list(lives.values()))
     meters = {row.uid: row for row in rows.values()}
     rules = {key: rules_of(meters[life.meter_uid], life) for key, life in by_key.items()}
-    taken.readings.status = judge_among_stored(session, taken.readings, by_key, rules)
+    judged = judge_among_stored(session, taken.readings, by_key, rules)
+    subjects = {key: Subject(meters[life.meter_uid], life, rules[key]) for key, life in by_key.items()}
+    taken.readings.status, found = check_brought(session, taken.readings, judged, subjects, parameters, now_ms)
     written = write(session, taken.readings, source, dry_run=dry_run)
     refusals.add(taken.row[written.outcome == Outcome.CONFLICT], "another value is stored for this meter and slot")
+    refusals.add(
+        taken.row[written.outcome == Outcome.PROTECTED],
+        "another value was put there by a person, which stands until a person changes it",
+    )
     answer = _answer(taken, written, refusals)
+    meter_names = {key: meter_name(tenant.id, subject.row) for key, subject in subjects.items()}
+    answer.findings.extend(findings_to_proto(meter_names, found, _MOST_FINDINGS))
     if written.batch_id:
         summary = {"source": source.source, "stored": answer.stored, "refused": answer.refused, "meters": names[:20]}
         audit.record(session, "", f"{tenant.name}/meters", str(written.batch_id), tenant.uid, after=summary)

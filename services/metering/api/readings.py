@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from functools import partial
 
+import numpy as np
 from sqlmodel import Session
 
 from domain.errors import InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import scope_aware
+from servicekit.convert import timestamp_to_proto
 from servicekit.paging import decode_token, encode_token, page_size_of
 from services.metering.api.calls import Calls, Context, meter_name, seen_rows
 from services.metering.api.convert import period_from_proto, readings_to_proto
 from services.metering.life import RegisterLife
 from services.metering.metrics import WATCHERS
+from services.metering.reading import Readings
+from services.metering.store.batches import batch_ids, rows_of
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import Cursor, page
 from services.metering.watch import Position, follow, newest
@@ -37,12 +41,14 @@ class ReadingCalls(Calls):
 
     @scope_aware
     async def ListReadings(self, request: pb.ListReadingsRequest, context: Context) -> pb.ListReadingsResponse:
-        """A page of current readings, by slot and meter."""
+        """A page of readings by slot and meter: the current ones, or all revisions with where each comes from."""
         start_ms, end_ms = period_from_proto(request)
         size = page_size_of(request, _DEFAULT_PAGE, _LARGEST_PAGE)
         after = _cursor(decode_token(request), "page_token")
         columns, following = await self.database.read(
-            lambda session: _page(session, list(request.meters), start_ms, end_ms, size, after)
+            lambda session: _page(
+                session, list(request.meters), start_ms, end_ms, size, after, all_revisions=request.all_revisions
+            )
         )
         token = "" if following is None else encode_token(request, [following.slot_ms, following.register])
         return pb.ListReadingsResponse(readings=columns, next_page_token=token)
@@ -91,11 +97,32 @@ class ReadingCalls(Calls):
 
 
 def _page(
-    session: Session, names: list[str], start_ms: int, end_ms: int, size: int, after: Cursor | None
+    session: Session,
+    names: list[str],
+    start_ms: int,
+    end_ms: int,
+    size: int,
+    after: Cursor | None,
+    *,
+    all_revisions: bool = False,
 ) -> tuple[pb.ReadingColumns, Cursor | None]:
     lives, named = _lives_and_names(session, names)
-    readings, following = page(session, lives, start_ms, end_ms, size, after)
-    return readings_to_proto(readings, named), following
+    readings, following = page(session, lives, start_ms, end_ms, size, after, all_revisions=all_revisions)
+    columns = readings_to_proto(readings, named)
+    if all_revisions:
+        _add_batches(session, readings, columns)
+    return columns, following
+
+
+def _add_batches(session: Session, readings: Readings, columns: pb.ReadingColumns) -> None:
+    """Says of each revision where it comes from, who brought it, when and why."""
+    ids, places = np.unique(batch_ids(session, readings), return_inverse=True)
+    rows = rows_of(session, ids.tolist())
+    for batch_id in ids.tolist():
+        row = rows[batch_id]
+        stored_at = timestamp_to_proto(row.stored_at)
+        columns.batches.add(source=row.source, actor=row.actor, stored_at=stored_at, reason=row.reason)
+    columns.batch_indexes.extend(places.tolist())
 
 
 def _cursor(key: list[str | int | None] | None, field: str) -> Cursor | None:

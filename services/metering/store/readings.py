@@ -18,14 +18,24 @@ from services.metering.store.bulk import fetch_columns, key_set
 _LONGEST_WINDOW_MS: Final = 366 * 24 * 3_600_000
 
 
-def fetch(session: Session, keys: Sequence[int], start_ms: int, end_ms: int, *, compared: bool = False) -> Readings:
-    """Current revisions of registers with start <= slot < end, in order of register and slot.
+def fetch(
+    session: Session,
+    keys: Sequence[int],
+    start_ms: int,
+    end_ms: int,
+    *,
+    compared: bool = False,
+    all_revisions: bool = False,
+) -> Readings:
+    """Current revisions of registers with start <= slot < end, in order of register and slot; or all revisions, in
+    order of register, slot and revision.
 
     With `compared` without the columns of observation.
     """
     if not keys or end_ms <= start_ms:
         return Readings.none()
-    return current(fetch_columns(session, span_condition(session, keys), (start_ms, end_ms), compared=compared))
+    found = fetch_columns(session, span_condition(session, keys), (start_ms, end_ms), compared=compared)
+    return found if all_revisions else current(found)
 
 
 def span_condition(session: Session, keys: Sequence[int]) -> str:
@@ -33,13 +43,15 @@ def span_condition(session: Session, keys: Sequence[int]) -> str:
     return f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms >= ? AND r.slot_ms < ?"
 
 
-def fetch_lives(session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int) -> Readings:
+def fetch_lives(
+    session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int, *, all_revisions: bool = False
+) -> Readings:
     """The same, of lives, without what was stored for a register after it had been exchanged (recorded late)."""
     begins = np.array([life.begin_ms for life in lives], np.int64)
     ends = np.array([life.end_ms for life in lives], np.int64)
     keys = np.array([life.key for life in lives], np.int64)
     alive = (begins < end_ms) & (ends > start_ms)
-    found = fetch(session, keys[alive].tolist(), start_ms, end_ms)
+    found = fetch(session, keys[alive].tolist(), start_ms, end_ms, all_revisions=all_revisions)
     if not len(found):
         return found
     order = np.argsort(keys)
@@ -64,9 +76,16 @@ class Cursor:
 
 
 def windows(
-    session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int, size: int, after: Cursor | None = None
+    session: Session,
+    lives: Sequence[RegisterLife],
+    start_ms: int,
+    end_ms: int,
+    size: int,
+    after: Cursor | None = None,
+    *,
+    all_revisions: bool = False,
 ) -> Iterator[Readings]:
-    """Current readings in order of slot and register, in pieces of about `size`.
+    """Current readings (or all revisions) in order of slot and register, in pieces of about `size`.
 
     The table lies in order of register and slot, so a whole period cannot be had in order of slot without sorting it.
     Here it is walked in windows of time that hold about one piece each; empty ones grow.
@@ -76,7 +95,7 @@ def windows(
     begin = start_ms if after is None else max(start_ms, after.slot_ms)
     while begin < end_ms and lives:
         end = min(end_ms, begin + width)
-        found = by_slot(fetch_lives(session, lives, begin, end))
+        found = by_slot(fetch_lives(session, lives, begin, end, all_revisions=all_revisions))
         if after is not None:
             found = found.take(
                 (found.slot_ms > after.slot_ms) | ((found.slot_ms == after.slot_ms) & (found.register > after.register))
@@ -91,17 +110,27 @@ def windows(
 
 
 def by_slot(readings: Readings) -> Readings:
-    """In order of slot and register."""
+    """In order of slot and register; revisions of one slot stay in their order."""
     return readings.take(np.lexsort((readings.register, readings.slot_ms)))
 
 
 def page(
-    session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int, size: int, after: Cursor | None
+    session: Session,
+    lives: Sequence[RegisterLife],
+    start_ms: int,
+    end_ms: int,
+    size: int,
+    after: Cursor | None,
+    *,
+    all_revisions: bool = False,
 ) -> tuple[Readings, Cursor | None]:
-    """One page in order of slot and register, and where the next one begins (None on the last)."""
+    """One page in order of slot and register, and where the next one begins (None on the last).
+
+    Revisions of one slot stay together: a page may be a few longer for it.
+    """
     parts: list[Readings] = []
     count = 0
-    for found in windows(session, lives, start_ms, end_ms, size + 1, after):
+    for found in windows(session, lives, start_ms, end_ms, size + 1, after, all_revisions=all_revisions):
         parts.append(found)
         count += len(found)
         if count > size:
@@ -109,7 +138,11 @@ def page(
     whole = Readings.concatenate(parts)
     if len(whole) <= size:
         return whole, None
-    taken = whole.take(slice(0, size))
+    same = (whole.slot_ms[size:] == whole.slot_ms[size - 1]) & (whole.register[size:] == whole.register[size - 1])
+    end = size + (int(np.argmin(same)) if not bool(same.all()) else len(same))
+    if end == len(whole):
+        return whole, Cursor(int(whole.slot_ms[-1]), int(whole.register[-1]))
+    taken = whole.take(slice(0, end))
     return taken, Cursor(int(taken.slot_ms[-1]), int(taken.register[-1]))
 
 

@@ -1,0 +1,171 @@
+"""EditReadings and EstimateReadings: what people put right, and what stands in for what nobody measured."""
+
+from __future__ import annotations
+
+import numpy as np
+from sqlmodel import Session
+
+from domain.errors import InvalidInput
+from domain.names import ResourceName
+from domain.night import zone
+from lichtbuch.metering.v1 import metering_pb2 as pb
+from servicekit import audit
+from servicekit.context import Tenant, current_caller, current_tenant
+from servicekit.idempotency import once
+from services.metering.api.calls import Calls, Context, meter_name
+from services.metering.api.convert import period_from_proto, readings_to_proto
+from services.metering.edit import Edit, checked, revised
+from services.metering.estimation import Method
+from services.metering.meter import Kind
+from services.metering.metrics import READINGS_STORED
+from services.metering.reading import Readings, Status, column
+from services.metering.slot import EARLIEST_SLOT_MS, slot_text, to_ms
+from services.metering.store import edits, estimates
+from services.metering.store import meters as store
+from services.metering.store.feed import Source
+from services.metering.store.lives import lives_of
+from services.metering.store.partitions import months_of
+from services.metering.store.tables import MeterRow
+
+_MOST_IN_AUDIT = 100
+
+
+class EditCalls(Calls):
+    """Edits and estimates."""
+
+    async def EditReadings(self, request: pb.EditReadingsRequest, context: Context) -> pb.EditReadingsResponse:
+        """New revisions with who and why, all of them or none."""
+        tenant, name = current_tenant(), ResourceName.parse(request.name, collection="meters")
+        now_ms = to_ms(self.clock.now())
+        edit = _edit_from_proto(request)
+        source = Source("edit", current_caller().subject, self.clock.now(), _reason(request.reason))
+        slots = edit.slot_ms
+        await self.partitions.ensure(months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]))
+
+        def store_edit(session: Session) -> pb.EditReadingsResponse:
+            row = store.get_row(session, tenant.uid, name.id, str(name))
+            lives = lives_of(session, [row.uid])[row.uid]
+            keys = checked(edit, Kind(row.kind), lives, now_ms)
+            registers = np.unique(keys).tolist()
+            new, old = revised(edit, keys, edits.current_at(session, registers, edit.slot_ms))
+            batch_id = edits.put(session, new, source)
+            if batch_id:
+                before, after = _told(old), _told(new)
+                audit.record(
+                    session, "", str(name), row.uid, tenant.uid, before=before, after=after, reason=source.reason
+                )
+            there = edits.current_at(session, registers, edit.slot_ms)
+            place = {slot: number for number, slot in enumerate(there.slot_ms.tolist())}
+            asked = there.take(column([place[slot] for slot in edit.slot_ms.tolist()]))
+            names = dict.fromkeys(registers, meter_name(tenant.id, row))
+            return pb.EditReadingsResponse(readings=readings_to_proto(asked, names), stored=len(new))
+
+        answer = await self.database.run(
+            lambda session: once(
+                session,
+                request,
+                pb.EditReadingsResponse,
+                lambda: store_edit(session),
+                municipality_uid=tenant.uid,
+                real=self.clock.real(),
+            )
+        )
+        self._stored(answer.stored, edit.status)
+        return answer
+
+    async def EstimateReadings(
+        self, request: pb.EstimateReadingsRequest, context: Context
+    ) -> pb.EstimateReadingsResponse:
+        """Fills the gaps of a meter in a period, as far as they have an end."""
+        tenant, name = current_tenant(), ResourceName.parse(request.name, collection="meters")
+        method = next((one for one in Method if int(one) == int(request.method)), None)
+        if method is None:
+            raise InvalidInput.of("method", f"{request.method} is not a method known here")
+        reason = "" if request.dry_run else _reason(request.reason)
+        now = self.clock.now()
+        start_ms, end_ms = period_from_proto(request)
+        span = max(start_ms, EARLIEST_SLOT_MS), min(end_ms, to_ms(now) + 1)
+        if not request.dry_run and span[0] < span[1]:
+            slots = np.arange(span[0], span[1], 24 * 3_600_000, dtype=np.int64)
+            await self.partitions.ensure(months_of(np.append(slots, span[1] - 1)))
+        source = Source("estimate", current_caller().subject, now, reason)
+
+        def fill(session: Session) -> pb.EstimateReadingsResponse:
+            row = store.get_row(session, tenant.uid, name.id, str(name))
+            lives = lives_of(session, [row.uid])[row.uid]
+            found = estimates.made(session, row, lives, span, method, zone(tenant.time_zone))
+            if not request.dry_run and edits.put(session, found.readings, source):
+                _audit_estimate(session, tenant, row, str(name), found, method, reason)
+            names = {life.key: meter_name(tenant.id, row) for life in lives}
+            columns = readings_to_proto(found.readings, names)
+            return pb.EstimateReadingsResponse(readings=columns, unfilled=found.unfilled[:100])
+
+        if request.dry_run:
+            return await self.database.read(fill)
+        answer = await self.database.run(
+            lambda session: once(
+                session,
+                request,
+                pb.EstimateReadingsResponse,
+                lambda: fill(session),
+                municipality_uid=tenant.uid,
+                real=self.clock.real(),
+            )
+        )
+        self._stored(len(answer.readings.values), Status.ESTIMATED)
+        return answer
+
+    def _stored(self, count: int, status: Status) -> None:
+        if count:
+            READINGS_STORED.labels(status.name.lower()).inc(count)
+            self.bell.ring()
+            self.changed()
+
+
+def _reason(given: str) -> str:
+    reason = given.strip()
+    if not reason:
+        raise InvalidInput.of("reason", "say why: it is kept with the readings")
+    return reason
+
+
+def _edit_from_proto(request: pb.EditReadingsRequest) -> Edit:
+    given = int(request.status) or int(Status.EDITED)
+    status = next((one for one in Status if one == given), None)
+    if status is None:
+        raise InvalidInput.of("status", f"{given} is not a status known here")
+    return Edit(column(request.slots_unix_ms), column(request.values), status, column(request.seen_revisions))
+
+
+def _told(readings: Readings) -> dict[str, object]:
+    """Readings as the audit trail tells them."""
+    first = readings.take(slice(0, _MOST_IN_AUDIT))
+    rows = zip(
+        first.slot_ms.tolist(), first.value.tolist(), first.status.tolist(), first.revision.tolist(), strict=True
+    )
+    return {
+        "readings": len(readings),
+        "slots": {
+            slot_text(slot): {"value": value, "status": Status(status).name.lower(), "revision": revision}
+            for slot, value, status, revision in rows
+        },
+    }
+
+
+def _audit_estimate(
+    session: Session,
+    tenant: Tenant,
+    row: MeterRow,
+    name: str,
+    found: estimates.Estimated,
+    method: Method,
+    reason: str,
+) -> None:
+    slots = found.readings.slot_ms
+    summary = {
+        "method": method.name.lower(),
+        "readings": len(slots),
+        "first_slot": slot_text(int(slots.min())),
+        "last_slot": slot_text(int(slots.max())),
+    }
+    audit.record(session, "", name, row.uid, tenant.uid, after=summary, reason=reason)

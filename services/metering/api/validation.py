@@ -1,0 +1,65 @@
+"""ValidateReadings: stored readings held against the rules. Changes nothing."""
+
+from __future__ import annotations
+
+from sqlmodel import Session
+
+from lichtbuch.metering.v1 import metering_pb2 as pb
+from servicekit.context import scope_aware
+from servicekit.convert import timestamp_to_proto
+from services.metering.api.calls import Calls, Context, meter_name, seen_rows
+from services.metering.api.convert import period_from_proto
+from services.metering.meter import Kind
+from services.metering.slot import from_ms, to_ms
+from services.metering.store.checks import Found, Subject, check_stored
+from services.metering.store.lives import lives_of, rules_of
+from services.metering.validation.series import RuleFinding
+
+_MOST = 10_000
+
+
+class ValidationCalls(Calls):
+    """Validation."""
+
+    @scope_aware
+    async def ValidateReadings(
+        self, request: pb.ValidateReadingsRequest, context: Context
+    ) -> pb.ValidateReadingsResponse:
+        """What the rules find, by meter, rule and time."""
+        span = period_from_proto(request)
+        now_ms = to_ms(self.clock.now())
+
+        def validate(session: Session) -> pb.ValidateReadingsResponse:
+            rows = seen_rows(session, list(request.meters))
+            lives = lives_of(session, [row.uid for _, row in rows])
+            answer = pb.ValidateReadingsResponse()
+            for tenant, row in rows:
+                if row.kind == Kind.VIRTUAL:
+                    continue
+                subjects = [Subject(row, life, rules_of(row, life)) for life in lives[row.uid]]
+                name = meter_name(tenant.id, row)
+                for found in check_stored(session, subjects, span, self.parameters, now_ms):
+                    answer.total += 1
+                    if len(answer.findings) < _MOST:
+                        answer.findings.append(finding_to_proto(name, found.finding))
+            return answer
+
+        return await self.database.read(validate)
+
+
+def finding_to_proto(meter: str, finding: RuleFinding) -> pb.RuleFinding:
+    """What a rule found about a meter of this name."""
+    return pb.RuleFinding(
+        meter=meter,
+        rule=finding.rule,
+        first_slot=timestamp_to_proto(from_ms(finding.first_slot_ms)),
+        last_slot=timestamp_to_proto(from_ms(finding.last_slot_ms)),
+        count=finding.count,
+        detail=finding.detail,
+        is_doubted=finding.is_doubted,
+    )
+
+
+def findings_to_proto(names: dict[int, str], found: list[Found], most: int) -> list[pb.RuleFinding]:
+    """Findings about registers, by the names of their meters."""
+    return [finding_to_proto(names[one.key], one.finding) for one in found[:most]]

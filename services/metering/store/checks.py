@@ -1,0 +1,170 @@
+"""The rules of validation over what is brought and over what is stored: out of the tables into series, and back.
+
+What the rules are is services/metering/validation's; how steps are judged one by one, store/neighbours.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from sqlmodel import Session
+
+from services.metering.estimation import CYCLE_MS
+from services.metering.life import RegisterLife
+from services.metering.meter import Kind, Medium
+from services.metering.reading import USABLE, Int64, Mask, Readings, Status
+from services.metering.store.estimates import cycle_of
+from services.metering.store.lives import heads_of
+from services.metering.store.readings import fetch, nearest_usable
+from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
+from services.metering.validation.series import WEEK_MS, RuleFinding, Series
+from services.metering.validation.table import check
+from services.metering.vee import RegisterRules
+
+WORTH_CHECKING: Final = 300
+"""Fewer readings of a register that came together are looked at only where single steps are in doubt already."""
+_AROUND_MS: Final = 4 * WEEK_MS
+_WHOLE: Final = 50_000
+"""With no more readings than this what is stored between them is looked at as well, else only what lies around."""
+_JUDGED: Final = (Status.MEASURED, Status.HAND)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A register whose readings are checked."""
+
+    row: MeterRow
+    life: RegisterLife
+    rules: RegisterRules
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A finding about a register."""
+
+    key: int
+    finding: RuleFinding
+
+
+def series_of(subject: Subject, readings: Readings, now_ms: int) -> Series:
+    """Readings of one register, in order of slot, as the rules are given them; gaps are no readings."""
+    there = readings.take(~readings.is_gap) if bool(readings.is_gap.any()) else readings
+    return Series(
+        kind=Kind(subject.row.kind),
+        medium=Medium(subject.row.medium).name.lower(),
+        slot_ms=there.slot_ms,
+        value=there.value,
+        cycle_ms=CYCLE_MS.get(cycle_of(subject.row, there), 0),
+        observed_ms=there.observed_ms,
+        time_source=there.time_source,
+        doubted=there.status == Status.DOUBTFUL,
+        scale_exponent=subject.life.scale_exponent,
+        rollover=subject.life.rollover,
+        noise=subject.rules.noise,
+        most_per_h=subject.rules.connected_load_w,
+        now_ms=now_ms,
+    )
+
+
+def check_brought(
+    session: Session,
+    ordered: Readings,
+    judged: Int64,
+    subjects: Mapping[int, Subject],
+    parameters: Parameters,
+    now_ms: int,
+) -> tuple[Int64, list[Found]]:
+    """Statuses of readings that are brought, in order of register and slot, and what the rules found among them.
+
+    judged: their statuses as the judge of single steps has them. Where the rules have looked at a whole series they
+    have the last word, since they see what comes after a reading too; late readings stay in doubt if either doubts.
+    """
+    status, found = judged.copy(), list[Found]()
+    if not len(ordered):
+        return status, found
+    changed = judged != ordered.status
+    chosen = [
+        (key, rows)
+        for key, rows in _registers(ordered)
+        if Kind(subjects[key].row.kind) is not Kind.VIRTUAL
+        and (rows.stop - rows.start >= WORTH_CHECKING or bool(changed[rows].any()))
+    ]
+    heads = heads_of(session, [key for key, _ in chosen])
+    for key, rows in chosen:
+        mine = ordered.take(rows)
+        head = heads.get(key)
+        around = _around(session, subjects[key], mine) if head is not None else Readings.none()
+        before = _before(session, subjects[key], mine, around)
+        whole = Readings.concatenate([before, around, mine])
+        order = np.argsort(whole.slot_ms, kind="stable")
+        series = series_of(subjects[key], whole.take(order), now_ms)
+        findings, doubtful = check(series, parameters)
+        doubted = series.slot_ms[doubtful]
+        mask: Mask = np.isin(mine.slot_ms, doubted) & np.isin(mine.status, _JUDGED)
+        is_late = head is not None and head.latest_slot_ms > int(mine.slot_ms[-1])
+        if is_late:
+            mask |= judged[rows] == Status.DOUBTFUL
+        status[rows] = np.where(mask, int(Status.DOUBTFUL), mine.status)
+        first, last = int(mine.slot_ms[0]), int(mine.slot_ms[-1])
+        found += [Found(key, one) for one in findings if one.last_slot_ms >= first and one.first_slot_ms <= last]
+    return status, found
+
+
+def _registers(ordered: Readings) -> Iterator[tuple[int, slice]]:
+    register = ordered.register
+    starts = np.flatnonzero(np.r_[True, register[1:] != register[:-1]]).tolist()
+    for start, end in zip(starts, [*starts[1:], len(register)], strict=True):
+        yield int(register[start]), slice(start, end)
+
+
+def _around(session: Session, subject: Subject, mine: Readings) -> Readings:
+    """What is stored near the readings, and usable, without those slots themselves."""
+    key, first, last = subject.life.key, int(mine.slot_ms[0]), int(mine.slot_ms[-1])
+    if len(mine) <= _WHOLE:
+        parts = [fetch(session, [key], first - _AROUND_MS, last + _AROUND_MS)]
+    else:
+        parts = [
+            fetch(session, [key], first - _AROUND_MS, first),
+            fetch(session, [key], last + 1, last + _AROUND_MS),
+        ]
+    there = Readings.concatenate(parts)
+    inside = (there.slot_ms >= subject.life.begin_ms) & (there.slot_ms < subject.life.end_ms)
+    return there.take(inside & np.isin(there.status, USABLE) & ~np.isin(there.slot_ms, mine.slot_ms))
+
+
+def _before(session: Session, subject: Subject, mine: Readings, around: Readings) -> Readings:
+    """The last thing known of a counter before all that: a reading further back, or its first one."""
+    life = subject.life
+    first = int(mine.slot_ms[0])
+    if subject.row.kind != Kind.COUNTER or (len(around) and int(around.slot_ms[0]) < first):
+        return Readings.none()
+    slot = nearest_usable(session, life, first, before=True)
+    if slot is not None:
+        return fetch(session, [life.key], slot, slot + 1)
+    if life.is_first_known and life.begin_ms < first:
+        return Readings.of([life.key], [life.begin_ms], [life.first_reading])
+    return Readings.none()
+
+
+def check_stored(
+    session: Session, subjects: Sequence[Subject], span: tuple[int, int], parameters: Parameters, now_ms: int
+) -> Iterator[Found]:
+    """What the rules find in the current readings of a span (Unix ms, half open), register by register.
+
+    The weeks around the span are looked at too, as they tell what is usual; told is what touches the span.
+    """
+    start_ms, end_ms = span
+    for subject in subjects:
+        life = subject.life
+        begin, end = max(start_ms - _AROUND_MS, life.begin_ms), min(end_ms + _AROUND_MS, life.end_ms)
+        readings = fetch(session, [life.key], begin, end)
+        if not len(readings):
+            continue
+        findings, _ = check(series_of(subject, readings, now_ms), parameters)
+        for one in findings:
+            if one.last_slot_ms >= start_ms and one.first_slot_ms < end_ms:
+                yield Found(life.key, one)

@@ -1,0 +1,86 @@
+"""New revisions by people and by estimation: nothing is overwritten, the newest revision of a slot counts.
+
+What may be edited is the caller's to check (services/metering/edit.py); what readings that are brought may put in the
+place of others is ingest.py's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel import Session
+
+from domain.errors import Unavailable
+from services.metering.reading import Int64, Readings, Status, current
+from services.metering.store import feed, runs
+from services.metering.store.bulk import fetch_columns, insert_new, key_set
+from services.metering.store.tables import RegisterHeadRow
+
+_LOOKED_AT: Final = 256
+"""Rows that are looked at in one go for the newest reading of a register."""
+
+
+def current_at(session: Session, keys: Sequence[int], slots: Int64) -> Readings:
+    """Current readings of registers at slots, in order of register and slot; what is not stored is left out."""
+    if not len(slots):
+        return Readings.none()
+    where = (
+        f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms IN {key_set(session, slots.tolist())}"
+        " AND r.slot_ms >= ? AND r.slot_ms <= ?"
+    )
+    return current(fetch_columns(session, where, (int(slots.min()), int(slots.max()))))
+
+
+def put(session: Session, ordered: Readings, source: feed.Source) -> int:
+    """Stores readings, in order of register and slot, as they are: their revisions are those after the current ones.
+
+    Returns the batch; 0 if there was nothing to store. Raises Unavailable if somebody else was quicker with one of
+    them: the caller looks again.
+    """
+    if not len(ordered):
+        return 0
+    first, last = int(ordered.slot_ms.min()), int(ordered.slot_ms.max())
+    batch_id = feed.open_batch(session, source, first, last, len(ordered))
+    if not insert_new(session, ordered, batch_id):
+        raise Unavailable("somebody else stores readings at the same slots", 0.5)
+    runs.note(session, ordered)
+    for key in np.unique(ordered.register).tolist():
+        _set_head(session, key, int(ordered.slot_ms[ordered.register == key].max()))
+    feed.publish(session, batch_id)
+    return batch_id
+
+
+def _set_head(session: Session, key: int, edited_ms: int) -> None:
+    """The newest reading of a register, where the edit may have changed which one that is."""
+    head = session.get(RegisterHeadRow, key)
+    if head is not None and head.latest_slot_ms > edited_ms:
+        return
+    head = head or RegisterHeadRow(life_key=key, latest_slot_ms=0, latest_value=0, polled_slot_ms=0)
+    head.latest_slot_ms, head.latest_value = _newest(session, key)
+    session.add(head)
+    session.flush()
+
+
+def _newest(session: Session, key: int) -> tuple[int, int]:
+    statement = text(
+        "SELECT slot_ms, value, status FROM reading WHERE life_key = :key AND slot_ms < :before"
+        " ORDER BY slot_ms DESC, revision DESC LIMIT :most"
+    )
+    before = 2**62
+    while True:
+        parameters = {"key": key, "before": before, "most": _LOOKED_AT}
+        rows = [
+            (int(slot), int(value), int(status))
+            for slot, value, status in session.connection().execute(statement, parameters)
+        ]
+        if not rows:
+            return 0, 0
+        seen = before
+        for slot, value, status in rows:
+            if slot != seen and status != Status.GAP:
+                return slot, value
+            seen = slot
+        before = seen
