@@ -80,6 +80,23 @@ class Tally:
     wrong: list[str] = field(default_factory=list)
     by_slot_s: list[float] = field(default_factory=list)
 
+    def told(self, truth: Truth) -> str:
+        """For people."""
+        middle, worst = np.percentile(self.by_slot_s, [50, 99])
+        exchanges = sum(change.is_exchange for change in truth.changes)
+        return "\n".join(
+            [
+                f"{truth.registers} registers of {truth.devices} meters, {truth.slots} quarter hours:"
+                f" {self.seconds / 60:.1f} min, a slot {middle * 1000:.0f} ms (99 %: {worst * 1000:.0f} ms)",
+                f"{self.kills} kills, {exchanges} exchanges, {len(truth.changes) - exchanges} resets,"
+                f" {len(truth.silences)} silent meters, at most {self.most_spooled} records in the spool",
+                f"{self.readings} slots stored, {self.gaps} of them gaps, {self.imported} brought late,"
+                f" {self.requests} requests for {self.expected_requests} readings of a meter",
+                f"wrong: {len(self.wrong)}",
+                *self.wrong[:40],
+            ]
+        )
+
 
 class Soak:
     """One soak."""
