@@ -38,6 +38,7 @@ class Rule(StrEnum):
     WATER_NEVER_STOPS = "water_never_stops"
     HEATING_IN_WARM_WEATHER = "heating_in_warm_weather"
     SUM_CHECK = "sum_check"
+    STOCK = "stock_does_not_add_up"
 
 
 @dataclass(frozen=True, slots=True)
