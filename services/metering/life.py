@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 
 from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits
-from services.metering.reading import VALUE_MAX, Int64
+from services.metering.reading import VALUE_MAX, Int64, Mask
 from services.metering.slot import slot_text
 
 FOREVER_MS = 2**62
@@ -79,14 +80,47 @@ class RegisterLife:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """What a new register has otherwise than the one before it; None for what stays. The rollover stays in digits: it
+    follows the ratio and the scale where nobody states it."""
+
+    transformer_ratio: int | None = None
+    obis_code: str | None = None
+    unit: int | None = None
+    scale_exponent: int | None = None
+    rollover: int | None = None
+
+    def of(self, life: RegisterLife) -> RegisterLife:
+        """A life with what has changed. Raises InvalidInput for a rollover that goes with neither ratio nor scale."""
+        given = {name: value for name in _DATED if (value := getattr(self, name)) is not None}
+        after = replace(life, **given)
+        if self.rollover is None:
+            digits, rest = divmod(life.rollover * after.transformer_ratio, life.transformer_ratio)
+            whole, part = _in_scale(digits, life.scale_exponent - after.scale_exponent)
+            if rest or part:
+                raise InvalidInput.of("change.rollover", "it is no whole number with the new ratio and scale: state it")
+            return replace(after, rollover=whole)
+        if after.rollover % after.transformer_ratio:
+            raise InvalidInput.of("change.rollover", "it includes the transformer ratio: a multiple of it is needed")
+        return after
+
+
+_DATED: Final = ("transformer_ratio", "obis_code", "unit", "scale_exponent", "rollover")
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
-    """One register gives way to another. serial_number None: the same meter, whose counter began anew."""
+    """One register gives way to another. serial_number None: the same meter, whose counter began anew.
+
+    final_reading is in the old register's unit and scale, first_reading in the new one's.
+    """
 
     at_ms: int
     final_reading: int
     first_reading: int
     origin: Origin
     serial_number: str | None = None
+    change: Change = Change()
 
 
 def split(lives: Sequence[RegisterLife], exchange: Exchange, uid: str) -> tuple[RegisterLife, RegisterLife]:
@@ -100,11 +134,15 @@ def split(lives: Sequence[RegisterLife], exchange: Exchange, uid: str) -> tuple[
         raise FailedPrecondition.of("exchanged_at", f"no register lives at {slot_text(exchange.at_ms)}")
     if exchange.at_ms <= old.begin_ms:
         raise FailedPrecondition.of("exchanged_at", f"an exchange at {slot_text(exchange.at_ms)} is recorded already")
-    _check_counters(old, exchange)
+    new = exchange.change.of(old)
+    _check_counters(old, new, exchange)
     serial = old.serial_number if exchange.serial_number is None else exchange.serial_number
     ended = replace(old, removed_ms=exchange.at_ms, final_reading=exchange.final_reading, ended_by=exchange.origin)
+    if new.removed_ms is not None:
+        # Somebody read it at the end of what was taken for one life, and stated it as that one's.
+        new = replace(new, final_reading=int(reread(np.array([old.final_reading]), old, new)[0]))
     begun = replace(
-        old,
+        new,
         key=0,
         uid=uid,
         serial_number=serial,
@@ -120,11 +158,12 @@ def amend_reset(before: RegisterLife, after: RegisterLife, exchange: Exchange) -
 
     Raises OutOfLimits or InvalidInput for counters that the register cannot show.
     """
-    _check_counters(before, exchange)
+    new = exchange.change.of(after)
+    _check_counters(before, new, exchange)
     serial = after.serial_number if exchange.serial_number is None else exchange.serial_number
     ended = replace(before, removed_ms=exchange.at_ms, final_reading=exchange.final_reading, ended_by=exchange.origin)
     begun = replace(
-        after,
+        new,
         installed_ms=exchange.at_ms,
         first_reading=exchange.first_reading,
         origin=exchange.origin,
@@ -133,13 +172,48 @@ def amend_reset(before: RegisterLife, after: RegisterLife, exchange: Exchange) -
     return ended, begun
 
 
-def _check_counters(old: RegisterLife, exchange: Exchange) -> None:
-    for field in ("final_reading", "first_reading"):
+def _check_counters(old: RegisterLife, new: RegisterLife, exchange: Exchange) -> None:
+    for field, register in (("final_reading", old), ("first_reading", new)):
         value: int = getattr(exchange, field)
         if not 0 <= value <= VALUE_MAX:
             raise OutOfLimits.of(field, f"{value} is not a counter")
-        if old.rollover and value >= old.rollover:
-            raise InvalidInput.of(field, f"{value} has more digits than the register (rollover {old.rollover})")
+        if register.rollover and value >= register.rollover:
+            raise InvalidInput.of(field, f"{value} has more digits than the register (rollover {register.rollover})")
+
+
+def reread(values: Int64, old: RegisterLife, new: RegisterLife, multiplied: Mask | None = None) -> Int64:
+    """Values that were stored for one register, as what they are of the register that they were really read from.
+
+    Scale: a value is a quantity, whoever brought it: 105 000 of 1 Wh are 105 of 1 kWh; a part of a count that has not
+    passed wholly is left out. Ratio: `multiplied` is the mask of the values that the service itself multiplied by the
+    old ratio when it polled the number on the meter; they are brought to new/old. What people and files bring contains
+    the ratio already, as the contract says, and is taken at its word. Unit: a file that was read as cubic metres though
+    it stood in kWh has the same number in Wh that it had in litres: the number stays.
+    """
+    numerator, denominator = 1, 1
+    shift = old.scale_exponent - new.scale_exponent
+    if shift >= 0:
+        numerator = 10**shift
+    else:
+        denominator = 10**-shift
+    ratio = new.transformer_ratio, old.transformer_ratio
+    result = _times(values, numerator, denominator)
+    if multiplied is not None and ratio[0] != ratio[1] and bool(multiplied.any()):
+        result[multiplied] = _times(values[multiplied], numerator * ratio[0], denominator * ratio[1])
+    return result
+
+
+def _times(values: Int64, numerator: int, denominator: int) -> Int64:
+    if numerator == denominator:
+        return values.copy()
+    # Numbers of any size: 16 digits times a ratio of 5 and a scale of 6 more do not fit a column.
+    exact = [min(value * numerator // denominator, VALUE_MAX + 1) for value in values.tolist()]
+    return np.array(exact, np.int64)
+
+
+def _in_scale(number: int, shift: int) -> tuple[int, int]:
+    """A number times 10^shift: the whole of it, and what is left."""
+    return (number * 10**shift, 0) if shift >= 0 else divmod(number, 10**-shift)
 
 
 def keys_at(lives: Iterable[RegisterLife], slot_ms: Int64) -> Int64:

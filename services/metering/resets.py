@@ -17,8 +17,9 @@ from servicekit.database import Database
 from services.metering.life import Exchange, Origin, RegisterLife
 from services.metering.metrics import RESETS
 from services.metering.slot import slot_text
+from services.metering.store.exchanges import exchange
 from services.metering.store.feed import Source
-from services.metering.store.lives import exchange, lives_of
+from services.metering.store.lives import lives_of
 from services.metering.store.tables import MeterRow
 from services.metering.target import Target
 from services.metering.vee import Reset

@@ -1,24 +1,17 @@
-"""Register lives in the database, and the exchange of a register."""
+"""Register lives in the database. What an exchange makes of them and of their readings: exchanges.py."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 
-import numpy as np
-from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from domain.names import new_uid
-from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, split
+from services.metering.life import Origin, RegisterLife
 from services.metering.meter import Kind, Unit, in_scale
-from services.metering.reading import Status
-from services.metering.slot import SLOT_MS
-from services.metering.store import feed
-from services.metering.store.ingest import write
 from services.metering.store.readings import fetch, nearest_usable
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
-from services.metering.vee import ASSUMED_LOAD_W, NOISE, Point, RegisterRules, RegisterState, judge_all
+from services.metering.vee import ASSUMED_LOAD_W, NOISE, Point, RegisterRules, RegisterState
 
 _FINE_UNITS = (Unit.WH, Unit.VARH, Unit.L)
 """Units that are smaller than what meters show of them."""
@@ -127,29 +120,8 @@ def state_before(session: Session, life: RegisterLife, at_ms: int) -> RegisterSt
     return RegisterState()
 
 
-def exchange(
-    session: Session, meter: MeterRow, lives: Sequence[RegisterLife], what: Exchange, source: feed.Source
-) -> tuple[RegisterLife, RegisterLife]:
-    """Ends the life that an exchange falls into and begins the next one. Returns both. Raises as `life.split` does.
-
-    What was stored for the old register after that instant was read from the new one (an exchange is often entered
-    late): it is stored once more, for the new register, and judged anew. The old copies stay and are no longer looked
-    at. An exchange that polling has seen already, as a reset, puts right what was recorded then.
-    """
-    seen = _seen_as_reset(session, lives, what)
-    if seen is not None:
-        return _amend(session, *seen, what, source)
-    ended, begun = split(lives, what, new_uid())
-    _store_boundary(session, ended, begun)
-    row = _row_of(begun)
-    session.add(row)
-    session.flush()
-    begun = life_of(row)
-    _move_readings(session, meter, ended, begun, source)
-    return ended, begun
-
-
-def _row_of(life: RegisterLife) -> RegisterLifeRow:
+def row_of(life: RegisterLife) -> RegisterLifeRow:
+    """The row of a life that is not stored yet."""
     return RegisterLifeRow(
         uid=life.uid,
         meter_uid=life.meter_uid,
@@ -166,57 +138,6 @@ def _row_of(life: RegisterLife) -> RegisterLifeRow:
         scale_exponent=life.scale_exponent,
         obis_code=life.obis_code,
     )
-
-
-def _store_boundary(session: Session, ended: RegisterLife, begun: RegisterLife) -> None:
-    """Writes the end of one life and, where it is stored already, the begin of the next."""
-    old = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == ended.key)).one()
-    old.removed_ms, old.final_reading = ended.removed_ms, ended.final_reading
-    old.ended_by = ended.ended_by.value if ended.ended_by else ""
-    session.add(old)
-    if begun.key:
-        new = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == begun.key)).one()
-        new.installed_ms, new.first_reading, new.origin = begun.installed_ms, begun.first_reading, begun.origin.value
-        new.serial_number = begun.serial_number
-        session.add(new)
-    session.flush()
-
-
-def _seen_as_reset(
-    session: Session, lives: Sequence[RegisterLife], what: Exchange
-) -> tuple[RegisterLife, RegisterLife] | None:
-    """The lives on both sides of a reset that is this exchange: no register was read between the one and the other."""
-    if what.origin is not Origin.EXCHANGE:
-        return None
-    for before, after in pairwise(lives):
-        boundary = after.begin_ms
-        if before.ended_by is not Origin.RESET or not before.begin_ms < what.at_ms < after.end_ms:
-            continue
-        if what.at_ms < boundary:
-            between = nearest_usable(session, before, what.at_ms - 1, before=False)
-        else:
-            between = nearest_usable(session, after, what.at_ms, before=True)
-        if between is None:
-            return before, after
-    return None
-
-
-def _amend(
-    session: Session, before: RegisterLife, after: RegisterLife, what: Exchange, source: feed.Source
-) -> tuple[RegisterLife, RegisterLife]:
-    ended, begun = amend_reset(before, after, what)
-    _store_boundary(session, ended, begun)
-    # Only gaps lie between the two instants. They go along to the register whose time it is now.
-    for giver, taker, start, end in (
-        (before, begun, begun.begin_ms, before.end_ms),
-        (after, ended, after.begin_ms, ended.end_ms),
-    ):
-        moved = fetch(session, [giver.key], start, end)
-        if len(moved):
-            moved = moved.take(moved.is_gap)
-            moved.register = np.full(len(moved), taker.key, np.int64)
-            write(session, moved, source)
-    return ended, begun
 
 
 def end_life(session: Session, life: RegisterLife, at_ms: int, final_reading: int, ended_by: Origin) -> None:
@@ -239,44 +160,3 @@ def change_living(session: Session, meter: MeterRow, serial_number: str) -> None
         row.unit, row.scale_exponent, row.obis_code = meter.unit, meter.scale_exponent, meter.obis_code
         session.add(row)
     session.flush()
-
-
-def _move_readings(
-    session: Session, meter: MeterRow, ended: RegisterLife, begun: RegisterLife, source: feed.Source
-) -> None:
-    moved = fetch(session, [ended.key], begun.begin_ms, begun.end_ms)
-    heads = heads_of(session, [ended.key])
-    polled_ms = heads[ended.key].polled_slot_ms if ended.key in heads else 0
-    if len(moved):
-        moved.register = np.full(len(moved), begun.key, np.int64)
-        # Doubt was cast by comparing with the old register.
-        moved.status = np.where(moved.status == Status.DOUBTFUL, Status.MEASURED, moved.status)
-        # A reading at the very instant of the exchange is judged too: hence one slot before it.
-        start = RegisterState(Point(begun.begin_ms - SLOT_MS, begun.first_reading))
-        moved.status = judge_all(moved, {begun.key: start}, {begun.key: rules_of(meter, begun)})
-        write(session, moved, source)
-    _set_head(session, ended)
-    if polled_ms >= begun.begin_ms:
-        _set_polled(session, begun.key, polled_ms)
-
-
-def _set_head(session: Session, life: RegisterLife) -> None:
-    """The newest reading of a life that has just ended."""
-    head = session.get(RegisterHeadRow, life.key)
-    if head is None or head.latest_slot_ms < life.end_ms:
-        return
-    statement = text(
-        "SELECT slot_ms, value FROM reading WHERE life_key = :key AND slot_ms < :end"
-        f" AND status <> {int(Status.GAP)} ORDER BY slot_ms DESC, revision DESC LIMIT 1"
-    )
-    newest = session.connection().execute(statement, {"key": life.key, "end": life.end_ms}).first()
-    head.latest_slot_ms, head.latest_value = (0, 0) if newest is None else (int(newest[0]), int(newest[1]))
-    session.add(head)
-
-
-def _set_polled(session: Session, key: int, polled_ms: int) -> None:
-    head = session.get(RegisterHeadRow, key) or RegisterHeadRow(
-        life_key=key, latest_slot_ms=0, latest_value=0, polled_slot_ms=0
-    )
-    head.polled_slot_ms = polled_ms
-    session.add(head)

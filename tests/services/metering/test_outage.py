@@ -13,7 +13,7 @@ from servicekit.database import Database
 from services.metering.consumption import Step, consumption
 from services.metering.life import Exchange, Origin
 from services.metering.slot import SLOT_MS
-from services.metering.store import lives
+from services.metering.store import exchanges
 from services.metering.store.partitions import Partitions, months_between
 from tests.services.metering.field import Town, Worker
 from tests.services.metering.making import NOON_MS, source
@@ -146,7 +146,7 @@ async def test_an_exchange_recorded_before_the_spool_is_drained_takes_its_readin
     outage.end()
     stored = town.stored["M-1"]
     what = Exchange(NOON_MS + SLOT_MS + 1000, final, 0, Origin.EXCHANGE, "new")
-    await town.database.run(lambda s: lives.exchange(s, stored.row, stored.lives, what, source("exchange")))
+    await town.database.run(lambda s: exchanges.exchange(s, stored.row, stored.lives, what, source("exchange")))
     await town.clock.advance(timedelta(minutes=13))
     again = Worker(town)
     workers.append(again)

@@ -16,7 +16,7 @@ from services.metering.consumption import Step, consumption
 from services.metering.life import Exchange, Origin
 from services.metering.reading import Status
 from services.metering.slot import SLOT_MS, floor_slot_ms, to_ms
-from services.metering.store import lives, readings
+from services.metering.store import exchanges, readings
 from tests.services.metering.field import Town, Worker
 from tests.services.metering.making import NOON_MS, source
 
@@ -154,7 +154,7 @@ async def test_an_exchange_that_was_taken_for_a_reset_is_put_right_when_a_person
     at = NOON_MS + 2 * SLOT_MS + minutes_after_last_reading * 60_000
     what = Exchange(at, 1_002_133, 0, Origin.EXCHANGE, "new")
     row, known = town.stored["M-1"].row, await town.lives()
-    await town.database.run(lambda session: lives.exchange(session, row, known, what, source("exchange")))
+    await town.database.run(lambda session: exchanges.exchange(session, row, known, what, source("exchange")))
     old, new = await town.lives()
     assert (old.ended_by, new.origin, new.serial_number) == (Origin.EXCHANGE, Origin.EXCHANGE, "new")
     bounds = np.array([NOON_MS, NOON_MS + 5 * SLOT_MS])

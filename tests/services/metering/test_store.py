@@ -13,7 +13,7 @@ from servicekit.database import Database
 from services.metering.life import Exchange, Origin
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
-from services.metering.store import feed, ingest, lives, meters, partitions, readings
+from services.metering.store import exchanges, feed, ingest, lives, meters, partitions, readings
 from tests.services.metering.making import NOON_MS, TOWN, add_meter, series, source
 
 DAY_MS = 96 * SLOT_MS
@@ -169,7 +169,7 @@ async def test_an_exchange_entered_late_gives_the_new_register_its_readings(data
     at = NOON_MS - SLOT_MS - 60_000
     what = Exchange(at, 1010, 0, Origin.EXCHANGE, "new-serial")
     ended, begun = await database.run(
-        lambda s: lives.exchange(
+        lambda s: exchanges.exchange(
             s, meter.row, lives.lives_of(s, [meter.row.uid])[meter.row.uid], what, source("exchange")
         )
     )

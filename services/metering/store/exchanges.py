@@ -1,0 +1,254 @@
+"""The exchange of a register in the database: one life ends, another begins, and readings go to whom they belong.
+
+What was read since the exchange is stored once more for the new register, by the source, the person and the reason it
+had, so that an edit stays somebody's. The old copies stay where they are and are no longer looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Final
+
+import numpy as np
+from sqlalchemy import text
+from sqlmodel import Session, select
+
+from domain.names import new_uid
+from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
+from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
+from services.metering.slot import SLOT_MS
+from services.metering.store import feed, runs
+from services.metering.store.bulk import fetch_rows, insert_new
+from services.metering.store.ingest import write
+from services.metering.store.lives import heads_of, life_of, row_of, rules_of
+from services.metering.store.readings import fetch, nearest_usable
+from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
+from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
+
+POLLED_BY: Final = "service:metering"
+"""Who brings what the service itself has read, and multiplied by the ratio that it knew."""
+
+
+def exchange(
+    session: Session, meter: MeterRow, lives: Sequence[RegisterLife], what: Exchange, source: feed.Source
+) -> tuple[RegisterLife, RegisterLife]:
+    """Ends the life that an exchange falls into and begins the next one. Returns both. Raises as `life.split` does.
+
+    What was stored for the old register after that instant was read from the new one (an exchange is often entered
+    late): it goes over to the new register, in its scale and with its ratio as `life.reread` says, and is judged anew
+    by its rules. Where the unit has become another one, what was polled stands in doubt: the number came from a point
+    that counts in the old unit. Edits and estimates go along; an estimate that does not lie between what the new register
+    showed becomes a gap again.
+
+    An exchange that polling has seen already, as a reset, puts right what was recorded then.
+    """
+    seen = _seen_as_reset(session, lives, what)
+    if seen is not None:
+        return _amend(session, meter, *seen, what, source)
+    ended, begun = split(lives, what, new_uid())
+    _store_boundary(session, ended, begun)
+    row = row_of(begun)
+    session.add(row)
+    session.flush()
+    begun = life_of(row)
+    _move_readings(session, meter, ended, begun, source)
+    return ended, begun
+
+
+def _store_boundary(session: Session, ended: RegisterLife, begun: RegisterLife) -> None:
+    """Writes the end of one life and, where it is stored already, the begin of the next."""
+    old = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == ended.key)).one()
+    old.removed_ms, old.final_reading = ended.removed_ms, ended.final_reading
+    old.ended_by = ended.ended_by.value if ended.ended_by else ""
+    session.add(old)
+    if begun.key:
+        new = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == begun.key)).one()
+        new.installed_ms, new.first_reading, new.origin = begun.installed_ms, begun.first_reading, begun.origin.value
+        new.serial_number, new.obis_code, new.unit = begun.serial_number, begun.obis_code, begun.unit
+        new.scale_exponent, new.transformer_ratio, new.rollover = (
+            begun.scale_exponent,
+            begun.transformer_ratio,
+            begun.rollover,
+        )
+        session.add(new)
+    session.flush()
+
+
+def _seen_as_reset(
+    session: Session, lives: Sequence[RegisterLife], what: Exchange
+) -> tuple[RegisterLife, RegisterLife] | None:
+    """The lives on both sides of a reset that is this exchange: no register was read between the one and the other."""
+    if what.origin is not Origin.EXCHANGE:
+        return None
+    for before, after in pairwise(lives):
+        boundary = after.begin_ms
+        if before.ended_by is not Origin.RESET or not before.begin_ms < what.at_ms < after.end_ms:
+            continue
+        if what.at_ms < boundary:
+            between = nearest_usable(session, before, what.at_ms - 1, before=False)
+        else:
+            between = nearest_usable(session, after, what.at_ms, before=True)
+        if between is None:
+            return before, after
+    return None
+
+
+def _amend(
+    session: Session, meter: MeterRow, before: RegisterLife, after: RegisterLife, what: Exchange, source: feed.Source
+) -> tuple[RegisterLife, RegisterLife]:
+    ended, begun = amend_reset(before, after, what)
+    _store_boundary(session, ended, begun)
+    # Only gaps lie between the two instants. They go along to the register whose time it is now.
+    for giver, taker, start, end in (
+        (before, begun, begun.begin_ms, before.end_ms),
+        (after, ended, after.begin_ms, ended.end_ms),
+    ):
+        moved = fetch(session, [giver.key], start, end)
+        if len(moved):
+            moved = moved.take(moved.is_gap)
+            moved.register = np.full(len(moved), taker.key, np.int64)
+            write(session, moved, source)
+    _revise(session, meter, after, begun, source)
+    return ended, begun
+
+
+def _revise(session: Session, meter: MeterRow, was: RegisterLife, now: RegisterLife, source: feed.Source) -> None:
+    """Stores what a register has shown once more where its ratio, scale or unit turns out to be another one.
+
+    As the next revision of each reading, since the register stays the same.
+    """
+    if (was.transformer_ratio, was.scale_exponent, was.unit) == (
+        now.transformer_ratio,
+        now.scale_exponent,
+        now.unit,
+    ):
+        return
+    stored = fetch(session, [was.key], now.begin_ms, now.end_ms)
+    revision = stored.revision.copy()
+    for part, of in _as_read(session, meter, stored, was, now, source):
+        changed = part.take((part.value != stored.value[_rows(stored, part)]) | (part.status == Status.DOUBTFUL))
+        if not len(changed):
+            continue
+        changed.revision = revision[_rows(stored, changed)] + 1
+        slots = changed.slot_ms
+        batch_id = feed.open_batch(session, of, int(slots.min()), int(slots.max()), len(changed))
+        insert_new(session, changed, batch_id)
+        runs.note(session, changed)
+        feed.publish(session, batch_id)
+    head = session.get(RegisterHeadRow, now.key)
+    if head is not None and head.latest_slot_ms:
+        newest = fetch(session, [now.key], head.latest_slot_ms, head.latest_slot_ms + 1)
+        if len(newest):
+            head.latest_value = int(newest.value[0])
+            session.add(head)
+
+
+def _rows(among: Readings, part: Readings) -> Int64:
+    """Where readings of one register stand among others of it, by slot."""
+    return np.searchsorted(among.slot_ms, part.slot_ms).astype(np.int64)
+
+
+def _move_readings(
+    session: Session, meter: MeterRow, ended: RegisterLife, begun: RegisterLife, source: feed.Source
+) -> None:
+    moved = fetch(session, [ended.key], begun.begin_ms, begun.end_ms)
+    heads = heads_of(session, [ended.key])
+    polled_ms = heads[ended.key].polled_slot_ms if ended.key in heads else 0
+    for part, of in _as_read(session, meter, moved, ended, begun, source):
+        part.revision = np.zeros(len(part), np.int64)
+        write(session, part, of)
+    _set_head(session, ended)
+    if polled_ms >= begun.begin_ms:
+        _set_polled(session, begun.key, polled_ms)
+
+
+def _as_read(
+    session: Session, meter: MeterRow, stored: Readings, was: RegisterLife, now: RegisterLife, source: feed.Source
+) -> Iterator[tuple[Readings, feed.Source]]:
+    """Readings of one register as those of another, judged by its rules, in parts of one origin each."""
+    if not len(stored):
+        return
+    origins, of = _origins(session, stored)
+    polled = np.array([origin.actor == POLLED_BY for origin in origins], np.bool_)[of]
+    # An estimate is made of what stands around it.
+    multiplied = polled | (stored.status == Status.ESTIMATED if polled.any() else np.zeros(len(stored), np.bool_))
+    moved = stored.take(slice(None))
+    moved.register = np.full(len(moved), now.key, np.int64)
+    moved.value = np.where(stored.is_gap, 0, reread(stored.value, was, now, multiplied))
+    # Doubt was cast by comparing with the old register.
+    moved.status = np.where(stored.status == Status.DOUBTFUL, int(Status.MEASURED), stored.status)
+    rules = rules_of(meter, now)
+    # A reading at the very instant of the exchange is judged too: hence one slot before it.
+    start = RegisterState(Point(now.begin_ms - SLOT_MS, now.first_reading))
+    moved.status = judge_all(moved, {now.key: start}, {now.key: rules})
+    beyond = moved.value > VALUE_MAX
+    moved.value = np.minimum(moved.value, VALUE_MAX)
+    moved.status = np.where(beyond | (polled & ~moved.is_gap & (was.unit != now.unit)), Status.DOUBTFUL, moved.status)
+    lost = _misplaced_estimates(moved, now, rules)
+    moved.status, moved.value = np.where(lost, Status.GAP, moved.status), np.where(lost, 0, moved.value)
+    for number, origin in enumerate(origins):
+        mine = np.flatnonzero(of == number)
+        yield moved.take(mine), replace(source, source=origin.source, actor=origin.actor, reason=origin.reason)
+
+
+@dataclass(frozen=True, slots=True)
+class _Origin:
+    """Where readings came from, who brought them, and why."""
+
+    source: str
+    actor: str
+    reason: str
+
+
+def _origins(session: Session, stored: Readings) -> tuple[list[_Origin], Int64]:
+    """The origins of current readings of one register, and the number of its origin for each."""
+    span = f"r.life_key = {int(stored.register[0])} AND r.slot_ms >= {int(stored.slot_ms[0])}"
+    span += f" AND r.slot_ms <= {int(stored.slot_ms[-1])}"
+    rows = fetch_rows(session, f"SELECT r.slot_ms, r.revision, r.batch_id FROM reading r WHERE {span}")
+    batch_of = {(slot, revision): batch for slot, revision, batch in rows}
+    batches = f"SELECT DISTINCT r.batch_id FROM reading r WHERE {span}"
+    found = session.connection().execute(
+        text(f"SELECT id, source, actor, reason FROM reading_batch WHERE id IN ({batches}) ORDER BY id")
+    )
+    origin_of = {int(number): _Origin(source, actor, reason) for number, source, actor, reason in found}
+    origins = list(dict.fromkeys(origin_of.values()))
+    number_of = {origin: number for number, origin in enumerate(origins)}
+    keys = zip(stored.slot_ms.tolist(), stored.revision.tolist(), strict=True)
+    return origins, np.array([number_of[origin_of[batch_of[key]]] for key in keys], np.int64)
+
+
+def _misplaced_estimates(moved: Readings, life: RegisterLife, rules: RegisterRules) -> Mask:
+    """Estimates of a counter that lie below what it had shown before, or above what it showed next: they were drawn
+    between the counters of two meters."""
+    estimated = moved.status == Status.ESTIMATED
+    if not rules.is_counter or rules.rollover or not estimated.any():
+        return np.zeros(len(moved), np.bool_)
+    good = ~estimated & ~moved.is_gap & (moved.status != Status.DOUBTFUL)
+    floor = np.maximum.accumulate(np.where(good, moved.value, life.first_reading))
+    ceiling = np.minimum.accumulate(np.where(good, moved.value, VALUE_MAX)[::-1])[::-1]
+    misplaced: Mask = estimated & ((moved.value < floor) | (moved.value > ceiling))
+    return misplaced
+
+
+def _set_head(session: Session, life: RegisterLife) -> None:
+    """The newest reading of a life that has just ended."""
+    head = session.get(RegisterHeadRow, life.key)
+    if head is None or head.latest_slot_ms < life.end_ms:
+        return
+    statement = text(
+        "SELECT slot_ms, value FROM reading WHERE life_key = :key AND slot_ms < :end"
+        f" AND status <> {int(Status.GAP)} ORDER BY slot_ms DESC, revision DESC LIMIT 1"
+    )
+    newest = session.connection().execute(statement, {"key": life.key, "end": life.end_ms}).first()
+    head.latest_slot_ms, head.latest_value = (0, 0) if newest is None else (int(newest[0]), int(newest[1]))
+    session.add(head)
+
+
+def _set_polled(session: Session, key: int, polled_ms: int) -> None:
+    head = session.get(RegisterHeadRow, key) or RegisterHeadRow(
+        life_key=key, latest_slot_ms=0, latest_value=0, polled_slot_ms=0
+    )
+    head.polled_slot_ms = polled_ms
+    session.add(head)
