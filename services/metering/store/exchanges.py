@@ -39,8 +39,8 @@ def exchange(
     What was stored for the old register after that instant was read from the new one (an exchange is often entered
     late): it goes over to the new register, in its scale and with its ratio as `life.reread` says, and is judged anew
     by its rules. Where the unit has become another one, what was polled stands in doubt: the number came from a point
-    that counts in the old unit. Edits and estimates go along; an estimate that does not lie between what the new register
-    showed becomes a gap again.
+    that counts in the old unit. Edits and estimates go along; an estimate that does not lie between what the new
+    register showed becomes a gap again.
 
     An exchange that polling has seen already, as a reset, puts right what was recorded then.
     """
