@@ -14,8 +14,8 @@ from typing import Final
 import numpy as np
 from sqlmodel import Session
 
-from services.metering.life import keys_at
-from services.metering.reading import Int64, Readings, Status, order_by_register, repeats
+from services.metering.life import keys_at, reread
+from services.metering.reading import VALUE_MAX, Int64, Readings, Status, order_by_register, repeats
 from services.metering.slot import SLOT_MS
 from services.metering.store import feed
 from services.metering.store.heads import polled_slots, spans_of
@@ -70,7 +70,7 @@ def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Read
     register = np.where(known[place] == readings.register, owners[place], -1)
     readings = readings.take(slice(None))
     # The transaction may run again: what was handed in stays as it is.
-    readings.register, readings.status = register, readings.status.copy()
+    readings.register, readings.status, readings.value = register, readings.status.copy(), readings.value.copy()
     order = np.argsort(register, kind="stable")
     ordered = register[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
@@ -85,14 +85,22 @@ def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Read
 
 
 def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64) -> None:
-    """Puts rows of one meter under the lives that they fall into, and judges what has moved by its new register."""
+    """Puts rows of one meter under the lives that they fall into, and judges what has moved by its new register.
+
+    They were read with the ratio, and in the scale, of the register that they were thought to be of (`life.reread`).
+    """
     lives = lives_of(session, [meter_uid])[meter_uid]
     meter = session.get_one(MeterRow, meter_uid)
+    known = {life.key: life for life in lives}
     owner = keys_at(lives, readings.slot_ms[rows])
     for life in lives:
         moved = rows[(owner == life.key) & (readings.register[rows] != life.key)]
         if not len(moved):
             continue
+        for key in np.unique(readings.register[moved]).tolist():
+            of = moved[readings.register[moved] == key]
+            values = reread(readings.value[of], known[key], life, np.ones(len(of), np.bool_))
+            readings.value[of] = np.minimum(values, VALUE_MAX)
         readings.register[moved] = life.key
         doubted = readings.status[moved] == Status.DOUBTFUL
         readings.status[moved[doubted]] = Status.MEASURED

@@ -11,7 +11,7 @@ import pytest
 
 from servicekit.database import Database
 from services.metering.consumption import Step, consumption
-from services.metering.life import Exchange, Origin
+from services.metering.life import Change, Exchange, Origin
 from services.metering.slot import SLOT_MS
 from services.metering.store import exchanges
 from services.metering.store.partitions import Partitions, months_between
@@ -159,6 +159,31 @@ async def test_an_exchange_recorded_before_the_spool_is_drained_takes_its_readin
     used = consumption(await town.lives(), found, bounds, Step.TOTAL, is_polled=True)
     assert abs(int(used.amount[0]) - 4000) < 20
     assert used.coverage_permille().tolist() == [1000]
+
+
+async def test_what_waits_in_the_spool_is_brought_to_the_ratio_of_an_exchange(
+    town: Town, workers: list[Worker], outage: Outage
+) -> None:
+    meter = await town.add()
+    worker = Worker(town)
+    workers.append(worker)
+    await worker.quarter_hours(2)
+    outage.begin()
+    meter.begin_anew()
+    await worker.quarter_hours(2)
+    await worker.kill()
+    outage.end()
+    stored = town.stored["M-1"]
+    change = Change(transformer_ratio=40)
+    what = Exchange(NOON_MS + SLOT_MS + 1000, 1_001_133, 0, Origin.EXCHANGE, "new", change)
+    await town.database.run(lambda s: exchanges.exchange(s, stored.row, stored.lives, what, source("exchange")))
+    again = Worker(town)
+    workers.append(again)
+    await drained(again)
+    found = await town.readings()
+    moved = found.take(found.register != stored.lives[0].key)
+    assert len(moved) >= 1
+    assert all(value % 40 == 0 and value >= 40 for value in moved.value.tolist())
 
 
 async def test_a_full_spool_keeps_the_full_hours_and_the_rest_become_flagged_gaps(
