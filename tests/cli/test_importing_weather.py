@@ -136,6 +136,12 @@ def test_an_hour_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     ]
 
 
+def test_spaces_around_times_and_values_do_not_matter(tmp_path: Path) -> None:
+    lines = [f" 2024-01-10 {hour:02}:00:00 ,  5.0 " for hour in range(24)]
+    found = weather_of(tmp_path, "\n".join([" datetime , air_temperature [degC] ", *lines]))
+    assert (found.means, found.refusals) == ({date(2024, 1, 10): 500}, [])
+
+
 def test_a_day_with_too_few_hours_is_told_and_left_out(tmp_path: Path) -> None:
     lines = [*hourly("2024-01-10", 21), *hourly("2024-01-11", 20)]
     found = weather_of(tmp_path, "\n".join(["zeit,temperatur", *lines]))

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import os
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -31,6 +35,8 @@ from tests.support.issuer import Issuer
 from tests.support.running import HERSFELD, PLANNER, VIEWER
 
 BERLIN = ZoneInfo("Europe/Berlin")
+_SHARED = Path(os.environ.get("LICHTBUCH_SHARED_DATA", Path(__file__).resolve().parents[4] / "shared" / "data"))
+AUGSBURG = _SHARED / "weather" / "dwd_00232_augsburg_daily_2009_2018.csv"
 STATION = "dwd-00232"
 JANUARY = date(2026, 1, 1)
 CONTRACTOR = "carla"
@@ -211,6 +217,26 @@ async def test_a_station_without_days_answers_which_there_are(metering: Metering
     assert figures(answer.degree_days[0]) == (0, 0, 0, 2, 0)
     known = await metering.as_(VIEWER).ListDegreeDays(asked(STATION, JANUARY, date(2026, 1, 3)))
     assert list(known.stations) == []
+
+
+@sqlite_only
+async def test_ten_years_of_a_real_station_are_answered_as_sums_in_decimals(metering: Metering) -> None:
+    if not AUGSBURG.is_file():
+        pytest.skip(f"{AUGSBURG} is not here: set LICHTBUCH_SHARED_DATA")
+    with AUGSBURG.open(newline="") as file:
+        real = {date.fromisoformat(row["MESS_DATUM"]): Decimal(row["TMK"]) for row in csv.DictReader(file)}
+    first, end = date(2009, 1, 1), date(2019, 1, 1)
+    answer = await ingest(metering, [int(mean * 100) for mean in real.values()], first)
+    assert (answer.stored, answer.refused) == (3652, 0)
+    years = await degree_days(metering, STATION, first, end, pb.STEP_LOCAL_YEAR)
+    for year, found in zip(range(2009, 2019), years, strict=True):
+        cold = [mean for day, mean in real.items() if day.year == year and mean < 15]
+        assert Decimal(found.degree_days_centi) / 100 == sum((20 - mean for mean in cold), Decimal(0))
+        assert (found.heating_days, found.known_days, found.days) == (
+            len(cold),
+            found.days,
+            365 + (year in (2012, 2016)),
+        )
 
 
 async def add_sensor(metering: Metering, meter_id: str, exponent: int, values: dict[int, int], **more: Any) -> None:
