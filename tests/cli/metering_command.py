@@ -52,11 +52,15 @@ class Command:
         self._environment["LICHTBUCH_CONFIG_DIR"] = str(folder)
         self._issuer = issuer
 
+    def environment(self, subject: str) -> dict[str, str]:
+        """What a process that runs the command as a person needs to have in its environment."""
+        return self._environment | {"LICHTBUCH_TOKEN": self._issuer.token(subject)}
+
     async def run(self, *arguments: str, subject: str = ADMIN) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "cli.main", *arguments,
-            env=self._environment | {"LICHTBUCH_TOKEN": self._issuer.token(subject)},
+            env=self.environment(subject),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
         )  # fmt: skip
         out, error = await asyncio.wait_for(process.communicate(), 120)
