@@ -17,6 +17,7 @@ from fieldbus.security import load_security
 from lichtbuch.metering.v1 import metering_pb2_grpc
 from servicekit.client import ServiceChannel
 from servicekit.clock import Clock, SystemClock
+from servicekit.database import Database
 from servicekit.lease import Lease, lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
@@ -28,6 +29,10 @@ from services.metering.housekeeping import keep_partitions
 from services.metering.polling import LEAST_REAL_S, Poller
 from services.metering.recorder import DRAIN_PATIENCE_S, PATIENCE_S, Recorder
 from services.metering.resets import StoredResets
+from services.metering.retention import Retention
+from services.metering.rolling import EVERY_S as ROLL_EVERY_S
+from services.metering.rolling import LEASE as ROLLUP_LEASE
+from services.metering.rolling import RollupKeeper
 from services.metering.settings import MeteringSettings
 from services.metering.slot import tolerance_ms
 from services.metering.spool import Spool
@@ -75,6 +80,7 @@ def assemble(
     server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer)
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
     server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat), max_silence_s=300)
+    _add_rollups(server, settings, database)
     if not settings.polling:
         return None
     spool.open()
@@ -110,6 +116,17 @@ def assemble(
     server.add_check("spool", room_in_spool)
     server.on_stop(end)
     return Polling(poller, recorder, spool, book, lease)
+
+
+def _add_rollups(server: Server, settings: MeteringSettings, database: Database) -> None:
+    lease = lease_for(ROLLUP_LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=server.clock)
+    retention = Retention(database, server.tenants, server.clock, settings.retention)
+    keeper = RollupKeeper(
+        database, server.tenants, server.clock, lease, ready=server.database_ready.is_set, retention=retention
+    )
+    server.add_loop("rollup lease", lease.keep, max_silence_s=60)
+    server.add_loop("rollups", keeper.keep, max_silence_s=2 * ROLL_EVERY_S)
+    server.on_stop(lease.release)
 
 
 def field_of(clock: Clock, settings: MeteringSettings) -> Fieldbus:

@@ -40,6 +40,9 @@ SERIAL_CHECKS: Final = Counter(
 FOREIGN_METERS: Final = Gauge(
     "lichtbuch_metering_foreign_meters", "Meters in whose place one with another than the registered number answers."
 )
+ROLLED_UP_DAYS: Final = Counter("lichtbuch_metering_rolled_up_days", "Days of meters that were worked out and kept.")
+ROLLUPS_DUE: Final = Gauge("lichtbuch_metering_rollups_due", "Meters whose roll-ups wait to be brought up to date.")
+READINGS_DELETED: Final = Counter("lichtbuch_metering_readings_deleted", "Readings that retention has deleted.")
 WATCHERS: Final = Gauge("lichtbuch_metering_watchers", "Open streams of WatchReadings.")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from servicekit.settings import ServiceSettings
+from services.metering.meter import Medium
 from services.metering.polling import TOLERANCE_S
 from services.metering.spool import DEFAULT_MAX_BYTES
 
@@ -31,10 +32,29 @@ class MeteringSettings(ServiceSettings):
     validation_rules: Path | None = None
     """TOML file with parameters of the rules of validation that are other than the defaults; see docs/metering.md."""
 
+    retention_months: dict[str, int] = Field(default_factory=dict)
+    """How many local months before the present one readings are kept, by medium, as JSON: {"electricity": 36}. Media
+    that are not named are kept for ever; days and months stay in any case."""
+
     field_security: Path | None = None
     """TOML file with certificates and logins of field devices (Modbus over TLS, OPC UA); see docs/operations.md."""
     field_machine: str = ""
     """Name by which addresses of serial lines know this machine. Default: its host name."""
+
+    @field_validator("retention_months")
+    @classmethod
+    def _known_media(cls, months: dict[str, int]) -> dict[str, int]:
+        for name, count in months.items():
+            if name.upper() not in Medium.__members__:
+                raise ValueError(f"{name!r} is not a medium: {', '.join(one.name.lower() for one in Medium)}")
+            if not 1 <= count <= 1200:
+                raise ValueError(f"{name}: {count} months are not between 1 and 1200")
+        return months
+
+    @property
+    def retention(self) -> dict[Medium, int]:
+        """Months that readings are kept, by medium."""
+        return {Medium[name.upper()]: count for name, count in self.retention_months.items()}
 
     @property
     def own_dir(self) -> Path:

@@ -28,3 +28,9 @@ def polled_slots(session: Session, keys: Sequence[int]) -> dict[int, int]:
     """Newest slot that polling has dealt with, by register; registers without any reading are left out."""
     statement = text(f"SELECT life_key, polled_slot_ms FROM register_head WHERE life_key IN {key_set(session, keys)}")
     return {int(key): int(slot) for key, slot in session.connection().execute(statement)}
+
+
+def latest_slots(session: Session, keys: Sequence[int]) -> dict[int, int]:
+    """Slot of the newest reading that is no gap, by register; registers without any reading are left out."""
+    statement = text(f"SELECT life_key, latest_slot_ms FROM register_head WHERE life_key IN {key_set(session, keys)}")
+    return {int(key): int(slot) for key, slot in session.connection().execute(statement)}

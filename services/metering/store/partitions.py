@@ -5,6 +5,7 @@ SQLite has none: there the functions do nothing.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -20,6 +21,9 @@ from services.metering.store.bulk import is_postgresql
 
 MONTHS_AHEAD: Final = 3
 _LOCK: Final = 0x6C62_6D65_7465_7231  # any number, the same in every replica
+
+_BELIEVED_S: Final = 60.0
+"""How long (real time) a month is known to have a partition: retention of another replica may drop an empty one."""
 
 Month = tuple[int, int]
 
@@ -49,17 +53,18 @@ class Partitions:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._known: set[Month] = set()
+        self._known: dict[Month, float] = {}
 
     async def ensure(self, months: Iterable[Month]) -> None:
         """Makes the partitions of these months. Raises Unavailable while the database is away."""
         if self._database.dialect != "postgresql":
             return
-        missing = set(months) - self._known
+        now_s = time.monotonic()
+        missing = {month for month in months if now_s - self._known.get(month, -_BELIEVED_S) >= _BELIEVED_S}
         if not missing:
             return
         made = await self._database.run(lambda session: ensure_partitions(session, missing))
-        self._known |= made
+        self._known = dict.fromkeys(made, now_s)
 
 
 def ensure_partitions(session: Session, months: Iterable[Month]) -> set[Month]:
@@ -83,6 +88,26 @@ def _existing(session: Session) -> set[Month]:
     statement = "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'reading'::regclass"
     rows = session.connection().execute(text(statement))
     return {(int(name[9:13]), int(name[14:16])) for (name,) in rows}
+
+
+def drop_empty(session: Session, before_ms: int) -> list[str]:
+    """Drops the partitions of months that lie before an instant and have no reading left. Returns their names."""
+    if not is_postgresql(session):
+        return []
+    connection = session.connection()
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _LOCK})
+    dropped: list[str] = []
+    for month in sorted(month for month in _existing(session) if _bounds(month)[1] <= before_ms):
+        name = partition_name(month)
+        if connection.execute(text(f"SELECT 1 FROM {name} LIMIT 1")).first() is not None:
+            continue
+        # Nobody writes while it is looked at a second time; who waits for longer than this has the right of way.
+        connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+        connection.execute(text("LOCK TABLE ONLY reading IN ACCESS EXCLUSIVE MODE"))
+        if connection.execute(text(f"SELECT 1 FROM {name} LIMIT 1")).first() is None:
+            connection.execute(text(f"DROP TABLE {name}"))
+            dropped.append(name)
+    return dropped
 
 
 def partition_name(month: Month) -> str:

@@ -196,3 +196,14 @@ def any_stored(session: Session, keys: Sequence[int], start_ms: int, end_ms: int
         " AND r.slot_ms >= :start AND r.slot_ms <= :end LIMIT 1"
     )
     return session.connection().execute(statement, {"start": start_ms, "end": end_ms}).first() is not None
+
+
+def delete_before(session: Session, keys: Sequence[int], before_ms: int) -> int:
+    """Deletes every revision of what registers have before an instant. Returns how many rows went.
+
+    Retention's, and nobody else's: what is deleted here is in roll-ups already.
+    """
+    for table in ("reading_between_slots", "reading"):
+        statement = text(f"DELETE FROM {table} WHERE life_key IN {key_set(session, keys)} AND slot_ms < :before")
+        result = session.connection().execute(statement, {"before": before_ms})
+    return max(0, result.rowcount)

@@ -1,4 +1,4 @@
-"""Making roll-ups: what is kept of meters is brought up to date in one transaction. When: services/metering/rolling.py.
+"""Making and sealing roll-ups: what is kept of meters is brought up to date in one transaction. When: ../rolling.py.
 
 Writers of readings wait meanwhile (`feed.hold`), and this waits for them: nobody stores a reading between what is read
 here and what is kept.
@@ -7,7 +7,7 @@ here and what is kept.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -31,6 +31,7 @@ from services.metering.rollups import (
 from services.metering.store import feed, rollups, runs
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.figures import general_in, metered
+from services.metering.store.readings import delete_before as delete_readings
 from services.metering.store.tables import MeterRow
 
 ROLLED_UP: Final = (Kind.COUNTER, Kind.INTERVAL)
@@ -142,3 +143,43 @@ def _is_whole(days: Consumption, start_ms: int, end_ms: int) -> bool:
     """True if days follow one another from a begin to an end."""
     inside = bool((days.starts_ms[1:] == days.ends_ms[:-1]).all())
     return inside and int(days.starts_ms[0]) == start_ms and int(days.ends_ms[-1]) == end_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Readings that were deleted: how many, and the slot before which none is left."""
+
+    count: int
+    before_ms: int
+
+
+def delete_older(session: Session, row: MeterRow, tz: ZoneInfo, cutoff_ms: int) -> Gone | None:
+    """Deletes readings of a meter before the begin of a local month, and seals its days until then.
+
+    None, and nothing is deleted, as long as the roll-ups before it are not all there and true. Meters that have no
+    roll-ups keep their readings.
+    """
+    feed.hold(session)
+    [meter] = metered(session, [row])
+    keys = [life.key for life in meter.lives]
+    state = rollups.states_of(session, [row.uid]).get(row.uid)
+    if not may_be_kept(meter) or not keys:
+        return Gone(0, cutoff_ms)
+    if state is None:
+        return None if rollups.newest_usable_ms(session, meter.lives) is not None else Gone(0, cutoff_ms)
+    oldest = rollups.oldest_known_ms(session, meter.lives)
+    is_true = state.basis == basis_of(row, meter.lives) and state.time_zone == str(tz)
+    cutoff_ms = min(cutoff_ms, state.until_ms)
+    if not is_true or rollups.marks_of(session, [state.key]) or (oldest is not None and oldest < state.from_ms):
+        return None
+    # What the first kept day begins with: the reading at its begin, or the last one before.
+    begins = [
+        rollups.usable_beside(session, life.key, (life.begin_ms, life.end_ms), cutoff_ms + 1, before=True)
+        for life in meter.lives
+    ]
+    before_ms = max((slot for slot in begins if slot is not None), default=cutoff_ms)
+    runs.trim(session, keys, before_ms)
+    count = delete_readings(session, keys, before_ms)
+    if cutoff_ms > state.sealed_ms:
+        rollups.put_state(session, replace(state, sealed_ms=cutoff_ms))
+    return Gone(count, before_ms)

@@ -72,6 +72,11 @@ def states_of(session: Session, meter_uids: Iterable[str]) -> dict[str, State]:
     return {row[1]: State(*row) for row in rows}
 
 
+def seals(session: Session, meter_uids: Iterable[str], start_ms: int) -> bool:
+    """True if readings of any of these meters since an instant may have been deleted: there is no hash of them then."""
+    return any(state.sealed_ms > start_ms for state in states_of(session, meter_uids).values())
+
+
 def put_state(session: Session, state: State) -> State:
     """Stores what is kept of a meter. Returns it with its key, which a new one (key 0) gets here."""
     values = {name: getattr(state, name) for name in State.__slots__}

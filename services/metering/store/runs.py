@@ -83,6 +83,13 @@ def index(session: Session, key: int, kind: int) -> None:
         _store(session, [run for run in _begun(readings, {key: kind}).get(key, []) if run.slots >= WORTH_KEEPING], [])
 
 
+def trim(session: Session, keys: Sequence[int], before_ms: int) -> None:
+    """Cuts runs to what begins at an instant or later, since the readings before it are about to be deleted."""
+    for before in _near(session, keys, 0, before_ms - 1).values():
+        after = _without(session, before, [(0, before_ms - 1)])
+        _store(session, after, before)
+
+
 def of_lives(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> dict[int, list[Run]]:
     """Runs of registers that share time with a span, in order, by register."""
     return _near(session, keys, start_ms, end_ms)

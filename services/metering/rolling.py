@@ -1,0 +1,123 @@
+"""Keeping roll-ups up to date: a loop that finds the meters whose days have become others, or more, and makes those.
+
+One worker at a time does it (a lease). On the clock of the domain: a day is over when the town's day is. Deleting what
+is older than it has to be kept, which rests on roll-ups, follows in the same loop (services/metering/retention.py).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlmodel import Session
+
+from domain.errors import LichtbuchError, PermanentError
+from domain.night import zone
+from servicekit.clock import Clock
+from servicekit.context import Tenant
+from servicekit.database import Database
+from servicekit.lease import Lease
+from servicekit.tenants import TenantDirectory
+from services.metering.metrics import ROLLED_UP_DAYS, ROLLUPS_DUE
+from services.metering.retention import Retention
+from services.metering.rollups import basis_of, day_floor_ms
+from services.metering.store import meters as store
+from services.metering.store import rollups
+from services.metering.store.figures import metered
+from services.metering.store.heads import latest_slots
+from services.metering.store.rollup_build import may_be_kept, refresh
+from services.metering.store.tables import MeterRow
+
+_log = logging.getLogger(__name__)
+
+LEASE: Final = "metering.rollups"
+EVERY_S: Final = 900.0
+"""Domain seconds between two looks."""
+LEAST_REAL_S: Final = 1.0
+TOGETHER: Final = 20
+"""Meters in one transaction: writers of readings wait for its end."""
+
+
+class RollupKeeper:
+    """Brings roll-ups up to date, for ever."""
+
+    def __init__(
+        self,
+        database: Database,
+        tenants: TenantDirectory,
+        clock: Clock,
+        lease: Lease,
+        *,
+        ready: Callable[[], bool] = lambda: True,
+        retention: Retention | None = None,
+    ) -> None:
+        """`ready` says whether the database has its schema yet; `retention` deletes what need not be kept longer."""
+        self._database, self._tenants, self._clock, self._lease = database, tenants, clock, lease
+        self._ready, self._retention = ready, retention
+
+    async def keep(self, beat: Callable[[], None]) -> None:
+        """The loop. Without the database, the registry or the lease it waits."""
+        while True:
+            if self._lease.holds() and self._ready():
+                try:
+                    await self.bring_up_to_date(beat)
+                    if self._retention is not None:
+                        await self._retention.apply(beat)
+                except LichtbuchError as error:
+                    _log.warning("roll-ups cannot be brought up to date: %s", error)
+            beat()
+            if self._clock.speed * LEAST_REAL_S > EVERY_S:
+                await self._clock.sleep_real(LEAST_REAL_S)
+            else:
+                await self._clock.sleep(EVERY_S)
+
+    async def bring_up_to_date(self, beat: Callable[[], None] = lambda: None) -> int:
+        """One pass over all meters. Returns how many days were made."""
+        made = 0
+        waiting = 0
+        for tenant in await self._tenants.all():
+            tz = zone(tenant.time_zone)
+            due = await self._database.read(partial(_due, tenant=tenant, tz=tz))
+            waiting += len(due)
+            ROLLUPS_DUE.set(waiting)
+            for begin in range(0, len(due), TOGETHER):
+                made += await self._refresh(due[begin : begin + TOGETHER], tz)
+                beat()
+        ROLLUPS_DUE.set(0)
+        ROLLED_UP_DAYS.inc(made)
+        return made
+
+    async def _refresh(self, rows: list[MeterRow], tz: ZoneInfo) -> int:
+        """Days that were made. A meter whose readings contradict each other keeps none of the others waiting."""
+        try:
+            return await self._database.run(partial(refresh, rows=rows, tz=tz))
+        except PermanentError as error:
+            if len(rows) > 1:
+                return sum([await self._refresh([row], tz) for row in rows])
+            _log.warning("there are no roll-ups of meter %s: %s", rows[0].meter_id, error)
+            return 0
+
+
+def _due(session: Session, tenant: Tenant, tz: ZoneInfo) -> list[MeterRow]:
+    """Meters of a town whose roll-ups are missing, no longer true, or a day behind."""
+    rows = store.all_rows(session, [tenant.uid])
+    meters = [meter for meter in metered(session, rows) if may_be_kept(meter)]
+    states = rollups.states_of(session, [meter.row.uid for meter in meters])
+    marked = rollups.marks_of(session, [state.key for state in states.values()])
+    latest = latest_slots(session, [life.key for meter in meters for life in meter.lives])
+    due: list[MeterRow] = []
+    floors: dict[int, int] = {}
+    for meter in meters:
+        newest = max((latest.get(life.key, 0) for life in meter.lives), default=0)
+        if not newest:
+            continue
+        if newest not in floors:
+            floors[newest] = day_floor_ms(newest, tz)
+        state = states.get(meter.row.uid)
+        is_true = state is not None and state.basis == basis_of(meter.row, meter.lives)
+        if not is_true or state is None or state.key in marked or state.until_ms < floors[newest]:
+            due.append(meter.row)
+    return due
