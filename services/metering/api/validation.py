@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlmodel import Session
 
+from domain.night import zone
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import scope_aware
 from servicekit.convert import timestamp_to_proto
@@ -13,6 +14,7 @@ from services.metering.meter import Kind
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.checks import Found, Subject, check_stored
 from services.metering.store.lives import lives_of, rules_of
+from services.metering.store.sum_checks import check_sums
 from services.metering.validation.series import RuleFinding
 
 _MOST = 10_000
@@ -34,14 +36,15 @@ class ValidationCalls(Calls):
             lives = lives_of(session, [row.uid for _, row in rows])
             answer = pb.ValidateReadingsResponse()
             for tenant, row in rows:
-                if row.kind == Kind.VIRTUAL:
-                    continue
-                subjects = [Subject(row, life, rules_of(row, life)) for life in lives[row.uid]]
+                is_stored = row.kind != Kind.VIRTUAL
+                subjects = [Subject(row, life, rules_of(row, life)) for life in lives[row.uid] if is_stored]
                 name = meter_name(tenant.id, row)
-                for found in check_stored(session, subjects, span, self.parameters, now_ms):
-                    answer.total += 1
-                    if len(answer.findings) < _MOST:
-                        answer.findings.append(finding_to_proto(name, found.finding))
+                found = [one.finding for one in check_stored(session, subjects, span, self.parameters, now_ms)]
+                until_now = span[0], min(span[1], now_ms)
+                found += check_sums(session, row, until_now, zone(tenant.time_zone), self.parameters)
+                answer.total += len(found)
+                room = _MOST - len(answer.findings)
+                answer.findings.extend(finding_to_proto(name, one) for one in found[:room])
             return answer
 
         return await self.database.read(validate)
