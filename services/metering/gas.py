@@ -13,7 +13,6 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 import numpy as np
-from numpy.typing import NDArray
 
 from domain.errors import FailedPrecondition, InvalidInput
 from domain.gas import GasFactor, GasFactors, Worth
@@ -22,6 +21,7 @@ from domain.obis import ObisMedium, parse_obis
 from services.metering.life import RegisterLife
 from services.metering.meter import Medium, Unit
 from services.metering.reading import Int64
+from services.metering.rollups import joined
 
 FIELD: Final = "gas_factors"
 
@@ -53,15 +53,8 @@ def in_energy(
     worth = _worth(found, lives)
     amount = factors.energy_wh(fine, found.amount, worth)
     estimated = np.minimum(factors.energy_wh(fine, found.estimated_amount, worth), amount)
-    places = np.searchsorted(fine, bounds_ms[:-1])
-    return Consumption(
-        bounds_ms[:-1],
-        bounds_ms[1:],
-        np.add.reduceat(amount, places),
-        np.add.reduceat(estimated, places),
-        np.add.reduceat(found.measured_ms, places),
-        _flags(found.flag, places),
-    )
+    whole = Consumption(found.starts_ms, found.ends_ms, amount, estimated, found.measured_ms, found.flag)
+    return joined(whole, bounds_ms)
 
 
 def naming(error: FailedPrecondition, meter: str) -> FailedPrecondition:
@@ -88,11 +81,3 @@ def _is_at_base(life: RegisterLife) -> bool:
         return parse_obis(life.obis_code, medium=ObisMedium.GAS).is_at_base_conditions
     except InvalidInput:
         return False
-
-
-def _flags(fine: NDArray[np.uint8], places: NDArray[np.intp]) -> NDArray[np.uint8]:
-    """Flag of each step: the worst of its parts, but where a part is known the whole is not missing."""
-    worst = np.maximum.reduceat(fine, places)
-    best = np.minimum.reduceat(fine, places)
-    flags: NDArray[np.uint8] = np.where((worst == Flag.MISSING) & (best != Flag.MISSING), Flag.ESTIMATED, worst)
-    return flags.astype(np.uint8)

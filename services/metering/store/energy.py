@@ -1,22 +1,33 @@
-"""Consumption in energy out of what is stored: gas that is counted in litres by its factors, all else as it is."""
+"""Consumption in energy out of what is stored: gas that is counted in litres by its factors, all else as it is.
+
+Factors change at 06:00, kept days (roll-ups) begin at midnight. Where the readings of such a day have been given up by
+retention its litres are divided by time, and count as estimated.
+"""
 
 from __future__ import annotations
 
+from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from sqlmodel import Session
 
 from domain.errors import FailedPrecondition
-from domain.intervals import Consumption
+from domain.intervals import Consumption, Flag
+from domain.night import local_date, local_day_bounds
 from services.metering.consumption import Step
 from services.metering.gas import counts_volume, factors_of, in_energy, naming
 from services.metering.meter import Kind, Medium
 from services.metering.reading import Int64
-from services.metering.store.amounts import Metered
-from services.metering.store.figures import Found, from_readings, metered
+from services.metering.rollups import joined
+from services.metering.slot import from_ms, to_ms
+from services.metering.store.amounts import Metered, amounts
+from services.metering.store.figures import Found, from_readings, general_in, metered
 from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
 from services.metering.virtual import combined
+
+_BY_KEPT_DAYS: Final = (Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL)
 
 
 def is_converted(row: MeterRow) -> bool:
@@ -28,7 +39,8 @@ def energy_of(
     session: Session, row: MeterRow, bounds_ms: Int64, step: Step, tz: ZoneInfo, found: Found | None = None
 ) -> Consumption:
     """Consumption of a gas meter in Wh, registers that count litres and such that count Wh together; of a sum of gas
-    meters that of its terms. Raises FailedPrecondition, which names the meter, where a factor is missing."""
+    meters that of its terms. Where `found` wants to know what it rests on, from every reading, else by the shortest
+    way. Raises FailedPrecondition, which names the meter, where a factor is missing."""
     [meter] = metered(session, [row], all_units=True)
     if row.kind == Kind.VIRTUAL:
         terms = terms_of(row)
@@ -36,7 +48,9 @@ def energy_of(
         return combined([(sign, energy_of(session, rows[uid], bounds_ms, step, tz, found)) for uid, sign in terms])
 
     def volume(finer_ms: Int64) -> Consumption:
-        return from_readings(session, Metered(row, meter.lives), finer_ms, step, tz, found)
+        if found is None and meter.is_interval_sure and step in _BY_KEPT_DAYS:
+            return _shortest(session, meter, finer_ms, step, tz)
+        return from_readings(session, meter, finer_ms, step, tz, found)
 
     if not counts_volume(row.medium, meter.lives):
         return volume(bounds_ms)
@@ -44,3 +58,38 @@ def energy_of(
         return in_energy(volume, bounds_ms, meter.lives, factors_of(row.gas_factors, tz))
     except FailedPrecondition as error:
         raise naming(error, f"meter {row.meter_id}") from error
+
+
+def _shortest(session: Session, meter: Metered, bounds_ms: Int64, step: Step, tz: ZoneInfo) -> Consumption:
+    """Consumption by kept days and months where they answer it. Boundaries may lie anywhere."""
+    # The whole period is one step of `amounts`, whatever boundaries it has; months may be cut.
+    by = Step.LOCAL_MONTH if step is Step.TOTAL else step
+    days = {bound: _day_of(bound, tz) for bound in bounds_ms.tolist()}
+    cut = sorted({day_ms for bound, day_ms in days.items() if bound != day_ms[0]})
+    inside = [edge for day_ms in cut for edge in day_ms if bounds_ms[0] < edge < bounds_ms[-1]]
+    fine = np.unique(np.concatenate((bounds_ms, np.array(inside, np.int64))))
+    [part] = amounts(session, [meter], fine, by, tz, general=general_in(tz))
+    for day_ms in cut:
+        _divide(session, meter, part, day_ms, tz)
+    return joined(part, bounds_ms)
+
+
+def _day_of(instant_ms: int, tz: ZoneInfo) -> tuple[int, int]:
+    begin, end = local_day_bounds(local_date(from_ms(instant_ms), tz), tz)
+    return to_ms(begin), to_ms(end)
+
+
+def _divide(session: Session, meter: Metered, part: Consumption, day_ms: tuple[int, int], tz: ZoneInfo) -> None:
+    """Fills the pieces of a local day of which no reading is left by what is kept of the whole day."""
+    begin, end = day_ms
+    pieces = np.flatnonzero((part.starts_ms < end) & (part.ends_ms > begin))
+    if len(pieces) < 2 or not bool((part.flag[pieces] == Flag.MISSING).all()):
+        return
+    whole = np.array([begin, end], np.int64)
+    [kept] = amounts(session, [meter], whole, Step.LOCAL_DAY, tz, general=general_in(tz))
+    if kept.flag[0] == Flag.MISSING:
+        return
+    edges = np.concatenate((part.starts_ms[pieces], part.ends_ms[pieces[-1:]])) - begin
+    amount = np.diff(int(kept.amount[0]) * np.clip(edges, 0, end - begin) // (end - begin))
+    part.amount[pieces], part.estimated_amount[pieces] = amount, amount
+    part.flag[pieces] = Flag.ESTIMATED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import accumulate
 from typing import Any
@@ -12,13 +12,21 @@ import pytest
 
 from domain.errors import FailedPrecondition
 from domain.gas import gas_day_bounds
+from domain.intervals import Consumption
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.convert import timestamp_to_proto
 from servicekit.database import Database
+from services.metering.consumption import Step, boundaries
+from services.metering.meter import Medium, Unit
 from services.metering.slot import to_ms
+from services.metering.store.energy import energy_of
+from services.metering.store.figures import Found
 from tests.services.metering.running import PARENT, Metering, name_of, running_metering
+from tests.services.metering.test_retention import FIRST, LAST, filled, keeper, retention, store
 from tests.support.issuer import Issuer
 from tests.support.running import VIEWER
+
+__all__ = ["store"]
 
 BERLIN = ZoneInfo("Europe/Berlin")
 BEGIN = gas_day_bounds(date(2026, 2, 27), BERLIN)[0]
@@ -130,6 +138,34 @@ async def test_a_sum_of_gas_meters_is_the_energy_of_its_terms(metering: Metering
     whole, first, second = answer.amounts
     assert whole == first - second
     assert list(answer.units) == [pb.UNIT_WH] * 3
+
+
+@pytest.mark.parametrize("step", [Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL])
+async def test_kept_days_tell_the_energy_of_readings_that_are_gone(store: Database, step: Step) -> None:
+    factors = '[["2025-01-01", 11250, 9634], ["2026-01-01", 10987, 9511], ["2026-02-14", 11111, 9600]]'
+    row = await filled(store, medium=int(Medium.GAS), unit=int(Unit.L), gas_factors=factors)
+    bounds = boundaries(FIRST, LAST, step, BERLIN)
+
+    async def asked(found: Found | None = None) -> Consumption:
+        return await store.read(lambda session: energy_of(session, row, bounds, step, BERLIN, found))
+
+    from_all = await asked(Found())
+    assert int(from_all.amount.sum()) > 0
+    assert await energies(asked) == from_all.amount.tolist(), "before there are any kept days"
+    await keeper(store, {}).bring_up_to_date()
+    assert await energies(asked) == from_all.amount.tolist(), "with kept days"
+    assert await retention(store, {Medium.GAS: 1}).apply() > 0
+    after = await asked()
+    # The day on which the factor changed in January is divided by time: this meter counts evenly, and it is told.
+    assert after.amount.tolist() == from_all.amount.tolist()
+    day_l = 96 * 7
+    told = int(after.estimated_amount.sum()) - int(from_all.estimated_amount.sum())
+    assert abs(told - day_l * (11_250 * 9_634 + 3 * 10_987 * 9_511) // 4 // 10**7) <= 2
+
+
+async def energies(asked: Callable[[], Awaitable[Consumption]]) -> list[int]:
+    amounts: list[int] = (await asked()).amount.tolist()
+    return amounts
 
 
 def test_the_period_of_these_tests_is_of_four_gas_days() -> None:
