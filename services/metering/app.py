@@ -37,6 +37,9 @@ from services.metering.settings import MeteringSettings
 from services.metering.slot import tolerance_ms
 from services.metering.spool import Spool
 from services.metering.validation.parameters import load as load_parameters
+from services.metering.waste_keeper import EVERY_S as WASTE_EVERY_S
+from services.metering.waste_keeper import LEASE as WASTE_LEASE
+from services.metering.waste_keeper import WasteKeeper
 from services.metering.watch import Bell
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -81,6 +84,7 @@ def assemble(
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
     server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat), max_silence_s=300)
     _add_rollups(server, settings, database)
+    _add_waste_watch(server, settings, database)
     if not settings.polling:
         return None
     spool.open()
@@ -126,6 +130,14 @@ def _add_rollups(server: Server, settings: MeteringSettings, database: Database)
     )
     server.add_loop("rollup lease", lease.keep, max_silence_s=60)
     server.add_loop("rollups", keeper.keep, max_silence_s=2 * ROLL_EVERY_S)
+    server.on_stop(lease.release)
+
+
+def _add_waste_watch(server: Server, settings: MeteringSettings, database: Database) -> None:
+    lease = lease_for(WASTE_LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=server.clock)
+    keeper = WasteKeeper(database, server.tenants, server.clock, lease, ready=server.database_ready.is_set)
+    server.add_loop("waste lease", lease.keep, max_silence_s=60)
+    server.add_loop("waste", keeper.keep, max_silence_s=2 * WASTE_EVERY_S)
     server.on_stop(lease.release)
 
 

@@ -6,6 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.metering.reading import Status
 from services.metering.vee import Finding
+from services.metering.waste_watch import Rule
 
 READINGS_STORED: Final = Counter("lichtbuch_metering_readings_stored", "Readings newly stored, by status.", ("status",))
 READINGS_REFUSED: Final = Counter(
@@ -43,6 +44,15 @@ FOREIGN_METERS: Final = Gauge(
 ROLLED_UP_DAYS: Final = Counter("lichtbuch_metering_rolled_up_days", "Days of meters that were worked out and kept.")
 ROLLUPS_DUE: Final = Gauge("lichtbuch_metering_rollups_due", "Meters whose roll-ups wait to be brought up to date.")
 READINGS_DELETED: Final = Counter("lichtbuch_metering_readings_deleted", "Readings that retention has deleted.")
+WASTE_FINDINGS: Final = Gauge("lichtbuch_metering_waste_findings", "Findings of waste that stand, by rule.", ("rule",))
+WASTE_CHANGES: Final = Counter(
+    "lichtbuch_metering_waste_changes",
+    "Findings of waste that were raised, extended or ended, by rule.",
+    ("rule", "change"),
+)
+WASTE_LOOKED: Final = Gauge(
+    "lichtbuch_metering_waste_looked_timestamp_seconds", "When the waste watch last looked at a municipality."
+)
 WATCHERS: Final = Gauge("lichtbuch_metering_watchers", "Open streams of WatchReadings.")
 
 
@@ -60,6 +70,10 @@ def _begin_at_zero() -> None:
     METERS.labels("not_polled")
     for outcome in ("same", "foreign"):
         SERIAL_CHECKS.labels(outcome)
+    for rule in Rule:
+        WASTE_FINDINGS.labels(rule.value)
+        for change in ("raise", "extend", "end"):
+            WASTE_CHANGES.labels(rule.value, change)
 
 
 _begin_at_zero()
