@@ -23,10 +23,13 @@ from cli.commands import (
     lamps,
     ledger,
     levels,
+    meter,
+    meter_imports,
     meters,
     profiles,
     reading_exports,
     reading_imports,
+    readings,
     removing,
     savings,
     sensors,
@@ -81,6 +84,7 @@ app.command("degree-days")(weather.degree_days)
 app.command("balance")(balance.balance)
 app.command("sun", context_settings={"ignore_unknown_options": True})(sun.sun)
 app.add_typer(groups.app, name="group")
+imports.app.command("meters")(meter_imports.import_meters)
 imports.app.command("readings")(reading_imports.import_readings)
 imports.app.command("town")(towns.import_town)
 imports.app.command("weather")(weather.import_weather)
@@ -98,8 +102,9 @@ app.add_typer(sensors.sensor, name="sensor")
 app.add_typer(endpoints.app, name="endpoint")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(calendars.app, name="calendar")
-meters.app.command("export")(reading_exports.export_readings)
-app.add_typer(meters.app, name="readings")
+app.add_typer(meter.app, name="meter")
+readings.app.command("export")(reading_exports.export_readings)
+app.add_typer(readings.app, name="readings")
 app.add_typer(ledger.app, name="ledger")
 app.add_typer(savings.app, name="savings")
 app.add_typer(field.app, name="field")

@@ -1,4 +1,4 @@
-"""lichtbuch meters, readings list, consumption: what the meters say."""
+"""lichtbuch meters, consumption: what the meters say."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from domain.errors import InvalidInput
 from domain.night import ceil_slot
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.convert import timestamp_to_proto
-
-app = typer.Typer(help="Readings of meters.", no_args_is_help=True)
 
 STEPS = {
     "quarter-hour": metering_pb2.STEP_QUARTER_HOUR,
@@ -105,51 +103,6 @@ async def period(session: Session, start: str, end: str, *, inclusive: bool = Tr
     if begin >= until:
         raise InvalidInput.of("until", "is not after --from")
     return begin, until
-
-
-def reading_rows(columns: metering_pb2.ReadingColumns, tz: Any) -> list[dict[str, Any]]:
-    """Columns of readings as rows."""
-    return [
-        {
-            "meter": columns.meters[columns.meter_indexes[index]].rsplit("/", 1)[-1],
-            "slot": datetime.fromtimestamp(slot / 1000, UTC).astimezone(tz).isoformat(timespec="seconds"),
-            "value": columns.values[index],
-            "status": enum_word(metering_pb2.ReadingStatus.Name(columns.statuses[index]), "READING_STATUS_"),
-            "observed_at": datetime.fromtimestamp(columns.observed_at_unix_ms[index] / 1000, UTC)
-            .astimezone(tz)
-            .isoformat(timespec="milliseconds")
-            if columns.observed_at_unix_ms[index]
-            else None,
-            "revision": columns.revisions[index] if columns.revisions else 0,
-        }
-        for index, slot in enumerate(columns.slots_unix_ms)
-    ]
-
-
-@app.command("list")
-def list_readings(
-    meter: Meters = None, start: Start = "", end: End = "", municipality: Town = "", as_json: Json = False
-) -> None:
-    """List stored readings; gaps are listed as gaps."""
-
-    async def ask(session: Session) -> list[dict[str, Any]]:
-        begin, until = await period(session, start, end)
-        request = metering_pb2.ListReadingsRequest(
-            parent=await session.parent(),
-            meters=[await session.name("meters", item) for item in meter or []],
-            start_time=timestamp_to_proto(begin),
-            end_time=timestamp_to_proto(until),
-            page_size=10_000,
-        )
-        rows: list[dict[str, Any]] = []
-        while True:
-            answer = await session.metering.ListReadings(request)
-            rows += reading_rows(answer.readings, await session.zone())
-            if not answer.next_page_token:
-                return rows
-            request.page_token = answer.next_page_token
-
-    print_rows(online(ask, municipality), as_json, empty="no reading is stored in that period")
 
 
 def consumption(

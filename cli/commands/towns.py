@@ -12,18 +12,20 @@ import typer
 
 from cli.commands.exports import WRITERS, Format, Source
 from cli.commands.imports import SHOWN_REFUSALS, refusals_of, send_inventory
+from cli.commands.meter_imports import MeterReport, take_meters, write_meters
 from cli.errors import PARTIAL, WRONG_INPUT
 from cli.exporting.sheets import write_sheet
 from cli.importing.kinds import KINDS, Kind
 from cli.importing.luminaires import Inventory, Refusal, read_inventory, require_rows
 from cli.importing.mapping import make_mapping
+from cli.importing.meters import METERS
 from cli.importing.sheets import read_sheet
 from cli.importing.tables import Table, read_table
 from cli.options import AsItStood, DryRun, Json, MaxDistance, Reason, SkipInvalid, Town
 from cli.output import console, note, note_lines, print_json, print_rows
 from cli.parsing import instant
 from cli.session import Session, online
-from domain.errors import InvalidInput, Violation
+from domain.errors import InvalidInput, Unavailable, Violation
 from lichtbuch.lighting.v1 import inventory_pb2, sensors_pb2
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 
@@ -54,13 +56,22 @@ def export_town(
 ) -> None:
     """Write the whole inventory as CSV files, one for each kind. `lichtbuch import town` takes them in again."""
 
-    async def write(session: Session) -> list[dict[str, Any]]:
+    async def write(session: Session) -> tuple[list[dict[str, Any]], str]:
         then = instant(at, await session.zone(), datetime.now(UTC), "--at") if at else None
-        return await write_town(Source(session, await session.parent(), then), folder)
+        written = await write_town(Source(session, await session.parent(), then), folder)
+        if then is not None:
+            return written, "sensors.csv and meters.csv are not written: how they stood then is not told"
+        try:
+            return [*written, await write_meters(session, folder)], ""
+        except Unavailable as error:
+            return written, f"{METERS.file} is not written: {error}"
+        except OSError as error:
+            raise InvalidInput.of("folder", f"{folder} cannot be written: {error.strerror}") from error
 
-    print_rows(online(write, municipality), as_json)
-    if at:
-        note("sensors.csv is not written: how sensors stood then is not told")
+    written, left_out = online(write, municipality)
+    print_rows(written, as_json)
+    if left_out:
+        note(left_out)
 
 
 async def write_town(source: Source, folder: Path) -> list[dict[str, Any]]:
@@ -112,26 +123,35 @@ def import_town(
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Take in models, cabinets, feeders, gateways, groups, sensors and luminaires together: all lines or none.
+    """Take in models, cabinets, feeders, gateways, groups, sensors and luminaires together: all lines or none. Then the
+    meters of meters.csv, as `lichtbuch import meters` does.
 
     Takes those of models.csv, cabinets.csv, feeders.csv, gateways.csv, groups.csv, sensors.csv and luminaires.csv that
     are there. Exit code 0: stored, or a dry run without refusals; 3: stored without the refused lines; 2: nothing
     stored.
     """
     tables = tables_of(folder)
+    meters = read_table(folder / METERS.file) if (folder / METERS.file).is_file() else None
+    taken: list[MeterReport] = []
 
     async def ask(session: Session) -> tuple[Inventory, inventory_pb2.ImportReport]:
         town = await session.municipality()
         near = (town.position.latitude_deg, town.position.longitude_deg) if town.HasField("position") else None
         read = inventory_of(tables, town.name, crs=crs, near=near, max_distance_km=max_distance_km)
-        return read, await send_inventory(session, read, skip_invalid=skip_invalid, dry_run=dry_run, reason=reason)
+        report = await send_inventory(session, read, skip_invalid=skip_invalid, dry_run=dry_run, reason=reason)
+        if meters is not None and (dry_run or report.committed):
+            taken.append(await take_meters(session, meters, skip_invalid=skip_invalid, dry_run=dry_run))
+        return read, report
 
     if offline:
         inventory, report = inventory_of(tables, "municipalities/offline", crs=crs), None
     else:
         inventory, report = online(ask, municipality)
     refusals = [located(item) for item in inventory.refusals + (refusals_of(report) if report else [])]
-    _report(folder, tables, inventory, report, refusals, as_json)
+    for of_meters in taken:
+        refusals += [{"file": METERS.file} | vars(item) for item in of_meters.refusals]
+        inventory.notes += of_meters.notes
+    _report(folder, tables, inventory, report, taken, refusals, as_json)
     if report is not None and report.committed:
         raise typer.Exit(PARTIAL if refusals else 0)
     raise typer.Exit(WRONG_INPUT if refusals else 0)
@@ -202,6 +222,7 @@ def _report(
     tables: dict[str, Table],
     inventory: Inventory,
     report: inventory_pb2.ImportReport | None,
+    taken: list[MeterReport],
     refusals: list[dict[str, Any]],
     as_json: bool,
 ) -> None:
@@ -212,6 +233,7 @@ def _report(
         "parts": {
             name: getattr(report, f"parts_{name}") if report else 0 for name in ("created", "updated", "unchanged")
         },
+        "meters": {name: sum(getattr(one, name) for one in taken) for name in ("created", "updated", "unchanged")},
         "refused": len({(item["file"], item["line"]) for item in refusals}),
         "stored": bool(report and report.committed),
     }
@@ -226,6 +248,8 @@ def _report(
             f" {report.parts_created} new, {report.parts_updated} changed, {report.parts_unchanged} as before",
             markup=False,
         )
+    for one in taken:
+        console.print(f"meters: {one.created} new, {one.updated} changed, {one.unchanged} as before", markup=False)
     console.print(f"{'stored' if facts['stored'] else 'nothing was stored'}; {facts['refused']} lines refused")
     note_lines(f"  note: {text}" for text in inventory.notes)
     print_rows(refusals[:SHOWN_REFUSALS], False, empty="no line was refused")

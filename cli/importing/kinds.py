@@ -30,7 +30,9 @@ TOLD_BY_SERVICE: Final = ("name", "uid", "etag")
 """What every resource has and no client sets: its name is the first column, the others belong to one service."""
 _DEGREES: Final = {"latitude": ("latitude_deg", 90.0), "longitude": ("longitude_deg", 180.0)}
 _TIME: Final = re.compile(r"(\d{1,2}):(\d\d)(?::00)?")
-_INTEGERS: Final = (FieldDescriptor.CPPTYPE_INT32, FieldDescriptor.CPPTYPE_INT64)
+_MOST: Final = {FieldDescriptor.CPPTYPE_INT32: 2**31, FieldDescriptor.CPPTYPE_INT64: 2**53}
+"""Beyond 2^53 a number in a file is no longer read exactly."""
+_INTEGERS: Final = tuple(_MOST)
 
 
 @dataclass(frozen=True)
@@ -207,7 +209,7 @@ def _scalar(field: FieldDescriptor, text: str, parent: str) -> Any:
             raise ValueError("is neither yes nor no")
         return text.casefold() in YES
     value = parse_number(text, "W" if field.name.endswith("_w") else "")
-    return _integer(value) if field.cpp_type in _INTEGERS else value
+    return _integer(value, _MOST[field.cpp_type]) if field.cpp_type in _INTEGERS else value
 
 
 def _text(field: FieldDescriptor, text: str) -> str:
@@ -219,10 +221,10 @@ def _text(field: FieldDescriptor, text: str) -> str:
     return plain if re.fullmatch(pattern, plain) else text
 
 
-def _integer(value: float) -> int:
+def _integer(value: float, most: int = 2**31) -> int:
     if not math.isfinite(value) or not value.is_integer():
         raise ValueError("must be a whole number")
-    if not -(2**31) <= value < 2**31:
+    if not -most <= value < most:
         raise ValueError("is larger than any such number")
     return int(value)
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openpyxl import Workbook
 
 from cli.importing.readings.amounts import Numbers, Unit, sniff_decimal, unit_in
 from cli.importing.readings.collect import Piece
@@ -348,6 +349,13 @@ def test_a_register_is_told_from_its_housing_by_its_code() -> None:
         town.find("77", "1-1:3.8.0")
 
 
+def test_a_meter_that_does_not_fit_keeps_the_others_of_its_file(tmp_path: Path) -> None:
+    text = "meter;time;kWh\nt;2026-01-01T00:00Z;1\nm;2026-01-01T00:00Z;1\np;2026-01-01T00:00Z;1\n"
+    found = opened(tmp_path, text, meter_column="meter")
+    assert taken(found) == [("01 00:00", 1000)]
+    assert [one.reason.partition(":")[0] for one in found.tally.refusals] == ["unit", "stamp"]
+
+
 def test_lines_that_cannot_be_taken_are_named_and_the_others_are_taken(tmp_path: Path) -> None:
     text = (
         "meter;time;kWh\nx;2026-01-01T00:00Z;1\nm;yesterday;1\nm;2026-01-01T00:00Z;-1\nm;2026-01-01T00:00Z\n"
@@ -462,6 +470,18 @@ def test_a_gzipped_file_is_read_as_it_is(tmp_path: Path) -> None:
     file.write_bytes(content[:-6])
     with pytest.raises(InvalidInput, match="cannot be read"):
         taken(open_readings(file, declared, TOWN, time_zone="UTC"))
+
+
+def test_a_spreadsheet_is_read_with_its_dates_and_numbers(tmp_path: Path) -> None:
+    book = Workbook()
+    sheet = book.active
+    assert sheet is not None
+    for row in (["Zeit", "kWh"], [datetime(2026, 1, 1), 1.5], [datetime(2026, 1, 1, 0, 14, 59, 999_990), 2]):
+        sheet.append(row)
+    file = tmp_path / "x.xlsx"
+    book.save(file)
+    found = open_readings(file, Declared(meter="m"), TOWN, time_zone="Europe/Berlin")
+    assert taken(found) == [("31 23:00", 1500), ("31 23:15", 2000)]
 
 
 @pytest.mark.parametrize(

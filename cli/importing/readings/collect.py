@@ -120,7 +120,8 @@ class Collector:
         """Counts what cannot be taken. Raises InvalidInput where nothing of the file can be."""
         tally = self.tally
         tally.refused += 1
-        tally.by_reason[reason] += 1
+        told = reason if reason in tally.by_reason or len(tally.by_reason) < MAX_TOLD else "other reasons"
+        tally.by_reason[told] += 1
         if len(tally.refusals) < MAX_TOLD:
             tally.refusals.append(Refusal(line, column, reason, value[:100]))
         if tally.refused >= HOPELESS and not tally.readings:

@@ -34,6 +34,7 @@ _NAMED_MONTH: Final = re.compile(r"(\d{1,2})[. -]+([A-Za-zäÄ]{3,9})\.?[ -]+(\d
 _DIGITS: Final = re.compile(r"(\d{4})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})?")
 _WORD: Final = re.compile(r"(.*\d)\s*([A-Za-z]{1,4})")
 _REMEMBERED: Final = 20_000
+_SERIES: Final = 100_000
 
 
 class Instants(NamedTuple):
@@ -83,6 +84,8 @@ class Stamps:
             known = self._remembered[text] = self._read(text)
         trail = self._trails.get(series)
         if trail is None:
+            if len(self._trails) >= _SERIES:  # a column of meters that is none
+                self._trails.clear()
             self._trails[series] = _Trail(known.first)
             return known.first
         found = known.first

@@ -78,7 +78,8 @@ class Taker:
         """The channel of a series; None for one that is passed over.
 
         unit: what the file says of the values' unit; step: what it says of their intervals. Raises ValueError with the
-        reason for a series that belongs to no meter, or does not fit it; InvalidInput for a wrong declaration.
+        reason for a series that belongs to no meter, or does not fit it. Where the file names no meters there is only
+        this one: then what does not fit it is a wrong declaration, and InvalidInput.
         """
         key = (name, column, unit, obis)
         if key not in self._channels:
@@ -87,6 +88,10 @@ class Taker:
             try:
                 self._channels[key] = self._open(name, column, unit, obis, step)
             except ValueError as error:
+                self._channels[key] = str(error)
+            except InvalidInput as error:
+                if not name:
+                    raise
                 self._channels[key] = str(error)
         found = self._channels[key]
         if isinstance(found, str):

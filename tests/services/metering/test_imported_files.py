@@ -166,6 +166,8 @@ meter = "gas"
     outcome = await bring_twice(metering, file, read_mapping(mapping))
     assert (outcome.stored, outcome.all_refused) == (2 * 35_064, 0)
     assert outcome.file.tally.missing == missing
+    assert outcome.found["gap"] == missing
+    assert ("unit_break" in outcome.found) == (building == "b58")  # its gas has tenths in some years only
     year = datetime(2018, 1, 1, tzinfo=UTC), datetime(2019, 1, 1, tzinfo=UTC)
     lines = [line.split(",") for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("2018")]
     assert len(lines) == 8760
@@ -173,6 +175,21 @@ meter = "gas"
     assert stored.latest_slot.ToDatetime(tzinfo=UTC) == datetime(2021, 1, 1, tzinfo=UTC)
     measured = sum(round(float(line[1]) * 1000) for line in lines)
     assert await amount(metering, "strom", *year) >= measured
+
+
+@with_real_files
+@sqlite_only
+async def test_zeros_that_nobody_declared_missing_are_found_by_the_rules(metering: Metering) -> None:
+    await metering.meter("strom", **HOURS)
+    file = REAL / "cambridge/ucam_b4_hourly_2017_2020.csv"
+    declared = Declared(meter="strom", value_column="electricity", unit="kWh", stamp="start")
+    outcome = await bring(metering, file, declared)
+    assert (outcome.stored, outcome.file.tally.missing) == (35_064, 0)
+    assert "zero" in outcome.found
+    facts = facts_of(file, outcome, False)
+    assert facts["findings_by_rule"]["zero"] == sum(
+        finding["count"] for finding in facts["findings"] if finding["rule"] == "zero"
+    )
 
 
 @with_real_files
