@@ -23,6 +23,8 @@ from servicekit.server import Server
 from servicekit.wiring import make_server
 from services.metering.api import MeteringServicer
 from services.metering.book import TargetBook
+from services.metering.catch_up import PATIENCE_S as CATCH_UP_PATIENCE_S
+from services.metering.catch_up import CatchUp, Memory
 from services.metering.devices import Devices, Opener
 from services.metering.endpoints import REFRESH_EVERY_S, EndpointReplica
 from services.metering.housekeeping import keep_partitions
@@ -116,6 +118,17 @@ def assemble(
     server.add_loop("lease", lease.keep, max_silence_s=60)
     server.add_loop("polling", poller.run, max_silence_s=60 + settings.poll_tolerance_s)
     server.add_loop("recorder", recorder.keep, max_silence_s=30 + PATIENCE_S)
+    catch_up = CatchUp(
+        clock=clock,
+        database=database,
+        devices=devices,
+        book=book,
+        memory=Memory(settings.own_dir / "caught-up.json"),
+        polled_ms=lambda: poller.polled_ms,
+        may_work=lambda: lease.holds() and not spool.depth and server.database_ready.is_set(),
+        stored=bell.ring,
+    )
+    server.add_loop("catch-up", catch_up.run, max_silence_s=60 + CATCH_UP_PATIENCE_S)
     server.add_loop("drain", recorder.drain, max_silence_s=30 + DRAIN_PATIENCE_S)
     server.add_check("spool", room_in_spool)
     server.on_stop(end)

@@ -49,6 +49,11 @@ class Devices:
         self._open[target.endpoint_uid] = (target.url, target.profile, link, device)
         return device
 
+    def opened(self, endpoint_uid: str) -> Device | None:
+        """The device of an endpoint, if it is open."""
+        known = self._open.get(endpoint_uid)
+        return None if known is None else known[3]
+
     async def keep_only(self, endpoint_uids: Iterable[str]) -> None:
         """Closes the devices of all other endpoints."""
         kept = set(endpoint_uids)

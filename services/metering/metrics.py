@@ -27,6 +27,12 @@ ENDPOINTS_AGE: Final = Gauge(
     "lichtbuch_metering_endpoints_refreshed_timestamp_seconds",
     "Real time at which the registry last told its endpoints.",
 )
+CAUGHT_UP: Final = Counter(
+    "lichtbuch_metering_slots_caught_up", "Gaps that were filled from what devices had recorded."
+)
+WATCHED: Final = Counter(
+    "lichtbuch_metering_slots_told", "Values of a slot that were taken from a subscription, without asking."
+)
 SPOOL_RECORDS: Final = Gauge("lichtbuch_metering_spool_records", "Records in the spool that wait for the database.")
 SPOOL_BYTES: Final = Gauge("lichtbuch_metering_spool_bytes", "Size of the spool.")
 SPOOL_THINNED: Final = Counter(

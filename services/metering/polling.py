@@ -1,7 +1,8 @@
 """Polling: on every quarter hour the counter of every meter, once; a flagged gap where it cannot be read in time.
 
-A slot may be read until its tolerance has passed; until then an endpoint that does not answer is asked again. One task
-per endpoint: a dead device delays nobody. What was read is judged, then handed to the recorder, which keeps it.
+What devices tell of by themselves is taken from there (watching.py) where that can be believed in, all else is asked
+for. A slot may be read until its tolerance has passed; until then an endpoint that does not answer is asked again. One
+task per endpoint: a dead device delays nobody. What was read is judged, then handed to the recorder, which keeps it.
 Slots that passed while nobody polled are flagged when the next one is stored (store/polled.py).
 """
 
@@ -18,15 +19,17 @@ from typing import Any, Final, Protocol
 import numpy as np
 
 from domain.errors import LichtbuchError
+from fieldbus.device import Device
 from servicekit.clock import Clock
 from services.metering.devices import Devices
-from services.metering.metrics import FINDINGS, METERS, POLL_DURATION, SLOTS_LATE, SLOTS_UNREAD
+from services.metering.metrics import FINDINGS, METERS, POLL_DURATION, SLOTS_LATE, SLOTS_UNREAD, WATCHED
 from services.metering.reading import Readings, Status, TimeSource
 from services.metering.resets import Resets
 from services.metering.serials import SerialNumbers
 from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, slot_text, to_ms, tolerance_ms
 from services.metering.target import Sample, Target, sample_of
 from services.metering.vee import Finding, RegisterState, Reset, Verdict, judge
+from services.metering.watching import PROOF_S, Watches, is_watched
 
 _log = logging.getLogger(__name__)
 
@@ -41,6 +44,8 @@ SPREAD_MS: Final = 20
 LATE_MS: Final = 10_000
 BEAT_EVERY_REAL_S: Final = 5.0
 SAVE_PATIENCE_S: Final = 20.0
+_LOOKS: Final = 15
+"""How often a sign of life of a subscription is looked for, evenly spread."""
 _UNCERTAIN: Final = Verdict(Status.DOUBTFUL, RegisterState())
 """Of a value that the device itself doubts: nothing is learnt from it."""
 
@@ -101,6 +106,7 @@ class Poller:
         self._keeper = keeper
         self._resets = resets
         self._may_poll = may_poll
+        self._watches = Watches(lambda: to_ms(clock.now()))
         self._tolerance_ms = tolerance_ms(tolerance_s, LEAST_REAL_S, clock.speed)
         self._serials = SerialNumbers()
         self._statuses: dict[str, Status] = {}
@@ -113,6 +119,7 @@ class Poller:
             beat()
             if not self._may_poll():
                 self._book.forget()
+                await self._watches.keep_only(())
             elif not self._book.targets:
                 await self._book.refresh()
             now_ms = to_ms(self._clock.now())
@@ -126,6 +133,7 @@ class Poller:
             if self._may_poll():
                 if await self._book.refresh():
                     await self._save()
+                await self._watches.keep_only({t.endpoint_uid for t in self._book.targets if is_watched(t)})
                 await self._devices.keep_only({target.endpoint_uid for target in self._book.targets})
             await self._sleep_towards(slot_ms + SLOT_MS)
 
@@ -174,6 +182,8 @@ class Poller:
         """Asks one endpoint until all its targets have given a counter. Ended from outside at the deadline."""
         await self._clock.sleep(spread_ms * _fraction(group[0].endpoint_uid) / 1000)
         device = await self._devices.of(group[0])
+        if device is not None and any(map(is_watched, group)):
+            await self._take_told(device, [target for target in group if is_watched(target)], slot_ms)
         while device is not None:
             missing = tuple(target for target in group if target.settled_ms < slot_ms)
             if not missing:
@@ -191,6 +201,25 @@ class Poller:
             await self._take([(target, sample) for target, sample in samples if sample is not None], slot_ms)
             if any(sample is None for _, sample in samples):
                 await self._clock.sleep(self._tolerance_ms / TRIES / 1000)
+
+    async def _take_told(self, device: Device, targets: Sequence[Target], slot_ms: int) -> None:
+        """Takes what a subscription has told of the slot. What it has not, or cannot be believed in, is left over."""
+        watches, uid = self._watches, targets[0].endpoint_uid
+        began = watches.monotonic()
+        await watches.keep(uid, device, targets)
+        limit_ms = min(self._tolerance_ms // 4, PROOF_S * 1000 * self._clock.speed)
+        for _ in range(_LOOKS):
+            if watches.is_alive_since(uid, began):
+                break
+            await self._clock.sleep(limit_ms / _LOOKS / 1000)
+        else:
+            return
+        now_ms = to_ms(self._clock.now())
+        batch = watches.standing(targets, slot_ms)
+        samples = [(target, sample_of(target, batch, row, now_ms)) for row, target in enumerate(targets)]
+        told = [(target, sample) for target, sample in samples if sample is not None]
+        WATCHED.inc(len(told))
+        await self._take(told, slot_ms)
 
     async def _take(self, samples: Sequence[tuple[Target, Sample]], slot_ms: int) -> None:
         """Judges what one answer brought, and hands it on as one record."""

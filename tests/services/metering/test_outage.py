@@ -12,7 +12,9 @@ import pytest
 from servicekit.database import Database
 from services.metering.consumption import Step, consumption
 from services.metering.life import Change, Exchange, Origin
+from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
+from services.metering.spool import Record
 from services.metering.store import exchanges
 from services.metering.store.partitions import Partitions, months_between
 from tests.services.metering.field import Town, Worker
@@ -205,3 +207,44 @@ async def test_a_full_spool_keeps_the_full_hours_and_the_rest_become_flagged_gap
     bounds = np.array([NOON_MS, NOON_MS + 12 * SLOT_MS])
     used = consumption(await town.lives(), found, bounds, Step.TOTAL, is_polled=True)
     assert abs(int(used.amount[0]) - 12_000) < 20
+
+
+async def test_a_slot_that_was_read_and_not_yet_kept_is_read_again_after_a_kill(
+    town: Town, workers: list[Worker], outage: Outage
+) -> None:
+    await town.add()
+    first = Worker(town)
+    workers.append(first)
+    await first.quarter_hours(1)
+    outage.begin()
+    first._tasks[1].cancel()  # the recorder is slower than the poll
+    await town.clock.advance(timedelta(minutes=15, seconds=1), settle_s=0)
+    await eventually(lambda: first.poller.polled_ms == NOON_MS + SLOT_MS)
+    await first.kill()
+    second = Worker(town)
+    workers.append(second)
+    await second.pass_tolerance()
+    outage.end()
+    await drained(second)
+    await all_slots_once(town, 2)
+
+
+async def test_what_a_restored_database_numbered_anew_is_not_stored_together(
+    town: Town, workers: list[Worker], outage: Outage
+) -> None:
+    await town.add("M-1")
+    await town.add("M-2")
+    worker = Worker(town)
+    workers.append(worker)
+    await worker.quarter_hours(1)
+    (one,), (other,) = await town.lives("M-1"), await town.lives("M-2")
+    outage.begin()
+    # The same key means one register in the first record, and another in the second.
+    for number, life in enumerate((one, other), start=1):
+        readings = Readings.of([77], [NOON_MS + SLOT_MS], [1_002_000 + number])
+        worker.spool.append(Record(readings, {77: life.uid}))
+    outage.end()
+    worker.recorder._backlog.set()
+    await drained(worker)
+    for number, meter in enumerate(("M-1", "M-2"), start=1):
+        assert (await town.readings(meter)).value.tolist()[-1] == 1_002_000 + number
