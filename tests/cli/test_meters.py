@@ -1,0 +1,146 @@
+"""Meters at the terminal: made, changed, exchanged, and taken in from files that may come twice."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from lichtbuch.metering.v1 import metering_pb2 as pb
+from tests.cli.metering_command import Command, metering_command
+
+TOWN = "municipalities/bad-hersfeld"
+HEADER = "meter_id,display_name,medium,unit,kind,building,obis_code,serial_number,device,main_meter,rollover,terms"
+LINES = [
+    'use,Use,electricity,wh,virtual,Rathaus,,,,,,"[{""meter"": ""whole""}, {""meter"": ""pv""}]"',
+    "low,NT,electricity,wh,counter,Rathaus,1.8.2,,whole,,,",
+    "whole,All,electricity,wh,,Rathaus,1-0:1.8.0,4711,,,1000000000000,",
+    "pv,Roof,electricity,wh,,Rathaus,,4712,,,,",
+    "kitchen,Kitchen,electricity,wh,,Rathaus,,,,whole,,",
+]
+
+
+@pytest.fixture
+async def command(tmp_path: Path) -> AsyncIterator[Command]:
+    async with metering_command(tmp_path) as running:
+        yield running
+
+
+def file_of(folder: Path, lines: list[str], header: str = HEADER) -> Path:
+    file = folder / "some.csv"
+    file.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return file
+
+
+async def test_a_meter_is_added_shown_changed_exchanged_and_removed(command: Command) -> None:
+    code, made = await command.json(
+        "meter", "add", "M-1", "--medium", "electricity", "--unit", "wh", "--serial", "4711", "--building", "Rathaus",
+        "--obis", "1.8.0", "--set", "rollover=100000000000", "--set", "reading_cycle=quarter hour",
+    )  # fmt: skip
+    assert (code, made["obis_code"], made["rollover"], made["reading_cycle"]) == (
+        0,
+        "1-0:1.8.0",
+        "100000000000",
+        "quarter hour",
+    )
+    await command.run("meter", "add", "M-2", "--medium", "electricity", "--unit", "wh", "--device", "M-1")
+    code, changed = await command.json("meter", "change", "M-1", "--name", "Main", "--building", "")
+    assert (code, changed["display_name"], changed.get("building")) == (0, "Main", None)
+    code, exchanged = await command.json(
+        "meter", "exchange", "M-1", "--at", "2026-03-20T12:00", "--final", "900", "--serial", "4712",
+        "--register", "M-2=300:5", "--ratio", "40",
+    )  # fmt: skip
+    assert code == 0
+    assert [life["serial"] for life in exchanged["registers"]] == ["4711", "4712"]
+    code, housed = await command.json("meter", "list", "--behind", "M-1")
+    assert [(row["meter"], row["serial"], row["housing"]) for row in housed] == [("M-2", "4712", "M-1")]
+    code, _, error = await command.run("meter", "remove", "M-1", "--reason", "gone")
+    assert code != 0
+    assert "M-2" in error
+    for meter in ("M-2", "M-1"):
+        assert (await command.run("meter", "remove", meter, "--reason", "gone"))[0] == 0
+    code, left, _ = await command.run("meter", "list")
+    assert "there are no such meters" in left
+
+
+async def test_a_file_of_meters_is_taken_in_once_and_changes_what_it_tells(command: Command, tmp_path: Path) -> None:
+    file = file_of(tmp_path, LINES)
+    code, tried = await command.json("import", "meters", str(file), "--dry-run")
+    assert (code, tried["created"], tried["stored"]) == (0, 5, False)
+    code, first = await command.json("import", "meters", str(file))
+    assert (code, first["created"], first["refused"]) == (0, 5, 0)
+    code, again = await command.json("import", "meters", str(file))
+    assert (code, again["created"], again["updated"], again["unchanged"]) == (0, 0, 0, 5)
+    meter = await command.metering.GetMeter(pb.GetMeterRequest(name=f"{TOWN}/meters/low"))
+    assert (meter.serial_number, meter.obis_code) == ("4711", "1-0:1.8.2")
+    fewer = file_of(tmp_path, ["whole,4713", "kitchen,"], "meter_id,serial_number")
+    code, changed = await command.json("import", "meters", str(fewer))
+    assert (code, changed["updated"], changed["unchanged"]) == (0, 1, 1)
+    meter = await command.metering.GetMeter(pb.GetMeterRequest(name=f"{TOWN}/meters/low"))
+    assert (meter.serial_number, meter.display_name) == ("4713", "NT")
+
+
+async def test_a_wrong_line_is_named_and_nothing_is_stored_without_being_told_to(
+    command: Command, tmp_path: Path
+) -> None:
+    wrong = [
+        *LINES,
+        "tank,,oil,percent,stock,,,,,,,",
+        "a,,electricity,wh,,,8-0:1.0.0,,,,,",
+        "b,,electricity,wh,,,,,nowhere,,,",
+        "c,,electricity,wh,,,,,,,many,",
+        "pv,,electricity,wh,,,,,,,,",
+    ]
+    file = file_of(tmp_path, wrong)
+    code, report = await command.json("import", "meters", str(file))
+    assert (code, report["stored"], report["refused"]) == (2, False, 5)
+    assert {(item["line"], item["column"]) for item in report["refusals"]} == {
+        (7, "kind"),
+        (8, "obis_code"),
+        (9, "device"),
+        (10, "rollover"),
+        (11, "meter_id"),
+    }
+    code, report = await command.json("import", "meters", str(file), "--skip-invalid")
+    assert (code, report["created"], report["refused"]) == (3, 5, 5)
+
+
+async def test_what_only_the_service_knows_ends_the_import_at_its_line(command: Command, tmp_path: Path) -> None:
+    await command.run("meter", "add", "other", "--medium", "electricity", "--unit", "wh", "--serial", "4711")
+    code, report = await command.json("import", "meters", str(file_of(tmp_path, LINES)))
+    assert code in (2, 3)
+    assert [(item["line"], item["column"]) for item in report["refusals"]] == [(4, "serial_number")]
+    assert "other" in report["refusals"][0]["reason"]
+
+
+async def test_meters_go_out_into_a_file_that_comes_in_as_it_was(command: Command, tmp_path: Path) -> None:
+    from cli.commands.meter_imports import write_meters
+    from cli.session import Session
+
+    await command.run("import", "meters", str(file_of(tmp_path, LINES)))
+    gas = pb.Meter(
+        medium=pb.MEDIUM_GAS,
+        unit=pb.UNIT_L,
+        scale_exponent=1,
+        obis_code="7-0:3.0.0",
+        purpose=pb.METER_PURPOSE_BILLING,
+        market_location="41373559241",
+        metering_location="DE0002116366500000000000001234567",
+        metering_operator="Stadtwerke; Netz",
+        gas_factors=[pb.GasFactor(valid_from="2026-01-01", calorific_value_wh_per_m3=11_350, state_number_e4=9_524)],
+        avoidable_price_micro_eur=80_000,
+        rests_on_weekends=True,
+    )
+    await command.metering.CreateMeter(pb.CreateMeterRequest(parent=TOWN, meter_id="gas", meter=gas))
+    environment = command.environment("admin")
+    addresses = {name: environment[f"LICHTBUCH_{name.upper()}_ADDRESS"] for name in ("registry", "metering")}
+    session = Session(token=environment["LICHTBUCH_TOKEN"], addresses=addresses)
+    written = await write_meters(session, tmp_path)
+    await session.close()
+    assert written["lines"] == 6
+    with (tmp_path / "meters.csv").open(encoding="utf-8", newline="") as stream:
+        assert len(list(csv.DictReader(stream))) == 6
+    code, again = await command.json("import", "meters", str(tmp_path / "meters.csv"))
+    assert (code, again["unchanged"], again["updated"], again["created"]) == (0, 6, 0, 0)
