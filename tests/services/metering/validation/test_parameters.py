@@ -50,3 +50,13 @@ def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
 def test_every_rule_has_parameters_a_docstring_and_a_place_in_the_table() -> None:
     assert {entry.name for entry in table.RULES} | {"sum_check"} == set(PARAMETERS)
     assert all(entry.rule.__doc__ and entry.rule.__name__ == entry.name for entry in table.RULES)
+
+
+def test_the_document_has_every_rule_and_every_parameter_with_its_defaults() -> None:
+    document = (Path(__file__).resolve().parents[4] / "docs" / "metering.md").read_text(encoding="utf-8")
+    lines = document.splitlines()
+    for rule, parameters in PARAMETERS.items():
+        assert any(line.startswith(f"| `{rule}` |") for line in lines), rule
+        for name, one in parameters.items():
+            media = ", ".join(f"{medium} {value}" for medium, value in one.media.items())
+            assert f"| `{rule}` | `{name}` | {one.default} | {media} | {one.meaning} |" in lines, name
