@@ -47,7 +47,14 @@ class ReadingCalls(Calls):
         after = _cursor(decode_token(request), "page_token")
         columns, following = await self.database.read(
             lambda session: _page(
-                session, list(request.meters), start_ms, end_ms, size, after, all_revisions=request.all_revisions
+                session,
+                list(request.meters),
+                start_ms,
+                end_ms,
+                size,
+                after,
+                all_revisions=request.all_revisions,
+                origins=request.all_revisions,
             )
         )
         token = "" if following is None else encode_token(request, [following.slot_ms, following.register])
@@ -57,12 +64,19 @@ class ReadingCalls(Calls):
     async def ExportReadings(
         self, request: pb.ExportReadingsRequest, context: Context
     ) -> AsyncIterator[pb.ExportReadingsResponse]:
-        """All current readings of a period, in pieces. The next piece is read when the last one has been taken."""
+        """All current readings of a period with where they come from, in pieces: the next one is read when the last one
+        has been taken."""
         start_ms, end_ms = period_from_proto(request)
         after: Cursor | None = None
         while True:
             wanted = partial(
-                _page, names=list(request.meters), start_ms=start_ms, end_ms=end_ms, size=_EXPORT_PIECE, after=after
+                _page,
+                names=list(request.meters),
+                start_ms=start_ms,
+                end_ms=end_ms,
+                size=_EXPORT_PIECE,
+                after=after,
+                origins=True,
             )
             columns, after = await self.database.read(wanted)
             if len(columns.values):
@@ -105,11 +119,12 @@ def _page(
     after: Cursor | None,
     *,
     all_revisions: bool = False,
+    origins: bool = False,
 ) -> tuple[pb.ReadingColumns, Cursor | None]:
     lives, named = _lives_and_names(session, names)
     readings, following = page(session, lives, start_ms, end_ms, size, after, all_revisions=all_revisions)
     columns = readings_to_proto(readings, named)
-    if all_revisions:
+    if origins:
         _add_batches(session, readings, columns)
     return columns, following
 

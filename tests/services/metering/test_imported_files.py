@@ -316,6 +316,7 @@ async def test_values_are_written_in_their_unit_and_gaps_without_a_value(meterin
     assert lines[0] == "meter,slot,value,unit,status,source,observed_at,revision"
     told = [line.split(",") for line in lines[1:]]
     assert ["counter", "2025-10-26T02:15:00+02:00", "", "Wh", "gap"] in [row[:5] for row in told]
+    assert {row[5] for row in told if row[0] == "counter"} == {"import:counter.csv"}
     assert ["outside", "2026-01-01T01:00:00+01:00", "-3.25", "°C", "measured"] in [row[:5] for row in told]
     assert ["water", "2026-01-03T07:13:00+01:00", "12345.678", "l", "hand"] in [row[:5] for row in told]
 
