@@ -17,8 +17,10 @@ from cli.importing.luminaires import read_inventory
 from cli.importing.mapping import make_mapping
 from cli.importing.tables import read_table
 from cli.main import app
+from domain.errors import Unavailable
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.metering.v1 import metering_pb2
 from lichtbuch.registry.v1 import registry_pb2
 from lichtbuch.type.v1.types_pb2 import Date, Position
 from tests.services.lighting.running import Lighting, T
@@ -28,11 +30,19 @@ SCHEMAS = (
 )
 
 
+class MeteringAway:
+    """Metering while it does not answer."""
+
+    async def ListMeters(self, request: metering_pb2.ListMetersRequest) -> metering_pb2.ListMetersResponse:
+        raise Unavailable("metering does not answer", 1.0)
+
+
 class Town:
-    """A session as commands use it."""
+    """A session as commands use it, of a town whose metering is away."""
 
     def __init__(self, light: Lighting) -> None:
         self.lighting = light.planner
+        self.metering = MeteringAway()
 
     async def parent(self) -> str:
         return T
