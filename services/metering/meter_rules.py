@@ -224,9 +224,7 @@ def _check_gas(facts: MeterFacts, medium: Medium | None) -> list[Violation]:
             wrong.append(Violation(f"{field}.valid_from", f"{day!r} is not a date like 2026-10-01"))
             continue
         if day <= before:
-            wrong.append(
-                Violation(f"{field}.valid_from", f"{day} does not come after {before}: by time, each once")
-            )
+            wrong.append(Violation(f"{field}.valid_from", f"{day} does not come after {before}: by time, each once"))
         before = day
         try:
             GasFactor(valid_from, calorific, state)
