@@ -21,7 +21,7 @@ from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
 from services.metering.rollups import Span, basis_of, joined
-from services.metering.slot import from_ms
+from services.metering.slot import SLOT_MS, from_ms
 from services.metering.store import rollups, runs
 from services.metering.store.tables import MeterRow
 
@@ -133,9 +133,9 @@ class Draft:
 
 def fill(session: Session, draft: Draft, meter: Metered, step: Step, general: General) -> None:
     """Settles what is open by the general way."""
-    spans = draft.open_spans()
-    if not spans:
+    if bool(draft.settled.all()):
         return
+    spans = draft.open_spans()
     if not meter.is_interval_sure:
         # Which readings are timely follows from all of the period: only the whole answer is the right one.
         whole = general(session, meter, draft.bounds_ms, step)
@@ -182,6 +182,12 @@ def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, ke
 def _settle(draft: Draft, kept: Consumption, holds: Mask) -> None:
     """Settles the steps that roll-ups make up from end to end without a hole."""
     starts, ends = draft.bounds_ms[:-1], draft.bounds_ms[1:]
+    each = len(kept.starts_ms) == len(starts) and bool(
+        (kept.starts_ms == starts).all() and (kept.ends_ms == ends).all()
+    )
+    if each and bool(holds.all()) and not draft.settled.any():
+        draft.put(slice(0, len(starts)), kept)  # as nearly always: each step is one of them
+        return
     first, last = np.searchsorted(kept.starts_ms, starts), np.searchsorted(kept.ends_ms, ends)
     inside = (first < len(kept.starts_ms)) & (last < len(kept.ends_ms)) & (first <= last) & ~draft.settled
     first, last = np.where(inside, first, 0), np.where(inside, last, 0)
@@ -245,8 +251,9 @@ def _has_runs(meter: Metered, life: RegisterLife) -> bool:
 
 def _steps_in(run: runs.Run, life: RegisterLife, bounds_ms: Int64) -> tuple[int, int]:
     """Steps begin..end (exclusive) of which both bounds are readings of the run and of the life."""
-    # What was recorded at an exchange takes the place of a reading at the very same instant.
-    first = max(run.first_ms, life.begin_ms + 1 if life.is_first_known else life.begin_ms)
+    # The first reading of a run may be a dip that the next one makes good: a spike, which the general way leaves out.
+    # And what was recorded at an exchange takes the place of a reading at the very same instant.
+    first = max(run.first_ms + SLOT_MS, life.begin_ms + 1 if life.is_first_known else life.begin_ms)
     last = min(run.last_ms, life.end_ms - 1)
     begin = int(np.searchsorted(bounds_ms, first, "left"))
     return begin, int(np.searchsorted(bounds_ms, last, "right")) - 1

@@ -226,6 +226,13 @@ def _driver_cursor(session: Session, statement: str, **options: Any) -> Iterator
         raise raised from error
 
 
+def text_set(session: Session, name: str) -> str:
+    """SQL of a set of texts, for "IN", that are bound under a name as JSON: one text however many there are."""
+    if is_postgresql(session):
+        return f"(SELECT json_array_elements_text(CAST(:{name} AS json)))"
+    return f"(SELECT value FROM json_each(:{name}))"
+
+
 def key_set(session: Session, keys: Sequence[int]) -> str:
     """SQL of a set of integer keys, for "IN": one text however many there are."""
     numbers = [int(key) for key in keys]

@@ -24,7 +24,7 @@ from services.metering.stock import StockFinding
 from services.metering.store import deliveries
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.lives import lives_of
-from services.metering.store.readings import with_neighbours
+from services.metering.store.readings import with_context, with_neighbours
 from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
 from services.metering.virtual import combined
@@ -69,6 +69,8 @@ def from_readings(
         return _sum(session, meter, bounds_ms, step, tz, found)
     check_counts(row)
     readings = usable(with_neighbours(session, meter.lives, int(bounds_ms[0]), int(bounds_ms[-1])))
+    if row.kind == Kind.COUNTER:
+        readings = with_context(session, meter.lives, readings)
     brought = deliveries.that_hold(session, row.uid) if row.kind == Kind.STOCK else []
     if found is not None:
         found.evidence.append(evidence_of(row.uid, meter.lives, readings, _span(bounds_ms), brought))

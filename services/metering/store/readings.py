@@ -148,25 +148,24 @@ def page(
 
 def nearest_usable(session: Session, life: RegisterLife, at_ms: int, *, before: bool) -> int | None:
     """Slot of the nearest usable reading of a life before (or after) an instant, that instant excluded."""
-    comparison, order, bound = ("<", "DESC", life.begin_ms) if before else (">", "ASC", life.end_ms)
-    inside = "slot_ms >= :bound" if before else "slot_ms < :bound"
-    # What was usable once may have been rejected since: the newest revision of a slot counts.
-    newest = "SELECT max(n.revision) FROM reading n WHERE n.life_key = r.life_key AND n.slot_ms = r.slot_ms"
+    return usable_beside(session, life.key, (life.begin_ms, life.end_ms), at_ms, before=before)
+
+
+def usable_beside(session: Session, key: int, alive: tuple[int, int], at_ms: int, *, before: bool) -> int | None:
+    """Slot of the nearest reading beside an instant whose newest revision is usable, in a register's life.
+
+    alive: begin and end of that life.
+    """
+    order, comparison = ("DESC", "<") if before else ("ASC", ">")
+    usable = ", ".join(str(int(one)) for one in USABLE)
     statement = text(
-        f"SELECT r.slot_ms, r.revision = ({newest}) FROM reading r"
-        f" WHERE r.life_key = :key AND r.slot_ms {comparison} :at AND r.{inside}"
-        f" AND r.status IN ({', '.join(str(int(one)) for one in USABLE)})"
-        f" ORDER BY r.slot_ms {order}, r.revision DESC LIMIT :most"
+        f"SELECT slot_ms FROM reading r WHERE life_key = :key AND slot_ms {comparison} :at AND slot_ms >= :begin"
+        f" AND slot_ms < :end AND status IN ({usable}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
+        f" AND n.slot_ms = r.slot_ms AND n.revision > r.revision) ORDER BY slot_ms {order} LIMIT 1"
     )
-    most = 1
-    while True:
-        parameters = {"key": life.key, "at": at_ms, "bound": bound, "most": most}
-        found = session.connection().execute(statement, parameters).all()
-        current_slots = (int(slot) for slot, is_current in found if is_current)
-        slot = next(current_slots, None)
-        if slot is not None or not found:
-            return slot
-        at_ms, most = int(found[-1][0]), most * 8
+    values = {"key": key, "at": at_ms, "begin": alive[0], "end": alive[1]}
+    found = session.connection().execute(statement, values).scalar()
+    return None if found is None else int(found)
 
 
 def with_neighbours(session: Session, lives: Sequence[RegisterLife], start_ms: int, end_ms: int) -> Readings:
@@ -185,6 +184,33 @@ def with_neighbours(session: Session, lives: Sequence[RegisterLife], start_ms: i
         if found:
             slot, life = max(found, key=lambda pair: pair[0] if before else -pair[0])
             parts.append(fetch(session, [life.key], slot, slot + 1))
+    whole = Readings.concatenate(parts)
+    return whole.take(np.lexsort((whole.slot_ms, whole.register)))
+
+
+def with_context(session: Session, lives: Sequence[RegisterLife], usable: Readings) -> Readings:
+    """Usable readings of counters with what tells whether the first and the last one of a life are spikes, where that
+    is in question: the reading before a first one that it lies above, the reading after a last one that steps back.
+
+    So what a counter comes to does not depend on the period that is asked for.
+    """
+    parts = [usable]
+    for life in lives:
+        rows = np.flatnonzero(usable.register == life.key)
+        if not len(rows):
+            continue
+        slots, values = usable.slot_ms[rows], usable.value[rows]
+        before = nearest_usable(session, life, int(slots[0]), before=True)
+        if before is not None:
+            found = fetch(session, [life.key], before, before + 1)
+            if int(found.value[0]) > values[0]:
+                parts.insert(0, found)
+        if len(rows) > 1 and values[-1] < values[-2]:
+            after = nearest_usable(session, life, int(slots[-1]), before=False)
+            if after is not None:
+                parts.append(fetch(session, [life.key], after, after + 1))
+    if len(parts) == 1:
+        return usable
     whole = Readings.concatenate(parts)
     return whole.take(np.lexsort((whole.slot_ms, whole.register)))
 

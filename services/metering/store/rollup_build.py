@@ -32,6 +32,7 @@ from services.metering.store import feed, rollups, runs
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.figures import general_in, metered
 from services.metering.store.readings import delete_before as delete_readings
+from services.metering.store.readings import usable_beside
 from services.metering.store.tables import MeterRow
 
 ROLLED_UP: Final = (Kind.COUNTER, Kind.INTERVAL)
@@ -174,7 +175,7 @@ def delete_older(session: Session, row: MeterRow, tz: ZoneInfo, cutoff_ms: int) 
         return None
     # What the first kept day begins with: the reading at its begin, or the last one before.
     begins = [
-        rollups.usable_beside(session, life.key, (life.begin_ms, life.end_ms), cutoff_ms + 1, before=True)
+        usable_beside(session, life.key, (life.begin_ms, life.end_ms), cutoff_ms + 1, before=True)
         for life in meter.lives
     ]
     before_ms = max((slot for slot in begins if slot is not None), default=cutoff_ms)

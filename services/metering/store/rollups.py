@@ -20,7 +20,8 @@ from domain.intervals import Consumption
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Int64, Mask, Readings
 from services.metering.rollups import Span
-from services.metering.store.bulk import fetch_rows, is_postgresql, key_set, upsert_rows
+from services.metering.store.bulk import fetch_rows, key_set, text_set, upsert_rows
+from services.metering.store.readings import usable_beside
 
 _STATE: Final = "key, meter_uid, time_zone, basis, from_ms, until_ms, sealed_ms"
 _COLUMNS: Final = (
@@ -64,10 +65,7 @@ class Marks:
 def states_of(session: Session, meter_uids: Iterable[str]) -> dict[str, State]:
     """What is kept of meters, by their uid; those of which nothing is are left out."""
     given = json.dumps(list(meter_uids))
-    wanted = "(SELECT value FROM json_each(:uids))"
-    if is_postgresql(session):
-        wanted = "(SELECT json_array_elements_text(CAST(:uids AS json)))"
-    statement = text(f"SELECT {_STATE} FROM rollup_meter WHERE meter_uid IN {wanted}")
+    statement = text(f"SELECT {_STATE} FROM rollup_meter WHERE meter_uid IN {text_set(session, 'uids')}")
     rows = session.connection().execute(statement, {"uids": given})
     return {row[1]: State(*row) for row in rows}
 
@@ -123,20 +121,6 @@ def _around(session: Session, key: int, alive: tuple[int, int], first_ms: int, l
     before = usable_beside(session, key, alive, first_ms, before=True)
     after = usable_beside(session, key, alive, last_ms, before=False)
     return alive[0] if before is None else before, alive[1] if after is None else after
-
-
-def usable_beside(session: Session, key: int, alive: tuple[int, int], at_ms: int, *, before: bool) -> int | None:
-    """Slot of the nearest reading beside an instant whose newest revision is usable, in a register's life."""
-    order, comparison = ("DESC", "<") if before else ("ASC", ">")
-    usable = ", ".join(str(int(one)) for one in USABLE)
-    statement = text(
-        f"SELECT slot_ms FROM reading r WHERE life_key = :key AND slot_ms {comparison} :at AND slot_ms >= :begin"
-        f" AND slot_ms < :end AND status IN ({usable}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
-        f" AND n.slot_ms = r.slot_ms AND n.revision > r.revision) ORDER BY slot_ms {order} LIMIT 1"
-    )
-    values = {"key": key, "at": at_ms, "begin": alive[0], "end": alive[1]}
-    found = session.connection().execute(statement, values).scalar()
-    return None if found is None else int(found)
 
 
 def marks_of(session: Session, meter_keys: Sequence[int]) -> dict[int, Marks]:
