@@ -11,11 +11,13 @@ from cli.commands import (
     account,
     balance,
     calendars,
+    deliveries,
     drivers,
     endpoints,
     exports,
     faults,
     field,
+    findings,
     groups,
     history,
     imports,
@@ -24,6 +26,7 @@ from cli.commands import (
     ledger,
     levels,
     meter,
+    meter_answers,
     meter_imports,
     meters,
     profiles,
@@ -102,7 +105,12 @@ app.add_typer(sensors.sensor, name="sensor")
 app.add_typer(endpoints.app, name="endpoint")
 app.add_typer(profiles.app, name="profile")
 app.add_typer(calendars.app, name="calendar")
+meter.app.command("load")(meter_answers.load)
+meter.app.command("losses")(meter_answers.losses)
+meter.app.command("compare")(meter_answers.compare)
 app.add_typer(meter.app, name="meter")
+app.add_typer(deliveries.app, name="delivery")
+app.add_typer(findings.app, name="findings")
 readings.app.command("export")(reading_exports.export_readings)
 app.add_typer(readings.app, name="readings")
 app.add_typer(ledger.app, name="ledger")

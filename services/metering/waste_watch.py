@@ -217,9 +217,11 @@ def water_never_stops(steps: Consumption, parameters: LeakParameters) -> Waste |
     """Water runs day and night: a leak. Its rate is that of the quietest step, the amount that rate all the time."""
     known, rate = covered(steps), rates(steps)
     zero = np.flatnonzero(known & (rate < parameters.least_rate))
-    first = int(zero[-1]) + 1 if len(zero) else 0
-    if first >= len(rate) or not known[first:].any():
+    since = int(zero[-1]) + 1 if len(zero) else 0
+    if not known[since:].any():
         return None
+    # What lies before the first reading of a new meter, or before a long silence, belongs to no run.
+    first = since + int(np.argmax(known[since:]))
     start_ms, end_ms = int(steps.starts_ms[first]), int(steps.ends_ms[-1])
     covered_ms = int(steps.measured_ms[first:][known[first:]].sum())
     coverage = covered_ms * 1000 // (end_ms - start_ms)

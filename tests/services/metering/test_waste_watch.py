@@ -186,6 +186,12 @@ def test_a_gap_is_no_hour_without_a_zero() -> None:
     assert 950 < short.coverage_permille < 1000
 
 
+def test_a_meter_that_is_new_has_a_leak_from_its_first_reading_on() -> None:
+    found = water_never_stops(without(hours(FIRST, 14, dripping(0)), 0, 10 * 24), LEAK_RULE)
+    assert found is not None
+    assert (datetime.fromtimestamp(found.start_ms / 1000, BERLIN).date(), found.coverage_permille) == (day_of(10), 1000)
+
+
 def test_a_leak_ends_with_the_first_quiet_hour() -> None:
     profile = hours(FIRST, 14, dripping(5))
     profile.amount[-20] = 0
