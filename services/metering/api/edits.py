@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+
 import numpy as np
 from sqlmodel import Session
 
@@ -16,14 +19,16 @@ from services.metering.api.calls import Calls, Context, meter_name
 from services.metering.api.convert import period_from_proto, readings_to_proto
 from services.metering.edit import Edit, checked, revised
 from services.metering.estimation import Method
+from services.metering.life import RegisterLife
 from services.metering.meter import Kind
 from services.metering.metrics import READINGS_STORED
 from services.metering.reading import Readings, Status, column
 from services.metering.slot import EARLIEST_SLOT_MS, slot_text, to_ms
 from services.metering.store import edits, estimates
 from services.metering.store import meters as store
+from services.metering.store.checks import Subject, lifted
 from services.metering.store.feed import Source
-from services.metering.store.lives import lives_of
+from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.partitions import months_of
 from services.metering.store.tables import MeterRow
 
@@ -50,6 +55,7 @@ class EditCalls(Calls):
             new, old = revised(edit, keys, edits.current_at(session, registers, edit.slot_ms))
             batch_id = edits.put(session, new, source)
             if batch_id:
+                self._lift_doubt(session, row, lives, new, source)
                 before, after = _told(old), _told(new)
                 audit.record(
                     session, "", str(name), row.uid, tenant.uid, before=before, after=after, reason=source.reason
@@ -114,6 +120,17 @@ class EditCalls(Calls):
         )
         self._stored(len(answer.readings.values), Status.ESTIMATED)
         return answer
+
+    def _lift_doubt(
+        self, session: Session, row: MeterRow, lives: Sequence[RegisterLife], new: Readings, source: Source
+    ) -> None:
+        """What was in doubt because of what has been edited is measured after all, as its next revision."""
+        reason = f"no longer in doubt after an edit: {source.reason}"
+        for life in lives:
+            slots = new.slot_ms[new.register == life.key]
+            subject = Subject(row, life, rules_of(row, life))
+            good = lifted(session, subject, slots, self.parameters, to_ms(source.stored_at))
+            edits.put(session, good, replace(source, source="revalidation", reason=reason))
 
     def _stored(self, count: int, status: Status) -> None:
         if count:

@@ -6,7 +6,7 @@ What the rules are is services/metering/validation's; how steps are judged one b
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -30,6 +30,8 @@ WORTH_CHECKING: Final = 300
 _AROUND_MS: Final = 4 * WEEK_MS
 _WHOLE: Final = 50_000
 """With no more readings than this what is stored between them is looked at as well, else only what lies around."""
+_YEAR_MS: Final = 366 * 24 * 3_600_000
+_STEPWISE: Final = ("digits", "spike", "negative_step", "small_step_back")
 _JUDGED: Final = (Status.MEASURED, Status.HAND)
 
 
@@ -168,3 +170,35 @@ def check_stored(
         for one in findings:
             if one.last_slot_ms >= start_ms and one.first_slot_ms < end_ms:
                 yield Found(life.key, one)
+
+
+def lifted(session: Session, subject: Subject, edited_ms: Int64, parameters: Parameters, now_ms: int) -> Readings:
+    """New revisions of readings that were in doubt only because of one that has been edited: measured after all.
+
+    Looked at are those right after the edited slots, as far as doubt goes without a break. Doubt that the rules still
+    have stays, and none is cast: what a person has put there is not for a rule to doubt.
+    """
+    if subject.row.kind != Kind.COUNTER or not len(edited_ms):
+        return Readings.none()
+    life, first, last = subject.life, int(edited_ms.min()), int(edited_ms.max())
+    there = fetch(session, [life.key], max(first - _AROUND_MS, life.begin_ms), min(last + _YEAR_MS, life.end_ms))
+    there = there.take(~there.is_gap | np.isin(there.slot_ms, edited_ms))
+    suspects = _right_after(np.isin(there.slot_ms, edited_ms), there.status == Status.DOUBTFUL)
+    if not suspects.any():
+        return Readings.none()
+    whole = there.take(suspects | np.isin(there.status, USABLE))
+    series = replace(series_of(subject, whole, now_ms), doubted=np.zeros(len(whole), np.bool_))
+    _, doubtful = check(series, parameters, _STEPWISE)
+    good = there.take(suspects & ~np.isin(there.slot_ms, series.slot_ms[doubtful]))
+    good.status, good.revision = np.full(len(good), Status.MEASURED, np.int64), good.revision + 1
+    return good
+
+
+def _right_after(edited: Mask, doubted: Mask) -> Mask:
+    """Rows in doubt that follow an edited one without a break."""
+    chosen = np.zeros(len(edited), np.bool_)
+    follows = False
+    for row, (is_edited, is_doubted) in enumerate(zip(edited.tolist(), doubted.tolist(), strict=True)):
+        follows = is_edited or (follows and is_doubted)
+        chosen[row] = follows and not is_edited
+    return chosen

@@ -111,7 +111,7 @@ def _falls(series: Series) -> Iterator[_Fall]:
     down = np.flatnonzero(value[1:] < value[:-1]) + 1
     seen = 0
     for start in down.tolist():
-        if start < seen or _rolled_over(series, start - 1, start):
+        if start <= seen or _rolled_over(series, start - 1, start):
             continue
         base = start - 1
         level = value[base]
@@ -163,24 +163,45 @@ def _counter_spike(series: Series, margin: int) -> Verdict:
             above, back = value[1:-1] > value[2:] + series.noise, value[2:] >= value[:-2]
             rows[1:-1] = above & back & (value[1:-1] > value[:-2])
         return _doubting(series, "spike", rows, lambda row: f"{int(value[row])} is above both neighbours")
-    steep = np.flatnonzero(np.diff(value) > _most(series.most_per_h, np.diff(slot), margin)) + 1
-    seen = 0
-    for start in steep.tolist():
-        if start < seen:
-            continue
-        base, at = int(value[start - 1]), int(slot[start - 1])
-        seen = _first(
-            start,
-            len(value),
-            lambda piece, base=base, at=at: value[piece] - base <= _most(series.most_per_h, slot[piece] - at, margin),  # type: ignore[misc]
-        )
-        rows[start:seen] = True
+    bases: dict[int, int] = {}
+    for base, start, end in _implausible(series, margin):
+        above = np.arange(start, end)[value[start:end] > value[base]]
+        rows[above] = True
+        bases.update(dict.fromkeys(above.tolist(), base))
 
     def detail(row: int) -> str:
-        step, hours = int(value[row] - value[row - 1]), int(slot[row] - slot[row - 1]) / HOUR_MS
+        base = bases[row]
+        step, hours = int(value[row] - value[base]), int(slot[row] - slot[base]) / HOUR_MS
         return f"{step} in {hours:.3g} h, where at most {series.most_per_h} flow in an hour"
 
     return _doubting(series, "spike", rows, detail)
+
+
+def _implausible(series: Series, margin: int) -> Iterator[_Fall]:
+    """Stretches of readings that the last good one before them cannot have led to: above what can flow, or below it.
+
+    Falls are among them, because what comes after a dip is to be compared with what was before it.
+    """
+    value, slot = series.value, series.slot_ms
+    step = np.diff(value)
+    odd = np.flatnonzero((step < 0) | (step > _most(series.most_per_h, np.diff(slot), margin))) + 1
+    seen = 0
+    for start in odd.tolist():
+        base = start - 1
+        if start <= seen or (value[start] < value[base] and _rolled_over(series, base, start)):
+            continue
+        level, at = int(value[base]), int(slot[base])
+
+        def plausible(piece: slice, level: int = level, at: int = at) -> Mask:
+            most = _most(series.most_per_h, slot[piece] - at, margin)
+            amount = value[piece] - level
+            holds: Mask = (amount >= 0) & (amount <= most)
+            if series.rollover:
+                holds |= (amount < 0) & (amount + series.rollover <= np.minimum(most, series.rollover // 2))
+            return holds
+
+        seen = _first(start, len(value), plausible)
+        yield _Fall(base, start, seen)
 
 
 def _amount_spike(series: Series, parameters: Mapping[str, int]) -> Verdict:

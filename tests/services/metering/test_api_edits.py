@@ -315,3 +315,24 @@ async def test_pages_of_revisions_keep_those_of_one_slot_together(metering: Mete
         if not token:
             break
     assert seen == [(at(slot), revision) for slot in range(-12, -2) for revision in range(4)]
+
+
+async def test_what_was_doubted_because_of_an_edited_reading_is_measured_after_all(metering: Metering) -> None:
+    await metering.meter()
+    await metering.ingest(columns([0, 10, 9_000, 9_001, 40, 50]))
+    assert list((await listed(metering)).statuses) == [MEASURED] * 4 + [DOUBTFUL] * 2
+    answer = await edit(metering, [-6, -5], [20, 30])
+    assert (answer.stored, list(answer.readings.values)) == (2, [20, 30])
+    assert list((await listed(metering)).statuses) == [MEASURED, MEASURED, EDITED, EDITED, MEASURED, MEASURED]
+    whole = await listed(metering, all_revisions=True)
+    assert [one.source for one in whole.batches] == ["import:test.csv", "edit", "revalidation"]
+    assert "read off the display" in whole.batches[2].reason
+    assert await total(metering, -8, -3) == (50, 0, 1000)
+
+
+@sqlite_only
+async def test_doubt_that_an_edit_does_not_explain_stays(metering: Metering) -> None:
+    await metering.meter(connected_load_w=1_000)
+    await metering.ingest(columns([5_000, 5_010, 7, 8, 5_040]))
+    await edit(metering, [-7], [5_011])
+    assert list((await listed(metering)).statuses) == [MEASURED, EDITED, DOUBTFUL, DOUBTFUL, MEASURED]

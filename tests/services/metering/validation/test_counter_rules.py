@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from services.metering.reading import Readings, Status
+from services.metering.validation.table import check
 from services.metering.vee import RegisterRules, judge_all
 from tests.services.metering.making import NOON_MS, series
 from tests.services.metering.validation.making_series import HOUR, counter, intervals, office, only, sensor
@@ -59,6 +60,22 @@ def test_a_step_above_the_connected_load_is_doubted_until_time_makes_it_possible
     assert persistent[-1] < 60
 
 
+def test_what_comes_after_a_dip_is_compared_with_what_was_before_it() -> None:
+    dipped = counter([5_000, 5_010, 7, 8, 5_040, 5_050], most_per_h=1_000)
+    assert only("spike", dipped)[1] == []
+    assert only("negative_step", dipped)[1] == [2, 3]
+    found, doubtful = check(dipped)
+    assert [one.rule for one in found] == ["negative_step"]
+    assert np.flatnonzero(doubtful).tolist() == [2, 3]
+
+
+def test_a_spike_next_to_a_rollover_is_told_apart_from_it() -> None:
+    rolling = counter([99_000, 99_500, 60_000, 99_900, 300, 700], most_per_h=4_000, rollover=100_000)
+    found, doubtful = check(rolling)
+    assert [(one.rule, one.count) for one in found] == [("negative_step", 1)]
+    assert np.flatnonzero(doubtful).tolist() == [2]
+
+
 def test_without_a_known_load_one_reading_above_both_neighbours_is_a_spike() -> None:
     assert only("spike", counter([10, 11, 9_999, 12, 13]))[1] == [2]
     assert only("spike", counter([10, 11, 9_999, 10_000, 10_001]))[1] == []
@@ -96,3 +113,17 @@ def test_the_rules_and_the_judge_of_single_steps_agree_about_falls() -> None:
 
 def test_hours_of_a_counter_that_is_read_hourly_are_judged_by_hours() -> None:
     assert only("spike", counter([0, 10, 20, 30], HOUR, most_per_h=10))[1] == []
+
+
+def test_all_rules_together_and_the_judge_agree_where_the_load_is_known() -> None:
+    rng = np.random.default_rng(11)
+    rules = RegisterRules(connected_load_w=4 * 50)
+    for _ in range(300):
+        value = np.cumsum(rng.integers(0, 50, 80)) + 10_000
+        for _ in range(3):
+            first = int(rng.integers(5, 75))
+            value[first : first + int(rng.integers(1, 4))] += int(rng.integers(-9_000, 9_000))
+        given = counter(value, noise=rules.noise, most_per_h=rules.connected_load_w)
+        _, doubtful = check(given)
+        one_by_one = judge_all(series(1, NOON_MS, value.tolist()), {}, {1: rules}) == Status.DOUBTFUL
+        assert np.flatnonzero(doubtful).tolist() == np.flatnonzero(one_by_one).tolist()
