@@ -79,6 +79,10 @@ bench-field: $(READY) ## Run the field layer beside a gateway, plain libraries a
 bench-lighting: $(READY) ## Run sun, due levels, previews and all-on beside a peer each (BENCHFLAGS=--quick, or part numbers)
 	$(BIN)/python -m bench.lighting $(BENCHFLAGS)
 
+.PHONY: bench-metering
+bench-metering: $(READY) ## Run ingest, month sums, batches over gRPC and polling beside a peer each (BENCHFLAGS=--quick, or part numbers)
+	$(BIN)/python -m bench.metering $(BENCHFLAGS)
+
 # --- checks ------------------------------------------------------------------------------------------------
 
 .PHONY: check

@@ -1,6 +1,6 @@
 """python -m bench: runs what has no harness of its own, prints a table and writes bench/results/latest.json.
 
-The field layer is in bench.field, lighting with sun and previews in bench.lighting.
+The field layer is in bench.field, lighting with sun and previews in bench.lighting, metering in bench.metering.
 """
 
 from __future__ import annotations
