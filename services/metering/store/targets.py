@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+from sqlalchemy import text
 from sqlmodel import Session
 
 from services.metering.life import FOREVER_MS, RegisterLife
@@ -14,12 +15,14 @@ from services.metering.store.endpoints import all_rows as all_endpoints
 from services.metering.store.heads import polled_slots
 from services.metering.store.lives import lives_of, rules_of, state_before
 from services.metering.store.meters import all_rows as all_meters
-from services.metering.store.readings import fetch
+from services.metering.store.readings import fetch, fetch_batch
 from services.metering.target import Target
 from services.metering.vee import Point, RegisterRules, RegisterState, judge
 
 READABLE_STATES: Final = (2, 3, 4)
 """Observed, tested, in control: to what is only planned nothing connects. The numbers are the registry's."""
+_RECENT_BATCHES: Final = 2_000
+"""Far more than are stored between two looks."""
 _LOOK_BACK_MS: Final = (2 * 3_600_000, 2 * 86_400_000)
 
 
@@ -32,14 +35,19 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
     living = [
         (row, life) for row in polled if (life := next((one for one in lives[row.uid] if one.removed_ms is None), None))
     ]
+    edited = edited_lately(session, [target for target in known.values() if target.state.good is not None])
     standing = _standings(
-        session, [(life, rules_of(row, life)) for row, life in living if (row.uid, life.key) not in known]
+        session,
+        [(life, rules_of(row, life)) for row, life in living if (row.uid, life.key) not in known or life.key in edited],
     )
     targets: list[Target] = []
     for row, life in living:
         endpoint, rules = endpoints[row.endpoint_uid], rules_of(row, life)
         before = known.get((row.uid, life.key))
-        state, settled_ms = (before.state, before.settled_ms) if before else standing[life.key]
+        state, settled_ms = standing[life.key] if life.key in standing else (RegisterState(), 0)
+        if before is not None:
+            settled_ms = max(settled_ms, before.settled_ms)
+            state = state if life.key in edited else before.state
         targets.append(
             Target(
                 name=f"{row.municipality_uid}/{row.meter_id}",
@@ -63,6 +71,26 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
             )
         )
     return targets, len(rows) - len(targets)
+
+
+def edited_lately(session: Session, known: Sequence[Target]) -> set[int]:
+    """Registers whose newest readings people have put right lately, on whichever replica: what they are compared with
+    is another one now."""
+    if not known:
+        return set()
+    oldest_ms = min(target.state.good.slot_ms for target in known if target.state.good is not None)
+    keys = [target.life_key for target in known]
+    statement = text(
+        "SELECT id, first_slot_ms, last_slot_ms FROM reading_batch WHERE last_slot_ms >= :oldest"
+        " AND id > (SELECT coalesce(max(id), 0) FROM reading_batch) - :recent"
+        " AND source IN ('edit', 'estimate', 'revalidation')"
+    )
+    found = session.connection().execute(statement, {"oldest": oldest_ms, "recent": _RECENT_BATCHES}).all()
+    edited: set[int] = set()
+    for batch_id, first_ms, last_ms in found:
+        readings = fetch_batch(session, keys, int(batch_id), max(int(first_ms), oldest_ms), int(last_ms) + 1)
+        edited.update(readings.register.tolist())
+    return edited
 
 
 def _standings(

@@ -22,8 +22,10 @@ from services.metering.store.lives import lives_of
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.readings import fetch
 from services.metering.store.rollup_build import refresh
-from services.metering.store.tables import MeterRow
-from tests.services.metering.making import add_meter, source
+from services.metering.store.tables import EndpointRow, MeterRow
+from services.metering.store.targets import load
+from services.metering.vee import Point
+from tests.services.metering.making import TOWN, add_meter, source
 
 BERLIN = zone("Europe/Berlin")
 BEGIN = datetime(2026, 3, 28, tzinfo=BERLIN)
@@ -157,5 +159,28 @@ def test_of_two_who_write_the_same_slot_the_second_is_sent_to_look_again(store: 
             with pytest.raises(Unavailable):
                 edits.put(session, one, source("edit"))
         assert usable(fetch(session, [key], BEGIN_MS, BEGIN_MS + 1)).value.tolist() == [5]
+
+    store.run_now(change)
+
+
+def test_polling_compares_with_what_people_have_put_right(store: Database) -> None:
+    def change(session: Session) -> None:
+        endpoint = EndpointRow(
+            uid="E1", municipality_uid=TOWN, endpoint_id="gw", url="modbus+tcp://127.0.0.1:1", profile="eastron-sdm630",
+            state=2, etag="", seen_at=BEGIN,
+        )  # fmt: skip
+        session.add(endpoint)
+        meter = add_meter(session, endpoint_uid="E1", endpoint_id="gw")
+        key = meter.lives[0].key
+        rows = np.arange(3)
+        ingest.write(session, counters(key, rows, [10, 20, 9_999], Status.MEASURED), source(), polled=True)
+        [target] = load(session, {})[0]
+        assert target.state.good == Point(BEGIN_MS + 2 * SLOT_MS, 9_999)
+        rejected = counters(key, rows[2:], [0], Status.GAP)
+        rejected.revision += 1
+        edits.put(session, rejected, source("edit"))
+        [again] = load(session, {target.identity: target})[0]
+        assert again.state.good == Point(BEGIN_MS + SLOT_MS, 20)
+        assert again.settled_ms == target.settled_ms
 
     store.run_now(change)
