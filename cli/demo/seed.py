@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.commands.imports import send_inventory
 from cli.commands.levels import domain_now
+from cli.demo import buildings as invented
 from cli.demo import inventory as demo
 from cli.demo.layout import ADMIN_SUBJECT, SERVICES, Layout
 from cli.importing.luminaires import read_inventory
@@ -287,6 +288,19 @@ class Seeding:
 
         await all_at_once(meter(item) for item in self.town["meters"])
         self.say(f"metering: {len(self.town['meters'])} meters, read on every quarter hour")
+        await self.buildings()
+
+    async def buildings(self) -> None:
+        """Every kind of meter, where the whole demonstration town is there: some read, most with an invented past."""
+        if len(self.town["buildings"]) < invented.NEEDED_BUILDINGS:
+            return
+        now, stub = await domain_now(self.session), self.session.metering
+        building = self.town["buildings"][0]
+        main = next(item for item in self.town["meters"] if item["building"] == building["id"])
+        new = await invented.put_in(stub, [*invented.housed(building, main), *invented.invented(now)])
+        if new:
+            await invented.put_weather_in(stub, now)
+        self.say(f"metering: {invented.BUILDING} with meters of every kind, their past is invented ({new} new)")
 
     async def ledger(self) -> None:
         """Measures: the retrofit by meters and by levels, and each building's."""
