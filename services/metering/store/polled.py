@@ -63,24 +63,33 @@ def write_polled(session: Session, readings: Readings, lives: Mapping[int, str],
 
 def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Readings:
     """The readings under the keys of the registers that lived at their slots."""
-    keys = keys_of_uids(session, set(lives.values()))
+    spans = {span.key: span for span in spans_of(session, list(lives))}
+    strange = {key: uid for key, uid in lives.items() if key not in spans or spans[key].uid != uid}
     known = np.array(sorted(lives), np.int64)  # every reading comes with the uid of its register
-    owners = np.array([keys.get(lives[key], -1) for key in known.tolist()], np.int64)
+    owners = known
+    if strange:
+        # The database was restored meanwhile, and has numbered its registers anew.
+        now = keys_of_uids(session, set(strange.values()))
+        renumbered = {key: now.get(uid, -1) for key, uid in strange.items()}
+        owners = np.array([renumbered.get(key, key) for key in known.tolist()], np.int64)
+        spans = {span.key: span for span in spans_of(session, np.unique(owners).tolist())}
     place = np.minimum(np.searchsorted(known, readings.register), len(known) - 1)
     register = np.where(known[place] == readings.register, owners[place], -1)
     readings = readings.take(slice(None))
     # The transaction may run again: what was handed in stays as it is.
-    readings.register, readings.status, readings.value = register, readings.status.copy(), readings.value.copy()
+    readings.register, readings.status = register, readings.status.copy()
     order = np.argsort(register, kind="stable")
     ordered = register[order]
     starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-    pieces = dict(zip(ordered[starts].tolist(), np.split(order, starts[1:]), strict=True))
-    pieces.pop(-1, None)
-    for key, meter_uid, begin_ms, end_ms in spans_of(session, list(pieces)):
-        mine = pieces[key]
-        slots = readings.slot_ms[mine]
-        if int(slots.min()) < begin_ms or int(slots.max()) >= end_ms:
-            _move(session, meter_uid, readings, mine)
+    slots = readings.slot_ms[order]
+    first, last = np.minimum.reduceat(slots, starts), np.maximum.reduceat(slots, starts)
+    ends = np.r_[starts[1:], len(order)]
+    for key, begin, end, first_ms, last_ms in zip(
+        ordered[starts].tolist(), starts.tolist(), ends.tolist(), first.tolist(), last.tolist(), strict=True
+    ):
+        span = spans.get(key)
+        if span is not None and (first_ms < span.begin_ms or last_ms >= span.end_ms):
+            _move(session, span.meter_uid, readings, order[begin:end])
     return readings.take(readings.register >= 0)
 
 
