@@ -96,12 +96,13 @@ def _scan(stream: IO[bytes], name: str, declared: str) -> Scanned:
     odd, lines, at, last, chunk = False, 0, 0, 0, head
     tail = b""
     while chunk:
+        following = stream.read(CHUNK)
         if not wide and (nul := chunk.find(b"\0")) >= 0:
             line = lines + chunk.count(b"\n", 0, nul) + 1
             raise InvalidInput.of("file", f"line {line} holds a NUL byte: {name} is damaged, or no text")
         try:
             if decoder is not None:
-                decoder.decode(chunk)
+                decoder.decode(chunk, final=not following)
         except UnicodeDecodeError as error:
             if not guessed:
                 line = lines + error.object.count(b"\n", 0, error.start) + 1
@@ -117,7 +118,7 @@ def _scan(stream: IO[bytes], name: str, declared: str) -> Scanned:
         lines += chunk.count(b"\n")
         at += len(chunk)
         tail = chunk[-2:]
-        chunk = stream.read(CHUNK)
+        chunk = following
     if encoding == "cp1252" and guessed and odd:
         encoding = "latin-1"
     ends = tail.rstrip(b"\0").endswith((b"\n", b"\r"))
