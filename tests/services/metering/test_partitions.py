@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from servicekit.database import Database, Session
+from services.metering.consumption import Step, boundaries
+from services.metering.meter import Cycle
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
-from services.metering.store import ingest, readings
+from services.metering.store import figures, ingest, readings
+from services.metering.store.amounts import Metered, amounts
 from services.metering.store.bulk import query_text
 from services.metering.store.partitions import Partitions, months_ahead, months_between, partition_name
+from services.metering.store.rollup_build import refresh
 from tests.services.metering.making import NOON_MS, add_meter, series, source
 
 MONTH_MS = 30 * 96 * SLOT_MS
@@ -33,6 +41,103 @@ async def test_a_query_of_one_month_plans_the_partition_of_that_month_only(datab
     plan = await database.read(explain)
     assert "reading_y2026m03" in plan
     assert plan.count(" on reading_y") == 1
+
+
+class Plans:
+    """The months whose partitions queries have looked into, as PostgreSQL itself explains them (auto_explain)."""
+
+    def __init__(self, session: Session) -> None:
+        self._notices: list[str] = []
+        self._connection = connection = session.connection()
+        for statement in (
+            "LOAD 'auto_explain'",
+            "SET auto_explain.log_min_duration = 0",
+            "SET auto_explain.log_analyze = on",
+            "SET auto_explain.log_timing = off",
+            "SET auto_explain.log_level = notice",
+        ):
+            connection.exec_driver_sql(statement)
+        driver: Any = connection.connection.driver_connection
+        driver.add_notice_handler(lambda notice: self._notices.append(notice.message_primary or ""))
+
+    def months(self) -> set[str]:
+        """Months that were really looked into, and not only planned for."""
+        for _ in range(2):  # a query is explained when the next one takes its place
+            self._connection.exec_driver_sql("SELECT 1")
+        lines = [line for notice in self._notices for line in notice.splitlines() if "never executed" not in line]
+        return {month for line in lines for month in re.findall(r" on reading_y(\d{4}m\d{2})", line)}
+
+
+def a_year(session: Session) -> Metered:
+    """A meter with thirteen months of readings, the newest at noon of the test's day."""
+    meter = add_meter(session, reading_cycle=int(Cycle.QUARTER_HOUR))
+    count = 13 * 30 * 96
+    key = meter.lives[0].key
+    ingest.write(session, series(key, NOON_MS - count * SLOT_MS, range(0, count * 10, 10)), source())
+    return figures.metered(session, [meter.row])[0]
+
+
+@pytest.fixture
+async def year(database: Database) -> Metered:
+    """A stored meter of `a_year`."""
+    await Partitions(database).ensure(months_between(NOON_MS - 14 * MONTH_MS, NOON_MS))
+    meter = await database.run(a_year)
+    with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.exec_driver_sql("ANALYZE reading")
+    return meter
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+
+
+async def test_a_list_looks_into_the_months_of_its_period_only(database: Database, year: Metered) -> None:
+    def look(session: Session) -> set[str]:
+        plans = Plans(session)
+        begin = NOON_MS - 20 * 96 * SLOT_MS
+        found, _ = readings.page(session, year.lives, begin, begin + 96 * SLOT_MS, 1000, None)
+        assert len(found) == 96
+        return plans.months()
+
+    assert await database.read(look) == {"2026m03"}
+
+
+async def test_the_profile_of_a_day_looks_into_its_month_only(database: Database, year: Metered) -> None:
+    def look(session: Session) -> set[str]:
+        plans = Plans(session)
+        start = datetime(2026, 1, 20, tzinfo=BERLIN)
+        bounds = boundaries(start, start + timedelta(days=1), Step.QUARTER_HOUR, BERLIN)
+        found = figures.from_readings(session, year, bounds, Step.QUARTER_HOUR, BERLIN)
+        assert found.measured_ms.sum() == 96 * SLOT_MS
+        return plans.months()
+
+    assert await database.read(look) == {"2026m01"}
+
+
+async def test_sums_of_months_look_into_the_months_of_their_bounds_only(database: Database, year: Metered) -> None:
+    def look(session: Session) -> set[str]:
+        plans = Plans(session)
+        start, end = datetime(2025, 11, 1, tzinfo=BERLIN), datetime(2026, 2, 1, tzinfo=BERLIN)
+        bounds = boundaries(start, end, Step.LOCAL_MONTH, BERLIN)
+        [found] = amounts(session, [year], bounds, Step.LOCAL_MONTH, general=figures.general_in(BERLIN))
+        assert found.amount.tolist() == [days * 960 for days in (30, 31, 31)]
+        return plans.months()
+
+    # Local months begin in the last hour of the month before, on the clock of UTC.
+    assert await database.read(look) == {"2025m10", "2025m11", "2025m12", "2026m01"}
+
+
+async def test_what_is_kept_of_months_needs_no_partition_at_all(database: Database, year: Metered) -> None:
+    await database.run(lambda session: refresh(session, [year.row], BERLIN))
+
+    def look(session: Session) -> set[str]:
+        plans = Plans(session)
+        start, end = datetime(2025, 11, 1, tzinfo=BERLIN), datetime(2026, 3, 1, tzinfo=BERLIN)
+        bounds = boundaries(start, end, Step.LOCAL_MONTH, BERLIN)
+        [found] = amounts(session, [year], bounds, Step.LOCAL_MONTH, BERLIN, general=figures.general_in(BERLIN))
+        assert found.amount.tolist() == [days * 960 for days in (30, 31, 31, 28)]
+        return plans.months()
+
+    assert await database.read(look) == set()
 
 
 async def test_readings_of_several_months_land_each_in_its_own(database: Database) -> None:
