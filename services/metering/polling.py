@@ -42,6 +42,7 @@ TRIES: Final = 10
 SPREAD_MS: Final = 20
 """Endpoints begin this far apart on average (domain time), so that a thousand do not wake together."""
 LATE_MS: Final = 10_000
+"""What is read this much after the last endpoint's turn counts as late."""
 BEAT_EVERY_REAL_S: Final = 5.0
 SAVE_PATIENCE_S: Final = 20.0
 _LOOKS: Final = 15
@@ -110,6 +111,7 @@ class Poller:
         self._tolerance_ms = tolerance_ms(tolerance_s, LEAST_REAL_S, clock.speed)
         self._serials = SerialNumbers()
         self._statuses: dict[str, Status] = {}
+        self._late_ms = LATE_MS
         self.polled_ms = 0
         """Newest slot that has been gone through."""
 
@@ -145,6 +147,7 @@ class Poller:
         for target in targets:
             groups[target.endpoint_uid].append(target)
         spread_ms = min(self._tolerance_ms // 5, len(groups) * SPREAD_MS)
+        self._late_ms = spread_ms + LATE_MS
         work = [asyncio.create_task(self._read(group, slot_ms, spread_ms)) for group in groups.values()]
         if work:
             await self._until_deadline(work, slot_ms + self._tolerance_ms)
@@ -248,7 +251,7 @@ class Poller:
         for target, sample, status in judged:
             target.settled_ms = slot_ms
             self._statuses[target.meter_uid] = status
-            if sample.observed_ms - slot_ms > LATE_MS:
+            if sample.observed_ms - slot_ms > self._late_ms:
                 SLOTS_LATE.inc()
         rows = [(t.life_key, s.value, status, s.observed_ms, s.time_source) for t, s, status in judged]
         register, value, statuses, observed_ms, source = np.array(rows, np.int64).T
