@@ -15,7 +15,7 @@ from sqlmodel import Session
 from services.metering.estimation import CYCLE_MS
 from services.metering.life import RegisterLife
 from services.metering.meter import Kind, Medium
-from services.metering.reading import USABLE, Int64, Mask, Readings, Status
+from services.metering.reading import BY_PEOPLE, USABLE, Int64, Mask, Readings, Status
 from services.metering.store.estimates import cycle_of
 from services.metering.store.lives import heads_of
 from services.metering.store.readings import fetch, nearest_usable
@@ -64,6 +64,7 @@ def series_of(subject: Subject, readings: Readings, now_ms: int) -> Series:
         observed_ms=there.observed_ms,
         time_source=there.time_source,
         doubted=there.status == Status.DOUBTFUL,
+        by_people=np.isin(there.status, BY_PEOPLE),
         scale_exponent=subject.life.scale_exponent,
         rollover=subject.life.rollover,
         noise=subject.rules.noise,

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from services.metering.meter import Kind
-from services.metering.reading import Int64, Mask
+from services.metering.reading import MINUTE_MS, Int64, Mask
 from services.metering.slot import SLOT_MS
 from services.metering.validation.series import (
     DAY_MS,
@@ -24,14 +24,17 @@ from services.metering.validation.series import (
 def time(series: Series, parameters: Mapping[str, int]) -> Verdict:
     """Stamps in the future, off the grid of the series, and a device's clock that runs away from its slots.
 
-    The grid is the quarter hour, of interval series the cycle itself up to an hour. A clock runs away where the daily
-    median of observed_at minus slot, of readings that the device itself stamped, is further off than `drift_s`.
+    The grid is the quarter hour, of interval series the cycle itself up to an hour; people read at any minute. A clock
+    runs away where the daily median of observed_at minus slot, of readings that the device itself stamped, is further
+    off than `drift_s`.
     """
     found: list[RuleFinding] = []
     ahead = series.slot_ms > series.now_ms + parameters["future_s"] * 1000
     found += _told(series, "time", ahead, "stamped in the future")
     grid = series.cycle_ms if series.kind is Kind.INTERVAL and 0 < series.cycle_ms <= HOUR_MS else SLOT_MS
     off = series.slot_ms % grid != 0
+    if len(series.by_people):
+        off &= ~series.by_people | (series.slot_ms % MINUTE_MS != 0)
     found += _told(series, "time", off, f"off the grid of {duration_text(grid)}")
     found += _runaway(series, parameters["drift_s"] * 1000)
     return Verdict(limited(found), Verdict.nothing(series).doubtful)

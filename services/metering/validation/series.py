@@ -25,9 +25,10 @@ class Series:
 
     slot_ms, value: columns; values are whole numbers of 10^scale_exponent of the unit, transformer ratio included. An
     INTERVAL's value is the amount of the interval that ends at its slot. observed_ms, time_source: may be empty.
-    doubted: rows that are in doubt already and are left out; may be empty. cycle_ms: how far apart readings are, of
-    days, months and years the longest, 0 where nobody knows. rollover: largest counter plus one, 0 for never. noise:
-    largest step back that is noise. most_per_h: most that can be counted in an hour, 0 if unknown. now_ms: the time.
+    doubted: rows that are in doubt already and are left out; by_people: rows that somebody read at any minute; both may
+    be empty. cycle_ms: how far apart readings are, of days, months and years the longest, 0 where nobody knows.
+    rollover: largest counter plus one, 0 for never. noise: largest step back that is noise. most_per_h: most that can
+    be counted in an hour, 0 if unknown. now_ms: the time.
     """
 
     kind: Kind
@@ -38,6 +39,7 @@ class Series:
     observed_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     time_source: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     doubted: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
+    by_people: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))
     scale_exponent: int = 0
     rollover: int = 0
     noise: int = 1
@@ -68,6 +70,7 @@ class Series:
             observed_ms=self.observed_ms[rows] if len(self.observed_ms) else self.observed_ms,
             time_source=self.time_source[rows] if len(self.time_source) else self.time_source,
             doubted=self.doubted[rows] if len(self.doubted) else self.doubted,
+            by_people=self.by_people[rows] if len(self.by_people) else self.by_people,
         )
 
 

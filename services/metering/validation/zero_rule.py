@@ -20,6 +20,7 @@ from services.metering.validation.clock_rules import usual_cycle_ms
 from services.metering.validation.level_rules import resolution
 from services.metering.validation.series import (
     DAY_MS,
+    HOUR_MS,
     WEEK_MS,
     RuleFinding,
     Series,
@@ -47,6 +48,8 @@ def zero(series: Series, parameters: Mapping[str, int]) -> Verdict:
     night, in holidays or over a summer, or counts one unit now and then, stays what it is.
     """
     cycle = series.cycle_ms or usual_cycle_ms(series.slot_ms)
+    # Local days have 23 to 25 hours, and are days.
+    cycle = DAY_MS if abs(cycle - DAY_MS) <= HOUR_MS else cycle
     nothing = Verdict.nothing(series)
     if series.kind is not Kind.INTERVAL or not 0 < cycle <= DAY_MS or not bool((series.value == 0).any()):
         return nothing
@@ -63,8 +66,8 @@ def zero(series: Series, parameters: Mapping[str, int]) -> Verdict:
     found = [
         RuleFinding(
             "zero",
-            grid.first_ms + start * cycle,
-            grid.first_ms + (end - 1) * cycle,
+            grid.slot_at(start),
+            grid.slot_at(end - 1),
             end - start,
             f"zeros for {duration_text((end - start) * cycle)}, where {round(usually)} is usual",
             True,
@@ -80,13 +83,20 @@ class _Grid:
     """Amounts at every slot of the span, NaN where there is none; rows of the series and their places."""
 
     def __init__(self, series: Series, cycle_ms: int) -> None:
-        self.first_ms = int(series.slot_ms[0])
         self.week = WEEK_MS // cycle_ms
-        places = (series.slot_ms - self.first_ms) // cycle_ms
-        self.rows = np.flatnonzero((series.slot_ms - self.first_ms) % cycle_ms == 0)
+        since = series.slot_ms - series.slot_ms[0]
+        places = (since + cycle_ms // 2) // cycle_ms
+        off = np.abs(since - places * cycle_ms)
+        self.rows = np.flatnonzero(off <= (HOUR_MS if cycle_ms == DAY_MS else 0))
         self.places = places[self.rows]
         self.amount: Floats = np.full(int(places[-1]) + 1, np.nan)
         self.amount[self.places] = series.value[self.rows]
+        self._slots = np.zeros(len(self.amount), np.int64)
+        self._slots[self.places] = series.slot_ms[self.rows]
+
+    def slot_at(self, place: int) -> int:
+        """The slot of a reading by its place."""
+        return int(self._slots[place])
 
 
 def _rows(starts: Int64, ends: Int64) -> Int64:

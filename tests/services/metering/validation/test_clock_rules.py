@@ -35,6 +35,15 @@ def test_a_half_hour_series_with_a_quarter_hour_in_it_is_off_its_grid() -> None:
     ]
 
 
+def test_people_read_at_any_minute() -> None:
+    series = counter(range(4))
+    series.slot_ms[1] += 7 * 60_000
+    series.slot_ms[2] += 7 * 60_000 + 1
+    by_people = np.array([False, True, True, False])
+    found, _ = only("time", replace(series, by_people=by_people))
+    assert [one.first_slot_ms for one in found] == [int(series.slot_ms[2])]
+
+
 def test_a_clock_that_runs_away_is_told_with_its_rate_and_one_late_stamp_is_not() -> None:
     series = counter(range(96 * 10))
     late = series.slot_ms + np.arange(len(series)) // 96 * 60_000

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import datetime, timedelta
 
 import numpy as np
 
+from domain.night import local_day_bounds, zone
 from services.metering.slot import to_ms
 from services.metering.validation.parameters import Parameters
 from tests.services.metering.making import NOW
@@ -21,6 +23,8 @@ from tests.services.metering.validation.making_series import (
     sensor,
     without,
 )
+
+BERLIN = zone("Europe/Berlin")
 
 
 def counted(amounts: Ints) -> Ints:
@@ -85,6 +89,16 @@ def test_one_hour_of_zero_is_doubted_as_well() -> None:
     amounts = office(12)
     amounts[1_000] = 0
     assert only("zero", intervals(amounts))[1] == [1_000]
+
+
+def test_days_of_zero_are_found_in_a_daily_series_over_the_change_of_the_clocks() -> None:
+    days = [local_day_bounds((datetime(2026, 2, 1) + timedelta(days=n)).date(), BERLIN)[0] for n in range(120)]
+    amounts = np.array([200 if n % 7 > 4 else 1_000 for n in range(120)])
+    amounts[50:53] = 0
+    daily = replace(intervals(amounts, 25 * HOUR), slot_ms=np.array([to_ms(day) for day in days]))
+    found, doubted = only("zero", daily)
+    assert doubted == [50, 51, 52]
+    assert (found[0].first_slot_ms, found[0].last_slot_ms) == (to_ms(days[50]), to_ms(days[52]))
 
 
 def test_zeros_that_come_every_night_or_every_weekend_are_zeros() -> None:
