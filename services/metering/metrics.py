@@ -19,7 +19,8 @@ POLL_DURATION: Final = Histogram(
     buckets=(0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300),
 )
 SLOTS_LATE: Final = Counter(
-    "lichtbuch_metering_slots_late", "Values that were read more than ten domain seconds after every endpoint had its turn."
+    "lichtbuch_metering_slots_late",
+    "Values that were read more than ten domain seconds after every endpoint had had its turn.",
 )
 SLOTS_UNREAD: Final = Counter("lichtbuch_metering_slots_unread", "Slots of a meter that were flagged as gaps.")
 METERS: Final = Gauge("lichtbuch_metering_meters", "Meters by the state of their reading.", ("state",))
