@@ -28,9 +28,13 @@ from services.admin.id_token import IdTokenJudge
 from services.admin.pages import (
     endpoints_page,
     faults_page,
+    findings_page,
     live_page,
+    meter_page,
+    meters_page,
     preview_page,
     protection_page,
+    reading_page,
     sensors_page,
     town_page,
     waivers_page,
@@ -121,6 +125,8 @@ def _application(admin: Admin) -> FastAPI:
     town_page.register(simulated=admin.settings.simulated)
     for each in (faults_page, waivers_page, sensors_page, preview_page, protection_page, endpoints_page):
         each.register(simulated=admin.settings.simulated)
+    for of_meters in (meters_page, meter_page, reading_page, findings_page):
+        of_meters.register(simulated=admin.settings.simulated)
     nicegui.app.on_page_exception(town_page.error_content)
     ui.run_with(
         app,

@@ -25,6 +25,7 @@ from services.admin import figures
 from services.admin.clients import Clients, all_pages
 from services.admin.faults import FaultNow, fault_from_proto
 from services.admin.lamps import Lamp, lamp_from_proto
+from services.admin.metering import has_amounts
 
 NIGHTS: Final = 14
 READINGS_PAGE: Final = 100_000
@@ -149,12 +150,15 @@ class Asking:
             )
         )
         consumption: metering_pb2.QueryConsumptionResponse | None = None
+        counted = [meter.name for meter in meters if has_amounts(meter.kind)]
         with suppress(InvalidInput, FailedPrecondition):  # nothing to work out yet; the rest is shown all the same
-            consumption = await stub.QueryConsumption(
-                metering_pb2.QueryConsumptionRequest(
-                    parent=self.name, meters=names, start_time=first, end_time=last, step=metering_pb2.STEP_TOTAL
-                )
-            )
+            if counted:
+                consumption = await stub.QueryConsumption(
+                    metering_pb2.QueryConsumptionRequest(
+                        parent=self.name, meters=counted, start_time=first, end_time=last,
+                        step=metering_pb2.STEP_TOTAL, without_evidence=True,
+                    )
+                )  # fmt: skip
         return figures.meters_from_proto(meters, readings.readings, consumption)
 
     async def savings(self, before: figures.Savings | None, tz: ZoneInfo) -> figures.Savings:

@@ -153,7 +153,7 @@ def override_from_proto(message: control_pb2.Override) -> OverrideNow:
 
 @dataclass(frozen=True, slots=True)
 class MeterNow:
-    """A meter's newest value and its last day. Amounts in the unit's base: Wh or litre."""
+    """A meter's newest value, in its scale, and its last day in whole units."""
 
     name: str
     display_name: str
@@ -168,6 +168,9 @@ class MeterNow:
     """Quarter hours of the last 24 that could not be read."""
     endpoint: str = ""
     """Where it is read; empty for meters read by hand."""
+    medium: int = 0
+    kind: int = 0
+    scale_exponent: int = 0
 
 
 def meters_from_proto(
@@ -196,6 +199,9 @@ def meters_from_proto(
             day_amount=amounts.get(meter.name),
             gaps=gaps[meter.name],
             endpoint=meter.endpoint,
+            medium=int(meter.medium),
+            kind=int(meter.kind),
+            scale_exponent=meter.scale_exponent,
         )
         for meter in meters
     )

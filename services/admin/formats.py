@@ -8,8 +8,6 @@ from decimal import ROUND_HALF_UP, Decimal
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from lichtbuch.metering.v1 import metering_pb2
-
 _MARKS: Final = {"de": (".", ","), "en": (",", ".")}
 _WEEKDAYS: Final = {
     "de": ("Mo", "Di", "Mi", "Do", "Fr", "Sa", "So"),
@@ -44,12 +42,6 @@ class Formats:
         if abs(kwh) >= 10_000:
             return f"{self.number(kwh / 1000, 1)} MWh"
         return f"{self.number(kwh, 0 if abs(kwh) >= 100 else 1 if abs(kwh) >= 10 else 2)} kWh"
-
-    def amount(self, value: int, unit: int) -> str:
-        """A counter in its base unit: energy in kWh, water and gas in cubic metres."""
-        if unit == metering_pb2.UNIT_L:
-            return f"{self.number(Decimal(value) / 1000, 1)} m³"
-        return f"{self.number(Decimal(value) / 1000, 1)} kWh"
 
     def money(self, eur: Decimal) -> str:
         """An amount in euros."""

@@ -19,6 +19,7 @@ from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from domain.names import ID_PATTERN
 from services.admin.plain import not_found_page
 from services.admin.session import Session, Sessions
 from services.admin.texts import choose_language
@@ -30,7 +31,8 @@ LANGUAGE_COOKIE: Final = "lichtbuch_language"
 OPEN: Final = frozenset({"/login", "/auth/callback", "/signed-out", "/healthz", "/metrics", "/favicon.ico"})
 MACHINES: Final = frozenset({"/healthz", "/metrics"})
 """Asked by probes and Prometheus under whatever name they know: any Host header will do."""
-_TOWN: Final = re.compile(r"/(de|en)/[a-z][a-z0-9-]{0,62}(?:/(?:faults|preview|waivers|sensors|protection|endpoints))?")
+_PAGES: Final = "faults|preview|waivers|sensors|protection|endpoints|meters|findings|readings/new"
+_TOWN: Final = re.compile(rf"/(de|en)/[a-z][a-z0-9-]{{0,62}}(?:/(?:{_PAGES}|meters/{ID_PATTERN}))?")
 _OURS: Final = re.compile(r"/(?:|de/?|en/?|session)")
 _NO_PAGE: Final = frozenset({"/session", "/logout"})
 """Asked by scripts and forms: without a session they are told so, not sent to log in."""

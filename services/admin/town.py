@@ -24,7 +24,10 @@ from services.admin.commissioning import Commissioning
 from services.admin.endpoints import Attached, EndpointNow, Move
 from services.admin.faults import FaultNow
 from services.admin.feed import SLOW_S, Feed, Kept, Problem
+from services.admin.findings import FindingNow
 from services.admin.lamps import LampTable
+from services.admin.metering import Metering
+from services.admin.meters import MeterItem
 from services.admin.planning import Planning
 from services.admin.protections import Unprotected
 from services.admin.sensors import SensorNow, SensorUse
@@ -56,6 +59,9 @@ class Town:
         """Those that stand, as a fitter drives."""
         self.may_acknowledge: Feed[bool] = Feed("lighting", asking.may_acknowledge, 300.0, real)
         self.meters: Feed[tuple[figures.MeterNow, ...]] = Feed("metering", asking.meters, 15.0, real)
+        self.metering = metering = Metering(name, clients, clock)
+        self.findings: Feed[tuple[FindingNow, ...]] = Feed("metering", metering.findings, 120.0, real)
+        """Those that stand."""
         self.savings: Feed[figures.Savings] = Feed("ledger", self._fetch_savings, 15.0, real)
         self.log_check: Feed[figures.LogCheck] = Feed("ledger", asking.log_check, 3600.0, real)
         # What only some pages show is fetched while such a page is open (`want`).
@@ -75,6 +81,14 @@ class Town:
         self.endpoint_moves: Feed[dict[str, Move]] = Feed("registry", commissioning.moves, 60.0, real)
         self.attached: Feed[tuple[Attached, ...]] = Feed("lighting", commissioning.attached, 60.0, real)
         self.may_move: Feed[bool] = Feed("registry", commissioning.may_move, 300.0, real)
+        self.meter_list: Feed[tuple[MeterItem, ...]] = Feed("metering", metering.meters, 60.0, real)
+        self.meter_coverages: Feed[dict[str, int]] = Feed("metering", self._fetch_coverages, 300.0, real)
+        """By name of the meter, in per mille of the last days."""
+        self.may_read_in: Feed[bool] = Feed("metering", metering.may_read_in, 300.0, real)
+        self.may_edit_readings: Feed[bool] = Feed("metering", metering.may_edit, 300.0, real)
+        self.may_deliver: Feed[bool] = Feed("metering", metering.may_deliver, 300.0, real)
+        self.may_withdraw: Feed[bool] = Feed("metering", metering.may_withdraw, 300.0, real)
+        self.may_close_findings: Feed[bool] = Feed("metering", metering.may_close, 300.0, real)
         self._wanted: list[Feed[Any]] = []
         self.table = LampTable()
         """The lamps; another object after the inventory changed."""
@@ -93,6 +107,7 @@ class Town:
             self.overrides,
             self.faults,
             self.meters,
+            self.findings,
             self.savings,
             *self._wanted,
         )
@@ -212,6 +227,11 @@ class Town:
 
     async def _fetch_savings(self) -> figures.Savings:
         return await self._asking.savings(self.savings.value, self.tz)
+
+    async def _fetch_coverages(self) -> dict[str, int]:
+        if self.meter_list.value is None:
+            await self.meter_list.refresh()
+        return await self.metering.coverages(self.meter_list.value or ())
 
     def _may_reload(self) -> bool:
         fetched_at = self.inventory.fetched_at

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from html import escape
-from typing import Final
+from typing import Any, Final, cast
 
 from nicegui import ui
 from nicegui.events import ValueChangeEventArguments
 
 from domain.errors import LichtbuchError
 from services.admin.asking import municipalities
+from services.admin.feed import Feed
 from services.admin.figures import id_of
 from services.admin.pages.view import View, rich
 from services.admin.session import Session
@@ -18,6 +19,8 @@ from services.admin.session import Session
 PAGES: Final = {
     "page": "",
     "fault_page": "/faults",
+    "meter_page": "/meters",
+    "finding_page": "/findings",
     "preview_page": "/preview",
     "waiver_page": "/waivers",
     "sensor_page": "/sensors",
@@ -35,6 +38,8 @@ class Header:
     ) -> None:
         """path: what follows the municipality in the page's address; title: the key of its name."""
         self.view, self._session, self._path, self._title = view, session, path, title
+        self._section = next((tail for tail in PAGES.values() if tail and path.startswith(f"{tail}/")), path)
+        """What another municipality has too: not one of its meters."""
         t, town = view.t, view.town
         with ui.element("header").classes("top"):
             ui.link(t("skip"), "#content").classes("skip")
@@ -65,7 +70,11 @@ class Header:
         self._away = ui.label().classes("banner away").props('role="alert"').mark("away")
         self._away.set_visibility(False)
         self._facts_seen = -1
-        self._faults_seen = -1
+        self._counted: tuple[tuple[str, Feed[tuple[Any, ...]]], ...] = (
+            ("fault_page", cast(Feed[tuple[Any, ...]], town.faults)),
+            ("finding_page", cast(Feed[tuple[Any, ...]], town.findings)),
+        )
+        self._counts_seen = [-1, -1]
 
     def tick(self) -> None:
         """Time, town, and who does not answer."""
@@ -80,11 +89,11 @@ class Header:
             page = f"{t(self._title)} · " if self._path else ""
             ui.page_title(f"{page}{name} · Lichtbuch")
             self._synthetic.set_visibility(bool(facts and facts.synthetic))
-        if town.faults.version != self._faults_seen:
-            self._faults_seen = town.faults.version
-            count = len(town.faults.value or ())
-            words = t("fault_page")
-            self._links["fault_page"].set_text(f"{words} ({self.view.formats.number(count)})" if count else words)
+        for place, (key, feed) in enumerate(self._counted):
+            if feed.version != self._counts_seen[place]:
+                self._counts_seen[place] = feed.version
+                count, words = len(feed.value or ()), t(key)
+                self._links[key].set_text(f"{words} ({self.view.formats.number(count)})" if count else words)
         away = town.away
         self._away.set_text(
             t("away", services=self.view.formats.listed([t(service) for service in away])) if away else ""
@@ -109,11 +118,11 @@ class Header:
 
     def _go(self, event: ValueChangeEventArguments[str | None]) -> None:
         if event.value and event.value != id_of(self.view.town.name):
-            ui.navigate.to(f"/{self.view.t.language}/{event.value}{self._path}")
+            ui.navigate.to(f"/{self.view.t.language}/{event.value}{self._section}")
 
     def _link(self, key: str, tail: str) -> ui.link:
         """A link to a page of this municipality; the one that is open says so."""
         link = ui.link(self.view.t(key), f"/{self.view.t.language}/{id_of(self.view.town.name)}{tail}").mark(key)
-        if tail == self._path:
-            link.props["aria-current"] = "page"
+        if tail == self._section:
+            link.props["aria-current"] = "page" if tail == self._path else "true"
         return link

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 from urllib.parse import quote
 
@@ -45,6 +45,7 @@ class LivePage(ABC):
         self._is_left = False
         self._has_entered = False
         self._offering: asyncio.Task[None] | None = None
+        self._keeping: list[asyncio.Task[None]] = []
         ui.colors(primary="#14508c", positive="#1c6b3a", negative="#b3122a")
         ui.add_head_html(HEAD)
         self.header = Header(self.view, session, path=self.path, title=self.title, simulated=simulated)
@@ -59,16 +60,30 @@ class LivePage(ABC):
         if not self._has_entered:
             self._has_entered = True
             self.town.enter()
-            self.town.want(*(feed for card in self.cards for feed in card.feeds))
             CLIENTS.inc()
+            self._begin(self.cards)
             self._offering = background_tasks.create(self.header.offer_towns(), name="offer municipalities")
+
+    def add(self, cards: Iterable[Card]) -> None:
+        """Takes cards that were made later than the page."""
+        added = tuple(cards)
+        self.cards = (*self.cards, *added)
+        if self._has_entered and not self._is_left:
+            self._begin(added)
+
+    def _begin(self, cards: Iterable[Card]) -> None:
+        """Has fetched what cards show: what only this page shows as long as it is open, the rest by the town."""
+        for card in cards:
+            self.town.want(*(feed for feed in card.feeds if feed not in card.own))
+            for feed in card.own:
+                self._keeping.append(background_tasks.create(feed.keep(), name=f"{feed.service} for a page"))
 
     def leave(self) -> None:
         """The browser is gone for good."""
         if self._has_entered and not self._is_left:
             self._is_left = True
-            if self._offering is not None:
-                self._offering.cancel()
+            for task in (*self._keeping, *filter(None, [self._offering])):
+                task.cancel()
             self.town.leave()
             CLIENTS.dec()
 

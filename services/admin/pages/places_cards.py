@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from lichtbuch.lighting.v1 import control_pb2
+from lichtbuch.metering.v1 import metering_pb2
 from services.admin.figures import CabinetNow, MeterNow, id_of
+from services.admin.formats import Formats
+from services.admin.meters import MeterItem
 from services.admin.pages.view import NUMBER, Card, Cell, View, rich, table_html
+from services.admin.quantities import amount_text, counter_text, value_text
 
 
 def is_notable(cabinet: CabinetNow) -> bool:
@@ -59,6 +63,13 @@ class CabinetsCard(Card):
         ]
 
 
+def latest_text(formats: Formats, meter: MeterNow | MeterItem, value: int) -> str:
+    """The newest value of a meter: a counter to its last digit, what a sensor says as it says it."""
+    counts = meter.kind in (metering_pb2.READING_KIND_UNSPECIFIED, metering_pb2.READING_KIND_COUNTER)
+    write = counter_text if counts else value_text
+    return write(formats, value, meter.unit, meter.scale_exponent, meter.medium)
+
+
 class MetersCard(Card):
     """The newest value of every meter, its last day, and what could not be read."""
 
@@ -98,8 +109,8 @@ class MetersCard(Card):
         return [
             Cell(id_of(meter.name)),
             Cell(meter.place),
-            Cell(t("no_reading") if value is None else formats.amount(value, meter.unit), NUMBER),
+            Cell(t("no_reading") if value is None else latest_text(formats, meter, value), NUMBER),
             Cell(nothing if slot is None else formats.date_and_time(slot), NUMBER),
-            Cell(nothing if day is None else formats.amount(day, meter.unit), NUMBER),
+            Cell(nothing if day is None else amount_text(formats, day, meter.unit, meter.medium), NUMBER),
             Cell(formats.number(meter.gaps), f"{NUMBER} warn" if meter.gaps else NUMBER),
         ]

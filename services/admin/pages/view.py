@@ -13,7 +13,7 @@ from typing import Any, Final
 from nicegui import ui
 
 from domain.errors import LichtbuchError, NotAuthenticated, NotPermitted, RetryableError
-from services.admin.feed import Kept
+from services.admin.feed import Feed, Kept
 from services.admin.figures import id_of
 from services.admin.formats import Formats
 from services.admin.texts import Texts
@@ -59,6 +59,9 @@ class View:
 
 class Card(ABC):
     """A card: heading, a note on how fresh it is, content that is filled anew when its feeds have news."""
+
+    own: tuple[Feed[Any], ...] = ()
+    """Those of its feeds that only this page shows, not the town: about one meter, for instance."""
 
     def __init__(self, view: View, heading: str, *feeds: Kept[Any], mark: str) -> None:
         self.view, self.feeds = view, feeds

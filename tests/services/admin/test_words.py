@@ -10,7 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 import services.admin
-from lichtbuch.metering.v1 import metering_pb2
 from services.admin.formats import Formats
 from services.admin.texts import LANGUAGES, Texts, choose_language, words
 
@@ -87,12 +86,6 @@ def test_energy_changes_its_unit_where_it_would_be_unreadable() -> None:
     assert formats.energy(-1_500) == "−1,50 kWh"
     assert formats.mass(15_400_000) == "15,4 t"
     assert formats.mass(113_000) == "113 kg"
-
-
-def test_a_counter_is_shown_in_the_unit_of_its_medium() -> None:
-    formats = Formats("de", BERLIN)
-    assert formats.amount(1_234_500, metering_pb2.UNIT_WH) == "1.234,5 kWh"
-    assert formats.amount(1_500, metering_pb2.UNIT_L) == "1,5 m³"
 
 
 def test_instants_are_shown_on_the_towns_clocks() -> None:

@@ -39,6 +39,7 @@ from servicekit.tenants import FixedTenants
 from services.registry.endpoint import Endpoint
 from tests.services.admin.town_endpoints import AttachedCalls, AuditTrail, EndpointCalls
 from tests.services.admin.town_gears import GearCalls
+from tests.services.admin.town_meters import MeterBook, MeterCalls
 from tests.services.admin.town_planning import PlanningCalls, Scheduler
 from tests.support.ports import free_port
 from tests.support.running import HERSFELD, SCHWALM, access_from, settings_for
@@ -93,6 +94,7 @@ class Town:
     preview_warnings: list[str] = field(default_factory=list)
     meters: list[metering_pb2.Meter] = field(default_factory=list)
     gaps: dict[str, int] = field(default_factory=dict)
+    book: MeterBook = field(default_factory=MeterBook)
     entries: list[ledger_pb2.StatementLine] = field(default_factory=list)
     nights: dict[date, tuple[int, int]] = field(default_factory=dict)
     """Actual and saved Wh of lighting by the day of a night's noon."""
@@ -409,8 +411,8 @@ class Lighting(PlanningCalls, GearCalls, AttachedCalls, lighting_pb2_grpc.Lighti
         return any(target in (lamp.name, lamp.group, lamp.cabinet, PARENT) for target in override.targets)
 
 
-class Metering(metering_pb2_grpc.MeteringServiceServicer):
-    """Meters with gaps."""
+class Metering(MeterCalls):
+    """Meters with gaps; those of the book with all that follows from their readings."""
 
     def __init__(self, town: Town) -> None:
         self._town = town
@@ -425,7 +427,11 @@ class Metering(metering_pb2_grpc.MeteringServiceServicer):
     async def ListReadings(
         self, request: metering_pb2.ListReadingsRequest, context: Any
     ) -> metering_pb2.ListReadingsResponse:
-        """One good reading of each, and its gaps."""
+        """What the book has of one meter; else one good reading of each, and its gaps."""
+        if list(request.meters[1:]) == [] and request.meters and request.meters[0] in self._town.book.readings:
+            start, end = (unix_ms(each.ToDatetime(tzinfo=UTC)) for each in (request.start_time, request.end_time))
+            held = self._columns(request.meters[0], start, end, all_revisions=request.all_revisions)
+            return metering_pb2.ListReadingsResponse(readings=held)
         columns = metering_pb2.ReadingColumns(meters=request.meters)
         for index, meter in enumerate(request.meters):
             for _ in range(self._town.gaps.get(meter.rsplit("/", 1)[-1], 0)):
@@ -438,7 +444,9 @@ class Metering(metering_pb2_grpc.MeteringServiceServicer):
     async def QueryConsumption(
         self, request: metering_pb2.QueryConsumptionRequest, context: Any
     ) -> metering_pb2.QueryConsumptionResponse:
-        """12.3 kWh each."""
+        """What follows from the book; 12.3 kWh each where it has no readings."""
+        if self._town.book.readings:
+            return self._consumption(request)
         return metering_pb2.QueryConsumptionResponse(
             meters=request.meters,
             meter_indexes=range(len(request.meters)),
