@@ -17,6 +17,7 @@ from servicekit.database import Database
 from services.metering.life import Exchange, Origin, RegisterLife
 from services.metering.metrics import RESETS
 from services.metering.slot import slot_text
+from services.metering.store import lock
 from services.metering.store.exchanges import exchange
 from services.metering.store.feed import Source
 from services.metering.store.lives import lives_of
@@ -60,6 +61,7 @@ class StoredResets:
         return True
 
     def _write(self, session: Session, target: Target, reset: Reset) -> RegisterLife:
+        lock.to_change_registers(session)
         meter = session.get_one(MeterRow, target.meter_uid)
         lives = lives_of(session, [meter.uid])[meter.uid]
         if not any(life.key == target.life_key and life.removed_ms is None for life in lives):

@@ -24,7 +24,7 @@ from services.metering.meter import Kind
 from services.metering.metrics import READINGS_STORED
 from services.metering.reading import Readings, Status, column
 from services.metering.slot import EARLIEST_SLOT_MS, slot_text, to_ms
-from services.metering.store import edits, estimates
+from services.metering.store import edits, estimates, lock
 from services.metering.store import meters as store
 from services.metering.store.checks import Subject, lifted
 from services.metering.store.feed import Source
@@ -33,6 +33,7 @@ from services.metering.store.partitions import months_of
 from services.metering.store.tables import MeterRow
 
 _MOST_IN_AUDIT = 100
+_MOST_UNFILLED = 100
 
 
 class EditCalls(Calls):
@@ -48,6 +49,7 @@ class EditCalls(Calls):
         await self.partitions.ensure(months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]))
 
         def store_edit(session: Session) -> pb.EditReadingsResponse:
+            lock.to_store_readings(session)
             row = store.get_row(session, tenant.uid, name.id, str(name))
             lives = lives_of(session, [row.uid])[row.uid]
             keys = checked(edit, Kind(row.kind), lives, now_ms)
@@ -91,23 +93,26 @@ class EditCalls(Calls):
         now = self.clock.now()
         start_ms, end_ms = period_from_proto(request)
         span = max(start_ms, EARLIEST_SLOT_MS), min(end_ms, to_ms(now) + 1)
-        if not request.dry_run and span[0] < span[1]:
-            slots = np.arange(span[0], span[1], 24 * 3_600_000, dtype=np.int64)
-            await self.partitions.ensure(months_of(np.append(slots, span[1] - 1)))
         source = Source("estimate", current_caller().subject, now, reason)
 
-        def fill(session: Session) -> pb.EstimateReadingsResponse:
+        def made(session: Session) -> tuple[MeterRow, estimates.Estimated, pb.EstimateReadingsResponse]:
             row = store.get_row(session, tenant.uid, name.id, str(name))
             lives = lives_of(session, [row.uid])[row.uid]
             found = estimates.made(session, row, lives, span, method, zone(tenant.time_zone))
-            if not request.dry_run and edits.put(session, found.readings, source):
-                _audit_estimate(session, tenant, row, str(name), found, method, reason)
             names = {life.key: meter_name(tenant.id, row) for life in lives}
             columns = readings_to_proto(found.readings, names)
-            return pb.EstimateReadingsResponse(readings=columns, unfilled=found.unfilled[:100])
+            return row, found, pb.EstimateReadingsResponse(readings=columns, unfilled=found.unfilled[:_MOST_UNFILLED])
 
+        def fill(session: Session) -> pb.EstimateReadingsResponse:
+            row, found, answer = made(session)
+            if edits.put(session, found.readings, source):
+                _audit_estimate(session, tenant, row, str(name), found, method, reason)
+            return answer
+
+        _, planned, tried = await self.database.read(made)
         if request.dry_run:
-            return await self.database.read(fill)
+            return tried
+        await self.partitions.ensure(months_of(planned.readings.slot_ms))
         answer = await self.database.run(
             lambda session: once(
                 session,

@@ -21,6 +21,7 @@ from services.metering.life import Change, Exchange, Origin, RegisterLife
 from services.metering.meter import Kind, Medium, Unit
 from services.metering.meter_rules import check_obis, check_point, check_unit
 from services.metering.slot import slot_text, to_ms
+from services.metering.store import lock
 from services.metering.store import meters as store
 from services.metering.store.exchanges import exchange
 from services.metering.store.feed import Source
@@ -51,6 +52,7 @@ class ExchangeCalls(Calls):
         source = self.source("exchange")
 
         def record(session: Session) -> pb.Meter:
+            lock.to_change_registers(session)
             row = store.get_row(session, tenant.uid, name.id, str(name))
             parts = _parts(session, tenant, row, request, to_ms(at))
             was = {part.row.uid: meter_to_proto(tenant.id, _whole(session, part.row)) for part in parts}

@@ -19,6 +19,7 @@ from services.metering.batch import Brought, Owner, Sorted, sort_out
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
 from services.metering.reading import Refusals, Status
 from services.metering.slot import EARLIEST_SLOT_MS, to_ms
+from services.metering.store import lock
 from services.metering.store import meters as store
 from services.metering.store.checks import Subject, check_brought
 from services.metering.store.feed import Source
@@ -71,6 +72,8 @@ def _ingest(
     session: Session, given: _Given, parameters: Parameters, dry_run: bool
 ) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:
     tenant, names, now_ms, source = given.tenant, given.names, given.now_ms, given.source
+    if not dry_run:
+        lock.to_store_readings(session)
     ids = [ResourceName.parse(name, field="readings.meters", collection="meters").id for name in names]
     rows = store.rows_by_id(session, tenant.uid, list(dict.fromkeys(ids)))
     lives = lives_of(session, [row.uid for row in rows.values()])

@@ -28,6 +28,7 @@ from services.metering.api.meter_fields import (
 from services.metering.life import Origin
 from services.metering.meter import Kind
 from services.metering.slot import to_ms
+from services.metering.store import lock
 from services.metering.store import meters as store
 from services.metering.store.lives import change_living, end_life
 from services.metering.store.relations import check_relations, check_unused, pass_on, registers_of
@@ -108,6 +109,10 @@ class MeterCalls(Calls):
             related = related_of(session, wanted)
             counted_in = frozenset(life.unit for life in before.lives)
             after = in_housing(given, wanted, related.device, paths).checked(related, counted_in)
+            if any(getattr(row, name) != getattr(after, name) for name in _MEANING):
+                lock.to_change_registers(session)
+                session.expire_all()  # readings may have come while we waited
+                before = store.whole(session, [row])[0]
             _check_meaning(session, before, after)
             store.check_serial_number(session, tenant.uid, after.serial_number, row.uid)
             check_relations(session, MeterRow(**{**row.model_dump(), **after.values()}), related)
@@ -132,6 +137,7 @@ class MeterCalls(Calls):
         now = self.clock.now()
 
         def delete(session: Session) -> pb.Meter:
+            lock.to_change_registers(session)
             row = store.get_row(session, tenant.uid, name.id, str(name))
             check_unused(session, row)
             meter = store.whole(session, [row])[0]

@@ -9,6 +9,7 @@ from sqlmodel import Session
 
 from services.metering.life import RegisterLife
 from services.metering.reading import Int64, Readings, Status
+from services.metering.store import lock
 from services.metering.store.bulk import fetch_columns
 from services.metering.store.feed import Source
 from services.metering.store.ingest import Outcome, write
@@ -38,6 +39,7 @@ def gaps_of(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -
 def fill_gaps(session: Session, readings: Readings, meter_uids: Sequence[str], source: Source) -> tuple[Readings, int]:
     """Stores readings, in order of register and slot, in place of gaps: each becomes the next revision. Judged by what
     stands around them. Returns those that were stored, and how many were not wanted any more."""
+    lock.to_store_readings(session)
     lives: dict[int, RegisterLife] = {
         life.key: life for found in lives_of(session, meter_uids).values() for life in found if life.removed_ms is None
     }

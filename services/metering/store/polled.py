@@ -17,7 +17,7 @@ from sqlmodel import Session
 from services.metering.life import keys_at, reread
 from services.metering.reading import VALUE_MAX, Int64, Readings, Status, order_by_register, repeats
 from services.metering.slot import SLOT_MS
-from services.metering.store import feed
+from services.metering.store import feed, lock
 from services.metering.store.heads import polled_slots, spans_of
 from services.metering.store.ingest import Outcome, write
 from services.metering.store.lives import keys_of_uids, lives_of, rules_of, state_before
@@ -45,6 +45,7 @@ def write_polled(session: Session, readings: Readings, lives: Mapping[int, str],
     given = len(readings)
     if not given:
         return Polled(readings, 0, 0)
+    lock.to_store_readings(session)
     readings = _own(session, readings, lives)
     orphans = given - len(readings)
     if orphans:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
+from sqlalchemy import text
 from sqlmodel import Session
 
 from domain.errors import FailedPrecondition, InvalidInput
@@ -15,6 +18,7 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
+from services.metering.store import lock
 from services.metering.store.feed import Source
 from services.metering.store.ingest import write
 from services.metering.store.lives import lives_of
@@ -23,6 +27,7 @@ from tests.services.metering.making import NOON_MS, NOW
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
 from tests.support.running import HERSFELD
+from tests.support.waiting import eventually
 
 
 @pytest.fixture
@@ -177,8 +182,6 @@ async def test_edits_and_estimates_go_over_with_who_and_why(metering: Metering) 
         row = find_row(session, HERSFELD.uid, "M-1")
         assert row is not None
         key = lives_of(session, [row.uid])[row.uid][-1].key
-        from sqlalchemy import text
-
         found = session.connection().execute(
             text(
                 "SELECT DISTINCT source, actor, reason FROM reading JOIN reading_batch ON id = batch_id"
@@ -260,3 +263,35 @@ async def test_an_exchange_entered_between_two_others_leaves_the_meter_as_it_is(
     assert (answer.serial_number, answer.scale_exponent) == ("c", 0)
     assert [(life.serial_number, life.scale_exponent) for life in answer.lives] == [("a", 0), ("b", 1), ("c", 0)]
     assert [life.final_reading for life in answer.lives] == [7_000, 900, 0]
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_an_exchange_waits_for_readings_that_are_being_stored_and_takes_them_along(metering: Metering) -> None:
+    await metering.meter()
+    await metering.ingest(columns([9_000]))
+    database, loop = metering.servicer.database, asyncio.get_running_loop()
+    begun, waiting = asyncio.Event(), threading.Event()
+
+    def store_slowly(session: Session) -> None:
+        lock.to_store_readings(session)
+        row = find_row(session, HERSFELD.uid, "M-1")
+        assert row is not None
+        key = lives_of(session, [row.uid])[row.uid][-1].key
+        loop.call_soon_threadsafe(begun.set)
+        assert waiting.wait(120)
+        write(session, Readings.of([key], [NOON_MS - 4 * SLOT_MS], [40]), Source("import:x", "anna", NOW))
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(database.run(store_slowly))
+        await begun.wait()
+        tasks.create_task(exchange(metering, final_reading=9_100))
+
+        def somebody_waits(session: Session) -> bool:
+            query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+            return bool(session.connection().execute(query).scalar())
+
+        try:
+            await eventually(lambda: database.run_now(somebody_waits), 120)
+        finally:
+            waiting.set()
+    assert await stored(metering) == [(9_000, 1), (40, 1)]
