@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import os
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
@@ -121,6 +121,47 @@ def test_a_whole_autumn_day_of_quarter_hours_has_a_hundred_slots_whatever_the_st
         found = [stamps.unix_ms(f"25.10.2026 {time}", "m") for time in clock]
         assert len(set(found)) == 100
         assert found == sorted(found)
+
+
+QUARTERS = [f"{hour:02d}:{minute:02d}" for hour in range(24) for minute in (0, 15, 30, 45)]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+@pytest.mark.parametrize(
+    ("clock", "minutes"),
+    [
+        ([*QUARTERS[1:13], *QUARTERS[9:], "24:00"], 15),
+        ([*QUARTERS[1:12], *QUARTERS[8:], "24:00"], 15),
+        ([*QUARTERS[2:13:2], *QUARTERS[10::2], "24:00"], 30),
+        (["01:00", "02:00", "03:00", "03:00", *QUARTERS[16::4], "24:00"], 60),
+        (["01:00", "02:00", "02:00", "03:00", *QUARTERS[16::4], "24:00"], 60),
+    ],
+)
+def test_the_first_pass_of_autumn_s_hour_may_end_at_two_or_at_three(
+    tmp_path: Path, clock: list[str], minutes: int, backwards: bool
+) -> None:
+    meter = KnownMeter(
+        "municipalities/t/meters/e",
+        kind=Kind.INTERVAL,
+        step={15: Step.QUARTER_HOUR, 30: Step.HALF_HOUR}.get(minutes, Step.HOUR),
+    )
+    file = tmp_path / "autumn.csv"
+    rows = [f"25.10.2026 {time};{number}\n" for number, time in enumerate(clock, start=1)]
+    later = f"26.10.2026 0{minutes // 60}:{minutes % 60:02d};{len(clock) + 1}\n"
+    rows = [*reversed([*rows, later])] if backwards else [*rows, later]
+    file.write_text("time;Wh\n" + "".join(rows), encoding="utf-8")
+    found = open_readings(file, Declared(meter="e", stamp="end"), Directory([meter]), time_zone="Europe/Berlin")
+    midnight = datetime(2026, 10, 24, 22, tzinfo=UTC)
+    assert sorted(taken(found)) == sorted(
+        ((midnight + timedelta(minutes=minutes * number)).strftime("%d %H:%M"), number)
+        for number in range(1, len(clock) + 2)
+    )
+
+
+def test_a_file_that_leaves_out_the_second_pass_goes_on_at_three(tmp_path: Path) -> None:
+    text = "".join(f"25.10.2026 {time};1\n" for time in ("02:15", "02:30", "02:45", "03:00", "03:15"))
+    values = read(tmp_path, "time;Wh\n" + text, meter="p", unit="Wh", stamp="end")
+    assert [time for time, _ in values] == ["25 00:15", "25 00:30", "25 00:45", "25 02:00", "25 02:15"]
 
 
 def test_the_hour_that_spring_skips_is_refused(tmp_path: Path) -> None:
@@ -551,3 +592,21 @@ def test_four_real_years_stay_intervals_and_their_zeros_are_gaps() -> None:
     assert len(values) == 35_064
     assert (values[0], values[-1]) == (("01 01:00", 5_700), ("01 00:00", 8_400))
     assert found.tally.missing == 46
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason=f"the real meters are not at {REAL}")
+@pytest.mark.parametrize(
+    ("name", "step", "zone", "lines", "slots"),
+    [
+        ("il-electricity-cdd-hdd-hourly.csv.gz", Step.HOUR, "America/Chicago", 19_417, 19_417),
+        ("il-electricity-cdd-hdd-daily.csv.gz", Step.DAY, "-06:00", 810, 809),  # the last day has no value
+        # Once a month a midnight stands there twice, with the same value.
+        ("uk-electricity-hdd-only-hourly-sample-1.csv.gz", Step.HALF_HOUR, "UTC", 22_536, 22_521),
+    ],
+)
+def test_samples_of_meters_are_read_gzipped(name: str, step: Step, zone: str, lines: int, slots: int) -> None:
+    town = Directory([KnownMeter("municipalities/t/meters/e", kind=Kind.INTERVAL, step=step)])
+    declared = Declared(meter="e", unit="kWh", stamp="start", time_zone=zone)
+    found = open_readings(REAL / "eemeter_samples" / name, declared, town, time_zone="Europe/Berlin")
+    assert len({slot for piece in found.pieces for slot in piece.slots}) == slots
+    assert (found.tally.lines, found.tally.refused) == (lines, 0)

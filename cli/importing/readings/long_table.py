@@ -12,7 +12,7 @@ from cli.importing.readings.collect import Piece
 from cli.importing.readings.declared import Declared
 from cli.importing.readings.known import Status
 from cli.importing.readings.source import Source
-from cli.importing.readings.stamps import Stamps, zone_of
+from cli.importing.readings.stamps import Instants, Stamps, zone_of
 from cli.importing.readings.taking import Taker
 from domain.errors import InvalidInput
 
@@ -128,7 +128,8 @@ class LongReader:
         if column.casefold().endswith("utc"):
             tz = zone_of("UTC")
         self._stamps = Stamps(tz, declared.time_format, of_ends=declared.stamp == "end")
-        self._own_zone = zone_of("UTC")
+        # Rows whose time only the next row of their series tells, by the series.
+        self._open: dict[str, tuple[int, Sequence[str], Instants]] = {}
 
     def pieces(self) -> Iterator[Piece]:
         """All readings, by the piece."""
@@ -148,6 +149,8 @@ class LongReader:
                 self._take(line, cells)
             if collector.full:
                 yield collector.take()
+        for name in list(self._open):
+            self._close(name, None)
         yield collector.take()
 
     def _take(self, line: int, cells: Sequence[str]) -> None:
@@ -155,10 +158,23 @@ class LongReader:
         name = cells[layout.meter].strip() if layout.meter >= 0 else ""
         text = cells[layout.time] if layout.date < 0 else f"{cells[layout.date].strip()} {cells[layout.time].strip()}"
         try:
-            stamp = self._stamps.unix_ms(text, name)
+            known = self._stamps.read(text)
         except ValueError as error:
             taker.collector.refuse(line, columns[layout.time], str(error), text.strip())
             return
+        if name in self._open:
+            self._close(name, known)
+        if self._stamps.is_open(known, name):
+            self._open[name] = line, cells, known
+            return
+        self._take_values(line, cells, name, self._stamps.settle(known, name))
+
+    def _close(self, name: str, following: Instants | None) -> None:
+        line, cells, known = self._open.pop(name)
+        self._take_values(line, cells, name, self._stamps.settle(known, name, following))
+
+    def _take_values(self, line: int, cells: Sequence[str], name: str, stamp: int) -> None:
+        taker, layout, columns = self._taker, self._layout, self._source.columns
         status = self._status(line, cells)
         if status is None:
             return

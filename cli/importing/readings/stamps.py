@@ -15,6 +15,7 @@ from domain.errors import InvalidInput
 from domain.night import zone
 
 _DAY: Final = timedelta(days=1)
+_HOUR_MS: Final = 3_600_000
 _MONTHS: Final = {
     name: number
     for number, names in enumerate(
@@ -38,10 +39,14 @@ _SERIES: Final = 100_000
 
 
 class Instants(NamedTuple):
-    """The instants (Unix ms) that a local time means: one, or two in the hour that comes twice."""
+    """The instants (Unix ms) that a local time means: one, or two in the hour that comes twice.
+
+    before_change: what it means as the end of that hour's first pass, by the clock that held then; only of ends.
+    """
 
     first: int
     second: int | None = None
+    before_change: int | None = None
 
 
 @dataclass(slots=True)
@@ -77,11 +82,28 @@ class Stamps:
 
     def unix_ms(self, text: str, series: str) -> int:
         """The instant of a time in a series, Unix milliseconds. Raises ValueError with the reason."""
+        return self.settle(self.read(text), series)
+
+    def read(self, text: str) -> Instants:
+        """What a time may mean. Raises ValueError with the reason."""
         known = self._remembered.get(text)
         if known is None:
             if len(self._remembered) >= _REMEMBERED:
                 self._remembered.clear()
             known = self._remembered[text] = self._read(text)
+        return known
+
+    def is_open(self, known: Instants, series: str) -> bool:
+        """Whether only the next time of the series tells what this one means: 03:00 in autumn, which ends the first
+        pass of the doubled hour where a second one follows."""
+        trail = self._trails.get(series)
+        if known.before_change is None or trail is None or trail.backwards:
+            return False
+        return known.before_change - _HOUR_MS <= trail.before < known.before_change
+
+    def settle(self, known: Instants, series: str, following: Instants | None = None) -> int:
+        """The instant that a time means in its series, which goes on from there. `following` is the next one, where
+        this one is open."""
         trail = self._trails.get(series)
         if trail is None:
             if len(self._trails) >= _SERIES:  # a column of meters that is none
@@ -94,6 +116,12 @@ class Stamps:
             found = known.second if (trail.before >= known.first) != trail.backwards else known.first
             if trail.backwards and trail.before > known.second:
                 found = known.second
+        elif known.before_change is not None:
+            if trail.backwards:
+                ends_first = known.before_change < trail.before <= known.first
+            else:
+                ends_first = following is not None and (following.second is not None or following == known)
+            found = known.before_change if ends_first else known.first
         if found != trail.before:
             trail.backwards = found < trail.before
             trail.before = found
@@ -117,7 +145,7 @@ def instants_of(told: datetime, tz: tzinfo, *, end: bool = False) -> Instants:
     second = first.replace(fold=1)
     before, after = first.utcoffset(), second.utcoffset()
     if before == after or before is None or after is None:
-        return Instants(_ms(first))
+        return Instants(_ms(first), before_change=_end_of_first_pass(told, tz) if end else None)
     if before > after:
         return Instants(_ms(first), _ms(second))
     if end and _begins_the_skipped(told, tz):
@@ -129,6 +157,14 @@ def _begins_the_skipped(told: datetime, tz: tzinfo) -> bool:
     """Whether the minute before exists: then this is the instant of the change, by the clock before it."""
     earlier = (told - timedelta(minutes=1)).replace(tzinfo=tz)
     return earlier.utcoffset() == earlier.replace(fold=1).utcoffset()
+
+
+def _end_of_first_pass(told: datetime, tz: tzinfo) -> int | None:
+    """The instant of autumn's change where a time would be that by the clock before it."""
+    earlier = (told - timedelta(minutes=1)).replace(tzinfo=tz)
+    if earlier.utcoffset() == earlier.replace(fold=1).utcoffset():
+        return None
+    return _ms(earlier) + 60_000
 
 
 def _ms(instant: datetime) -> int:
