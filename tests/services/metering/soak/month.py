@@ -245,18 +245,11 @@ class Soak:
     async def _make_meters(self) -> None:
         async with self._people() as stub:
             for device in range(self.truth.devices):
-                requests = [
-                    pb.CreateMeterRequest(
-                        parent=PARENT,
-                        meter_id=meter_id(device * REGISTERS + number),
-                        meter=pb.Meter(
-                            medium=pb.MEDIUM_ELECTRICITY, unit=pb.UNIT_WH, rollover=ROLLOVER, connected_load_w=LOAD_W,
-                            endpoint=f"{PARENT}/endpoints/D-{device:03d}", point=point,
-                        ),
-                    )
-                    for number, point in enumerate(POINTS)
-                ]  # fmt: skip
-                await asyncio.gather(*(stub.CreateMeter(request) for request in requests))
+                housing, *others = [device * REGISTERS + number for number in range(REGISTERS)]
+                endpoint = f"{PARENT}/endpoints/D-{device:03d}"
+                await stub.CreateMeter(_creation(housing, endpoint=endpoint, serial_number=f"S-{device:03d}"))
+                device_name = f"{PARENT}/meters/{meter_id(housing)}"
+                await asyncio.gather(*(stub.CreateMeter(_creation(one, device=device_name)) for one in others))
         rows = await self.database.read(lambda s: s.connection().execute(text("SELECT meter_id, uid FROM meter")).all())
         uids = {str(row[0]): str(row[1]) for row in rows}
         self._uids = [uids[meter_id(number)] for number in range(self.truth.registers)]
@@ -270,16 +263,23 @@ class Soak:
 
     async def _tell(self, change: Change) -> None:
         at = from_ms(self.truth.slot_ms(change.at - 1) + change.minute * 60_000)
+        names = [f"{PARENT}/meters/{meter_id(change.device * REGISTERS + number)}" for number in range(REGISTERS)]
+        counters = zip(names, change.final.tolist(), change.first.tolist(), strict=True)
+        (name, final, first), *others = counters
+        request = pb.ExchangeMeterRequest(
+            name=name,
+            exchanged_at=timestamp_to_proto(at),
+            final_reading=final,
+            first_reading=first,
+            serial_number=f"S-{change.device:03d}-{change.at}",
+            reason="calibration is due",
+            registers=[
+                pb.RegisterExchange(meter=one, final_reading=last, first_reading=new) for one, last, new in others
+            ],
+            request_id=f"exchange-{change.device}",
+        )
         async with self._people() as stub:
-            for number in range(REGISTERS):
-                request = pb.ExchangeMeterRequest(
-                    name=f"{PARENT}/meters/{meter_id(change.device * REGISTERS + number)}",
-                    exchanged_at=timestamp_to_proto(at),
-                    final_reading=int(change.final[number]),
-                    first_reading=int(change.first[number]),
-                    reason="calibration is due",
-                )
-                await patiently(lambda request=request: stub.ExchangeMeter(request))  # type: ignore[misc]
+            await patiently(lambda: stub.ExchangeMeter(request))
 
     async def _import_missed(self, slot: int) -> None:
         """Half of what was missed is brought from elsewhere, with some of what is there already."""
@@ -372,6 +372,18 @@ class Soak:
                     off = sums[good] - counted[number, end[good]]
                     if off.any():
                         wrong.append(f"{meter_id(number)}: consumption is off by {off[off != 0][:5].tolist()} Wh")
+
+
+def _creation(register: int, **more: str) -> pb.CreateMeterRequest:
+    meter = pb.Meter(
+        medium=pb.MEDIUM_ELECTRICITY,
+        unit=pb.UNIT_WH,
+        rollover=ROLLOVER,
+        connected_load_w=LOAD_W,
+        point=POINTS[register % REGISTERS],
+        **more,  # type: ignore[arg-type]
+    )
+    return pb.CreateMeterRequest(parent=PARENT, meter_id=meter_id(register), meter=meter)
 
 
 def meter_id(register: int) -> str:
