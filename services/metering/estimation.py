@@ -118,7 +118,7 @@ def check_estimable(kind: Kind, cycle: Cycle, method: Method) -> None:
     if kind is Kind.STOCK:
         raise FailedPrecondition.of("name", "what lies in a store is not estimated: deliveries come in between")
     if cycle in (Cycle.YEAR, Cycle.IRREGULAR):
-        word = "once a year" if cycle is Cycle.YEAR else "irregularly"
+        word = "once a year" if cycle is Cycle.YEAR else "irregularly (or has a reading cycle that nobody has set)"
         raise FailedPrecondition.of("name", f"a meter that is read {word} misses nothing that could be estimated")
     if kind is Kind.INSTANT and method is Method.WEEKDAY_PROFILE:
         raise InvalidInput.of("method", "the values of a sensor follow no weekday: use the straight line")

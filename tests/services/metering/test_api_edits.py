@@ -336,3 +336,23 @@ async def test_doubt_that_an_edit_does_not_explain_stays(metering: Metering) -> 
     await metering.ingest(columns([5_000, 5_010, 7, 8, 5_040]))
     await edit(metering, [-7], [5_011])
     assert list((await listed(metering)).statuses) == [MEASURED, EDITED, DOUBTFUL, DOUBTFUL, MEASURED]
+
+
+async def test_estimated_amounts_of_intervals_count_as_estimated(metering: Metering) -> None:
+    await metering.meter(kind=pb.READING_KIND_INTERVAL, reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    await metering.ingest(columns([10, 10, 10], first=-8))
+    await metering.ingest(columns([40, 10], first=-3))
+    assert await total(metering, -9, -2) == (80, 0, 714)
+    made = await estimate(metering, -9, -2)
+    assert list(made.readings.values) == [20, 30]
+    assert await total(metering, -9, -2) == (130, 50, 714)
+    await edit(metering, [-5], [25], status=SUBSTITUTED)
+    assert await total(metering, -9, -2) == (135, 30, 857)
+
+
+@sqlite_only
+async def test_a_span_without_end_is_refused_and_an_empty_one_fills_nothing(metering: Metering) -> None:
+    await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    with pytest.raises(InvalidInput, match="slots at once"):
+        await estimate(metering, -96 * 366 * 12, 0)
+    assert len((await estimate(metering, 5, 9)).readings.values) == 0
