@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import os
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +12,6 @@ from typing import Any
 import pytest
 from openpyxl import Workbook
 
-from cli.importing.readings.amounts import Numbers, Unit, sniff_decimal, unit_in
 from cli.importing.readings.collect import Piece
 from cli.importing.readings.declared import Declared, Series, read_mapping
 from cli.importing.readings.known import Directory, Kind, KnownMeter, Status, Step
@@ -269,15 +267,6 @@ def test_units_are_converted_exactly(tmp_path: Path, unit: str, value: int) -> N
     assert read(tmp_path, "time;value\n2026-01-01T00:00Z;1234\n", unit=unit) == [("01 00:00", value)]
 
 
-@pytest.mark.parametrize(
-    ("unit", "base", "scale", "factor"),
-    [("m3", "L", 0, "1000"), ("m³", "L", -3, "1000000"), ("t", "KG", 0, "1000"), ("°C", "CELSIUS", -2, "100"),
-     ("kWh", "WH", 3, "1"), ("kW", "W", 0, "1000"), ("kvarh", "VARH", 0, "1000")],
-)  # fmt: skip
-def test_values_count_in_the_scale_of_the_meter(unit: str, base: str, scale: int, factor: str) -> None:
-    assert Unit(unit).multiplier(base, scale, None) == Decimal(factor)
-
-
 def test_a_unit_that_the_meter_does_not_count_in_is_refused_as_a_whole(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput, match="counts Wh, which m3 is not"):
         read(tmp_path, "time;value\n2026-01-01T00:00Z;1\n", unit="m3")
@@ -288,51 +277,10 @@ def test_a_unit_that_nothing_says_is_not_guessed(tmp_path: Path) -> None:
         read(tmp_path, "time;value\n2026-01-01T00:00Z;1\n", unit="")
 
 
-@pytest.mark.parametrize(
-    ("column", "unit"),
-    [("kWh", "kWh"), ("energy_heat_kwh", "kwh"), ("Arbeit [kWh]", "kWh"), ("volume (m3)", "m3"), ("value", ""),
-     ("phase_c", ""), ("air_temperature [degC]", "degC"), ("1", "")],
-)  # fmt: skip
-def test_a_column_may_name_its_unit(column: str, unit: str) -> None:
-    assert unit_in(column) == unit
-
-
 def test_a_temperature_may_be_below_zero_and_an_amount_may_not(tmp_path: Path) -> None:
     text = "time;value\n2026-01-01T00:00Z;-3,25\n"
     assert read(tmp_path, text, meter="t", unit="°C") == [("01 00:00", -325)]
     assert refusals(tmp_path, text) == [(2, "value", "must be 0 or more")]
-
-
-@pytest.mark.parametrize(
-    ("decimal", "text", "value"),
-    [(",", "1.234,5", "1234.5"), (",", "1.234", "1234"), (",", "0,125", "0.125"), (".", "1,234.5", "1234.5"),
-     (".", "1.234", "1.234"), (".", "1 234.5", "1234.5"), (",", "1'234'567", "1234567"), (".", "1e3", "1000")],
-)  # fmt: skip
-def test_numbers_are_read_by_their_decimal_sign(decimal: str, text: str, value: str) -> None:
-    assert Numbers(decimal).parse(text) == Decimal(value)
-
-
-@pytest.mark.parametrize(
-    ("decimal", "text"),
-    [(",", "1.5"), (".", "1,5"), (".", "nan"), (".", "1_000"), (".", "1e99"), (".", "12 kWh"), (".", "١٢x")],
-)
-def test_a_number_of_another_habit_than_the_file_s_is_refused(decimal: str, text: str) -> None:
-    with pytest.raises(ValueError):
-        Numbers(decimal).parse(text)
-
-
-@pytest.mark.parametrize(
-    ("texts", "sign"),
-    [
-        (["1.5", "2"], "."),
-        (["1,5"], ","),
-        (["1.234", "1.234,5"], ","),
-        (["1,234", "1,234.5"], "."),
-        (["1.234.567"], ","),
-    ],
-)
-def test_the_decimal_sign_is_told_from_the_file(texts: list[str], sign: str) -> None:
-    assert sniff_decimal(texts) == sign
 
 
 def test_digits_that_the_meter_does_not_store_are_rounded_and_counted(tmp_path: Path) -> None:
@@ -378,16 +326,6 @@ def test_a_serial_number_that_two_meters_claim_is_refused(tmp_path: Path) -> Non
     found = open_readings(file, Declared(meter_column="meter"), town, time_zone="UTC")
     taken(found)
     assert found.tally.refusals[0].reason == "means a and b: say which in a mapping"
-
-
-def test_a_register_is_told_from_its_housing_by_its_code() -> None:
-    housing = KnownMeter("municipalities/town/meters/a", obis="1-1:1.8.0", aliases=("77",))
-    feed_in = KnownMeter("municipalities/town/meters/b", obis="1-1:2.8.0", aliases=("77",), in_housing_of_another=True)
-    town = Directory([housing, feed_in])
-    assert town.find("77") is housing
-    assert town.find("77", "1-1:2.8.0") is feed_in
-    with pytest.raises(ValueError, match="no meter"):
-        town.find("77", "1-1:3.8.0")
 
 
 def test_a_meter_that_does_not_fit_keeps_the_others_of_its_file(tmp_path: Path) -> None:
