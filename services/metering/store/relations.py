@@ -151,6 +151,11 @@ def _check_device(session: Session, row: MeterRow, device: MeterRow | None) -> l
         return [Violation("meter.device", f"in its own housing sits {_names(registers)}")]
     else:
         housing = [row, device, *(one for one in registers_of(session, device.uid) if one.uid != row.uid)]
+    wrong += [
+        Violation("meter.transformer_ratio", f"the rollover of register {one.meter_id} is no multiple of it")
+        for one in registers
+        if one.rollover % row.transformer_ratio
+    ]
     if not row.endpoint_uid:
         return wrong
     for one in registers:

@@ -204,6 +204,9 @@ async def test_what_a_register_has_from_its_housing_is_not_said_otherwise(meteri
             await metering.meter("another", **values)
         assert [violation.field for violation in refused.value.violations] == [field]
     await metering.meter("elsewhere")
+    await change(metering, "low", rollover=1_000_001)
+    with pytest.raises(InvalidInput, match="rollover of register low"):
+        await change(metering, "whole", transformer_ratio=40)
     with pytest.raises(InvalidInput, match="low"):
         await change(metering, "whole", device=name_of("elsewhere"))
     with pytest.raises(FailedPrecondition, match="low"):
