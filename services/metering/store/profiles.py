@@ -45,16 +45,16 @@ def resolution_ms(session: Session, meter: Metered, start_ms: int, end_ms: int) 
 
 
 def _usual(session: Session, meter: Metered, start_ms: int, end_ms: int) -> int:
-    begin = start_ms
+    begin, width = start_ms, _LOOKED_AT_MS
     while begin < end_ms:
-        until = min(end_ms, begin + _LOOKED_AT_MS)
+        until = min(end_ms, begin + width)
         slots = np.unique(usable(fetch_lives(session, meter.lives, begin, until + 1)).slot_ms)
         if len(slots) >= 3:
             lengths, counts = np.unique(np.diff(slots), return_counts=True)
             usual = int(lengths[int(np.argmax(counts))])
             return next((one for one in _RESOLUTIONS_MS if usual <= one), 0)
-        # Little was read in these days: further ones are looked at in longer pieces, so that a year is few of them.
-        begin = until if until - begin < _LOOKED_AT_MS else begin + 2 * (until - begin)
+        # Little was read in these days: the next piece is longer, so that a year is few of them.
+        begin, width = until, 2 * width
     return 0
 
 

@@ -5,7 +5,7 @@ Reading only; what becomes of the findings is written by store/finding_changes.p
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, timedelta
 from typing import Final
@@ -26,11 +26,11 @@ from services.metering.rest_days import is_rest_day
 from services.metering.slot import from_ms, to_ms
 from services.metering.store import weather
 from services.metering.store.amounts import Metered
-from services.metering.store.figures import Found, consumption_of, from_readings
+from services.metering.store.figures import Found, consumption_of, from_readings, metered
 from services.metering.store.heads import latest_slots
 from services.metering.store.profiles import resolution_ms
 from services.metering.store.readings import fetch_lives
-from services.metering.store.relations import sub_meters_of
+from services.metering.store.relations import rows_by_uid, sub_meters_of, terms_of
 from services.metering.store.tables import MeterRow
 from services.metering.waste_days import Windows, local_days
 from services.metering.waste_watch import (
@@ -54,8 +54,9 @@ LOOKED_AT_DAYS: Final = 60
 USUAL_DAYS: Final = 42
 MOST_DAYS: Final = 400
 YEAR_DAYS: Final = 400
-SILENT_MS: Final = 2 * DAY_MS
-"""A meter of which nothing newer is stored is not looked at: its findings stand until something is known again."""
+SILENT_DAYS: Final = 62
+"""Profiles and weather are often brought once a month: a meter is looked at up to its last whole day, if that is not
+longer ago. Its findings stand until something is known again."""
 COVERED_PERMILLE: Final = 750
 
 
@@ -84,18 +85,19 @@ class Past:
 def look_at(
     session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, means_centi: Mapping[date, int], past: Past
 ) -> list[Look]:
-    """All rules that concern a meter, over the time up to a local midnight."""
+    """All rules that concern a meter, over the time up to a local midnight, or to its own last one that was read."""
     row = meter.row
     if row.kind == Kind.STOCK:
         return [_stock(session, meter, end_ms, tz, past)]
     if row.kind == Kind.INSTANT or row.flow in (Flow.FEED_IN, Flow.GENERATION) or row.unit not in (Unit.WH, Unit.L):
         return []
-    if row.kind != Kind.VIRTUAL and _newest(session, meter) < end_ms - SILENT_MS:
-        return []
-    looks = _sums(session, row, end_ms, tz, past)
-    looks += _by_hours(session, meter, end_ms, tz, past)
-    if row.medium in WARM and means_centi:
-        looks.append(_warm(session, row, end_ms, tz, means_centi, past))
+    looks = _sums(session, meter, end_ms, tz, past)
+    last_ms = _last_midnight(session, [meter], end_ms, tz)
+    if last_ms is None:
+        return looks
+    looks += _by_hours(session, meter, last_ms, tz, past)
+    if row.medium in WARM:
+        looks += _warm(session, row, last_ms, tz, means_centi, past)
     return looks
 
 
@@ -126,7 +128,18 @@ def outdoor_means(
     }
 
 
+def _last_midnight(session: Session, meters: Sequence[Metered], end_ms: int, tz: ZoneInfo) -> int | None:
+    """The last local midnight that readings of all these meters reach, `end_ms` at most; None if that is long ago."""
+    newest = min((_newest(session, meter) for meter in meters), default=0)
+    last_ms = to_ms(local_day_bounds(local_date(from_ms(newest), tz), tz)[0])
+    return min(last_ms, end_ms) if last_ms >= end_ms - SILENT_DAYS * DAY_MS else None
+
+
 def _newest(session: Session, meter: Metered) -> int:
+    """Slot of the newest reading of a meter; of a sum that of the term that is furthest behind."""
+    if meter.row.kind == Kind.VIRTUAL:
+        terms = rows_by_uid(session, [uid for uid, _ in terms_of(meter.row)])
+        return min((_newest(session, term) for term in metered(session, list(terms.values()))), default=0)
     return max(latest_slots(session, [life.key for life in meter.lives]).values(), default=0)
 
 
@@ -168,12 +181,19 @@ def _known(days: Windows, last: int) -> bool:
 
 def _warm(
     session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo, means_centi: Mapping[date, int], past: Past
-) -> Look:
-    days = _daily(session, row, end_ms, tz)
+) -> list[Look]:
+    """Up to the last day whose temperature is known."""
+    told = [day for day in means_centi if to_ms(local_day_bounds(day, tz)[1]) <= end_ms]
+    if not told:
+        return []
+    last_ms = to_ms(local_day_bounds(max(told), tz)[1])
+    if last_ms < end_ms - SILENT_DAYS * DAY_MS:
+        return []
+    days = _daily(session, row, last_ms, tz)
     parameters = WARM[Medium(row.medium)]
     waste = heating_in_warm_weather(days, means_centi, parameters, past.since(Rule.HEATING_IN_WARM_WEATHER, tz))
-    told = all(day in means_centi for day in days.days[-WARM_WEEK:])
-    return Look(Rule.HEATING_IN_WARM_WEATHER, waste, told and _known(days, WARM_WEEK))
+    known = all(day in means_centi for day in days.days[-WARM_WEEK:]) and _known(days, WARM_WEEK)
+    return [Look(Rule.HEATING_IN_WARM_WEATHER, waste, known)]
 
 
 def _daily(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo) -> Windows:
@@ -188,10 +208,15 @@ def _windows(found: Consumption, tz: ZoneInfo) -> Windows:
     return Windows(days, found.starts_ms, found.ends_ms, measured, found.measured_ms)
 
 
-def _sums(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo, past: Past) -> list[Look]:
+def _sums(session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, past: Past) -> list[Look]:
+    row = meter.row
     subs = sub_meters_of(session, row.uid)
     if not subs:
         return []
+    last_ms = _last_midnight(session, [meter, *metered(session, subs)], end_ms, tz)
+    if last_ms is None:
+        return []
+    end_ms = last_ms
     since_ms = past.since_ms.get(Rule.SUM_CHECK)
     days = SUM_DAYS if since_ms is None else max(SUM_DAYS, min(MOST_DAYS, -(-(end_ms - since_ms) // DAY_MS) + 1))
     bounds = _day_bounds(end_ms, days, tz)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 from domain.errors import FailedPrecondition, InvalidInput
+from services.metering.consumption import Step, consumption
+from services.metering.life import Origin, RegisterLife
 from services.metering.load import check_cycle, load_figures
-from services.metering.slot import SLOT_MS
+from services.metering.meter import Cycle, Unit
+from services.metering.reading import Readings
+from services.metering.slot import SLOT_MS, to_ms
 from tests.services.metering.making import NOON_MS
-from tests.services.metering.profiles import BERLIN, archive, between, hours, steps, without
+from tests.services.metering.profiles import BERLIN, archive, between, hours, rows_of, steps, without
 
 
 def test_power_is_the_mean_of_a_quarter_hour_and_the_peak_has_its_instant() -> None:
@@ -70,3 +76,20 @@ def test_a_real_building_of_2019() -> None:
     assert 6_000 < found.night_base_rate < 8_500
     # 46 hours in October are missing.
     assert found.coverage_permille == (8760 - 46) * 1000 // 8760
+
+
+def test_a_real_heat_meter_of_three_years_is_read_off_its_counter() -> None:
+    rows = [row for row in rows_of("meters/danish_heat_hourly_sample.csv") if row["energy_heat_kwh"]]
+    slots = [to_ms(datetime.fromisoformat(row["time_rounded"])) for row in rows]
+    counters = [round(float(row["energy_heat_kwh"]) * 1000) for row in rows]
+    life = RegisterLife(1, "a" * 32, "m" * 32, "", None, None, 0, 0, Origin.CREATED, None, 0, 1, int(Unit.WH))
+    bounds = np.arange(slots[0], slots[-1] + 1, 3_600_000, dtype=np.int64)
+    used = consumption(
+        [life], Readings.of([1] * len(slots), slots, counters), bounds, Step.HOUR, is_polled=False, cycle=Cycle.HOUR
+    )
+    found = load_figures(used, BERLIN)
+    assert found.amount == counters[-1] - counters[0]
+    assert found.coverage_permille > 990
+    assert found.peak_rate is not None
+    assert found.peak_rate == max(after - before for before, after in pairwise(counters))
+    assert found.base_rate == 0  # in summer it heats water now and then

@@ -222,6 +222,45 @@ async def test_heating_in_warm_weather_needs_the_weather(watched: Watched) -> No
 
 
 @sqlite_only
+async def test_profiles_and_weather_that_are_brought_once_a_month_are_looked_at_up_to_their_end(
+    watched: Watched,
+) -> None:
+    await watched.of_hours("W", **WATER)
+    await watched.hours("W", SCHOOL * 10 + LEAK * 4, TODAY - timedelta(days=25))
+    await watched.of_hours("old", **WATER)
+    await watched.hours("old", LEAK * 5, TODAY - timedelta(days=80))
+    await watched.of_hours("H", medium=pb.MEDIUM_HEAT)
+    await watched.hours("H", [8_000] * 24 * 60 + [1_000] * 24 * 20 + [5_000] * 24 * 6)
+    first = TODAY - timedelta(days=87)
+    await watched.metering.as_().IngestTemperatures(
+        pb.IngestTemperaturesRequest(
+            parent=PARENT,
+            station="dwd-1",
+            days=[(first + timedelta(days=n) - date(1970, 1, 1)).days for n in range(85)],
+            mean_centidegrees=[200] * 61 + [1_700] * 24,
+            source="import:x",
+        )
+    )
+    await watched.look()
+    found = {one.meter: one for one in await watched.findings()}
+    assert set(found) == {name_of("W"), name_of("H")}
+    assert found[name_of("W")].end_time.ToDatetime(tzinfo=BERLIN).date() == TODAY - timedelta(days=25)
+    assert await watched.after(1) == 0
+
+
+@sqlite_only
+async def test_a_sum_of_meters_is_watched_like_any_meter(watched: Watched) -> None:
+    await watched.of_hours("a", **WATER)
+    await watched.of_hours("b", **WATER)
+    await watched.hours("a", SCHOOL * 14)
+    await watched.hours("b", [0] * 24 * 10 + LEAK * 4)
+    terms = [pb.MeterTerm(meter=name_of("a")), pb.MeterTerm(meter=name_of("b"))]
+    await watched.metering.meter("sum", kind=pb.READING_KIND_VIRTUAL, terms=terms, **WATER)
+    await watched.look()
+    assert {one.meter for one in await watched.findings()} == {name_of("b"), name_of("sum")}
+
+
+@sqlite_only
 async def test_a_tree_that_is_off_and_a_store_that_does_not_add_up_are_findings_without_cost(watched: Watched) -> None:
     await watched.of_hours("main")
     await watched.of_hours("sub", main_meter=name_of("main"))
