@@ -78,7 +78,7 @@ def test_a_load_profile_is_intervals_at_their_ends_with_their_quality(tmp_path: 
     assert found.layout == "mscons"
     assert taken(found) == [
         ("lp", "01 23:15", 12_500, Status.MEASURED),
-        ("lp", "01 23:30", 7_000, Status.SUBSTITUTED),
+        ("lp", "01 23:30", 7_000, Status.ESTIMATED),
     ]
     assert not found.tally.refusals
 
@@ -146,8 +146,9 @@ def test_a_mapping_tells_whose_series_it_is_or_passes_over_it(tmp_path: Path) ->
     assert (found.tally.skipped, found.tally.refused) == (1, 0)
 
 
-def test_a_value_that_may_not_be_used_is_a_gap(tmp_path: Path) -> None:
-    body = [*location(), *interval("0", "202601012300", "202601012315", "20")]
+@pytest.mark.parametrize("qualifier", ["20", "Z30"])
+def test_a_value_that_may_not_be_used_is_a_gap(tmp_path: Path, qualifier: str) -> None:
+    body = [*location(), *interval("0", "202601012300", "202601012315", qualifier)]
     assert taken(opened(tmp_path, interchange(message(body)))) == [("lp", "01 23:15", 0, Status.GAP)]
 
 

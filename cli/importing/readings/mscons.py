@@ -24,18 +24,16 @@ from cli.importing.readings.taking import Channel, Taker, end_of
 from domain.errors import InvalidInput
 
 QUALITIES: Final = {
-    "220": Status.MEASURED,      # true value
-    "67": Status.SUBSTITUTED,    # substitute value
-    "201": Status.ESTIMATED,     # proposed value
-    "187": Status.ESTIMATED,     # forecast value
-    "79": Status.MEASURED,       # sum of energy
-    "Z18": Status.DOUBTFUL,      # provisional value
-    "Z30": Status.ESTIMATED,     # interpolated value
-    "Z31": Status.DOUBTFUL,      # held value
-    "20": Status.GAP,            # value that may not be used
-    "Z08": Status.GAP,           # missing
+    "220": Status.MEASURED,   # true value
+    "79": Status.MEASURED,    # sum of energy
+    "67": Status.ESTIMATED,   # substitute value
+    "201": Status.ESTIMATED,  # proposed value
+    "187": Status.ESTIMATED,  # forecast value
+    "Z18": Status.ESTIMATED,  # provisional value
+    "20": Status.GAP,         # value that may not be used
+    "Z30": Status.GAP,        # missing value
 }  # fmt: skip
-"""What the qualifier of a quantity (DE 6063) says of it."""
+"""What the qualifier of a quantity (DE 6063) says of it. What is no true value gives way to one that comes later."""
 _DIGITS: Final = {"102": 8, "203": 12, "303": 12, "204": 14, "304": 14}
 _ELECTRICITY: Final = ("1-",)
 _GAS: Final = ("7-",)
