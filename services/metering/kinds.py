@@ -33,6 +33,8 @@ from services.metering.reading import Int64, Readings, Status
 from services.metering.slot import to_ms
 from services.metering.stock import StockFinding, stock_use
 
+TREMBLE: Final = 100
+"""A gauge may show more by a hundredth of the greatest stock without a delivery: floats tremble, oil grows warm."""
 _CALENDAR: Final = (Cycle.DAY, Cycle.MONTH, Cycle.YEAR)
 
 
@@ -125,6 +127,7 @@ def stock_amounts(
         at,
         scaled(amounts, 10 ** (scale_exponent - finest)),
         reading_interval_ms=interval,
+        noise=int(good.value.max(initial=0)) // TREMBLE,
         per_unit=10**-finest,
         estimated_ms=good.slot_ms[good.status == Status.ESTIMATED],
     )

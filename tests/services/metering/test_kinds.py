@@ -178,6 +178,13 @@ def test_a_store_is_answered_in_whole_units_whatever_scale_its_gauge_has() -> No
     assert missing.used.flag.tolist() == [Flag.MEASURED, Flag.MISSING]
 
 
+def test_a_gauge_that_trembles_by_a_hundredth_is_no_delivery() -> None:
+    readings = at([NOON_MS + n * DAY_MS for n in range(4)], [1_000, 995, 1_004, 980])
+    steps = np.arange(NOON_MS, NOON_MS + 4 * DAY_MS, DAY_MS)
+    found = stock_amounts([LIFE], readings, [], steps, Step.LOCAL_DAY, cycle=Cycle.DAY, scale_exponent=0)
+    assert (found.used.amount.tolist(), found.findings) == ([5, 0, 15], [])
+
+
 # --- sensors --------------------------------------------------------------------------------------------------
 
 
