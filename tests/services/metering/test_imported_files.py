@@ -18,6 +18,7 @@ from cli.commands.reading_imports import Outcome, directory_of, facts_of, known_
 from cli.exporting.readings import Format, rows_of
 from cli.importing.readings.declared import Declared, Series, read_mapping
 from cli.importing.readings.reader import open_readings
+from domain.errors import Unavailable
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.convert import timestamp_to_proto
 from servicekit.database import Database
@@ -27,6 +28,20 @@ from tests.support.issuer import Issuer
 REAL = Path(os.environ.get("LICHTBUCH_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")) / "meters"
 with_real_files = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real meters are not at {REAL}")
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+MSCONS = """UNA:+.? '
+UNB+UNOC:3+A:500+B:500+260102:1200+R1'
+UNH+1+MSCONS:D:04B:UN:2.4c'
+BGM+7+D1+9'
+NAD+DP'
+LOC+172+DE0001234567800000000000000012345'
+LIN+1'
+PIA+5+1-1?:1.29.0:SRW'
+QTY+{}:{}:KWH'
+DTM+163:202601012300?+00:303'
+DTM+164:202601012315?+00:303'
+UNT+10+1'
+UNZ+1+R1'
+"""
 BERLIN = ZoneInfo("Europe/Berlin")
 HALF_HOURS = {"kind": pb.READING_KIND_INTERVAL, "reading_cycle": pb.READING_CYCLE_HALF_HOUR}
 HOURS = {"kind": pb.READING_KIND_INTERVAL, "reading_cycle": pb.READING_CYCLE_HOUR}
@@ -247,6 +262,68 @@ async def test_a_file_that_breaks_in_the_middle_keeps_what_was_stored_before(
     outcome = await bring(metering, file, Declared(meter="m"), size=100)
     assert outcome.stored == 300
     assert "does a quote never close" in str(outcome.error)
+
+
+class GoneAfter:
+    """Metering that goes away after some calls."""
+
+    def __init__(self, metering: Any, calls: int) -> None:
+        self._metering, self._calls = metering, calls
+
+    async def IngestReadings(self, request: pb.IngestReadingsRequest, **options: Any) -> Any:
+        self._calls -= 1
+        if self._calls < 0:
+            raise Unavailable("metering is away", 1.0)
+        return await self._metering.IngestReadings(request, **options)
+
+
+@sqlite_only
+async def test_an_outage_in_the_middle_is_told_and_the_same_command_goes_on_from_there(
+    metering: Metering, tmp_path: Path
+) -> None:
+    await metering.meter("m")
+    slots = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=15 * number) for number in range(30)]
+    file = tmp_path / "x.csv"
+    file.write_text("time;kWh\n" + "".join(f"{slot.isoformat()};1\n" for slot in slots), encoding="utf-8")
+    session: Any = Town(metering)
+    opened = open_readings(file, Declared(meter="m"), await directory_of(session), time_zone="UTC", size=10)
+    session.metering = GoneAfter(session.metering, 2)
+    outcome = await send_readings(session, opened, "import:x.csv", dry_run=False)
+    assert (outcome.stored, str(outcome.error)) == (20, "metering is away")
+    assert facts_of(file, outcome, False)["ended_by"] == "metering is away"
+    again = await bring(metering, file, Declared(meter="m"))
+    assert (again.stored, again.unchanged) == (10, 20)
+    session.metering = GoneAfter(session.metering, 0)
+    opened = open_readings(file, Declared(meter="m"), await directory_of(Town(metering)), time_zone="UTC")  # type: ignore[arg-type]
+    with pytest.raises(Unavailable):
+        await send_readings(session, opened, "import:x.csv", dry_run=False)
+
+
+@sqlite_only
+async def test_a_grid_operator_s_substitute_gives_way_to_the_true_value(metering: Metering, tmp_path: Path) -> None:
+    cycle = pb.READING_CYCLE_QUARTER_HOUR
+    await metering.meter(
+        "lp",
+        metering_location="DE0001234567800000000000000012345",
+        obis_code="1-1:1.29.0",
+        **{**HALF_HOURS, "reading_cycle": cycle},
+    )
+    file = tmp_path / "mscons.txt"
+
+    async def brought(qualifier: str, value: str) -> tuple[int, int, int]:
+        file.write_text(MSCONS.format(qualifier, value), encoding="utf-8")
+        outcome = await bring(metering, file, Declared())
+        assert not outcome.file.tally.refused
+        return outcome.stored, outcome.unchanged, outcome.refused
+
+    assert await brought("67", "12.5") == (1, 0, 0)
+    assert await brought("67", "12.5") == (0, 1, 0)
+    assert await brought("220", "13") == (1, 0, 0)
+    # The old file once more says nothing new, and overrules nothing.
+    assert (await brought("67", "12.5"))[0] == 0
+    assert (await brought("220", "13")) == (0, 1, 0)
+    begin = datetime(2026, 1, 1, 23, tzinfo=UTC)
+    assert await amount(metering, "lp", begin, begin + timedelta(minutes=15)) == 13_000
 
 
 # --- and out again -----------------------------------------------------------------------------------------
