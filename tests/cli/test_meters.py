@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -138,9 +139,14 @@ async def test_meters_go_out_into_a_file_that_comes_in_as_it_was(command: Comman
     addresses = {name: environment[f"LICHTBUCH_{name.upper()}_ADDRESS"] for name in ("registry", "metering")}
     session = Session(token=environment["LICHTBUCH_TOKEN"], addresses=addresses)
     written = await write_meters(session, tmp_path)
-    await session.close()
-    assert written["lines"] == 6
-    with (tmp_path / "meters.csv").open(encoding="utf-8", newline="") as stream:
-        assert len(list(csv.DictReader(stream))) == 6
+    first = (tmp_path / "meters.csv").read_bytes()
+    assert (written["lines"], len(list(csv.DictReader(io.StringIO(first.decode()))))) == (6, 6)
     code, again = await command.json("import", "meters", str(tmp_path / "meters.csv"))
     assert (code, again["unchanged"], again["updated"], again["created"]) == (0, 6, 0, 0)
+    for meter in ("use", "low", "kitchen", "pv", "whole", "gas"):
+        await command.metering.DeleteMeter(pb.DeleteMeterRequest(name=f"{TOWN}/meters/{meter}"))
+    code, anew = await command.json("import", "meters", str(tmp_path / "meters.csv"))
+    assert (code, anew["created"], anew["refused"]) == (0, 6, 0)
+    await write_meters(session, tmp_path)
+    await session.close()
+    assert (tmp_path / "meters.csv").read_bytes() == first
