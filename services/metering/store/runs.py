@@ -55,6 +55,12 @@ def note(session: Session, ordered: Readings) -> None:
         return
     counted = np.isin(ordered.register, np.fromiter(kinds, np.int64))
     mine = ordered if bool(counted.all()) else ordered.take(counted)
+    gone_on = _go_on(session, mine, kinds)
+    if gone_on.any():
+        mine = mine.take(~gone_on)
+        kinds = {key: kinds[key] for key in np.unique(mine.register).tolist()}
+        if not kinds:
+            return
     begun = _begun(mine, kinds)
     first, last = int(mine.slot_ms.min()), int(mine.slot_ms.max())
     near = _near(session, list(kinds), first - WORTH_KEEPING * SLOT_MS, last + SLOT_MS)
@@ -72,6 +78,46 @@ def note(session: Session, ordered: Readings) -> None:
         staying = {run.first_ms for run in after}
         gone += [run for run in before if run.first_ms not in staying]
     _store(session, kept, gone)
+
+
+def _go_on(session: Session, ordered: Readings, kinds: Mapping[int, int]) -> Mask:
+    """Which of these readings are the next one of their register's only recent run, which then ends with them.
+
+    That is what polling brings, ten thousand at a time, and it needs no run to be taken apart. All else is left.
+    """
+    register, slot, value = ordered.register, ordered.slot_ms, ordered.value
+    none: Mask = np.zeros(len(ordered), np.bool_)
+    slot_ms = int(slot[0])
+    if slot_ms % SLOT_MS or bool((slot != slot_ms).any()) or bool((register[1:] <= register[:-1]).any()):
+        return none
+    keys = register.tolist()
+    rows = fetch_rows(
+        session,
+        f"SELECT {', '.join(_COLUMNS)} FROM reading_run WHERE life_key IN {key_set(session, keys)}"
+        f" AND last_slot_ms >= {slot_ms - WORTH_KEEPING * SLOT_MS} ORDER BY life_key",
+    )
+    if not rows:
+        return none
+    key, first_ms, last_ms, first_value, last_value = np.array(rows, np.int64).T
+    alone = np.r_[True, key[1:] != key[:-1]] & np.r_[key[1:] != key[:-1], True] & (last_ms == slot_ms - SLOT_MS)
+    between = fetch_rows(
+        session,
+        f"SELECT life_key FROM reading_between_slots WHERE life_key IN {key_set(session, keys)}"
+        f" AND slot_ms > {slot_ms - SLOT_MS} AND slot_ms < {slot_ms + SLOT_MS}",
+    )
+    if between:
+        alone &= ~np.isin(key, [row[0] for row in between])
+    place = np.searchsorted(register, key)
+    interval = np.isin(key, [one for one, kind in kinds.items() if kind == Kind.INTERVAL])
+    is_interval = np.zeros(len(ordered), np.bool_)
+    is_interval[place] = interval
+    fits = alone & _plain(ordered, is_interval)[place] & (interval | (value[place] >= last_value))
+    if fits.any():
+        ended = (column[fits].tolist() for column in (key, first_ms, slot[place], first_value, value[place]))
+        upsert_rows(session, "reading_run", _COLUMNS, _KEY, list(zip(*ended, strict=True)))
+    done = none
+    done[place[fits]] = True
+    return done
 
 
 def index(session: Session, key: int, kind: int) -> None:
