@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from domain.errors import FailedPrecondition, InvalidInput, NotFound
-from domain.night import QUARTER_HOUR_S, floor_slot
+from domain.night import QUARTER_HOUR_S, floor_slot, local_instant
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.clock import Clock
 from servicekit.convert import timestamp_to_proto, unix_ms
@@ -22,7 +22,7 @@ from services.admin import consumption
 from services.admin.clients import Clients, all_pages
 from services.admin.consumption import Compared, Consumption, Delivered, Load, Losses, Values
 from services.admin.findings import FindingNow, finding_from_proto
-from services.admin.meters import MeterItem, coverage_by_meter, meter_from_proto
+from services.admin.meters import MeterItem, coverage_by_meter, meter_from_proto, with_housings
 from services.admin.periods import Period, Span
 from services.admin.planning import NOBODY, would
 from services.admin.readings import Reading, ReadingNow, Trial, last_before, readings_from_proto, trial_from_proto
@@ -75,7 +75,8 @@ class Metering:
     async def meters(self) -> tuple[MeterItem, ...]:
         """All."""
         request = metering_pb2.ListMetersRequest(parent=self.name)
-        return tuple(map(meter_from_proto, await all_pages(self._clients.metering.ListMeters, request, "meters")))
+        found = await all_pages(self._clients.metering.ListMeters, request, "meters")
+        return with_housings(map(meter_from_proto, found))
 
     async def coverages(self, meters: tuple[MeterItem, ...]) -> dict[str, int]:
         """Share in per mille of the last days that readings cover, by name; of sensors too."""
@@ -125,8 +126,11 @@ class Metering:
         return consumption.load_from_proto(await self._clients.metering.QueryLoad(request, timeout=QUESTION_DEADLINE_S))
 
     async def comparison(self, meter: MeterItem, period: Period, tz: ZoneInfo, asked: Comparing) -> Compared | None:
-        """The same days of the year before."""
-        start, end = self._until(period, tz)
+        """The days of a period that are over beside the same days of the year before; None where none is over yet."""
+        days = period.whole_days(self._clock.now(), tz)
+        if days is None:
+            return None
+        start, end = (timestamp_to_proto(local_instant(day, time(0), tz)) for day in days)
         request = metering_pb2.CompareConsumptionRequest(
             parent=self.name, meters=[meter.name], start_time=start, end_time=end,
             weather=asked.weather, base_share_permille=asked.base_share_permille,

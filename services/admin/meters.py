@@ -6,7 +6,7 @@ Not here: consumption (consumption.py), how values are written (quantities.py).
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -171,6 +171,23 @@ def meter_from_proto(message: metering_pb2.Meter) -> MeterItem:
         ),
         terms=tuple((term.meter, term.is_subtracted) for term in message.terms),
         etag=message.etag,
+    )
+
+
+def with_housings(meters: Iterable[MeterItem]) -> tuple[MeterItem, ...]:
+    """Registers with the serial number, transformer ratio and endpoint of the meter in whose housing they sit."""
+    every = tuple(meters)
+    found = {each.name: each for each in every}
+    return tuple(
+        replace(
+            each,
+            serial_number=each.serial_number or housing.serial_number,
+            transformer_ratio=housing.transformer_ratio,
+            endpoint=each.endpoint or housing.endpoint,
+        )
+        if (housing := found.get(each.device)) is not None and housing is not each
+        else each
+        for each in every
     )
 
 

@@ -88,6 +88,11 @@ class Period:
         over = now - timedelta(seconds=now.timestamp() % 900)
         return start, max(min(end, over), min(end, start + timedelta(minutes=15)))
 
+    def whole_days(self, now: datetime, tz: ZoneInfo) -> tuple[date, date] | None:
+        """First day of it, and the first one after its last day that is over; None where none is."""
+        end = min(self.end, now.astimezone(tz).date())
+        return (self.first, end) if end > self.first else None
+
     def before(self) -> Period:
         """The span before it."""
         day = date(self.anchor.year - 1, 1, 1) if self.span is Span.YEARS else self.first - timedelta(days=1)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import date, timedelta
 from html import escape
 from typing import Final
 
 from nicegui import ui
 
 from domain.errors import FailedPrecondition, InvalidInput
+from domain.night import local_date
 from lichtbuch.metering.v1 import metering_pb2
 from services.admin.asked import Asked
 from services.admin.consumption import Compared, DegreeDays, Load
@@ -173,37 +174,38 @@ class LoadCard(Card):
         formats, medium, compared = view.formats, desk.meter.medium, found.compared
         self._table.set_visibility(compared is not None)
         if compared is None:
-            self._words.set_text(found.refusal or t("nothing"))
+            self._words.set_text(found.refusal or t("compared_none"))
             return
+        period = desk.period
 
         def amount(value: int) -> str:
             return amount_text(formats, value, compared.unit, medium)
 
-        last = compared.reference_end - timedelta(seconds=1)
-        reference = t("compared_span", start=formats.long_date(compared.reference_start), end=formats.long_date(last))
-        heads = [
-            Cell(t("period")), Cell(t("consumption"), NUMBER), Cell(t("estimated_of_it"), NUMBER),
-            Cell(t("coverage"), NUMBER), Cell(t("change"), NUMBER),
-        ]  # fmt: skip
+        tz = view.town.tz
+        reference = self._span_text(local_date(compared.reference_start, tz), local_date(compared.reference_end, tz))
+        words = ("consumption", "change", "estimated_of_it", "coverage")
+        heads = [Cell(t("period")), *(Cell(t(word), NUMBER) for word in words)]
+
+        def row(name: str, used: int, change: str, estimated: str = "", coverage: str = "") -> list[Cell]:
+            return [Cell(name), *(Cell(text, NUMBER) for text in (amount(used), change, estimated, coverage))]
+
+        def part(estimated: int) -> str:
+            return amount(estimated) if estimated else t("nothing")
+
+        percent = formats.percent
         rows = [
-            [
-                Cell(period_text(view, desk.period)), Cell(amount(compared.amount), NUMBER),
-                Cell(amount(compared.estimated) if compared.estimated else t("nothing"), NUMBER),
-                Cell(formats.percent(compared.coverage), NUMBER), Cell(change_text(formats, compared.change), NUMBER),
-            ],
-            [
-                Cell(reference), Cell(amount(compared.reference_amount), NUMBER),
-                Cell(amount(compared.reference_estimated) if compared.reference_estimated else t("nothing"), NUMBER),
-                Cell(formats.percent(compared.reference_coverage), NUMBER), Cell(""),
-            ],
+            row(
+                self._days(period), compared.amount, change_text(formats, compared.change),
+                part(compared.estimated), percent(compared.coverage),
+            ),
+            row(
+                reference, compared.reference_amount, "", part(compared.reference_estimated),
+                percent(compared.reference_coverage),
+            ),
         ]  # fmt: skip
         if compared.adjusted_reference is not None:
-            rows.append(
-                [
-                    Cell(t("compared_adjusted")), Cell(amount(compared.adjusted_reference), NUMBER), Cell(""), Cell(""),
-                    Cell(change_text(formats, compared.adjusted_change), NUMBER),
-                ]
-            )  # fmt: skip
+            change = change_text(formats, compared.adjusted_change)
+            rows.append(row(t("compared_adjusted"), compared.adjusted_reference, change))
         self._table.set_content(table_html(t("compared"), heads, rows))
         said = []
         if compared.milli_amount_per_m2 is not None:
@@ -221,6 +223,15 @@ class LoadCard(Card):
         if compared.is_provisional and compared.adjusted_reference is not None:
             said.append(t("compared_provisional"))
         self._words.set_text(" ".join(said))
+
+    def _days(self, period: Period) -> str:
+        """The days that are compared: those of the period that are over."""
+        days = period.whole_days(self.view.town.clock.now(), self.view.town.tz)
+        return self._span_text(*days) if days else period_text(self.view, period)
+
+    def _span_text(self, first: date, end: date) -> str:
+        write = self.view.formats.day_with_year
+        return self.view.t("compared_span", start=write(first), end=write(end - timedelta(days=1)))
 
     def _degree_days(self, days: DegreeDays) -> str:
         number = self.view.formats.number

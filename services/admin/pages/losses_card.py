@@ -52,7 +52,7 @@ class LossesCard(Card):
             return
         names = formats.listed([self._desk.called(name) for name in found.sub_meters])
         self._sentence.set_text(t("losses_of", meters=names, tolerance=formats.percent(found.tolerance)))
-        words = ("losses_main", "losses_subs", "losses_difference", "losses_share", "coverage")
+        words = ("losses_share", "losses_main", "losses_subs", "losses_difference", "coverage")
         heads = [Cell(t("period")), Cell(t("losses_verdict")), *(Cell(t(word), NUMBER) for word in words)]
         self._table.set_content(table_html(t("losses"), heads, [self._row(found, row) for row in found.rows]))
 
@@ -66,7 +66,7 @@ class LossesCard(Card):
         return [
             Cell(name),
             Cell(t(f"loss_verdict_{row.verdict}"), "warn" if bad else ""),
-            *(Cell(each, NUMBER) for each in amounts),
             Cell(change_text(formats, share_permille(row.difference, row.main)), f"{NUMBER} warn" if bad else NUMBER),
+            *(Cell(each, NUMBER) for each in amounts),
             Cell(formats.percent(row.coverage), NUMBER),
         ]

@@ -132,12 +132,11 @@ class ReadingForm(Card):
         with self._offered:
             for meter in found[:MOST_OFFERED]:
                 button = ui.button(on_click=lambda meter=meter: self._choose(meter), color=None).mark("offered")
-                button.props("outline no-caps align=left type=button").classes("offer")
+                button.props("flat no-caps align=left type=button").classes("offer")
                 with button:
                     serial = t("meter_serial_short", number=meter.serial_number) if meter.serial_number else ""
-                    small = " · ".join(
-                        part for part in (meter.id, meter.place, serial, t(f"medium_{meter.medium}")) if part
-                    )
+                    told = (meter.id, meter.place, serial, t(f"medium_{meter.medium}"), meter.obis_code)
+                    small = " · ".join(part for part in told if part)
                     rich("span", f"{escape(meter.display_name)}<small>{escape(small)}</small>", "offer-text")
         left = len(found) - MOST_OFFERED
         words = (

@@ -120,7 +120,9 @@ def test_digits_before_the_comma_follow_from_where_the_register_rolls_over() -> 
 
 
 def meter(identity: str, **values: Any) -> MeterItem:
-    message = metering_pb2.Meter(name=f"municipalities/t/meters/{identity}", unit=WH, medium=metering_pb2.MEDIUM_ELECTRICITY)
+    message = metering_pb2.Meter(
+        name=f"municipalities/t/meters/{identity}", unit=WH, medium=metering_pb2.MEDIUM_ELECTRICITY
+    )
     for key, value in values.items():
         setattr(message, key, f"municipalities/t/meters/{value}" if key in ("device", "main_meter") else value)
     return meter_from_proto(message)
@@ -207,6 +209,13 @@ def test_what_is_to_come_counts_for_no_gap() -> None:
     assert (end - start).total_seconds() == 12.25 * 3600
     later = Period.around(Span.DAY, date(2026, 11, 24))
     assert later.until(NOON, BERLIN)[1] > later.until(NOON, BERLIN)[0]
+
+
+def test_only_days_that_are_over_are_compared() -> None:
+    month = Period.around(Span.MONTH, date(2026, 11, 22))
+    assert month.whole_days(NOON, BERLIN) == (date(2026, 11, 1), date(2026, 11, 22))
+    assert month.whole_days(NOON + timedelta(days=60), BERLIN) == (date(2026, 11, 1), date(2026, 12, 1))
+    assert Period.around(Span.DAY, date(2026, 11, 22)).whole_days(NOON, BERLIN) is None
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------
