@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import numpy as np
 import pytest
 
+from domain.canonical import document
 from domain.errors import OutOfLimits
 from domain.intervals import Flag
 from services.metering.consumption import DAY_MS, HOUR_MS, Step, boundaries, consumption, is_coarse
+from services.metering.evidence import evidence_of, evidence_pieces
 from services.metering.kinds import begins_of, interval_amounts, stock_amounts
 from services.metering.life import Origin, RegisterLife
 from services.metering.meter import Cycle, Unit
@@ -183,6 +186,18 @@ def test_a_gauge_that_trembles_by_a_hundredth_is_no_delivery() -> None:
     steps = np.arange(NOON_MS, NOON_MS + 4 * DAY_MS, DAY_MS)
     found = stock_amounts([LIFE], readings, [], steps, Step.LOCAL_DAY, cycle=Cycle.DAY, scale_exponent=0)
     assert (found.used.amount.tolist(), found.findings) == ([5, 0, 15], [])
+
+
+def test_the_evidence_of_a_store_names_the_deliveries_that_count_and_stays_canonical() -> None:
+    readings = at([NOON_MS, NOON_MS + DAY_MS], [100, 150])
+    brought = [(NOON_MS + HOUR_MS, 80), (NOON_MS, 5), (NOON_MS + 2 * DAY_MS, 7)]
+    with_them = evidence_of("m" * 32, [LIFE], readings, (NOON_MS, NOON_MS + DAY_MS), brought)
+    pieces = b"".join(evidence_pieces([with_them]))
+    told = json.loads(pieces)["body"]["meters"][0]
+    assert told["deliveries"] == [[NOON_MS + HOUR_MS, 80]]
+    assert document("lichtbuch.metering.readings", 1, {"meters": [told]}) == pieces
+    without_any = evidence_of("m" * 32, [LIFE], readings, (NOON_MS, NOON_MS + DAY_MS))
+    assert "deliveries" not in json.loads(b"".join(evidence_pieces([without_any])))["body"]["meters"][0]
 
 
 # --- sensors --------------------------------------------------------------------------------------------------
