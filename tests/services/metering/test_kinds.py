@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from domain.canonical import document
 from domain.errors import OutOfLimits
@@ -245,3 +248,25 @@ def test_without_a_value_nothing_is_known() -> None:
     steps = np.array([NOON_MS, NOON_MS + SLOT_MS])
     found = values_by_step([LIFE], Readings.none(), steps, Step.TOTAL, is_polled=True, cycle=0, exponent=0)
     assert (found.known.tolist(), found.mean.tolist()) == ([False], [0])
+
+
+@given(
+    st.dictionaries(st.integers(-40, 60), st.integers(-500, 500), max_size=12),
+    st.lists(st.integers(0, 50), min_size=2, max_size=8, unique=True).map(sorted),
+)
+def test_values_of_steps_are_those_of_their_minutes(values: dict[int, int], minutes: list[int]) -> None:
+    """Against a clock that ticks minutes: what held in each, for a quarter hour and a half at most."""
+    slots = sorted(values)
+    readings = at([NOON_MS + minute * 60_000 for minute in slots], [values[minute] for minute in slots])
+    steps = NOON_MS + np.array(minutes, np.int64) * 60_000
+    found = values_by_step([LIFE], readings, steps, Step.QUARTER_HOUR, is_polled=True, cycle=0, exponent=0)
+    for row, (begin, end) in enumerate(pairwise(minutes)):
+        held: list[int] = []
+        for half in range(begin * 2, end * 2):
+            before = [minute for minute in slots if minute * 2 <= half]
+            if before and half - before[-1] * 2 < 45:
+                held.append(values[before[-1]])
+        assert int(found.held_ms[row]) == len(held) * 30_000
+        if held:
+            assert (found.least[row], found.greatest[row]) == (min(held), max(held))
+            assert int(found.mean[row]) == (2 * sum(held) + len(held)) // (2 * len(held))
