@@ -168,6 +168,7 @@ class CatchUp:
         self._may_work = may_work
         self._stored = stored
         self._done_ms = 0
+        self._looked: dict[str, int] = {}
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Looks after each slot, for ever."""
@@ -205,7 +206,9 @@ class CatchUp:
         return self._may_work() and floor_slot_ms(now_ms) + SLOT_MS - now_ms > _REST_MS
 
     async def _endpoint(self, endpoint_uid: str, targets: Sequence[Target], slot_ms: int) -> int:
-        since_ms = slot_ms - LOOK_BACK_MS
+        # Gaps are flagged in order of time and with an empty spool: nothing comes up behind a look that was finished.
+        looked_ms = min(self._looked.get(target.life_uid, 0) for target in targets)
+        since_ms = max(slot_ms - LOOK_BACK_MS, looked_ms + 1)
         keys = [target.life_key for target in targets]
         gaps = await self._database.read(partial(gaps_of, keys=keys, start_ms=since_ms, end_ms=slot_ms + 1))
         wanted = [
@@ -213,7 +216,9 @@ class CatchUp:
             for target in targets
             if len(slots := _after(gaps.get(target.life_key), self._memory.asked_until(target)))
         ]
+        looked = {target.life_uid: slot_ms for target in targets}
         if not wanted:
+            self._looked |= looked
             return 0
         filled = 0
         begin_ms = min(int(one.slots[0]) for one in wanted)
@@ -228,6 +233,8 @@ class CatchUp:
                     break
                 filled += count
             begin_ms = end_ms
+        if begin_ms > last_ms:
+            self._looked |= looked
         return filled
 
     async def _piece(self, endpoint_uid: str, wanted: Sequence[Wanted]) -> int | None:
