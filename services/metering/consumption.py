@@ -29,6 +29,10 @@ HOUR_MS: Final = 3_600_000
 DAY_MS: Final = 24 * HOUR_MS
 MAX_CELLS: Final = 4_000_000
 """Meters times steps in one answer: a year of quarter hours of a hundred meters."""
+MAX_DAYS: Final = 100 * 366
+"""Local days are walked one by one: a century of them takes a quarter of a second, all that there are half a minute."""
+YEARS: Final = (1600, 2300)
+"""Periods begin and end within them. Calendars end soon beyond, and nobody has been metering for so long."""
 
 
 class Step(Enum):
@@ -68,9 +72,12 @@ def boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) -> Int6
     """Boundaries of the steps between two instants, Unix ms: n + 1 of them for n steps.
 
     Local days, months and years and gas days that the period cuts are cut. Hours are those of the local clock, which in
-    every zone of whole hours are the UTC ones. Raises InvalidInput for a period that is empty or off the quarter hours.
+    every zone of whole hours are the UTC ones. Raises InvalidInput for a period that is empty, off the quarter hours or
+    out of `YEARS`, OutOfLimits for too many steps.
     """
     first, last = to_ms(start), to_ms(end)
+    check_years(start, "start_time")
+    check_years(end, "end_time")
     for field, instant in (("start_time", first), ("end_time", last)):
         if not is_slot(instant):
             raise InvalidInput.of(field, "the begin of a quarter hour is needed")
@@ -84,9 +91,17 @@ def boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) -> Int6
             raise OutOfLimits.of("end_time", f"the period has more than {MAX_CELLS} steps")
         inner = np.arange(first // length * length + length, last, length, dtype=np.int64)
     else:
+        if step in (Step.LOCAL_DAY, Step.GAS_DAY) and last - first > MAX_DAYS * DAY_MS:
+            raise OutOfLimits.of("end_time", f"the period has more than {MAX_DAYS} days")
         inner = np.fromiter(_local_boundaries(start, end, step, tz), dtype=np.int64)
         inner = inner[(inner > first) & (inner < last)]
     return np.concatenate(([first], inner, [last])).astype(np.int64)
+
+
+def check_years(instant: datetime, field: str) -> None:
+    """Raises InvalidInput for an instant in years that no meter has seen or will see."""
+    if not YEARS[0] <= instant.year < YEARS[1]:
+        raise InvalidInput.of(field, f"it lies not between the years {YEARS[0]} and {YEARS[1]}")
 
 
 def _local_boundaries(start: datetime, end: datetime, step: Step, tz: ZoneInfo) -> list[int]:

@@ -212,6 +212,9 @@ def check_values(value: Int64, status: Int64, rollover: Int64, may_be_negative: 
     """Refuses values that the register cannot show. `rollover` per reading, 0 where it never rolls over."""
     counted = status != Status.GAP
     refusals.add(counted & ~may_be_negative & (value < 0), "the value {} is negative", value)
-    refusals.add(counted & (np.abs(value) > VALUE_MAX), "the value {} is larger than any register", value)
+    # Not np.abs: the least int64 has no positive counterpart, and its absolute value is itself.
+    refusals.add(
+        counted & ((value > VALUE_MAX) | (value < -VALUE_MAX)), "the value {} is larger than any register", value
+    )
     too_long = counted & (rollover > 0) & (value >= rollover)
     refusals.add(too_long, "the counter {} has more digits than the register", value)

@@ -16,6 +16,7 @@ import numpy as np
 from domain.degree_days import HIGHEST_CENTI_C, LOWEST_CENTI_C, DailyMeans, DegreeDays, Rule, daily_means, degree_days
 from domain.errors import InvalidInput, OutOfLimits
 from domain.night import local_date, local_day_bounds
+from services.metering.consumption import check_years
 from services.metering.reading import USABLE, Int64, Mask, Readings, Refusals
 
 EARLIEST_DAY: Final = date(1700, 1, 1)
@@ -57,8 +58,11 @@ def day_of(number: int) -> date:
 def whole_days(start: datetime, end: datetime, tz: ZoneInfo) -> tuple[date, date]:
     """The local days that lie in a period from end to end: the first, and the one after the last.
 
-    Raises InvalidInput for a period without one, OutOfLimits for one of more than a hundred years.
+    Raises InvalidInput for a period without one or in years beyond all memory, OutOfLimits for one of more than a
+    hundred years.
     """
+    check_years(start, "start_time")
+    check_years(end, "end_time")
     first = local_date(start, tz)
     if local_day_bounds(first, tz)[0] < start:
         first += _ONE_DAY

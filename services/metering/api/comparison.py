@@ -18,7 +18,7 @@ from services.metering.api.calls import Calls, Context, meter_name, named_rows
 from services.metering.api.periods import period_of
 from services.metering.api.weather import means_for, warmth_to_proto
 from services.metering.comparison import Comparison, Period, Used, as_long, compare, year_before
-from services.metering.consumption import Step, boundaries
+from services.metering.consumption import Step, boundaries, check_years
 from services.metering.store.figures import check_counts, consumption_of
 from services.metering.store.tables import MeterRow
 from services.metering.weather import DayStep, WarmthOfStep, warmth
@@ -55,6 +55,15 @@ def _asked(request: pb.CompareConsumptionRequest, tz: ZoneInfo) -> _Asked:
     period = Period(*period_of(request))
     start = optional_timestamp_from_proto(request, "reference_start_time")
     end = optional_timestamp_from_proto(request, "reference_end_time")
+    given = {
+        "start_time": period.start,
+        "end_time": period.end,
+        "reference_start_time": start,
+        "reference_end_time": end,
+    }
+    for field, instant in given.items():
+        if instant is not None:
+            check_years(instant, field)
     if start is None and end is not None:
         raise InvalidInput.of("reference_start_time", "it is needed where reference_end_time is given")
     if start is None:

@@ -389,3 +389,31 @@ async def test_degree_days_need_whole_days_and_the_temperature_of_each(metering:
     answer = await metering.as_().CompareConsumption(request)
     assert answer.period_degree_days.known_days == 13
     assert not answer.comparisons[0].HasField("weather_adjusted_reference_amount")
+
+
+@sqlite_only
+@pytest.mark.parametrize("years", [(1, 2), (9_998, 9_999)])
+async def test_periods_beyond_all_calendars_are_refused_by_field(metering: Metering, years: tuple[int, int]) -> None:
+    await metering.meter()
+    start, end = (timestamp_to_proto(datetime(year, 12, 31, 23, tzinfo=UTC)) for year in years)
+    stub, ask = metering.as_(VIEWER), {"parent": PARENT, "start_time": start, "end_time": end}
+    with pytest.raises(InvalidInput, match="start_time"):
+        await stub.CompareConsumption(pb.CompareConsumptionRequest(meters=[name_of()], **ask))
+    with pytest.raises(InvalidInput, match="start_time"):
+        await stub.ListDegreeDays(pb.ListDegreeDaysRequest(weather="dwd-1", step=pb.STEP_LOCAL_DAY, **ask))
+    with pytest.raises(InvalidInput, match="start_time"):
+        await stub.QueryConsumption(pb.QueryConsumptionRequest(meters=[name_of()], step=pb.STEP_LOCAL_DAY, **ask))
+    with pytest.raises(InvalidInput, match="reference_start_time"):
+        reference = pb.CompareConsumptionRequest(meters=[name_of()], reference_start_time=start, **period(-96, 0))
+        await stub.CompareConsumption(reference)
+
+
+@sqlite_only
+async def test_the_least_of_all_numbers_is_no_value_of_a_sensor(metering: Metering) -> None:
+    await metering.meter("T", medium=pb.MEDIUM_TEMPERATURE, unit=pb.UNIT_CELSIUS, kind=pb.READING_KIND_INSTANT)
+    answer = await metering.ingest(columns([-(2**63), -(2**53), 2**53, -5], meter_id="T"))
+    assert (answer.stored, answer.refused) == (1, 3)
+    with pytest.raises(InvalidInput, match="larger than any register"):
+        slot = NOON_MS - 20 * SLOT_MS
+        edit = pb.EditReadingsRequest(name=name_of("T"), slots_unix_ms=[slot], values=[-(2**63)], reason="typed")
+        await metering.as_().EditReadings(edit)

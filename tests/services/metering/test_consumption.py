@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.canonical import document, sha256_hex
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, OutOfLimits
 from services.metering import consumption as c
 from services.metering.consumption import Step, boundaries
 from services.metering.evidence import evidence_hash, evidence_of, evidence_pieces
@@ -44,6 +44,21 @@ def test_a_period_that_cuts_a_month_cuts_its_step() -> None:
 def test_a_period_off_the_quarter_hours_is_refused_by_field() -> None:
     with pytest.raises(InvalidInput, match="start_time"):
         boundaries(at("2026-01-15T00:07+01:00"), at("2026-03-02T00:00+01:00"), Step.HOUR, BERLIN)
+
+
+@pytest.mark.parametrize("step", list(Step))
+@pytest.mark.parametrize(
+    ("start", "end"), [("0001-01-01T00:00Z", "2026-01-01T00:00Z"), ("2026-01-01T00:00Z", "9999-12-31T23:45Z")]
+)
+def test_a_period_beyond_all_calendars_is_refused_by_field_and_at_once(step: Step, start: str, end: str) -> None:
+    with pytest.raises(InvalidInput, match="start_time" if start < "1" else "end_time"):
+        boundaries(datetime.fromisoformat(start), datetime.fromisoformat(end), step, BERLIN)
+
+
+@pytest.mark.parametrize("step", [Step.LOCAL_DAY, Step.GAS_DAY])
+def test_more_than_a_century_of_days_is_refused_before_they_are_walked(step: Step) -> None:
+    with pytest.raises(OutOfLimits, match="end_time"):
+        boundaries(at("1900-01-01T00:00+01:00"), at("2026-01-01T00:00+01:00"), step, BERLIN)
 
 
 def test_energy_across_a_gap_is_conserved_and_said_to_be_estimated() -> None:
