@@ -59,6 +59,9 @@ _SENSORS: Final[tuple[Point, ...]] = (
     ),
     measured("traffic_flow", "1/h", _DEVICE, 0, 100_000, "vehicles or persons that pass, reckoned to an hour"),
     measured("rain_intensity", "mm/h", _DEVICE, 0, 1000, "rain"),
+    measured("temperature_outdoor", "degC", _DEVICE, -90, 70, "air temperature outdoors", "outside air temp sensor"),
+    measured("sound_level", "dB", _DEVICE, 0, 200, "sound pressure level outdoors, A-weighted"),
+    counted("vehicles_passed", "1", _DEVICE, "vehicles or persons that have passed"),
 )
 
 POINTS: Final[tuple[Point, ...]] = (*_FEEDERS, *_CABINET, *_SCHEDULE, *_SENSORS)

@@ -45,6 +45,10 @@ POINTS: Final[tuple[Point, ...]] = (
     counted("volume_water", "mL", _DEVICE, "volume of water drawn", "water volume meter sensor"),
     counted("volume_gas", "mL", _DEVICE, "volume of gas as the meter counts it, before conversion to standard volume"),
     measured("power_heat", "W", _DEVICE, -1e9, 1e9, "thermal power, + heating", "heat power sensor"),
+    measured(
+        "tank_level", "percent", _DEVICE, 0, 100, "level of a store of oil or pellets", "fuelOil tank level sensor"
+    ),
+    measured("tank_volume", "L", _DEVICE, 0, 1e7, "what lies in a store of oil", "fuelOil tank volume sensor"),
     measured("flow", "L/h", _DEVICE, -1e8, 1e8, "volume flow through the meter", "fluid flow sensor"),
     measured("temperature_forward", "degC", _DEVICE, -60, 300, "temperature of the flow pipe", "leaving temp sensor"),
     measured("temperature_return", "degC", _DEVICE, -60, 300, "temperature of the return pipe", "entering temp sensor"),

@@ -43,7 +43,7 @@ def test_the_products_of_a_first_town_are_shipped() -> None:
     lamps = {"intesis-dali", "arlight-dali", "ecodim-dali-gw2", "adfweb-hd67843", "wirenboard-mdm3"}
     lamps |= {"generic-level-status", "opcua-lamp", "opcua-lamp-methods"}
     others = {"cabinet-plc", "cabinet-logo8", "cabinet-wago", "light-sensor", "opcua-room"}
-    others |= {"traffic-sensor", "rain-sensor"}
+    others |= {"traffic-sensor", "rain-sensor", "outdoor-sensor", "tank-sensor"}
     demonstrations = {"nodeopcua-demo", "asyncua-demo"}
     assert set(profile_names()) >= meters | lamps | others | demonstrations
 

@@ -155,6 +155,18 @@ async def test_a_sensor_is_read_at_a_point_that_measures_in_its_unit(metering: M
     endpoint = metering.registry.add("E-1")
     light: dict[str, Any] = {"medium": pb.MEDIUM_LIGHT, "unit": pb.UNIT_LX, "kind": pb.READING_KIND_INSTANT}
     await metering.meter("light", **light, endpoint=endpoint, point="illuminance")
+    for meter, values, point in (
+        ("warm", {**OUTDOORS, "kind": pb.READING_KIND_INSTANT, "scale_exponent": -1}, "temperature_outdoor"),
+        (
+            "loud",
+            {"medium": pb.MEDIUM_NOISE, "unit": pb.UNIT_DBA, "kind": pb.READING_KIND_INSTANT},
+            "sound_level",
+        ),
+        ("cars", {"medium": pb.MEDIUM_TRAFFIC, "unit": pb.UNIT_COUNT}, "vehicles_passed"),
+        ("tank", {**OIL, "kind": pb.READING_KIND_STOCK}, "tank_volume"),
+        ("full", {**OIL, "unit": pb.UNIT_PERCENT, "kind": pb.READING_KIND_INSTANT}, "tank_level"),
+    ):
+        await metering.meter(meter, **values, endpoint=endpoint, point=point)
     power: dict[str, Any] = {"unit": pb.UNIT_W, "kind": pb.READING_KIND_INSTANT, "endpoint": endpoint}
     await metering.meter("power", **power, point="power_active_total")
     for wrong in (
