@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from domain.errors import Corrupted, Unavailable
+from domain.errors import Corrupted, FailedPrecondition, Unavailable
 from domain.names import ResourceName
 from domain.night import QUARTER_HOUR_S, unix_ms
 from lichtbuch.lighting.v1 import control_pb2, inventory_pb2, lighting_pb2, lighting_pb2_grpc
@@ -272,6 +272,9 @@ async def _all(fetch: Callable[[str], Awaitable[tuple[Iterable[Item], str]]]) ->
 
 
 def _checked_hash(text: str, service: str) -> str:
+    if not text:
+        # The figures stay when readings are deleted after their retention; what they rest on cannot be shown any more.
+        raise FailedPrecondition(f"{service} no longer has everything that its figures of the period rest on")
     if not _HASH.fullmatch(text):
         raise Corrupted(f"{service} answered no hash of what its figures rest on")
     return text

@@ -30,6 +30,15 @@ from tests.support.running import AUDITOR, PLANNER, STRANGER, VIEWER
 MONDAY = date(2026, 3, 2)
 
 
+async def test_inputs_are_missing_once_readings_were_deleted_after_their_retention(ledger: RunningLedger) -> None:
+    await ledger.metered_town()
+    entry = await ledger.post()
+    ledger.neighbours.metering.retired = True
+    answer = await ledger.as_(AUDITOR).RecomputeEntry(pb.RecomputeEntryRequest(name=entry.name))
+    assert answer.outcome == pb.RECOMPUTATION_INPUTS_MISSING
+    assert "no longer has everything" in answer.differences[0]
+
+
 async def test_recomputing_says_equal_different_or_missing(ledger: RunningLedger) -> None:
     await ledger.metered_town()
     entry = await ledger.post()
