@@ -94,7 +94,7 @@ class MetersListCard(Card):
             section.props["aria-label"] = name
             count = self.view.formats.number(len(place.rows))
             rich("h3", f'{escape(name)} <span class="badge">{escape(count)}</span>')
-            words = ("meter", "medium", "latest", "reading_age", "coverage_days", "finding_page")
+            words = ("meter", "medium", "sensor_value", "reading_age", "coverage_days", "finding_page")
             heads = [t(word) for word in words]
             rows = "".join(self._row(row, heads) for row in place.rows[:most])
             dresses = ("", "", *(["number"] * (len(heads) - 2)))

@@ -1,5 +1,6 @@
 """The pages of meters, of readings by hand and of findings as simulated people see them, over real gRPC."""
 
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,34 @@ from domain.night import local_date, unix_ms
 from lichtbuch.metering.v1 import metering_pb2
 from services.admin.texts import words
 from tests.services.admin.application import Application
-from tests.services.admin.test_planning_pages import element, html, sees, shows, visible
+from tests.services.admin.test_planning_pages import element, html, visible
 from tests.services.admin.town_meters import BERLIN, metered, name
 from tests.services.admin.town_services import ADMIN, OPERATOR, Town, TownServices
-from tests.support.waiting import eventually
+from tests.support import waiting
 
 DE, EN = words("de"), words("en")
 METERS, FINDINGS, READING = "/de/bad-hersfeld/meters", "/de/bad-hersfeld/findings", "/de/bad-hersfeld/readings/new"
+
+
+PATIENCE_S = 120.0
+"""A machine that does other things too takes its time; what waits goes on as soon as it can."""
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    """Waits until a condition holds."""
+    await waiting.eventually(condition, PATIENCE_S)
+
+
+async def sees(user: User, *texts: str) -> None:
+    """Waits for texts in what elements say."""
+    for text in texts:
+        await user.should_see(text, retries=int(PATIENCE_S * 10))
+
+
+async def shows(user: User, *texts: str) -> None:
+    """Waits for texts in what is written as HTML."""
+    for text in texts:
+        await eventually(lambda text=text: text in html(user))  # type: ignore[misc]
 
 
 def places(user: User) -> list[str]:
