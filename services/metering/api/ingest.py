@@ -6,12 +6,13 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 from sqlmodel import Session
 
 from domain.names import ResourceName
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit import audit
-from servicekit.context import Tenant, current_tenant
+from servicekit.context import Tenant, current_caller, current_tenant
 from services.metering.api.calls import Calls, Context, meter_name
 from services.metering.api.convert import brought_from_proto
 from services.metering.api.validation import findings_to_proto
@@ -30,6 +31,8 @@ from services.metering.store.partitions import months_of
 from services.metering.validation.parameters import Parameters
 
 _MOST_FINDINGS: Final = 1_000
+_EDIT: Final = "metering.readings.edit"
+_PUT_RIGHT: Final = (Status.EDITED, Status.SUBSTITUTED)
 
 
 class IngestCalls(Calls):
@@ -40,6 +43,9 @@ class IngestCalls(Calls):
         tenant, now_ms = current_tenant(), to_ms(self.clock.now())
         # A million readings take a while to convert, and others are waiting for the loop.
         brought = await asyncio.to_thread(brought_from_proto, request.readings)
+        # What a person has put right gives way to nothing that is measured: who brings such needs the right to edit.
+        if bool(np.isin(brought.status, _PUT_RIGHT).any()):
+            current_caller().require(_EDIT, tenant.id)
         if not request.dry_run:
             slots = brought.slot_ms
             await self.partitions.ensure(months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]))

@@ -15,7 +15,7 @@ from services.metering.slot import SLOT_MS
 from tests.services.metering.making import NOON_MS
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
-from tests.support.running import ADMIN, VIEWER
+from tests.support.running import ADMIN, OPERATOR, VIEWER
 
 EDITED, SUBSTITUTED, GAP = (
     pb.READING_STATUS_EDITED,
@@ -356,3 +356,15 @@ async def test_a_span_without_end_is_refused_and_an_empty_one_fills_nothing(mete
     with pytest.raises(InvalidInput, match="slots at once"):
         await estimate(metering, -96 * 366 * 12, 0)
     assert len((await estimate(metering, 5, 9)).readings.values) == 0
+
+
+@sqlite_only
+@pytest.mark.parametrize("status", [EDITED, SUBSTITUTED])
+async def test_who_may_not_edit_brings_no_edits_in_a_file_either(metering: Metering, status: Any) -> None:
+    await metering.meter()
+    request = pb.IngestReadingsRequest(parent=PARENT, readings=columns([7], statuses=[status]), source="import:f.csv")
+    with pytest.raises(NotPermitted, match=r"metering\.readings\.edit"):
+        await metering.as_(OPERATOR).IngestReadings(request)
+    assert (await metering.as_(ADMIN).IngestReadings(request)).stored == 1
+    request.readings.statuses[:] = [pb.READING_STATUS_HAND]
+    assert (await metering.as_(OPERATOR).IngestReadings(request)).unchanged == 1
