@@ -19,6 +19,11 @@ from services.admin.quantities import amount_text, load_scale, load_text, scale_
 
 AGAIN_S: Final = 120.0
 POOR_COVERAGE: Final = 950
+_HEADINGS: Final[dict[int, str]] = {
+    metering_pb2.FLOW_FEED_IN: "meter_flow_2",
+    metering_pb2.FLOW_GENERATION: "meter_flow_3",
+}
+"""What is counted, where it is no consumption."""
 
 
 class ConsumptionCard(Card):
@@ -32,7 +37,8 @@ class ConsumptionCard(Card):
         )
         self.own = (self._feed,)
         self._chart: ui.echart | None = None
-        super().__init__(desk.view, "consumption", self._feed, mark="consumption")
+        self._heading = _HEADINGS.get(desk.meter.flow, "consumption")
+        super().__init__(desk.view, self._heading, self._feed, mark="consumption")
         desk.listen(self._changed)
 
     async def _fetch(self, question: tuple[Period, bool]) -> Consumption:
@@ -57,7 +63,7 @@ class ConsumptionCard(Card):
             self._tiles = rich("dl", classes="tiles wide-tiles").mark("consumption-tiles")
             self._place = ui.element("div").classes("chart meter")
             self._table = rich("div", classes="scroll long").mark("consumption-table")
-            self._table.props.update({"tabindex": 0, "role": "region", "aria-label": t("consumption")})
+            self._table.props.update({"tabindex": 0, "role": "region", "aria-label": t(self._heading)})
             with ui.element("div").classes("buttons"):
                 button = ui.button(t("csv_table"), on_click=self._export).mark("consumption-csv")
                 button.props("outline dense no-caps icon=download")
@@ -123,7 +129,7 @@ class ConsumptionCard(Card):
     def _table_of(self, found: Consumption, total: Part) -> str:
         t, medium = self.view.t, self._desk.meter.medium
         profile = self._desk.period.span is Span.DAY
-        words = ["consumption", *(["load"] if profile else []), "estimated_of_it", "coverage"]
+        words = [self._heading, *(["load"] if profile else []), "estimated_of_it", "coverage"]
         heads = [Cell(t(f"step_{self._desk.period.span}")), *(Cell(t(word), NUMBER) for word in words)]
 
         def row(name: str, part: Part, is_total: bool = False) -> list[Cell]:
@@ -139,7 +145,7 @@ class ConsumptionCard(Card):
 
         rows = [row(self._label(part), part) for part in found.parts]
         foot = row(t("total"), total, is_total=True) if len(found.parts) > 1 else ()
-        return table_html(t("consumption"), heads, rows, foot)
+        return table_html(t(self._heading), heads, rows, foot)
 
     def _export(self) -> None:
         found, town = self._feed.answer, self.view.town

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from html import escape
 from typing import Final
 
@@ -173,10 +174,11 @@ def finding_html(view: View, finding: FindingNow, place: str) -> str:
     day = formats.local(finding.start).date().isoformat()
     where = " · ".join(part for part in (place, finding.meter_display_name) if part)
     since = t("finding_since", start=formats.long_date(finding.start))
-    if finding.end is not None:
-        last = formats.long_date(finding.end) if finding.end > finding.start else ""
-        since = t("finding_span", start=formats.long_date(finding.start), end=last) if last else since
-    excess = amount_text(formats, finding.excess, finding.unit)
+    if finding.end is not None and finding.end > finding.start:
+        last = finding.end - timedelta(seconds=1)  # the end is the midnight after the last day
+        since = t("finding_span", start=formats.long_date(finding.start), end=formats.long_date(last))
+    medium = next((each.medium for each in view.town.meter_list.value or () if each.name == finding.meter), 0)
+    excess = amount_text(formats, finding.excess, finding.unit, medium)
     lines = [t("finding_coverage", coverage=formats.percent(finding.coverage))]
     if finding.acknowledged_by:
         lines.append(t("finding_known", person=finding.acknowledged_by))

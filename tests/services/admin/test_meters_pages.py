@@ -200,6 +200,13 @@ async def test_gas_is_told_in_kwh_and_in_cubic_metres(application: Application, 
     await tells(user, "compared-words", "330,0 K d", DE["compared_provisional"])
 
 
+async def test_what_is_fed_in_is_called_so(application: Application, town: Town) -> None:
+    metered(town)
+    user = await application.open("viewer", f"{METERS}/R-1-EIN")
+    await tells(user, "consumption-table", DE["meter_flow_2"])
+    assert element(user, "consumption").props["aria-label"] == DE["meter_flow_2"]
+
+
 async def test_a_sensor_has_values_and_no_consumption(application: Application, town: Town) -> None:
     metered(town)
     user = await application.open("viewer", f"{METERS}/T-1?span=day")
