@@ -15,8 +15,9 @@ from sqlmodel import Session
 
 from domain.errors import Unavailable
 from services.metering.reading import Int64, Readings, Status, current
-from services.metering.store import feed, rollups, runs
-from services.metering.store.bulk import fetch_columns, insert_new, key_set
+from services.metering.store import feed
+from services.metering.store.bulk import fetch_columns, key_set
+from services.metering.store.insertion import insert
 from services.metering.store.tables import RegisterHeadRow
 
 _LOOKED_AT: Final = 256
@@ -44,12 +45,8 @@ def put(session: Session, ordered: Readings, source: feed.Source) -> int:
         return 0
     first, last = int(ordered.slot_ms.min()), int(ordered.slot_ms.max())
     batch_id = feed.open_batch(session, source, first, last, len(ordered))
-    if not insert_new(session, ordered, batch_id):
+    if not insert(session, ordered, batch_id):
         raise Unavailable("somebody else stores readings at the same slots", 0.5)
-    # From here to the commit one writer at a time: what others have stored is seen, and counted in.
-    feed.hold(session)
-    runs.note(session, ordered)
-    rollups.mark(session, ordered)
     for key in np.unique(ordered.register).tolist():
         _set_head(session, key, int(ordered.slot_ms[ordered.register == key].max()))
     feed.publish(session, batch_id)

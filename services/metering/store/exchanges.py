@@ -19,8 +19,8 @@ from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
 from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
 from services.metering.slot import SLOT_MS
-from services.metering.store import feed, runs
-from services.metering.store.bulk import fetch_rows, insert_new
+from services.metering.store import edits, feed
+from services.metering.store.bulk import fetch_rows
 from services.metering.store.ingest import write
 from services.metering.store.lives import heads_of, life_of, row_of, rules_of
 from services.metering.store.readings import fetch, nearest_usable
@@ -129,20 +129,8 @@ def _revise(session: Session, meter: MeterRow, was: RegisterLife, now: RegisterL
     revision = stored.revision.copy()
     for part, of in _as_read(session, meter, stored, was, now, source):
         changed = part.take((part.value != stored.value[_rows(stored, part)]) | (part.status == Status.DOUBTFUL))
-        if not len(changed):
-            continue
         changed.revision = revision[_rows(stored, changed)] + 1
-        slots = changed.slot_ms
-        batch_id = feed.open_batch(session, of, int(slots.min()), int(slots.max()), len(changed))
-        insert_new(session, changed, batch_id)
-        runs.note(session, changed)
-        feed.publish(session, batch_id)
-    head = session.get(RegisterHeadRow, now.key)
-    if head is not None and head.latest_slot_ms:
-        newest = fetch(session, [now.key], head.latest_slot_ms, head.latest_slot_ms + 1)
-        if len(newest):
-            head.latest_value = int(newest.value[0])
-            session.add(head)
+        edits.put(session, changed, of)
 
 
 def _rows(among: Readings, part: Readings) -> Int64:

@@ -20,8 +20,9 @@ from sqlmodel import Session
 from domain.errors import Unavailable
 from services.metering.reading import Int64, Mask, Readings, Status, current
 from services.metering.slot import SLOT_MS
-from services.metering.store import feed, rollups, runs
-from services.metering.store.bulk import fetch_columns, insert_new, is_postgresql, key_set
+from services.metering.store import feed
+from services.metering.store.bulk import fetch_columns, is_postgresql, key_set
+from services.metering.store.insertion import insert
 from services.metering.store.readings import any_stored, span_condition
 
 _DENSE: Final = 4
@@ -77,11 +78,7 @@ def write(
         if not batch_id:
             slots = new.slot_ms
             batch_id = feed.open_batch(session, source, int(slots.min()), int(slots.max()), len(new))
-        if insert_new(session, new, batch_id):
-            # From here to the commit one writer at a time: what others have stored is seen, and counted in.
-            feed.hold(session)
-            runs.note(session, new)
-            rollups.mark(session, new)
+        if insert(session, new, batch_id):
             break
     else:
         raise Unavailable("other transactions store the same readings over and over", 0.5)

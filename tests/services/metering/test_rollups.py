@@ -24,9 +24,10 @@ from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Readings, Status
 from services.metering.rollups import Span, joined
 from services.metering.slot import SLOT_MS, to_ms
-from services.metering.store import bulk, figures, ingest, rollups
+from services.metering.store import figures, ingest, rollups
 from services.metering.store.amounts import Draft, Metered, amounts, from_rollups
 from services.metering.store.exchanges import exchange
+from services.metering.store.insertion import insert
 from services.metering.store.lives import lives_of
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.rollup_build import refresh
@@ -178,8 +179,7 @@ def test_a_late_reading_dirties_the_days_it_touches_and_no_others(store: Databas
         corrected = stretch(key, 150, 1)
         corrected.revision[:] = 1
         corrected.value += 4
-        bulk.insert_new(session, corrected, 1)
-        rollups.mark(session, corrected)
+        insert(session, corrected, 1)
         settled = from_kept(session, meter).settled.tolist()
         assert settled == [True] * 28 + [False] + [True] * 3
         refresh(session, [meter.row], BERLIN)
