@@ -20,6 +20,7 @@ from services.metering.store.estimates import cycle_of
 from services.metering.store.lives import heads_of
 from services.metering.store.readings import fetch, nearest_usable
 from services.metering.store.tables import MeterRow
+from services.metering.validation.clock_rules import usual_cycle_ms
 from services.metering.validation.parameters import Parameters
 from services.metering.validation.series import WEEK_MS, RuleFinding, Series
 from services.metering.validation.table import check
@@ -28,8 +29,8 @@ from services.metering.vee import RegisterRules
 WORTH_CHECKING: Final = 300
 """Fewer readings of a register that came together are looked at only where single steps are in doubt already."""
 _AROUND_MS: Final = 4 * WEEK_MS
-_WHOLE: Final = 50_000
-"""With no more readings than this what is stored between them is looked at as well, else only what lies around."""
+_DENSE_PERCENT: Final = 90
+"""Of readings that fill so much of their span what is stored between them is not looked at, only what lies around."""
 _YEAR_MS: Final = 366 * 24 * 3_600_000
 _STEPWISE: Final = ("digits", "spike", "negative_step", "small_step_back")
 _JUDGED: Final = (Status.MEASURED, Status.HAND)
@@ -97,10 +98,11 @@ def check_brought(
         and (rows.stop - rows.start >= WORTH_CHECKING or bool(changed[rows].any()))
     ]
     heads = heads_of(session, [key for key, _ in chosen])
+    stored = _Stored(session, ordered, [(key, rows) for key, rows in chosen if key in heads])
     for key, rows in chosen:
         mine = ordered.take(rows)
         head = heads.get(key)
-        around = _around(session, subjects[key], mine) if head is not None else Readings.none()
+        around = stored.around(subjects[key].life, mine) if head is not None else Readings.none()
         before = _before(session, subjects[key], mine, around)
         whole = Readings.concatenate([before, around, mine])
         order = np.argsort(whole.slot_ms, kind="stable")
@@ -124,19 +126,45 @@ def _registers(ordered: Readings) -> Iterator[tuple[int, slice]]:
         yield int(register[start]), slice(start, end)
 
 
-def _around(session: Session, subject: Subject, mine: Readings) -> Readings:
-    """What is stored near the readings, and usable, without those slots themselves."""
-    key, first, last = subject.life.key, int(mine.slot_ms[0]), int(mine.slot_ms[-1])
-    if len(mine) <= _WHOLE:
-        parts = [fetch(session, [key], first - _AROUND_MS, last + _AROUND_MS)]
-    else:
-        parts = [
-            fetch(session, [key], first - _AROUND_MS, first),
-            fetch(session, [key], last + 1, last + _AROUND_MS),
-        ]
-    there = Readings.concatenate(parts)
-    inside = (there.slot_ms >= subject.life.begin_ms) & (there.slot_ms < subject.life.end_ms)
-    return there.take(inside & np.isin(there.status, USABLE) & ~np.isin(there.slot_ms, mine.slot_ms))
+class _Stored:
+    """What is stored near readings that are brought, and usable, without those slots themselves.
+
+    Registers that come with the same dense span, as in an import, are looked up together: before it and after it.
+    """
+
+    def __init__(self, session: Session, ordered: Readings, chosen: Sequence[tuple[int, slice]]) -> None:
+        self._session = session
+        self._margins: dict[int, Readings] = {}
+        dense = {key: rows for key, rows in chosen if _is_dense(ordered.slot_ms[rows])}
+        firsts = [int(ordered.slot_ms[rows.start]) for rows in dense.values()]
+        lasts = [int(ordered.slot_ms[rows.stop - 1]) for rows in dense.values()]
+        if len(dense) < 2 or max(firsts) - min(firsts) > WEEK_MS or max(lasts) - min(lasts) > WEEK_MS:
+            return
+        keys = list(dense)
+        before = fetch(session, keys, min(firsts) - _AROUND_MS, max(firsts))
+        after = fetch(session, keys, min(lasts) + 1, max(lasts) + _AROUND_MS)
+        both = Readings.concatenate([before, after])
+        both = both.take(np.lexsort((both.slot_ms, both.register)))
+        edges = np.searchsorted(both.register, keys, "left"), np.searchsorted(both.register, keys, "right")
+        for key, begin, end in zip(keys, *(edge.tolist() for edge in edges), strict=True):
+            self._margins[key] = both.take(slice(begin, end))
+
+    def around(self, life: RegisterLife, mine: Readings) -> Readings:
+        """What is stored within four weeks of the readings of a life."""
+        first, last = int(mine.slot_ms[0]), int(mine.slot_ms[-1])
+        there = self._margins.get(life.key)
+        if there is None:
+            spans = [(first - _AROUND_MS, last + _AROUND_MS)]
+            if _is_dense(mine.slot_ms):
+                spans = [(first - _AROUND_MS, first), (last + 1, last + _AROUND_MS)]
+            there = Readings.concatenate([fetch(self._session, [life.key], begin, end) for begin, end in spans])
+        inside = (there.slot_ms >= life.begin_ms) & (there.slot_ms < life.end_ms)
+        return there.take(inside & np.isin(there.status, USABLE) & ~np.isin(there.slot_ms, mine.slot_ms))
+
+
+def _is_dense(slot_ms: Int64) -> bool:
+    filled = len(slot_ms) * usual_cycle_ms(slot_ms)
+    return len(slot_ms) > 2 and filled * 100 >= int(slot_ms[-1] - slot_ms[0]) * _DENSE_PERCENT
 
 
 def _before(session: Session, subject: Subject, mine: Readings, around: Readings) -> Readings:
