@@ -16,9 +16,10 @@ from sqlmodel import Session
 from domain.errors import FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
+from services.metering.life import Exchange, Origin
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
-from services.metering.store import lock
+from services.metering.store import exchanges, lock
 from services.metering.store.feed import Source
 from services.metering.store.ingest import write
 from services.metering.store.lives import lives_of
@@ -151,6 +152,39 @@ async def test_what_was_polled_with_the_old_ratio_is_brought_to_the_new_one(mete
         )
     )
     assert list(used.amounts) == [400 + 80 + 500]
+
+
+async def test_a_reset_that_was_an_exchange_with_another_ratio_is_put_right(metering: Metering) -> None:
+    await metering.meter(transformer_ratio=40, serial_number="old")
+    await poll(metering, [4_000, 4_400])
+    source = Source("reset", "service:metering", NOW)
+
+    def seen_by_polling(session: Session) -> None:
+        row = find_row(session, HERSFELD.uid, "M-1")
+        assert row is not None
+        what = Exchange(NOON_MS - 6 * SLOT_MS - 450_000, 4_400, 0, Origin.RESET)
+        exchanges.exchange(session, row, lives_of(session, [row.uid])[row.uid], what, source)
+
+    await metering.servicer.database.run(seen_by_polling)
+    await poll(metering, [40, 80], first="-6")
+    answer = await exchange(
+        metering,
+        at=-6,
+        final_reading=4_480,
+        first_reading=0,
+        serial_number="new",
+        change=pb.RegisterChange(transformer_ratio=100),
+    )
+    assert [(life.serial_number, life.transformer_ratio) for life in answer.lives] == [("old", 40), ("new", 100)]
+    assert [life.ended_by_reset for life in answer.lives] == [False, False]
+    assert await stored(metering) == [(4_000, 1), (4_400, 1), (100, 1), (200, 1)]
+    assert answer.latest_value == 200
+    used = await metering.as_().QueryConsumption(
+        pb.QueryConsumptionRequest(
+            parent=PARENT, meters=[name_of()], start_time=stamp(-8), end_time=stamp(-5), step=pb.STEP_TOTAL
+        )
+    )
+    assert list(used.amounts) == [400 + 80 + 200]
 
 
 async def test_a_new_scale_keeps_the_quantities(metering: Metering) -> None:
