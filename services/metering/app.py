@@ -126,6 +126,7 @@ def assemble(
         memory=Memory(settings.own_dir / "caught-up.json"),
         polled_ms=lambda: poller.polled_ms,
         may_work=lambda: lease.holds() and not spool.depth and server.database_ready.is_set(),
+        settle=recorder.settle,
         stored=bell.ring,
     )
     server.add_loop("catch-up", catch_up.run, max_silence_s=60 + CATCH_UP_PATIENCE_S)

@@ -12,7 +12,7 @@ import json
 import logging
 import os
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -154,10 +154,11 @@ class CatchUp:
         memory: Memory,
         polled_ms: Callable[[], int],
         may_work: Callable[[], bool],
+        settle: Callable[[], Awaitable[None]],
         stored: Callable[[], None] = lambda: None,
     ) -> None:
         """`polled_ms` says which slot has been dealt with, `may_work` whether this worker reads the field and nothing
-        waits in the spool."""
+        waits in the spool, `settle` waits until all that polling handed over is kept."""
         self._clock = clock
         self._database = database
         self._partitions = Partitions(database)
@@ -166,6 +167,7 @@ class CatchUp:
         self._memory = memory
         self._polled_ms = polled_ms
         self._may_work = may_work
+        self._settle = settle
         self._stored = stored
         self._done_ms = 0
         self._looked: dict[str, int] = {}
@@ -177,6 +179,7 @@ class CatchUp:
             polled_ms = self._polled_ms()
             if polled_ms > self._done_ms and self._may_work():
                 try:
+                    await self._settle()  # or the gaps of this very slot would come up behind the look
                     await self.look(polled_ms, beat)
                     self._done_ms = polled_ms
                 except LichtbuchError as error:

@@ -222,4 +222,5 @@ def catch_up_of(town: Town, worker: Worker) -> CatchUp:
         memory=Memory(town.folder / "caught-up.json"),
         polled_ms=lambda: worker.poller.polled_ms,
         may_work=lambda: True,
+        settle=worker.recorder.settle,
     )
