@@ -20,10 +20,10 @@ from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, 
 from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store import edits, feed
-from services.metering.store.bulk import fetch_rows
+from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
 from services.metering.store.lives import heads_of, life_of, row_of, rules_of
-from services.metering.store.readings import fetch, nearest_usable
+from services.metering.store.readings import fetch, nearest_usable, span_condition
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
 
@@ -40,7 +40,7 @@ def exchange(
     late): it goes over to the new register, in its scale and with its ratio as `life.reread` says, and is judged anew
     by its rules. Where the unit has become another one, what was polled stands in doubt: the number came from a point
     that counts in the old unit. Edits and estimates go along; an estimate that does not lie between what the new
-    register showed becomes a gap again.
+    register showed, or lies above the final reading of the old one, becomes a gap again.
 
     An exchange that polling has seen already, as a reset, puts right what was recorded then.
     """
@@ -147,9 +147,23 @@ def _move_readings(
     for part, of in _as_read(session, meter, moved, ended, begun, source):
         part.revision = np.zeros(len(part), np.int64)
         write(session, part, of)
+    _drop_estimates(session, meter, ended, source)
     _set_head(session, ended)
     if polled_ms >= begun.begin_ms:
         _set_polled(session, begun.key, polled_ms)
+
+
+def _drop_estimates(session: Session, meter: MeterRow, ended: RegisterLife, source: feed.Source) -> None:
+    """Makes gaps again of estimates above what turns out to be the final reading of a register."""
+    if not rules_of(meter, ended).is_counter or ended.rollover:
+        return
+    estimated = f"{span_condition(session, [ended.key])} AND r.status = {int(Status.ESTIMATED)}"
+    slots = np.unique(fetch_columns(session, estimated, (ended.begin_ms, ended.end_ms)).slot_ms)
+    found = edits.current_at(session, [ended.key], slots)
+    beyond = found.take((found.status == Status.ESTIMATED) & (found.value > ended.final_reading))
+    gaps = Readings.gaps(ended.key, beyond.slot_ms)
+    gaps.revision = beyond.revision + 1
+    edits.put(session, gaps, replace(source, reason="estimated beyond the final reading of the register"))
 
 
 def _as_read(

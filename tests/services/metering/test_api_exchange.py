@@ -208,9 +208,11 @@ async def test_edits_and_estimates_go_over_with_who_and_why(metering: Metering) 
     await poll(metering, [9_500], first="-5", status=Status.ESTIMATED, source="estimate", actor="anna", reason="gap")
     await poll(metering, [50], first="-4", status=Status.ESTIMATED, source="estimate", actor="anna", reason="gap")
     await poll(metering, [60], first="-3", status=Status.DOUBTFUL)
+    await poll(metering, [9_300], first="-9", status=Status.ESTIMATED, source="estimate", actor="anna", reason="gap")
+    await poll(metering, [8_950], first="-10", status=Status.ESTIMATED, source="estimate", actor="anna", reason="gap")
     await exchange(metering, final_reading=9_150)
-    # The estimate of 9500 was drawn between two meters.
-    assert await stored(metering) == [(9_000, 1), (9_100, 1), (30, 6), (0, 2), (50, 5), (60, 1)]
+    # The estimates of 9500 and 9300 were drawn between two meters.
+    assert await stored(metering) == [(8_950, 5), (0, 2), (9_000, 1), (9_100, 1), (30, 6), (0, 2), (50, 5), (60, 1)]
 
     def origins(session: Session) -> set[tuple[str, str, str]]:
         row = find_row(session, HERSFELD.uid, "M-1")
