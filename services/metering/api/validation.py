@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from sqlmodel import Session
 
 from domain.night import zone
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import scope_aware
 from servicekit.convert import timestamp_to_proto
-from services.metering.api.calls import Calls, Context, meter_name, seen_rows
+from services.metering.api.calls import Calls, Context, in_scope, meter_name, seen_rows
 from services.metering.api.convert import period_from_proto
 from services.metering.meter import Kind
 from services.metering.slot import from_ms, to_ms
@@ -41,7 +43,8 @@ class ValidationCalls(Calls):
                 name = meter_name(tenant.id, row)
                 found = [one.finding for one in check_stored(session, subjects, span, self.parameters, now_ms)]
                 until_now = span[0], min(span[1], now_ms)
-                found += check_sums(session, row, until_now, zone(tenant.time_zone), self.parameters)
+                seen = partial(in_scope, tenant)
+                found += check_sums(session, row, until_now, zone(tenant.time_zone), self.parameters, seen)
                 answer.total += len(found)
                 room = _MOST - len(answer.findings)
                 answer.findings.extend(finding_to_proto(name, one) for one in found[:room])

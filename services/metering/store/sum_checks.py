@@ -5,7 +5,7 @@ The rule itself is services/metering/validation/sum_rule.py's; what it is told h
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -35,9 +35,17 @@ MOST_DAYS: Final = 4_000
 
 
 def check_sums(
-    session: Session, row: MeterRow, span: tuple[int, int], tz: ZoneInfo, parameters: Parameters
+    session: Session,
+    row: MeterRow,
+    span: tuple[int, int],
+    tz: ZoneInfo,
+    parameters: Parameters,
+    seen: Callable[[MeterRow], bool] = lambda part: True,
 ) -> Iterator[RuleFinding]:
-    """Local days within a span (Unix ms, half open) in which a meter and its parts do not add up."""
+    """Local days within a span (Unix ms, half open) in which a meter and its parts do not add up.
+
+    seen: whether the caller may see a part; the sum of parts of which one is hidden is not told.
+    """
     chosen = parameters.of("sum_check", Medium(row.medium).name.lower())
     if not chosen["enabled"] or row.kind == Kind.INSTANT:
         return
@@ -48,7 +56,7 @@ def check_sums(
         # Each register shows whole counts: tariffs and their sum may be off by one of each.
         (tariffs := tariffs_of(session, row), 0, NOISE * row.transformer_ratio * (len(tariffs) + 1)),
     ):
-        if parts:
+        if parts and all(seen(part) for part in parts):
             bounds = _days(span, tz)
             if len(bounds) > 1:
                 found = consumption_of(session, [row, *parts], bounds, Step.LOCAL_DAY, tz)

@@ -11,6 +11,7 @@ import pytest
 
 from domain.errors import InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
+from servicekit.access import Binding, Role
 from servicekit.database import Database
 from services.metering.settings import MeteringSettings
 from services.metering.slot import SLOT_MS
@@ -19,7 +20,7 @@ from tests.services.metering.making import NOON_MS
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.services.metering.validation.making_series import office
 from tests.support.issuer import Issuer
-from tests.support.running import VIEWER
+from tests.support.running import HERSFELD, VIEWER
 
 HOURS = 8 * 168
 START_MS = NOON_MS - 12 * 4 * SLOT_MS - HOURS * 4 * SLOT_MS
@@ -132,6 +133,24 @@ async def test_parts_behind_a_main_meter_that_do_not_add_up_are_told(metering: M
     assert len(found) == 1
     assert (found[0].meter, found[0].count) == (main.name, 3)
     assert "20 %" in found[0].detail
+
+
+@sqlite_only
+async def test_a_sum_with_a_hidden_part_is_not_told(issuer: Issuer, database: Database) -> None:
+    bound = {"contractor": [Binding(Role.CONTRACTOR, HERSFELD.id, (name_of("M-1"), name_of("S-1")))]}
+    async with running_metering(issuer, database, bound) as metering:
+        main = await metering.meter("M-1")
+        for part in ("S-1", "S-2"):
+            await metering.meter(part, main_meter=main.name)
+        slots = 96 * 4
+        for meter_id, step in (("M-1", 100), ("S-1", 50), ("S-2", 10)):
+            readings = columns([step * n for n in range(slots)], first=-slots, meter_id=meter_id)
+            await metering.ingest(readings)
+        request = pb.ValidateReadingsRequest(parent=PARENT, start_time=stamp(-slots), end_time=stamp(0))
+        all_of_it = await metering.as_(VIEWER).ValidateReadings(request)
+        part_of_it = await metering.as_("contractor").ValidateReadings(request)
+        assert [one.rule for one in all_of_it.findings] == ["sum_check"]
+        assert list(part_of_it.findings) == []
 
 
 @sqlite_only
