@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 
-from domain.errors import FailedPrecondition
+from domain.errors import FailedPrecondition, OutOfLimits
 from domain.intervals import Consumption
 from services.metering.consumption import Step, consumption, usable
 from services.metering.evidence import MeterEvidence, evidence_of
@@ -29,6 +30,9 @@ from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
 from services.metering.virtual import combined
 
+MAX_EVIDENCE: Final = 10_000_000
+"""Readings that one evidence is made of at most, half a gigabyte: a month of three thousand meters."""
+
 
 @dataclass(slots=True)
 class Found:
@@ -36,6 +40,17 @@ class Found:
 
     evidence: list[MeterEvidence] = field(default_factory=list)
     stock_findings: list[StockFinding] = field(default_factory=list)
+    readings: int = 0
+
+    def rests_on(self, evidence: MeterEvidence) -> None:
+        """Keeps what a meter's figures rest on. Raises OutOfLimits for more than one answer may hold in memory."""
+        self.readings += len(evidence.readings)
+        if self.readings > MAX_EVIDENCE:
+            raise OutOfLimits.of(
+                "meters",
+                f"more than {MAX_EVIDENCE} readings of all meters together: ask for fewer, or without evidence",
+            )
+        self.evidence.append(evidence)
 
 
 def metered(session: Session, rows: Sequence[MeterRow], *, all_units: bool = False) -> list[Metered]:
@@ -73,7 +88,7 @@ def from_readings(
         readings = with_context(session, meter.lives, readings)
     brought = deliveries.that_hold(session, row.uid) if row.kind == Kind.STOCK else []
     if found is not None:
-        found.evidence.append(evidence_of(row.uid, meter.lives, readings, _span(bounds_ms), brought))
+        found.rests_on(evidence_of(row.uid, meter.lives, readings, _span(bounds_ms), brought))
     if row.kind == Kind.INTERVAL:
         return interval_amounts(meter.lives, readings, bounds_ms, step, row.reading_cycle, tz)
     if row.kind == Kind.STOCK:

@@ -13,6 +13,7 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from lichtbuch.type.v1 import types_pb2
 from servicekit.database import Database
 from services.metering.slot import SLOT_MS
+from services.metering.store import figures
 from tests.services.metering.making import NOON_MS
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
@@ -222,3 +223,18 @@ async def test_too_many_steps_at_once_are_refused(metering: Metering) -> None:
     request = pb.QueryConsumptionRequest(**period(-96 * 365 * 120, 0), meters=[name_of()], step=pb.STEP_QUARTER_HOUR)
     with pytest.raises(InvalidInput, match="end_time"):
         await metering.as_().QueryConsumption(request)
+
+
+@sqlite_only
+async def test_an_evidence_of_more_than_memory_holds_is_refused_and_the_figures_alone_are_not(
+    metering: Metering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(figures, "MAX_EVIDENCE", 9)
+    for meter in ("M-1", "M-2"):
+        await metering.meter(meter)
+        await metering.ingest(columns([0, 10, 20, 30, 40], first=-8, meter_id=meter))
+    both = pb.QueryConsumptionRequest(**period(-8, -4), meters=[name_of("M-1"), name_of("M-2")], step=pb.STEP_TOTAL)
+    with pytest.raises(InvalidInput, match="more than 9 readings"):
+        await metering.as_(VIEWER).QueryConsumption(both)
+    both.without_evidence = True
+    assert list((await metering.as_(VIEWER).QueryConsumption(both)).amounts) == [40, 40]
