@@ -36,12 +36,19 @@ class ValidationCalls(Calls):
         def validate(session: Session) -> pb.ValidateReadingsResponse:
             rows = seen_rows(session, list(request.meters))
             lives = lives_of(session, [row.uid for _, row in rows])
+            subjects = [
+                Subject(row, life, rules_of(row, life))
+                for _, row in rows
+                if row.kind != Kind.VIRTUAL
+                for life in lives[row.uid]
+            ]
+            meters = {one.life.key: one.row.uid for one in subjects}
+            by_meter: dict[str, list[RuleFinding]] = {row.uid: [] for _, row in rows}
+            for one in check_stored(session, subjects, span, self.parameters, now_ms):
+                by_meter[meters[one.key]].append(one.finding)
             answer = pb.ValidateReadingsResponse()
             for tenant, row in rows:
-                is_stored = row.kind != Kind.VIRTUAL
-                subjects = [Subject(row, life, rules_of(row, life)) for life in lives[row.uid] if is_stored]
-                name = meter_name(tenant.id, row)
-                found = [one.finding for one in check_stored(session, subjects, span, self.parameters, now_ms)]
+                name, found = meter_name(tenant.id, row), by_meter[row.uid]
                 until_now = span[0], min(span[1], now_ms)
                 seen = partial(in_scope, tenant)
                 found += check_sums(session, row, until_now, zone(tenant.time_zone), self.parameters, seen)

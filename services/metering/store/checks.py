@@ -16,9 +16,10 @@ from services.metering.estimation import CYCLE_MS
 from services.metering.life import RegisterLife
 from services.metering.meter import Kind, Medium
 from services.metering.reading import BY_PEOPLE, USABLE, Int64, Mask, Readings, Status
+from services.metering.slot import SLOT_MS
 from services.metering.store.estimates import cycle_of
 from services.metering.store.lives import heads_of
-from services.metering.store.readings import fetch, nearest_usable
+from services.metering.store.readings import fetch, fetch_lives, nearest_usable
 from services.metering.store.tables import MeterRow
 from services.metering.validation.clock_rules import usual_cycle_ms
 from services.metering.validation.parameters import Parameters
@@ -31,6 +32,8 @@ WORTH_CHECKING: Final = 300
 _AROUND_MS: Final = 4 * WEEK_MS
 _DENSE_PERCENT: Final = 90
 """Of readings that fill so much of their span what is stored between them is not looked at, only what lies around."""
+_AT_ONCE: Final = 500_000
+"""Readings that are looked at together, as far as can be told."""
 _YEAR_MS: Final = 366 * 24 * 3_600_000
 _STEPWISE: Final = ("digits", "spike", "negative_step", "small_step_back")
 _JUDGED: Final = (Status.MEASURED, Status.HAND)
@@ -184,21 +187,22 @@ def _before(session: Session, subject: Subject, mine: Readings, around: Readings
 def check_stored(
     session: Session, subjects: Sequence[Subject], span: tuple[int, int], parameters: Parameters, now_ms: int
 ) -> Iterator[Found]:
-    """What the rules find in the current readings of a span (Unix ms, half open), register by register.
+    """What the rules find in the current readings of a span (Unix ms, half open), by register and rule.
 
     The weeks around the span are looked at too, as they tell what is usual; told is what touches the span.
     """
     start_ms, end_ms = span
-    for subject in subjects:
-        life = subject.life
-        begin, end = max(start_ms - _AROUND_MS, life.begin_ms), min(end_ms + _AROUND_MS, life.end_ms)
-        readings = fetch(session, [life.key], begin, end)
-        if not len(readings):
-            continue
-        findings, _ = check(series_of(subject, readings, now_ms), parameters)
-        for one in findings:
-            if one.last_slot_ms >= start_ms and one.first_slot_ms < end_ms:
-                yield Found(life.key, one)
+    begin, end = start_ms - _AROUND_MS, end_ms + _AROUND_MS
+    alive = [one for one in subjects if one.life.begin_ms < end and one.life.end_ms > begin]
+    at_once = max(1, _AT_ONCE // max(1, (min(end, now_ms) - begin) // SLOT_MS))
+    for first in range(0, len(alive), at_once):
+        part = {one.life.key: one for one in alive[first : first + at_once]}
+        readings = fetch_lives(session, [one.life for one in part.values()], begin, end)
+        for key, rows in _registers(readings) if len(readings) else ():
+            findings, _ = check(series_of(part[key], readings.take(rows), now_ms), parameters)
+            for one in findings:
+                if one.last_slot_ms >= start_ms and one.first_slot_ms < end_ms:
+                    yield Found(key, one)
 
 
 def lifted(session: Session, subject: Subject, edited_ms: Int64, parameters: Parameters, now_ms: int) -> Readings:
