@@ -147,6 +147,10 @@ def fill(session: Session, draft: Draft, meter: Metered, step: Step, general: Ge
         draft.put(span, part)
 
 
+Place: TypeAlias = tuple[Draft, RegisterLife, int, int]
+"""Steps begin..end (exclusive) of a draft that lie in a run of a register."""
+
+
 def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft], step: Step) -> None:
     """Settles the steps that are made of whole days which are kept, and which nothing has touched since."""
     states = rollups.states_of(session, [meter.row.uid for meter in meters])
@@ -222,16 +226,24 @@ def in_runs(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft]
     if not keys:
         return
     found = runs.of_lives(session, keys, int(bounds_ms[0]), int(bounds_ms[-1]))
-    places: list[tuple[Draft, RegisterLife, int, int]] = []
+    places: list[Place] = []
+    series: list[Place] = []
     for draft, meter in wanted:
+        mine = series if meter.row.kind == Kind.INTERVAL else places
         for life in meter.lives:
             for run in found.get(life.key, ()):
                 begin, end = _steps_in(run, life, bounds_ms)
                 for span in draft.open_spans():
-                    places.append((draft, life, max(begin, span.start), min(end, span.stop)))
-    places = [place for place in places if place[3] > place[2]]
-    if not places:
-        return
+                    if min(end, span.stop) > max(begin, span.start):
+                        mine.append((draft, life, max(begin, span.start), min(end, span.stop)))
+    if places:
+        _by_difference(session, places, bounds_ms)
+    if series:
+        _by_sum(session, series, bounds_ms)
+
+
+def _by_difference(session: Session, places: Sequence[Place], bounds_ms: Int64) -> None:
+    """Settles steps of counters: what a run of them encloses is the difference at its ends."""
     asked_keys = np.concatenate([np.full(b - a + 1, life.key, np.int64) for _, life, a, b in places])
     asked_slots = np.concatenate([bounds_ms[a : b + 1] for _, _, a, b in places])
     values, begin = runs.values_at(session, asked_keys, asked_slots), 0
@@ -243,10 +255,24 @@ def in_runs(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft]
         draft.put_measured(slice(a, b), np.diff(counters) * 10**life.scale_exponent)
 
 
+def _by_sum(session: Session, places: Sequence[Place], bounds_ms: Int64) -> None:
+    """Settles steps of intervals that are quarter hours, each with its amount: one sum each, by the primary key."""
+    keys = np.concatenate([np.full(b - a, life.key, np.int64) for _, life, a, b in places])
+    begins = np.concatenate([bounds_ms[a:b] for _, _, a, b in places])
+    ends = np.concatenate([bounds_ms[a + 1 : b + 1] for _, _, a, b in places])
+    sums, begin = runs.sums_between(session, keys, begins, ends), 0
+    for draft, life, a, b in places:
+        draft.put_measured(slice(a, b), sums[begin : begin + b - a] * 10**life.scale_exponent)
+        begin += b - a
+
+
 def _has_runs(meter: Metered, life: RegisterLife) -> bool:
     """False where a run tells nothing: what is read once a month tells no days, however dense somebody stored it."""
-    coarse = meter.row.reading_cycle in _COARSE_CYCLES
-    return meter.row.kind == Kind.COUNTER and not coarse and life.scale_exponent >= 0
+    cycle, kind = meter.row.reading_cycle, meter.row.kind
+    tells = (kind == Kind.COUNTER and cycle not in _COARSE_CYCLES) or (
+        kind == Kind.INTERVAL and cycle == Cycle.QUARTER_HOUR
+    )
+    return tells and life.scale_exponent >= 0
 
 
 def _steps_in(run: runs.Run, life: RegisterLife, bounds_ms: Int64) -> tuple[int, int]:

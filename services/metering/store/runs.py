@@ -7,6 +7,7 @@ is cut short, never more; what lies in none is worked out from the readings them
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -289,3 +290,21 @@ def values_at(session: Session, keys: Int64, slots: Int64) -> Int64:
         )
     found = {(key, slot): value for key, slot, value in fetch_rows(session, statement)}
     return np.fromiter((found[pair] for pair in zip(keys.tolist(), slots.tolist(), strict=True)), np.int64, len(keys))
+
+
+def sums_between(session: Session, keys: Int64, begins_ms: Int64, ends_ms: Int64) -> Int64:
+    """Sums of the values of registers at slots with begin < slot <= end, where each slot has one revision only."""
+    if not len(keys):
+        return np.empty(0, np.int64)
+    inside = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM reading r WHERE r.life_key = {} AND r.slot_ms > {}"
+    inside += " AND r.slot_ms <= {}"
+    if is_postgresql(session):
+        columns = ", ".join(array(column) for column in (keys, begins_ms, ends_ms))
+        wanted = f"unnest({columns}) WITH ORDINALITY AS k(life_key, begin_ms, end_ms, place)"
+        part, order = inside.format("k.life_key", "k.begin_ms", "k.end_ms"), "k.place"
+    else:
+        rows = [list(row) for row in zip(keys.tolist(), begins_ms.tolist(), ends_ms.tolist(), strict=True)]
+        wanted, order = f"json_each('{json.dumps(rows)}') AS k", "k.key"
+        part = inside.format(*(f"json_extract(k.value, '$[{place}]')" for place in range(3)))
+    found = fetch_rows(session, f"SELECT ({part}) FROM {wanted} ORDER BY {order}")
+    return np.fromiter((row[0] for row in found), np.int64, len(keys))

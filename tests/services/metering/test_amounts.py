@@ -16,7 +16,7 @@ from domain.names import new_uid
 from servicekit.database import Database
 from services.metering.consumption import Step
 from services.metering.life import Exchange, Origin
-from services.metering.meter import Cycle
+from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store import figures, ingest, runs
@@ -101,7 +101,7 @@ def agree(
         assert getattr(short, name).tolist() == getattr(general, name).tolist(), name
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     history=HISTORIES,
     bounds=BOUNDS,
@@ -109,6 +109,7 @@ def agree(
     endpoint=st.sampled_from(["", "e"]),
     cycle=st.sampled_from([Cycle.UNSPECIFIED, Cycle.QUARTER_HOUR]),
     rollover=st.sampled_from([0, 100_000]),
+    kind=st.sampled_from([Kind.COUNTER, Kind.COUNTER, Kind.INTERVAL]),
 )
 def test_both_ways_come_to_the_same(
     store: Database,
@@ -118,17 +119,18 @@ def test_both_ways_come_to_the_same(
     endpoint: str,
     cycle: Cycle,
     rollover: int,
+    kind: Kind,
 ) -> None:
     instants = np.array([BEGIN_MS + bound * SLOT_MS for bound in bounds], np.int64)
 
     def check(session: Session) -> None:
-        facts = {"endpoint_uid": endpoint, "reading_cycle": int(cycle), "rollover": rollover}
+        facts = {"endpoint_uid": endpoint, "reading_cycle": int(cycle), "rollover": rollover, "kind": int(kind)}
         agree(session, store_history(session, history, exchanged, **facts), instants)
 
     store.run_now(check)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(history=HISTORIES)
 def test_a_run_says_nothing_that_the_readings_do_not(store: Database, history: list[Part]) -> None:
     def check(session: Session) -> None:
@@ -185,5 +187,19 @@ def test_steps_in_a_run_need_no_reading_between_their_bounds(store: Database) ->
         in_runs(session, [metered(session, meter.row)], [draft])
         assert draft.settled.all()
         assert draft.amount.tolist() == [960, 1940]
+
+    store.run_now(check)
+
+
+def test_amounts_of_quarter_hours_are_summed_by_the_database(store: Database) -> None:
+    def check(session: Session) -> None:
+        meter = add_meter(session, kind=int(Kind.INTERVAL), reading_cycle=int(Cycle.QUARTER_HOUR))
+        values = [7 * n % 50 for n in range(300)]
+        ingest.write(session, series(meter.lives[0].key, BEGIN_MS, values), source())
+        bounds = np.array([BEGIN_MS + n * SLOT_MS for n in (2, 98, 299)], np.int64)
+        draft = Draft(bounds)
+        in_runs(session, [metered(session, meter.row)], [draft])
+        assert draft.settled.all()
+        assert draft.amount.tolist() == [sum(values[3:99]), sum(values[99:300])]
 
     store.run_now(check)

@@ -122,7 +122,7 @@ def happen(session: Session, row: MeterRow, event: Any) -> None:
         ingest.write(session, stretch(living_key(session, row, first), first, count, step, status), source())
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     events=st.lists(EVENT, min_size=2, max_size=7),
     cycle=st.sampled_from([Cycle.QUARTER_HOUR, Cycle.HOUR, Cycle.UNSPECIFIED]),
