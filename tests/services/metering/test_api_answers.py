@@ -396,7 +396,8 @@ async def test_degree_days_need_whole_days_and_the_temperature_of_each(metering:
 async def test_periods_beyond_all_calendars_are_refused_by_field(metering: Metering, years: tuple[int, int]) -> None:
     await metering.meter()
     start, end = (timestamp_to_proto(datetime(year, 12, 31, 23, tzinfo=UTC)) for year in years)
-    stub, ask = metering.as_(VIEWER), {"parent": PARENT, "start_time": start, "end_time": end}
+    stub = metering.as_(VIEWER)
+    ask: dict[str, Any] = {"parent": PARENT, "start_time": start, "end_time": end}
     with pytest.raises(InvalidInput, match="start_time"):
         await stub.CompareConsumption(pb.CompareConsumptionRequest(meters=[name_of()], **ask))
     with pytest.raises(InvalidInput, match="start_time"):
