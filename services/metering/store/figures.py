@@ -26,7 +26,7 @@ from services.metering.store import deliveries
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import with_context, with_neighbours
-from services.metering.store.relations import rows_by_uid, terms_of
+from services.metering.store.relations import check_size, rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
 from services.metering.virtual import combined
 
@@ -54,7 +54,13 @@ class Found:
 
 
 def metered(session: Session, rows: Sequence[MeterRow], *, all_units: bool = False) -> list[Metered]:
-    """Meters with those of their lives that count in the meter's unit, or with all of them."""
+    """Meters with those of their lives that count in the meter's unit, or with all of them.
+
+    Raises FailedPrecondition for a sum of too many parts.
+    """
+    for row in rows:
+        if row.kind == Kind.VIRTUAL:
+            check_size(session, row)
     lives = lives_of(session, [row.uid for row in rows])
     return [Metered(row, [life for life in lives[row.uid] if all_units or life.unit == row.unit]) for row in rows]
 

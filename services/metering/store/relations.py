@@ -7,8 +7,10 @@ that whoever reads one row knows how it is read; the serial number stands at the
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from sqlmodel import Session, col, select
 
@@ -18,6 +20,8 @@ from services.metering.meter_rules import check_point
 from services.metering.store.tables import MeterRow
 
 Terms = list[tuple[str, int]]
+MOST_PARTS: Final = 1_000
+"""Of a sum, those of sums in it among them."""
 _PART = 500
 _SHARED = ("endpoint_uid", "endpoint_id", "transformer_ratio")
 
@@ -203,7 +207,25 @@ def _check_terms(session: Session, row: MeterRow, terms: dict[str, MeterRow]) ->
         if one.uid not in seen:
             seen.add(one.uid)
             open_ += rows_by_uid(session, [uid for uid, _ in terms_of(one)]).values()
+    if terms and not wrong:
+        check_size(session, row)
     return wrong
+
+
+def check_size(session: Session, row: MeterRow) -> None:
+    """Raises FailedPrecondition for a sum whose parts, those of sums among them counted as often as they occur, are too
+    many to be worked out: sums of two sums of two sums double with every level."""
+    counted, open_ = 0, Counter({row.uid: 1})
+    while open_:
+        rows = rows_by_uid(session, list(open_)) | {row.uid: row}
+        following: Counter[str] = Counter()
+        for uid, times in open_.items():
+            for part, _ in terms_of(rows[uid]):
+                following[part] += times
+        counted += following.total()
+        if counted > MOST_PARTS:
+            raise FailedPrecondition.of("meters", f"{row.meter_id} is a sum of more than {MOST_PARTS} parts")
+        open_ = following
 
 
 def _names(rows: Sequence[MeterRow]) -> str:

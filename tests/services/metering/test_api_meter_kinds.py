@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from domain.errors import FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
+from services.metering.store import relations
 from tests.services.metering.making import NOON_MS
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
@@ -264,6 +265,27 @@ async def test_a_virtual_meter_is_a_sum_that_is_never_its_own_part(metering: Met
     await metering.meter("water", medium=pb.MEDIUM_WATER, unit=pb.UNIT_L)
     with pytest.raises(InvalidInput, match="water is in L"):
         await change(metering, "use", terms=[pb.MeterTerm(meter=name_of("water"))])
+
+
+@sqlite_only
+async def test_sums_of_sums_do_not_double_without_end(metering: Metering, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relations, "MOST_PARTS", 13)
+    parts = [(await metering.meter(name)).name for name in ("a", "b")]
+    for level in range(1, 4):
+        terms = [pb.MeterTerm(meter=part) for part in parts]
+        if level == 3:
+            with pytest.raises(FailedPrecondition, match="more than 13 parts"):
+                await metering.meter("top", kind=pb.READING_KIND_VIRTUAL, terms=terms)
+            break
+        kind = pb.READING_KIND_VIRTUAL
+        parts = [(await metering.meter(f"{name}{level}", kind=kind, terms=terms)).name for name in ("a", "b")]
+    # What grew from below after it was made is refused when it is asked for.
+    monkeypatch.setattr(relations, "MOST_PARTS", 3)
+    ask = pb.QueryConsumptionRequest(
+        parent=PARENT, meters=parts[:1], start_time=stamp(-8), end_time=stamp(0), step=pb.STEP_TOTAL
+    )
+    with pytest.raises(FailedPrecondition, match="more than 3 parts"):
+        await metering.as_().QueryConsumption(ask)
 
 
 @sqlite_only
