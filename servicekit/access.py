@@ -55,6 +55,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.versions.list",
         "metering.readings.create",
         "metering.meters.exchange",
+        "metering.meters.dismount",
         "metering.deliveries.create",
         "metering.findings.*",
         "scheduler.plans.synchronise",

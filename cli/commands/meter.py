@@ -1,4 +1,4 @@
-"""lichtbuch meter add|show|change|exchange|remove|list: the meters of a town, and what becomes of them.
+"""lichtbuch meter add|show|change|exchange|dismount|remove|list: the meters of a town, and what becomes of them.
 
 Not here: what they say (lichtbuch readings, consumption), and files of them (lichtbuch import meters).
 """
@@ -274,6 +274,36 @@ def exchange_meter(
     _show(*online(ask, municipality), as_json)
 
 
+@app.command("dismount")
+def dismount_meter(
+    identity: Identity,
+    at: Annotated[str, typer.Option("--at", help="When: 2026-11-21T12:00, local time.")],
+    final: Annotated[int, typer.Option("--final", min=0, help="Its last counter, in its own numbers.")] = 0,
+    registers: Annotated[
+        list[str] | None,
+        typer.Option("--register", metavar="METER=FINAL", help="Every other register in the housing; repeat it."),
+    ] = None,
+    reason: Reason = "",
+    municipality: Town = "",
+    as_json: Json = False,
+) -> None:
+    """Record that a meter was taken down for good; it can be asked about as before, and its number is free."""
+
+    async def ask(session: Session) -> tuple[pb.Meter, Any]:
+        tz = await session.zone()
+        given = [await _register(session, one) for one in registers or []]
+        request = pb.DismountMeterRequest(
+            name=await session.name("meters", identity),
+            dismounted_at=timestamp_to_proto(parsing.instant(at, tz, datetime.now(UTC), "--at")),
+            final_reading=final,
+            registers=[pb.RegisterDismounting(meter=one.meter, final_reading=one.final_reading) for one in given],
+            reason=reason,
+        )
+        return await session.metering.DismountMeter(request), tz
+
+    _show(*online(ask, municipality), as_json)
+
+
 async def _register(session: Session, given: str) -> pb.RegisterExchange:
     name, _, readings = given.partition("=")
     final, _, first = readings.partition(":")
@@ -286,7 +316,7 @@ async def _register(session: Session, given: str) -> pb.RegisterExchange:
 
 @app.command("remove")
 def remove_meter(identity: Identity, reason: Reason, municipality: Town = "", as_json: Json = False) -> None:
-    """Take a meter out of use; what it has measured stays."""
+    """Delete a meter that should never have been there; one that was taken down is dismounted."""
 
     async def ask(session: Session) -> dict[str, Any]:
         request = pb.DeleteMeterRequest(name=await session.name("meters", identity), reason=reason)

@@ -159,7 +159,7 @@ def degree_days(
         raise InvalidInput.of("step", f"{step!r} is none of {', '.join(STEPS)}")
     base_centi, limit_centi = _centidegrees(base, "base"), _centidegrees(limit, "limit")
 
-    async def ask(session: Session) -> tuple[pb.ListDegreeDaysResponse, Any]:
+    async def ask(session: Session) -> tuple[pb.QueryDegreeDaysResponse, Any]:
         tz = await session.zone()
         after = parsing.day(end, "to") if end else datetime.now(UTC).astimezone(tz).date()
         first = parsing.day(start, "from") if start else after - timedelta(days=365)
@@ -167,8 +167,8 @@ def degree_days(
             raise InvalidInput.of("to", "is not after --from")
         word, colon, meter = station.partition(":")
         weather = await session.name("meters", meter) if colon and word == "meter" else station
-        answer = await session.metering.ListDegreeDays(
-            pb.ListDegreeDaysRequest(
+        answer = await session.metering.QueryDegreeDays(
+            pb.QueryDegreeDaysRequest(
                 parent=await session.parent(),
                 weather=weather,
                 start_time=timestamp_to_proto(local_instant(first, datetime.min.time(), tz)),

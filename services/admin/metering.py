@@ -141,12 +141,12 @@ class Metering:
     async def stations(self) -> tuple[str, ...]:
         """Weather stations that there are: told to who asks for one that there is not."""
         now = self._clock.now()
-        request = metering_pb2.ListDegreeDaysRequest(
+        request = metering_pb2.QueryDegreeDaysRequest(
             parent=self.name, weather=NOBODY, start_time=timestamp_to_proto(now - timedelta(days=2)),
             end_time=timestamp_to_proto(now), step=metering_pb2.STEP_TOTAL,
         )  # fmt: skip
         with suppress(InvalidInput, FailedPrecondition, NotFound):
-            return tuple((await self._clients.metering.ListDegreeDays(request)).stations)
+            return tuple((await self._clients.metering.QueryDegreeDays(request)).stations)
         return ()
 
     async def losses(self, meter: MeterItem, period: Period, tz: ZoneInfo) -> Losses:

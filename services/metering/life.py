@@ -27,6 +27,7 @@ class Origin(StrEnum):
     CREATED = "created"  # with the meter; what the register showed then is not known
     EXCHANGE = "exchange"  # a person recorded the last counter of the old and the first of the new register
     RESET = "reset"  # the service saw the counter begin anew; the old one's last counter is only the last one seen
+    DISMOUNTED = "dismounted"  # only of an end: a person recorded the last counter as the meter was taken down
     REMOVED = "removed"  # only of an end: the meter was taken out of use, its last counter is the last one seen
 
 
@@ -72,7 +73,7 @@ class RegisterLife:
     @property
     def is_final_known(self) -> bool:
         """True if somebody read the counter at its removal."""
-        return self.removed_ms is not None and self.ended_by is Origin.EXCHANGE
+        return self.removed_ms is not None and self.ended_by in (Origin.EXCHANGE, Origin.DISMOUNTED)
 
     def covers(self, at_ms: int) -> bool:
         """True if it lives at an instant."""

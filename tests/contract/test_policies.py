@@ -83,7 +83,10 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
     units = (
         "_permille", "_w", "_wh", "_mwh", "_deg", "_s", "_seconds", "_ms", "_eur", "_per_kwh", "_g", "_lm", "_k",
         "_count", "_size", "_bytes", "_index", "_indexes", "_line", "_lines", "_ratio", "_version", "_year",
-        "_month", "_hours",
+        "_month", "_hours", "_days", "_cents", "_centidegrees", "_degree_days_centi", "_exponent", "_e4", "_m2",
+        "_wh_per_m3",
+        # In the base unit of the meter that is named beside it; `_per_h`: of it in an hour.
+        "_amount", "_amounts", "_per_h",
     )  # fmt: skip
     counts = {
         "page_size", "revision", "revisions", "channel", "phase", "gateway_address", "gateway_addresses", "created",
@@ -98,7 +101,11 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
         "measured_value", "expected_value",
         "rank", "number", "addresses",
         # In the base unit that the meter names: `unit` stands beside them.
-        "value", "values", "amounts", "estimated_amounts", "latest_value", "first_reading", "final_reading", "rollover",
+        "value", "values", "amount", "amounts", "latest_value", "first_reading", "final_reading", "rollover",
+        "means", "minima", "maxima",
+        # Powers: of that unit in an hour.
+        "peak", "base_load", "night_base_load", "mean",
+        "seen_revisions", "days", "degree_days_centi", "corrected", "count", "total",
     }  # fmt: skip
     numeric = {
         FieldDescriptor.TYPE_DOUBLE, FieldDescriptor.TYPE_FLOAT, FieldDescriptor.TYPE_INT32,

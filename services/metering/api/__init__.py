@@ -4,6 +4,7 @@ from lichtbuch.metering.v1 import metering_pb2_grpc
 from services.metering.api.comparison import CompareCalls
 from services.metering.api.consumption import ConsumptionCalls
 from services.metering.api.deliveries import DeliveryCalls
+from services.metering.api.dismounting import DismountCalls
 from services.metering.api.edits import EditCalls
 from services.metering.api.exchange import ExchangeCalls
 from services.metering.api.findings import FindingCalls
@@ -19,6 +20,7 @@ from services.metering.api.weather import WeatherCalls
 class MeteringServicer(
     MeterCalls,
     ExchangeCalls,
+    DismountCalls,
     IngestCalls,
     ReadingCalls,
     EditCalls,

@@ -1,4 +1,4 @@
-"""IngestTemperatures and ListDegreeDays: daily means of stations, and degree days out of them or of a sensor."""
+"""IngestTemperatures and QueryDegreeDays: daily means of stations, and degree days out of them or of a sensor."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class WeatherCalls(Calls):
         return await self.database.run(lambda session: _ingest(session, tenant, request, source, today))
 
     @scope_aware
-    async def ListDegreeDays(self, request: pb.ListDegreeDaysRequest, context: Context) -> pb.ListDegreeDaysResponse:
+    async def QueryDegreeDays(self, request: pb.QueryDegreeDaysRequest, context: Context) -> pb.QueryDegreeDaysResponse:
         """Degree days of each step, as far as its days are known."""
         tenant = current_tenant()
         tz = zone(tenant.time_zone)
@@ -72,7 +72,7 @@ class WeatherCalls(Calls):
 
         means, stations = await self.database.read(ask)
         steps = [warmth_to_proto(one, tz) for one in warmth(means, rule, step)]
-        return pb.ListDegreeDaysResponse(degree_days=steps, stations=stations)
+        return pb.QueryDegreeDaysResponse(degree_days=steps, stations=stations)
 
 
 def rule_of(base_centi_c: int = 0, limit_centi_c: int = 0) -> Rule:

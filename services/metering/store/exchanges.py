@@ -22,7 +22,7 @@ from services.metering.slot import SLOT_MS
 from services.metering.store import edits, feed
 from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
-from services.metering.store.lives import heads_of, life_of, row_of, rules_of
+from services.metering.store.lives import end_life, heads_of, life_of, row_of, rules_of
 from services.metering.store.readings import fetch, nearest_usable, span_condition
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
@@ -55,6 +55,12 @@ def exchange(
     begun = life_of(row)
     _move_readings(session, meter, ended, begun, source)
     return ended, begun
+
+
+def dismount(session: Session, life: RegisterLife, at_ms: int, final_reading: int) -> None:
+    """Ends a life without another one to follow. What was stored since is no longer looked at: nothing hung there."""
+    end_life(session, life, at_ms, final_reading, Origin.DISMOUNTED)
+    _set_head(session, replace(life, removed_ms=at_ms))
 
 
 def _store_boundary(session: Session, ended: RegisterLife, begun: RegisterLife) -> None:

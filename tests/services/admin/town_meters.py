@@ -297,11 +297,11 @@ class MeterCalls(metering_pb2_grpc.MeteringServiceServicer):
             answer.reference_degree_days.known_days = days - 1
         return answer
 
-    async def ListDegreeDays(
-        self, request: metering_pb2.ListDegreeDaysRequest, context: Any
-    ) -> metering_pb2.ListDegreeDaysResponse:
+    async def QueryDegreeDays(
+        self, request: metering_pb2.QueryDegreeDaysRequest, context: Any
+    ) -> metering_pb2.QueryDegreeDaysResponse:
         """There is one station."""
-        return metering_pb2.ListDegreeDaysResponse(stations=["dwd-00232"])
+        return metering_pb2.QueryDegreeDaysResponse(stations=["dwd-00232"])
 
     # --- readings ------------------------------------------------------------------------------------------------
 

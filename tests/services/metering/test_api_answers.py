@@ -401,7 +401,7 @@ async def test_periods_beyond_all_calendars_are_refused_by_field(metering: Meter
     with pytest.raises(InvalidInput, match="start_time"):
         await stub.CompareConsumption(pb.CompareConsumptionRequest(meters=[name_of()], **ask))
     with pytest.raises(InvalidInput, match="start_time"):
-        await stub.ListDegreeDays(pb.ListDegreeDaysRequest(weather="dwd-1", step=pb.STEP_LOCAL_DAY, **ask))
+        await stub.QueryDegreeDays(pb.QueryDegreeDaysRequest(weather="dwd-1", step=pb.STEP_LOCAL_DAY, **ask))
     with pytest.raises(InvalidInput, match="start_time"):
         await stub.QueryConsumption(pb.QueryConsumptionRequest(meters=[name_of()], step=pb.STEP_LOCAL_DAY, **ask))
     with pytest.raises(InvalidInput, match="reference_start_time"):

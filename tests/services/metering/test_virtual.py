@@ -30,11 +30,14 @@ def test_a_sum_is_covered_like_its_least_term_and_estimated_by_all_of_them() -> 
     assert found.flag.tolist() == [Flag.GAP, Flag.GAP]
 
 
-def test_where_a_term_is_missing_nothing_is_known_of_the_sum() -> None:
-    first, second = steps(NOON_MS, [500, 500]), steps(NOON_MS, [0, 100])
-    second.flag[0], second.measured_ms[0] = Flag.MISSING, 0
+def test_where_a_term_is_missing_the_sum_is_that_of_the_others_and_not_covered() -> None:
+    first, second = steps(NOON_MS, [500, 500, 0]), steps(NOON_MS, [0, 100, 0])
+    for part, row in ((second, 0), (first, 2), (second, 2)):
+        part.flag[row], part.measured_ms[row] = Flag.MISSING, 0
     found = combined([(1, first), (1, second)])
-    assert (found.amount.tolist(), found.flag.tolist()) == ([0, 600], [Flag.MISSING, Flag.MEASURED])
+    assert found.amount.tolist() == [500, 600, 0]
+    assert found.flag.tolist() == [Flag.ESTIMATED, Flag.MEASURED, Flag.MISSING]
+    assert found.coverage_permille().tolist() == [0, 1000, 0]
 
 
 def test_what_cannot_be_added_is_refused() -> None:

@@ -68,9 +68,9 @@ async def ingest(
     return answer
 
 
-def asked(weather: str, first: date, end: date, step: int = pb.STEP_TOTAL, **more: Any) -> pb.ListDegreeDaysRequest:
+def asked(weather: str, first: date, end: date, step: int = pb.STEP_TOTAL, **more: Any) -> pb.QueryDegreeDaysRequest:
     """A request for whole local days."""
-    return pb.ListDegreeDaysRequest(
+    return pb.QueryDegreeDaysRequest(
         parent=PARENT,
         weather=weather,
         start_time=timestamp_to_proto(local_day_bounds(first, BERLIN)[0]),
@@ -83,7 +83,7 @@ def asked(weather: str, first: date, end: date, step: int = pb.STEP_TOTAL, **mor
 async def degree_days(
     metering: Metering, weather: str, first: date, end: date, step: int = pb.STEP_TOTAL, **more: Any
 ) -> list[pb.DegreeDays]:
-    answer = await metering.as_(VIEWER).ListDegreeDays(asked(weather, first, end, step, **more))
+    answer = await metering.as_(VIEWER).QueryDegreeDays(asked(weather, first, end, step, **more))
     return list(answer.degree_days)
 
 
@@ -212,10 +212,10 @@ async def test_base_and_limit_are_those_of_the_request(metering: Metering) -> No
 
 async def test_a_station_without_days_answers_which_there_are(metering: Metering) -> None:
     await ingest(metering, [500])
-    answer = await metering.as_(VIEWER).ListDegreeDays(asked("dwd-1", JANUARY, date(2026, 1, 3)))
+    answer = await metering.as_(VIEWER).QueryDegreeDays(asked("dwd-1", JANUARY, date(2026, 1, 3)))
     assert list(answer.stations) == [STATION]
     assert figures(answer.degree_days[0]) == (0, 0, 0, 2, 0)
-    known = await metering.as_(VIEWER).ListDegreeDays(asked(STATION, JANUARY, date(2026, 1, 3)))
+    known = await metering.as_(VIEWER).QueryDegreeDays(asked(STATION, JANUARY, date(2026, 1, 3)))
     assert list(known.stations) == []
 
 
@@ -299,7 +299,7 @@ async def test_what_is_no_sensor_of_temperature_is_refused(metering: Metering) -
 async def test_a_contractor_sees_no_sensor_of_others(metering: Metering) -> None:
     await add_sensor(metering, "T-1", -1, dict.fromkeys(hours(JANUARY), 5))
     with pytest.raises(NotFound):
-        await metering.as_(CONTRACTOR).ListDegreeDays(asked(name_of("T-1"), JANUARY, date(2026, 1, 3)))
+        await metering.as_(CONTRACTOR).QueryDegreeDays(asked(name_of("T-1"), JANUARY, date(2026, 1, 3)))
 
 
 @pytest.mark.parametrize(

@@ -1227,6 +1227,78 @@ class RegisterExchange(_message.Message):
 Global___RegisterExchange: _TypeAlias = RegisterExchange  # noqa: Y015
 
 @_typing.final
+class DismountMeterRequest(_message.Message):
+    """Records that a meter was taken down."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DISMOUNTED_AT_FIELD_NUMBER: _builtins.int
+    FINAL_READING_FIELD_NUMBER: _builtins.int
+    REGISTERS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the meter."""
+    final_reading: _builtins.int
+    """Last counter of the register; 0 for what is no counter."""
+    reason: _builtins.str
+    """Why."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
+    @_builtins.property
+    def dismounted_at(self) -> _timestamp_pb2.Timestamp:
+        """When. Domain time."""
+
+    @_builtins.property
+    def registers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterDismounting]:
+        """Last counters of the other registers in the housing."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        dismounted_at: _timestamp_pb2.Timestamp | None = ...,
+        final_reading: _builtins.int = ...,
+        registers: _abc.Iterable[Global___RegisterDismounting] | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["dismounted_at", b"dismounted_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dismounted_at", b"dismounted_at", "final_reading", b"final_reading", "name", b"name", "reason", b"reason", "registers", b"registers", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DismountMeterRequest: _TypeAlias = DismountMeterRequest  # noqa: Y015
+
+@_typing.final
+class RegisterDismounting(_message.Message):
+    """The last counter of one more register in a housing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    FINAL_READING_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """Name of the meter that is this register."""
+    final_reading: _builtins.int
+    """Last counter."""
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        final_reading: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["final_reading", b"final_reading", "meter", b"meter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterDismounting: _TypeAlias = RegisterDismounting  # noqa: Y015
+
+@_typing.final
 class RegisterChange(_message.Message):
     """What a new register has otherwise than the one before it. Its first reading is in its own unit and scale."""
 
@@ -2697,7 +2769,7 @@ class IngestTemperaturesResponse(_message.Message):
 Global___IngestTemperaturesResponse: _TypeAlias = IngestTemperaturesResponse  # noqa: Y015
 
 @_typing.final
-class ListDegreeDaysRequest(_message.Message):
+class QueryDegreeDaysRequest(_message.Message):
     """Asks for degree days."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -2744,10 +2816,10 @@ class ListDegreeDaysRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListDegreeDaysRequest: _TypeAlias = ListDegreeDaysRequest  # noqa: Y015
+Global___QueryDegreeDaysRequest: _TypeAlias = QueryDegreeDaysRequest  # noqa: Y015
 
 @_typing.final
-class ListDegreeDaysResponse(_message.Message):
+class QueryDegreeDaysResponse(_message.Message):
     """Degree days by steps."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -2774,7 +2846,7 @@ class ListDegreeDaysResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ListDegreeDaysResponse: _TypeAlias = ListDegreeDaysResponse  # noqa: Y015
+Global___QueryDegreeDaysResponse: _TypeAlias = QueryDegreeDaysResponse  # noqa: Y015
 
 @_typing.final
 class DegreeDays(_message.Message):

@@ -65,6 +65,11 @@ class MeteringServiceStub:
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ExchangeMeterRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
                 _registered_method=True)
+        self.DismountMeter = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/DismountMeter',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.DismountMeterRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
+                _registered_method=True)
         self.EditReadings = channel.unary_unary(
                 '/lichtbuch.metering.v1.MeteringService/EditReadings',
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.EditReadingsRequest.SerializeToString,
@@ -140,10 +145,10 @@ class MeteringServiceStub:
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesResponse.FromString,
                 _registered_method=True)
-        self.ListDegreeDays = channel.unary_unary(
-                '/lichtbuch.metering.v1.MeteringService/ListDegreeDays',
-                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysRequest.SerializeToString,
-                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysResponse.FromString,
+        self.QueryDegreeDays = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/QueryDegreeDays',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryDegreeDaysRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryDegreeDaysResponse.FromString,
                 _registered_method=True)
         self.ListFindings = channel.unary_unary(
                 '/lichtbuch.metering.v1.MeteringService/ListFindings',
@@ -200,7 +205,8 @@ class MeteringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def DeleteMeter(self, request, context):
-        """Deletes a meter; its history stays.
+        """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
+        One that was taken down is dismounted instead.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -208,6 +214,14 @@ class MeteringServiceServicer:
 
     def ExchangeMeter(self, request, context):
         """Records that a meter was exchanged: ends the life of the register and starts a new one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DismountMeter(self, request, context):
+        """Records that a meter was taken down for good: ends the lives of all registers in its housing. It stays, and so does
+        what it read; only its serial number is free for wherever it is hung up next.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -318,7 +332,7 @@ class MeteringServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def ListDegreeDays(self, request, context):
+    def QueryDegreeDays(self, request, context):
         """Answers heating degree days of a weather station or of an outdoor temperature sensor.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -384,6 +398,11 @@ def add_MeteringServiceServicer_to_server(servicer, server):
             'ExchangeMeter': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeMeter,
                     request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ExchangeMeterRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.SerializeToString,
+            ),
+            'DismountMeter': grpc.unary_unary_rpc_method_handler(
+                    servicer.DismountMeter,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.DismountMeterRequest.FromString,
                     response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.SerializeToString,
             ),
             'EditReadings': grpc.unary_unary_rpc_method_handler(
@@ -461,10 +480,10 @@ def add_MeteringServiceServicer_to_server(servicer, server):
                     request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesRequest.FromString,
                     response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.IngestTemperaturesResponse.SerializeToString,
             ),
-            'ListDegreeDays': grpc.unary_unary_rpc_method_handler(
-                    servicer.ListDegreeDays,
-                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysRequest.FromString,
-                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysResponse.SerializeToString,
+            'QueryDegreeDays': grpc.unary_unary_rpc_method_handler(
+                    servicer.QueryDegreeDays,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryDegreeDaysRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryDegreeDaysResponse.SerializeToString,
             ),
             'ListFindings': grpc.unary_unary_rpc_method_handler(
                     servicer.ListFindings,
@@ -649,6 +668,33 @@ class MeteringService:
             target,
             '/lichtbuch.metering.v1.MeteringService/ExchangeMeter',
             lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ExchangeMeterRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DismountMeter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/DismountMeter',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.DismountMeterRequest.SerializeToString,
             lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
             options,
             channel_credentials,
@@ -1066,7 +1112,7 @@ class MeteringService:
             _registered_method=True)
 
     @staticmethod
-    def ListDegreeDays(request,
+    def QueryDegreeDays(request,
             target,
             options=(),
             channel_credentials=None,
@@ -1079,9 +1125,9 @@ class MeteringService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/lichtbuch.metering.v1.MeteringService/ListDegreeDays',
-            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysRequest.SerializeToString,
-            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ListDegreeDaysResponse.FromString,
+            '/lichtbuch.metering.v1.MeteringService/QueryDegreeDays',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryDegreeDaysRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.QueryDegreeDaysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,9 +42,15 @@ class MeteringServiceStub:
     UpdateMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.UpdateMeterRequest, _metering_pb2.Meter]
     """Changes a meter."""
     DeleteMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.DeleteMeterRequest, _metering_pb2.Meter]
-    """Deletes a meter; its history stays."""
+    """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
+    One that was taken down is dismounted instead.
+    """
     ExchangeMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
+    DismountMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.DismountMeterRequest, _metering_pb2.Meter]
+    """Records that a meter was taken down for good: ends the lives of all registers in its housing. It stays, and so does
+    what it read; only its serial number is free for wherever it is hung up next.
+    """
     EditReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.EditReadingsRequest, _metering_pb2.EditReadingsResponse]
     """Puts right what stored readings say: new versions with who and why; nothing is overwritten."""
     EstimateReadings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.EstimateReadingsRequest, _metering_pb2.EstimateReadingsResponse]
@@ -75,7 +81,7 @@ class MeteringServiceStub:
     """Withdraws a delivery that was recorded by mistake; it stays in the list, marked."""
     IngestTemperatures: _grpc.UnaryUnaryMultiCallable[_metering_pb2.IngestTemperaturesRequest, _metering_pb2.IngestTemperaturesResponse]
     """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version."""
-    ListDegreeDays: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListDegreeDaysRequest, _metering_pb2.ListDegreeDaysResponse]
+    QueryDegreeDays: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryDegreeDaysRequest, _metering_pb2.QueryDegreeDaysResponse]
     """Answers heating degree days of a weather station or of an outdoor temperature sensor."""
     ListFindings: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ListFindingsRequest, _metering_pb2.ListFindingsResponse]
     """Lists what the watch over waste and data has found, the newest first."""
@@ -100,9 +106,15 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     UpdateMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.UpdateMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
     """Changes a meter."""
     DeleteMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.DeleteMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
-    """Deletes a meter; its history stays."""
+    """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
+    One that was taken down is dismounted instead.
+    """
     ExchangeMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
+    DismountMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.DismountMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
+    """Records that a meter was taken down for good: ends the lives of all registers in its housing. It stays, and so does
+    what it read; only its serial number is free for wherever it is hung up next.
+    """
     EditReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.EditReadingsRequest, _metering_pb2.EditReadingsResponse]  # type: ignore[assignment]
     """Puts right what stored readings say: new versions with who and why; nothing is overwritten."""
     EstimateReadings: _aio.UnaryUnaryMultiCallable[_metering_pb2.EstimateReadingsRequest, _metering_pb2.EstimateReadingsResponse]  # type: ignore[assignment]
@@ -133,7 +145,7 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     """Withdraws a delivery that was recorded by mistake; it stays in the list, marked."""
     IngestTemperatures: _aio.UnaryUnaryMultiCallable[_metering_pb2.IngestTemperaturesRequest, _metering_pb2.IngestTemperaturesResponse]  # type: ignore[assignment]
     """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version."""
-    ListDegreeDays: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListDegreeDaysRequest, _metering_pb2.ListDegreeDaysResponse]  # type: ignore[assignment]
+    QueryDegreeDays: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryDegreeDaysRequest, _metering_pb2.QueryDegreeDaysResponse]  # type: ignore[assignment]
     """Answers heating degree days of a weather station or of an outdoor temperature sensor."""
     ListFindings: _aio.UnaryUnaryMultiCallable[_metering_pb2.ListFindingsRequest, _metering_pb2.ListFindingsResponse]  # type: ignore[assignment]
     """Lists what the watch over waste and data has found, the newest first."""
@@ -185,7 +197,9 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metering_pb2.DeleteMeterRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metering_pb2.Meter, _abc.Awaitable[_metering_pb2.Meter]]:
-        """Deletes a meter; its history stays."""
+        """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
+        One that was taken down is dismounted instead.
+        """
 
     @_abc_1.abstractmethod
     def ExchangeMeter(
@@ -194,6 +208,16 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_metering_pb2.Meter, _abc.Awaitable[_metering_pb2.Meter]]:
         """Records that a meter was exchanged: ends the life of the register and starts a new one."""
+
+    @_abc_1.abstractmethod
+    def DismountMeter(
+        self,
+        request: _metering_pb2.DismountMeterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.Meter, _abc.Awaitable[_metering_pb2.Meter]]:
+        """Records that a meter was taken down for good: ends the lives of all registers in its housing. It stays, and so does
+        what it read; only its serial number is free for wherever it is hung up next.
+        """
 
     @_abc_1.abstractmethod
     def EditReadings(
@@ -316,11 +340,11 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         """Takes daily mean temperatures of a weather station; a corrected value replaces none: it is a new version."""
 
     @_abc_1.abstractmethod
-    def ListDegreeDays(
+    def QueryDegreeDays(
         self,
-        request: _metering_pb2.ListDegreeDaysRequest,
+        request: _metering_pb2.QueryDegreeDaysRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_metering_pb2.ListDegreeDaysResponse, _abc.Awaitable[_metering_pb2.ListDegreeDaysResponse]]:
+    ) -> _typing.Union[_metering_pb2.QueryDegreeDaysResponse, _abc.Awaitable[_metering_pb2.QueryDegreeDaysResponse]]:
         """Answers heating degree days of a weather station or of an outdoor temperature sensor."""
 
     @_abc_1.abstractmethod
