@@ -135,7 +135,7 @@ def columns_of(piece: Piece) -> pb.ReadingColumns:
 async def send_readings(session: Session, file: ReadingsFile, source: str, *, dry_run: bool) -> Outcome:
     """Sends a file piece by piece. What goes wrong on the way ends it, and stands in the outcome."""
     outcome, parent = Outcome(file), await session.parent()
-    with Progress(console=notes, transient=True) as progress:
+    with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
         task = progress.add_task("importing", total=file.lines or None)
         try:
             for piece in file.pieces:

@@ -129,10 +129,11 @@ def test_an_autumn_day_with_one_value_for_the_doubled_hour_keeps_the_rest(tmp_pa
 
 def test_columns_of_the_clock_may_double_the_hour_that_comes_twice(tmp_path: Path) -> None:
     clock = [f"{hour:02d}:{minute:02d}" for hour in (0, 1, 2, 2, *range(3, 24)) for minute in (0, 30)]
-    rows = [[AUTUMN, *counted(50, 50)], [PLAIN, *counted(50, 4), "", "", *counted(44, 44)]]
+    whole = counted(48, 48)
+    rows = [[AUTUMN, *counted(50, 50)], [PLAIN, *whole[:6], "", "", *whole[6:]]]
     found = opened(tmp_path, ["Datum", *clock], rows, meter="s", stamp="start")
     values = taken(found)
-    assert {end: value for end, value in values.items() if end.month == 10} == sequence(MIDNIGHTS[AUTUMN], 50, 30)
+    assert values == {**sequence(MIDNIGHTS[AUTUMN], 50, 30), **sequence(MIDNIGHTS[PLAIN], 48, 30)}
     assert not found.tally.refusals
 
 
@@ -191,6 +192,25 @@ def test_empty_cells_are_gaps_and_short_rows_too(tmp_path: Path) -> None:
     assert len(taken(found)) == 39
     assert found.tally.missing == 9
     assert found.tally.readings == 48
+
+
+def test_a_row_of_decimal_commas_between_commas_is_refused_and_not_shifted(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    header = ",".join(["Datum", *(f"v{number}" for number in range(1, 25))])
+    file.write_text(f"{header}\n{PLAIN},{','.join(['1,5'] * 24)}\n", encoding="utf-8")
+    found = open_readings(file, Declared(meter="h", unit="Wh"), TOWN, time_zone="Europe/Berlin")
+    assert not taken(found)
+    assert found.tally.refusals[0].reason == "has 49 cells where the header has 25"
+
+
+def test_a_row_within_which_the_file_ends_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "x.csv"
+    rows = [";".join([day, *counted(24, 24)]) for day in (PLAIN, "02.02.2026")]
+    text = "\n".join([";".join(numbered("v", 24)), *rows])
+    file.write_text(text[:-12], encoding="utf-8")
+    found = open_readings(file, Declared(meter="h", unit="Wh"), TOWN, time_zone="Europe/Berlin")
+    assert len(taken(found)) == 24
+    assert "is cut off" in found.tally.refusals[0].reason
 
 
 def test_a_meter_of_counters_takes_no_day_of_intervals(tmp_path: Path) -> None:

@@ -58,6 +58,7 @@ def test_a_number_of_another_habit_than_the_file_s_is_refused(decimal: str, text
         (["1.234", "1.234,5"], ","),
         (["1,234", "1,234.5"], "."),
         (["1.234.567"], ","),
+        (["7", ""], ""),
     ],
 )
 def test_the_decimal_sign_is_told_from_the_file(texts: list[str], sign: str) -> None:
@@ -118,3 +119,10 @@ def test_a_meter_that_is_read_by_the_service_is_read_every_quarter_hour(
     meter = pb.Meter(name="municipalities/t/meters/a", unit=pb.UNIT_WH, endpoint=endpoint, reading_cycle=cycle)
     known = known_meter(meter, None)
     assert (known.kind, known.step) == (Kind.COUNTER, step)
+
+
+def test_a_sign_that_no_number_has_had_yet_is_told_by_the_first_that_has_one() -> None:
+    numbers = Numbers("")
+    assert [numbers.parse(text) for text in ("7", "7,5", "1.000,5")] == [7, Decimal("7.5"), Decimal("1000.5")]
+    with pytest.raises(ValueError, match="decimal comma"):
+        numbers.parse("7.5")

@@ -113,11 +113,18 @@ def unit_in(column: str) -> str:
 
 
 class Numbers:
-    """Numbers with one decimal sign; the other one, spaces and apostrophes part thousands."""
+    """Numbers with one decimal sign; the other one, spaces and apostrophes part thousands.
+
+    Without a sign the first number that has one tells.
+    """
 
     def __init__(self, decimal: str) -> None:
-        if decimal not in (".", ","):
+        if decimal not in (".", ",", ""):
             raise InvalidInput.of("decimal", f"{decimal!r} is neither a point nor a comma")
+        self._is_open = not decimal
+        self._use(decimal or ".")
+
+    def _use(self, decimal: str) -> None:
         self.decimal = decimal
         other = "." if decimal == "," else ","
         self._grouped = re.compile(rf"[+-]?\d{{1,3}}(?:[{other} '\u00a0\u202f]\d{{3}})+(?:[{decimal}]\d*)?")
@@ -125,6 +132,9 @@ class Numbers:
     def parse(self, text: str) -> Decimal:
         """A number. Raises ValueError with the reason."""
         plain = text
+        if self._is_open and ("," in plain or "." in plain):
+            self._is_open = False
+            self._use(sniff_decimal([plain]) or ".")
         if self.decimal == "," or not plain.isascii() or not plain.replace(".", "", 1).isdigit():
             if self._grouped.fullmatch(plain):
                 for sign in (" ", "'", "\u00a0", "\u202f", "." if self.decimal == "," else ","):
@@ -147,11 +157,11 @@ class Numbers:
 
 
 def sniff_decimal(texts: Iterable[str]) -> str:
-    """The decimal sign of a file's numbers: the last sign of one that has both, else a comma where there is any.
+    """The decimal sign of numbers: the last sign of one that has both, else a comma where there is any, else a point.
 
-    A lone comma before three digits may be an English thousand: only numbers that cannot be tell.
+    Empty where none has a sign.
     """
-    commas = 0
+    commas = points = 0
     for text in texts:
         plain = text.strip()
         comma, point = plain.rfind(","), plain.rfind(".")
@@ -162,4 +172,5 @@ def sniff_decimal(texts: Iterable[str]) -> str:
         if plain.count(",") > 1:
             return "."
         commas += comma >= 0
-    return "," if commas else "."
+        points += point >= 0
+    return "," if commas else "." if points else ""

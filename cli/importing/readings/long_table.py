@@ -127,7 +127,8 @@ class LongReader:
         column = source.columns[layout.time]
         if column.casefold().endswith("utc"):
             tz = zone_of("UTC")
-        self._stamps = Stamps(tz, declared.time_format, of_ends=declared.stamp == "end")
+        ends = "end" in (declared.stamp, *(one.stamp for one in declared.series))
+        self._stamps = Stamps(tz, declared.time_format, of_ends=ends)
         # Rows whose time only the next row of their series tells, by the series.
         self._open: dict[str, tuple[int, Sequence[str], Instants]] = {}
 

@@ -202,8 +202,14 @@ class WideReader:
         collector = self._taker.collector
         for line, cells in self._source.rows():
             collector.tally.lines += 1
-            padded = [*cells, *[""] * (len(self._source.columns) - len(cells))]
+            width = len(self._source.columns)
+            padded = [*cells, *[""] * (width - len(cells))]
             try:
+                # Spreadsheets leave trailing empty cells out; too many cells are decimal commas between commas.
+                if any(cell.strip() for cell in padded[width:]):
+                    raise ValueError(f"has {len(cells)} cells where the header has {width}")
+                if len(cells) < width and line >= self._source.lines and not self._source.ends:
+                    raise ValueError("is cut off: the file ends within this line")
                 self._take(line, padded)
             except ValueError as error:
                 day = padded[self._layout.date].strip()
