@@ -162,3 +162,25 @@ def test_an_exchange_of_next_year_changes_nothing_about_the_evidence_of_this_one
     before = evidence_hash([evidence_of("m" * 32, [LIFE], readings, bounds)])
     old, new = split([LIFE], Exchange(to_ms(at("2027-01-01T00:00+01:00")), 9_000, 0, Origin.EXCHANGE), "b" * 32)
     assert evidence_hash([evidence_of("m" * 32, [old, new], readings, bounds)]) == before
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "Asia/Kathmandu", "Atlantic/Azores"])
+def test_each_local_day_of_twenty_one_years_is_the_sum_of_its_quarter_hours(zone: str) -> None:
+    tz = ZoneInfo(zone)
+    start, end = datetime(2015, 1, 1, tzinfo=tz).astimezone(UTC), datetime(2036, 1, 1, tzinfo=tz).astimezone(UTC)
+    slots = np.arange(to_ms(start) - SLOT_MS, to_ms(end) + 2 * SLOT_MS, SLOT_MS, dtype=np.int64)
+    random = np.random.default_rng(5)
+    counter = np.cumsum(random.integers(0, 900, len(slots)))
+    kept = random.random(len(slots)) > 0.03
+    readings = Readings.of(np.ones(int(kept.sum()), np.int64), slots[kept], counter[kept])
+    lives = [replace(LIFE, scale_exponent=-1)]
+    days, quarters = (
+        c.consumption(lives, readings, boundaries(start, end, step, tz), step, is_polled=True)
+        for step in (Step.LOCAL_DAY, Step.QUARTER_HOUR)
+    )
+    first = np.searchsorted(quarters.starts_ms, days.starts_ms)
+    assert len(days.starts_ms) == 7_670
+    assert set((np.diff(np.r_[first, len(quarters.starts_ms)]) // 4).tolist()) <= {23, 24, 25}
+    assert (quarters.starts_ms[first] == days.starts_ms).all()
+    for column in ("amount", "measured_ms"):
+        assert (np.add.reduceat(getattr(quarters, column), first) == getattr(days, column)).all()
