@@ -147,7 +147,9 @@ def _rows(among: Readings, part: Readings) -> Int64:
 def _move_readings(
     session: Session, meter: MeterRow, ended: RegisterLife, begun: RegisterLife, source: feed.Source
 ) -> None:
-    moved = fetch(session, [ended.key], begun.begin_ms, begun.end_ms)
+    moved = _beneath_estimates(
+        fetch_columns(session, span_condition(session, [ended.key]), (begun.begin_ms, begun.end_ms))
+    )
     heads = heads_of(session, [ended.key])
     polled_ms = heads[ended.key].polled_slot_ms if ended.key in heads else 0
     for part, of in _as_read(session, meter, moved, ended, begun, source):
@@ -157,6 +159,25 @@ def _move_readings(
     _set_head(session, ended)
     if polled_ms >= begun.begin_ms:
         _set_polled(session, begun.key, polled_ms)
+
+
+def _beneath_estimates(revisions: Readings) -> Readings:
+    """Of all revisions of one register the newest of each slot; of one that was estimated what had been read there.
+
+    An estimate over a reading was drawn because that did not go with the old register; with the new one it does.
+    What a person had made a gap of stays what it is.
+    """
+    slots, last = np.unique(revisions.slot_ms[::-1], return_index=True)
+    newest = len(revisions) - 1 - last
+    read = np.flatnonzero(revisions.status != Status.ESTIMATED)
+    if len(read) == len(revisions):
+        return revisions.take(newest)
+    known, last_read = np.unique(revisions.slot_ms[read][::-1], return_index=True)
+    place = read[len(read) - 1 - last_read]
+    rows = newest.copy()
+    with_value = revisions.status[place] != Status.GAP
+    rows[np.searchsorted(slots, known[with_value])] = place[with_value]
+    return revisions.take(rows)
 
 
 def _drop_estimates(session: Session, meter: MeterRow, ended: RegisterLife, source: feed.Source) -> None:

@@ -201,6 +201,32 @@ async def test_a_new_scale_keeps_the_quantities(metering: Metering) -> None:
     assert list(used.amounts) == [500_000 + 200_000 + 5_000]
 
 
+@sqlite_only
+async def test_what_was_read_beneath_an_estimate_goes_over_as_it_was_read(metering: Metering) -> None:
+    await metering.meter()
+    await metering.ingest(columns([9_000, 9_100, 10, 20, 30, 9_500, 9_600]))
+    assert [status for _, status in await stored(metering)][2:5] == [Status.DOUBTFUL] * 3
+    estimate = pb.EstimateReadingsRequest(
+        name=name_of(), start_time=stamp(-6), end_time=stamp(-3), method=pb.ESTIMATION_METHOD_LINEAR, reason="odd"
+    )
+    assert len((await metering.as_().EstimateReadings(estimate)).readings.values) == 3
+    rejected = pb.EditReadingsRequest(
+        name=name_of(),
+        slots_unix_ms=[NOON_MS - 4 * SLOT_MS],
+        values=[0],
+        status=pb.READING_STATUS_GAP,
+        reason="misread",
+    )
+    await metering.as_().EditReadings(rejected)
+    await metering.as_().EstimateReadings(estimate)
+    await exchange(metering, at=-6, final_reading=9_150, first_reading=5)
+    measured = Status.MEASURED
+    found = await stored(metering)
+    assert found[:4] == [(9_000, measured), (9_100, measured), (10, measured), (20, measured)]
+    # What a person has rejected does not come back.
+    assert found[4] == (9_400, Status.ESTIMATED)
+
+
 async def test_edits_and_estimates_go_over_with_who_and_why(metering: Metering) -> None:
     await metering.meter()
     await poll(metering, [9_000, 9_100])
