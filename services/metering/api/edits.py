@@ -104,6 +104,7 @@ class EditCalls(Calls):
             return row, found, pb.EstimateReadingsResponse(readings=columns, unfilled=found.unfilled[:_MOST_UNFILLED])
 
         def fill(session: Session) -> pb.EstimateReadingsResponse:
+            lock.to_store_readings(session)
             row, found, answer = made(session)
             if edits.put(session, found.readings, source):
                 _audit_estimate(session, tenant, row, str(name), found, method, reason)

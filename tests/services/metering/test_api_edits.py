@@ -3,6 +3,8 @@ place."""
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +14,7 @@ from domain.errors import Conflict, FailedPrecondition, InvalidInput, NotPermitt
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
 from services.metering.slot import SLOT_MS
+from services.metering.store import estimates
 from tests.services.metering.making import NOON_MS
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
@@ -368,3 +371,30 @@ async def test_who_may_not_edit_brings_no_edits_in_a_file_either(metering: Meter
     assert (await metering.as_(ADMIN).IngestReadings(request)).stored == 1
     request.readings.statuses[:] = [pb.READING_STATUS_HAND]
     assert (await metering.as_(OPERATOR).IngestReadings(request)).unchanged == 1
+
+
+async def test_an_exchange_waits_for_the_estimates_that_are_being_stored(
+    metering: Metering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    await metering.ingest(columns([0, 10], first=-8))
+    await metering.ingest(columns([60], first=-2))
+    looking, exchanged, plainly, calls = threading.Event(), threading.Event(), estimates.made, []
+
+    def slowly(*arguments: Any) -> estimates.Estimated:
+        found = plainly(*arguments)
+        calls.append(found)
+        if len(calls) == 2:  # the first looks only for the months
+            looking.set()
+            exchanged.wait(1.0)
+        return found
+
+    monkeypatch.setattr(estimates, "made", slowly)
+    filling = asyncio.create_task(estimate(metering, -8, -1))
+    await asyncio.to_thread(looking.wait, 60)
+    request = pb.ExchangeMeterRequest(name=name_of(), exchanged_at=stamp(-5), final_reading=30, reason="found late")
+    await metering.as_().ExchangeMeter(request)
+    exchanged.set()
+    assert len((await filling).readings.values) == 4
+    # Whatever has become of them: they are with the register that lived then, and not lost with the old one.
+    assert list((await listed(metering)).slots_unix_ms) == [at(slot) for slot in range(-8, -1)]
