@@ -7,7 +7,7 @@ All ways come to the same; the tests hold them against each other over random hi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
@@ -226,13 +226,14 @@ def in_runs(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft]
     if not keys:
         return
     found = runs.of_lives(session, keys, int(bounds_ms[0]), int(bounds_ms[-1]))
+    dips = _may_begin_with_dip(session, [meter for _, meter in wanted], found, bounds_ms)
     places: list[Place] = []
     series: list[Place] = []
     for draft, meter in wanted:
         mine = series if meter.row.kind == Kind.INTERVAL else places
         for life in meter.lives:
             for run in found.get(life.key, ()):
-                begin, end = _steps_in(run, life, bounds_ms)
+                begin, end = _steps_in(run, life, bounds_ms, run in dips)
                 for span in draft.open_spans():
                     if min(end, span.stop) > max(begin, span.start):
                         mine.append((draft, life, max(begin, span.start), min(end, span.stop)))
@@ -275,11 +276,35 @@ def _has_runs(meter: Metered, life: RegisterLife) -> bool:
     return tells and life.scale_exponent >= 0
 
 
-def _steps_in(run: runs.Run, life: RegisterLife, bounds_ms: Int64) -> tuple[int, int]:
+def _may_begin_with_dip(
+    session: Session, meters: Sequence[Metered], found: Mapping[int, Sequence[runs.Run]], bounds_ms: Int64
+) -> set[runs.Run]:
+    """Runs of counters at whose first reading a step begins, and of which that reading lies below what was before it.
+
+    The next reading may make the dip good: then it is a spike, which the general way leaves out.
+    """
+    begins_of_steps = set(bounds_ms[:-1].tolist())
+    asked = [
+        (life, run)
+        for meter in meters
+        for life in meter.lives
+        for run in found.get(life.key, ())
+        if meter.row.kind == Kind.COUNTER and run.first_ms >= life.begin_ms and run.first_ms in begins_of_steps
+    ]
+    columns = [(life.key, life.begin_ms, run.first_ms) for life, run in asked]
+    keys, begins, slots = np.array(columns, np.int64).reshape(-1, 3).T
+    before = runs.values_before(session, keys, begins, slots)
+    return {
+        run
+        for (life, run), value in zip(asked, before, strict=True)
+        if run.first_value < max(value or 0, life.first_reading if life.is_first_known else 0)
+    }
+
+
+def _steps_in(run: runs.Run, life: RegisterLife, bounds_ms: Int64, has_dip: bool) -> tuple[int, int]:
     """Steps begin..end (exclusive) of which both bounds are readings of the run and of the life."""
-    # The first reading of a run may be a dip that the next one makes good: a spike, which the general way leaves out.
-    # And what was recorded at an exchange takes the place of a reading at the very same instant.
-    first = max(run.first_ms + SLOT_MS, life.begin_ms + 1 if life.is_first_known else life.begin_ms)
+    # What was recorded at an exchange takes the place of a reading at the very same instant.
+    first = max(run.first_ms + (SLOT_MS if has_dip else 0), life.begin_ms + (1 if life.is_first_known else 0))
     last = min(run.last_ms, life.end_ms - 1)
     begin = int(np.searchsorted(bounds_ms, first, "left"))
     return begin, int(np.searchsorted(bounds_ms, last, "right")) - 1

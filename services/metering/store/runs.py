@@ -19,7 +19,7 @@ from sqlmodel import Session
 
 from services.metering.life import FOREVER_MS
 from services.metering.meter import Kind
-from services.metering.reading import Int64, Mask, Readings, Status
+from services.metering.reading import USABLE, Int64, Mask, Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store.bulk import array, fetch_rows, is_postgresql, key_set, upsert_rows
 from services.metering.store.readings import fetch
@@ -294,17 +294,35 @@ def values_at(session: Session, keys: Int64, slots: Int64) -> Int64:
 
 def sums_between(session: Session, keys: Int64, begins_ms: Int64, ends_ms: Int64) -> Int64:
     """Sums of the values of registers at slots with begin < slot <= end, where each slot has one revision only."""
-    if not len(keys):
-        return np.empty(0, np.int64)
-    inside = "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM reading r WHERE r.life_key = {} AND r.slot_ms > {}"
-    inside += " AND r.slot_ms <= {}"
+    part = (
+        "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM reading r"
+        " WHERE r.life_key = {0} AND r.slot_ms > {1} AND r.slot_ms <= {2}"
+    )
+    return np.fromiter((value or 0 for value in _each(session, part, keys, begins_ms, ends_ms)), np.int64, len(keys))
+
+
+def values_before(session: Session, keys: Int64, begins_ms: Int64, slots: Int64) -> list[int | None]:
+    """Value of the nearest usable reading of a register before a slot, from the begin of its life on; None for none."""
+    part = (
+        "SELECT value FROM reading r WHERE r.life_key = {0} AND r.slot_ms >= {1} AND r.slot_ms < {2}"
+        f" AND r.status IN ({', '.join(str(int(one)) for one in USABLE)})"
+        " AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = r.life_key AND n.slot_ms = r.slot_ms"
+        " AND n.revision > r.revision) ORDER BY r.slot_ms DESC LIMIT 1"
+    )
+    return _each(session, part, keys, begins_ms, slots)
+
+
+def _each(session: Session, part: str, *columns: Int64) -> list[int | None]:
+    """The value of a query for each row of columns, whose elements it names {0}, {1}, ...; None where it has none."""
+    if not len(columns[0]):
+        return []
     if is_postgresql(session):
-        columns = ", ".join(array(column) for column in (keys, begins_ms, ends_ms))
-        wanted = f"unnest({columns}) WITH ORDINALITY AS k(life_key, begin_ms, end_ms, place)"
-        part, order = inside.format("k.life_key", "k.begin_ms", "k.end_ms"), "k.place"
+        names = [f"c{place}" for place in range(len(columns))]
+        arrays = ", ".join(array(column) for column in columns)
+        wanted = f"unnest({arrays}) WITH ORDINALITY AS k({', '.join(names)}, place)"
+        query, order = part.format(*(f"k.{name}" for name in names)), "k.place"
     else:
-        rows = [list(row) for row in zip(keys.tolist(), begins_ms.tolist(), ends_ms.tolist(), strict=True)]
+        rows = [list(row) for row in zip(*(column.tolist() for column in columns), strict=True)]
         wanted, order = f"json_each('{json.dumps(rows)}') AS k", "k.key"
-        part = inside.format(*(f"json_extract(k.value, '$[{place}]')" for place in range(3)))
-    found = fetch_rows(session, f"SELECT ({part}) FROM {wanted} ORDER BY {order}")
-    return np.fromiter((row[0] for row in found), np.int64, len(keys))
+        query = part.format(*(f"json_extract(k.value, '$[{place}]')" for place in range(len(columns))))
+    return [row[0] for row in fetch_rows(session, f"SELECT ({query}) FROM {wanted} ORDER BY {order}")]
