@@ -350,12 +350,15 @@ async def test_the_page_of_a_logout_is_not_called_back_on_its_way_to_the_issuer_
 
     left.navigate.to = note  # type: ignore[method-assign, assignment]
     other.navigate.to = note  # type: ignore[method-assign, assignment]
+    assert left.client is not None
+    assert other.client is not None
+    left_id, other_id = left.client.id, other.client.id
     form = next(each for each in left.client.elements.values() if "/logout" in str(each.props.get("action", "")))
     answer = await left.http_client.post(form.props["action"], headers={"origin": BASE})
     assert answer.status_code == 303
     # Each page looks once a second: when the other has looked twice since, this one has looked too.
-    await eventually(lambda: gone.count(other.client.id) >= 2)
-    assert left.client.id not in gone
+    await eventually(lambda: gone.count(other_id) >= 2)
+    assert left_id not in gone
 
 
 async def test_a_page_that_cannot_be_built_tells_nothing_of_its_inside(

@@ -38,7 +38,7 @@ async def metering(issuer: Issuer, database: Database) -> AsyncIterator[Metering
 
 
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
-GAS = {"medium": pb.MEDIUM_GAS, "unit": pb.UNIT_L, "obis_code": "7-0:3.0.0"}
+GAS: dict[str, Any] = {"medium": pb.MEDIUM_GAS, "unit": pb.UNIT_L, "obis_code": "7-0:3.0.0"}
 FACTOR = pb.GasFactor(valid_from="2020-01-01", calorific_value_wh_per_m3=10_000, state_number_e4=10_000)
 
 

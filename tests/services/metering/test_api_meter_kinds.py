@@ -293,7 +293,7 @@ async def test_meters_are_found_by_building_and_by_what_stands_on_them(metering:
     await metering.meter("a", building="Rathaus", serial_number="4711")
     await metering.meter("b", building="Rathaus", market_location=MALO)
     await metering.meter("c", metering_location=MELO, main_meter=name_of("a"))
-    for wanted, found in (
+    cases: tuple[tuple[dict[str, Any], list[str]], ...] = (
         ({"building": "Rathaus"}, ["a", "b"]),
         ({"identity": "4711"}, ["a"]),
         ({"identity": MALO}, ["b"]),
@@ -301,7 +301,8 @@ async def test_meters_are_found_by_building_and_by_what_stands_on_them(metering:
         ({"main_meter": name_of("a")}, ["c"]),
         ({"building": "Rathaus", "identity": MALO}, ["b"]),
         ({"identity": "nothing"}, []),
-    ):
+    )
+    for wanted, found in cases:
         listed = await metering.as_().ListMeters(pb.ListMetersRequest(parent=PARENT, **wanted))
         assert [meter.name.rsplit("/", 1)[-1] for meter in listed.meters] == found
 
