@@ -80,12 +80,14 @@ def base_units(value: int, scale_exponent: int) -> Decimal:
     return Decimal(value).scaleb(scale_exponent)
 
 
-def counter_text(formats: Formats, value: int, unit: int, scale_exponent: int = 0, medium: int = 0) -> str:
-    """What a counter stands at, to its last digit but at most a thousandth."""
+def counter_text(
+    formats: Formats, value: int, unit: int, scale_exponent: int = 0, medium: int = 0, *, in_columns: bool = False
+) -> str:
+    """What a counter stands at, to its last digit but at most a thousandth; in columns all have as many digits."""
     scale = scale_of(unit, medium)
     digits = min(3, digits_of(scale, scale_exponent))
     shown = scale.of(base_units(value, scale_exponent))
-    kept = max(1 if scale.size > 1 else 0, _needed(shown, digits))
+    kept = digits if in_columns else max(1 if scale.size > 1 else 0, _needed(shown, digits))
     return _with(formats.number(shown, kept), scale.symbol)
 
 

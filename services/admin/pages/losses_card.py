@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 from nicegui import ui
@@ -31,7 +32,9 @@ class LossesCard(Card):
         desk.listen(self._changed)
 
     async def _fetch(self, period: Period) -> Losses:
-        return await self.view.town.metering.losses(self._desk.meter, period, self.view.town.tz)
+        found = await self.view.town.metering.losses(self._desk.meter, period, self.view.town.tz)
+        first = next((place for place, row in enumerate(found.rows) if row.main or row.subs or row.coverage), 0)
+        return replace(found, rows=found.rows[first:]) if period.span is Span.YEARS else found
 
     def _changed(self) -> None:
         self._feed.ask(self._desk.period)

@@ -153,9 +153,11 @@ class FactsCard(Card):
 
         end = life.removed_at
         until = t("nothing") if end is None else formats.long_date(end)
-        span = t("life_since", start=formats.long_date(life.installed_at))
+        known = life.installed_at.year > 1970  # where nobody knows, it has always been there
+        begin = formats.long_date(life.installed_at) if known else "…"
+        span = t("life_since", start=begin) if known else ""
         if end is not None:
-            span = t("life_span", start=formats.long_date(life.installed_at), end=until)
+            span = t("life_span", start=begin, end=until)
         words = [
             t("meter_serial_short", number=life.serial_number) if life.serial_number else "",
             span,

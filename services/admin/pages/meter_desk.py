@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 
+from lichtbuch.metering.v1 import metering_pb2
 from services.admin.figures import id_of
 from services.admin.meters import MeterItem
 from services.admin.pages.view import View
@@ -63,9 +64,9 @@ class Desk:
 
 def usual_span(meter: MeterItem) -> Span:
     """What is worth looking at first: days of a month, months of a store, years of what is read once a year."""
-    if meter.is_stock:
-        return Span.YEAR
-    return Span.MONTH if meter.is_read_often or meter.is_sensor else Span.YEARS
+    if meter.is_read_often or meter.is_sensor:
+        return Span.MONTH
+    return Span.YEARS if meter.cycle == metering_pb2.READING_CYCLE_YEAR else Span.YEAR
 
 
 def period_text(view: View, period: Period) -> str:

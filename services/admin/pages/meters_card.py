@@ -128,7 +128,9 @@ class MetersListCard(Card):
             age = t("age", age=formats.span(int((now - meter.latest_slot).total_seconds())))
             late = is_late(meter, now)
         covered = (town.meter_coverages.value or {}).get(meter.name)
-        coverage = t("nothing") if covered is None or not meter.is_read_often else formats.percent(covered)
+        # Of what nobody said how often it is read, coverage tells something only where there is some.
+        is_told = covered is not None and (meter.is_read_often or (covered > 0 and not meter.cycle))
+        coverage = formats.percent(covered) if is_told and covered is not None else t("nothing")
         poor = covered is not None and covered < POOR_COVERAGE and meter.is_read_often
         count = self._findings[meter.name]
         nothing, counted = t("nothing"), formats.number(count) if count else t("nothing")

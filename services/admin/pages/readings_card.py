@@ -181,8 +181,9 @@ def value_of(view: View, desk: Desk, reading: Reading) -> str:
     meter = desk.meter
     if not reading.has_value:
         return view.t("nothing")
-    write = counter_text if meter.kind == metering_pb2.READING_KIND_COUNTER else value_text
-    return write(view.formats, reading.value, meter.unit, meter.scale_exponent, meter.medium)
+    told = (view.formats, reading.value, meter.unit, meter.scale_exponent, meter.medium)
+    counts = meter.kind == metering_pb2.READING_KIND_COUNTER
+    return counter_text(*told, in_columns=True) if counts else value_text(*told)
 
 
 def source_text(view: View, reading: Reading) -> str:

@@ -44,6 +44,7 @@ def test_a_counter_is_told_to_its_last_digit_in_the_unit_of_its_medium() -> None
     assert counter_text(EN, 1_500, L) == "1.5 m³"
     assert counter_text(DE, 1_500, L, 0, metering_pb2.MEDIUM_OIL) == "1.500 l"
     assert counter_text(DE, 12_345, WH, 2) == "1.234,5 kWh"
+    assert counter_text(DE, 1_234_500, WH, in_columns=True) == "1.234,500 kWh"
     assert counter_text(DE, 4_711, metering_pb2.UNIT_COUNT) == "4.711"
 
 
