@@ -184,3 +184,26 @@ def test_the_settings_name_a_file_whose_errors_are_told_with_their_line(tmp_path
     settings = MeteringSettings(validation_rules=file)
     with pytest.raises(InvalidInput, match=r"rules\.toml:3"):
         load(settings.validation_rules)
+
+
+@sqlite_only
+async def test_only_the_rules_that_are_asked_for_are_told(metering: Metering) -> None:
+    await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    await metering.ingest(columns([1_000, 1_010, 1_020, 1_030], first=-30))
+    await metering.ingest(columns([1_300], first=-1))
+    slip = pb.EditReadingsRequest(
+        name=name_of(), slots_unix_ms=[NOON_MS - SLOT_MS], values=[13], reason="a digit slipped"
+    )
+    await metering.as_().EditReadings(slip)
+
+    async def told(*rules: str) -> set[str]:
+        request = pb.ValidateReadingsRequest(parent=PARENT, start_time=stamp(-40), end_time=stamp(1), rules=rules)
+        return {one.rule for one in (await metering.as_(VIEWER).ValidateReadings(request)).findings}
+
+    whole = await told()
+    assert "gap" in whole
+    assert len(whole) > 1, whole
+    assert [await told(rule) for rule in sorted(whole)] == [{rule} for rule in sorted(whole)]
+    assert await told("gap", "digits") == {"gap"}
+    with pytest.raises(InvalidInput, match=r"rules\[1\]"):
+        await told("gap", "nonsense")
