@@ -153,11 +153,9 @@ Place: TypeAlias = tuple[Draft, RegisterLife, int, int]
 
 def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft], step: Step) -> None:
     """Settles the steps that are made of whole days which are kept, and which nothing has touched since."""
-    states = rollups.states_of(session, [meter.row.uid for meter in meters])
+    states, marks = rollups.states_and_marks(session, [meter.row.uid for meter in meters])
     if not states:
         return
-    keys = [state.key for state in states.values()]
-    marks = rollups.marks_of(session, keys)
     for span in (Span.MONTH, Span.DAY) if step is not Step.LOCAL_DAY else (Span.DAY,):
         wanted: dict[int, tuple[int, int]] = {}
         for draft, meter in zip(drafts, meters, strict=True):

@@ -75,6 +75,24 @@ def seals(session: Session, meter_uids: Iterable[str], start_ms: int) -> bool:
     return any(state.sealed_ms > start_ms for state in states_of(session, meter_uids).values())
 
 
+def states_and_marks(session: Session, meter_uids: Iterable[str]) -> tuple[dict[str, State], dict[int, Marks]]:
+    """`states_of` and `marks_of` in one question: answers out of roll-ups are made of little else."""
+    columns = ", ".join(f"s.{name}" for name in State.__slots__)
+    statement = text(
+        f"SELECT {columns}, d.id, d.from_ms, d.until_ms FROM rollup_meter s LEFT JOIN rollup_dirty d"
+        f" ON d.meter_key = s.key WHERE s.meter_uid IN {text_set(session, 'uids')}"
+    )
+    states: dict[str, State] = {}
+    marked: dict[int, list[tuple[int, int, int]]] = {}
+    count = len(State.__slots__)
+    for row in session.connection().execute(statement, {"uids": json.dumps(list(meter_uids))}):
+        if row[1] not in states:
+            states[row[1]] = State(*row[:count])
+        if row[count] is not None:
+            marked.setdefault(row[0], []).append((row[count], row[count + 1], row[count + 2]))
+    return states, _grouped(marked)
+
+
 def put_state(session: Session, state: State) -> State:
     """Stores what is kept of a meter. Returns it with its key, which a new one (key 0) gets here."""
     values = {name: getattr(state, name) for name in State.__slots__}
@@ -132,6 +150,10 @@ def marks_of(session: Session, meter_keys: Sequence[int]) -> dict[int, Marks]:
     found: dict[int, list[tuple[int, int, int]]] = {}
     for meter_key, *mark_row in rows:
         found.setdefault(meter_key, []).append((mark_row[0], mark_row[1], mark_row[2]))
+    return _grouped(found)
+
+
+def _grouped(found: Mapping[int, Sequence[tuple[int, int, int]]]) -> dict[int, Marks]:
     return {
         key: Marks(
             [one[0] for one in several],
