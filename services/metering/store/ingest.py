@@ -159,10 +159,14 @@ def _stored_at(session: Session, ordered: Readings, keys: list[int]) -> Readings
     if is_postgresql(session):
         registers, slots = ordered.register.tolist(), ordered.slot_ms.tolist()
         wanted = f"unnest('{{{_joined(registers)}}}'::bigint[], '{{{_joined(slots)}}}'::bigint[])"
-        where = f"{wanted} AS k(life_key, slot_ms) JOIN reading r ON r.life_key = k.life_key AND r.slot_ms = k.slot_ms"
-        # The span in plain numbers lets the planner leave out the months that cannot hold any of them.
-        bounded = f"{where} AND r.slot_ms >= ? AND r.slot_ms <= ?"
-        return fetch_columns(session, bounded, (first, last), compared=True)
+        # OFFSET 0 keeps the planner from turning the join round: of the newest readings it believes that there are next
+        # to none until the table is analysed, and would then compare each of them with every pair that is asked for.
+        # The span in plain numbers lets it leave out the months that cannot hold any of them.
+        where = (
+            f"{wanted} AS k(life_key, slot_ms) CROSS JOIN LATERAL (SELECT * FROM reading"
+            " WHERE life_key = k.life_key AND slot_ms = k.slot_ms AND slot_ms >= ? AND slot_ms <= ? OFFSET 0) AS r"
+        )
+        return fetch_columns(session, where, (first, last), compared=True)
     slots_set = key_set(session, np.unique(ordered.slot_ms).tolist())
     where = f"reading r WHERE r.life_key IN {key_set(session, keys)} AND r.slot_ms IN {slots_set}"
     return fetch_columns(session, where, (), compared=True)

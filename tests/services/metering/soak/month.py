@@ -361,6 +361,7 @@ class Soak:
                         start_time=timestamp_to_proto(from_ms(first)),
                         end_time=timestamp_to_proto(from_ms(last)),
                         step=pb.STEP_LOCAL_DAY,
+                        without_evidence=True,
                     )
                 )
                 index = np.array(answer.meter_indexes)
