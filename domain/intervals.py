@@ -22,11 +22,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from domain.counters import Ints, Life, Register, Step, classify_step, is_spike
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, OutOfLimits
 from domain.night import QUARTER_HOUR_S, instant_from_unix_ms, quarter_hours, unix_ms
 
 __all__ = ["Consumption", "Curve", "Flag", "Intervals", "Life", "Register", "SlotConsumption", "Step", "StepEvent"]
 
+_NO_LIMIT: Final = 2.0**62
 QUARTER_HOUR_MS: Final = QUARTER_HOUR_S * 1000
 
 
@@ -93,13 +94,19 @@ class SlotConsumption:
 class Intervals:
     """Amounts of intervals, begin and end in Unix ms, in any order; they must not overlap.
 
-    is_estimated: mask of the amounts that nobody measured; None for none of them.
+    is_estimated: mask of the amounts that nobody measured; None for none of them. Raises OutOfLimits for amounts that
+    no integer of 64 bits holds together.
     """
 
     begins_ms: Ints
     ends_ms: Ints
     amounts: Ints
     is_estimated: NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        # In float64: what is near the limit is over it.
+        if float(np.abs(self.amounts.astype(np.float64)).sum()) > _NO_LIMIT:
+            raise OutOfLimits.of("amounts", "together they are more than can be counted")
 
 
 class Curve:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domain.counters import Register, Step, classify_step
-from domain.errors import InvalidInput
-from domain.intervals import Curve, Flag, Life
+from domain.errors import InvalidInput, OutOfLimits
+from domain.intervals import Curve, Flag, Intervals, Life
 from domain.night import dates_between, local_day_bounds, local_month_bounds, quarter_hours, unix_ms, zone
 
 QUARTER = timedelta(minutes=15)
@@ -378,3 +378,9 @@ def test_boundaries_ascend(edges):
 def test_a_register_has_no_negative_limits():
     with pytest.raises(InvalidInput, match="noise"):
         Register(noise=-1)
+
+
+def test_amounts_that_nothing_holds_together_are_refused():
+    ends = np.arange(1, 1501, dtype=np.int64) * 900_000
+    with pytest.raises(OutOfLimits, match="more than can be counted"):
+        Intervals(ends - 900_000, ends, np.full(1500, 2**53 - 1, np.int64))

@@ -14,6 +14,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from domain.errors import Unavailable
+from services.metering.life import FOREVER_MS
 from services.metering.reading import Int64, Readings, Status, current
 from services.metering.store import feed
 from services.metering.store.bulk import fetch_columns, key_set
@@ -59,17 +60,18 @@ def _set_head(session: Session, key: int, edited_ms: int) -> None:
     if head is not None and head.latest_slot_ms > edited_ms:
         return
     head = head or RegisterHeadRow(life_key=key, latest_slot_ms=0, latest_value=0, polled_slot_ms=0)
-    head.latest_slot_ms, head.latest_value = _newest(session, key)
+    head.latest_slot_ms, head.latest_value = newest(session, key)
     session.add(head)
     session.flush()
 
 
-def _newest(session: Session, key: int) -> tuple[int, int]:
+def newest(session: Session, key: int, before_ms: int = FOREVER_MS) -> tuple[int, int]:
+    """Slot and value of a register's newest current reading before an instant that is no gap; (0, 0) for none."""
     statement = text(
         "SELECT slot_ms, value, status FROM reading WHERE life_key = :key AND slot_ms < :before"
         " ORDER BY slot_ms DESC, revision DESC LIMIT :most"
     )
-    before = 2**62
+    before = before_ms
     while True:
         parameters = {"key": key, "before": before, "most": _LOOKED_AT}
         rows = [

@@ -266,12 +266,7 @@ def _set_head(session: Session, life: RegisterLife) -> None:
     head = session.get(RegisterHeadRow, life.key)
     if head is None or head.latest_slot_ms < life.end_ms:
         return
-    statement = text(
-        "SELECT slot_ms, value FROM reading WHERE life_key = :key AND slot_ms < :end"
-        f" AND status <> {int(Status.GAP)} ORDER BY slot_ms DESC, revision DESC LIMIT 1"
-    )
-    newest = session.connection().execute(statement, {"key": life.key, "end": life.end_ms}).first()
-    head.latest_slot_ms, head.latest_value = (0, 0) if newest is None else (int(newest[0]), int(newest[1]))
+    head.latest_slot_ms, head.latest_value = edits.newest(session, life.key, life.end_ms)
     session.add(head)
 
 

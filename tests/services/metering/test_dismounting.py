@@ -10,6 +10,8 @@ import pytest
 from domain.errors import FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
+from services.metering.slot import SLOT_MS
+from tests.services.metering.making import NOON_MS
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
 
@@ -77,6 +79,21 @@ async def test_what_was_stored_after_it_was_taken_down_counts_no_more_and_nothin
     late = await metering.ingest(columns([500], first=-3))
     assert (late.stored, late.refused) == (0, 1)
     assert "out of the register's life" in late.refusals[0]
+
+
+@sqlite_only
+async def test_what_a_person_has_rejected_is_not_the_last_that_it_read(metering: Metering) -> None:
+    await metering.meter()
+    await metering.ingest(columns([100, 200, 300, 400]))
+    rejected = pb.EditReadingsRequest(
+        name=name_of(),
+        slots_unix_ms=[NOON_MS - 6 * SLOT_MS],
+        values=[0],
+        status=pb.READING_STATUS_GAP,
+        reason="misread",
+    )
+    await metering.as_().EditReadings(rejected)
+    assert (await dismount(metering, at=-5, final_reading=310)).latest_value == 200
 
 
 @sqlite_only
