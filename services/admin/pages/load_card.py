@@ -26,6 +26,8 @@ from services.admin.periods import Period, Span
 from services.admin.quantities import amount_text, load_text
 
 AGAIN_S: Final = 300.0
+UNEVEN: Final = 100
+"""Periods whose coverages differ by more (per mille) cannot be compared without a word about it."""
 _HEATING: Final = (
     metering_pb2.MEDIUM_HEAT,
     metering_pb2.MEDIUM_GAS,
@@ -208,6 +210,8 @@ class LoadCard(Card):
             rows.append(row(t("compared_adjusted"), compared.adjusted_reference, change))
         self._table.set_content(table_html(t("compared"), heads, rows))
         said = []
+        if abs(compared.coverage - compared.reference_coverage) > UNEVEN:
+            said.append(t("compared_uneven"))
         if compared.milli_amount_per_m2 is not None:
             each = amount_text(formats, compared.milli_amount_per_m2, compared.unit, medium, -3)
             said.append(t("compared_per_m2", amount=each, area=formats.number(desk.meter.floor_area_m2)))

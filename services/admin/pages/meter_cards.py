@@ -7,6 +7,7 @@ from typing import Final
 
 from nicegui import ui
 
+from lichtbuch.metering.v1 import metering_pb2
 from services.admin.figures import id_of
 from services.admin.meters import Life, MeterItem, is_late, registers, sub_meters
 from services.admin.pages.fields import may
@@ -153,6 +154,7 @@ class FactsCard(Card):
 
         end = life.removed_at
         until = t("nothing") if end is None else formats.long_date(end)
+        counts = meter.kind == metering_pb2.READING_KIND_COUNTER
         known = life.installed_at.year > 1970  # where nobody knows, it has always been there
         begin = formats.long_date(life.installed_at) if known else "…"
         span = t("life_since", start=begin) if known else ""
@@ -161,8 +163,8 @@ class FactsCard(Card):
         words = [
             t("meter_serial_short", number=life.serial_number) if life.serial_number else "",
             span,
-            t("life_first", value=reading(life.first_reading)),
-            t("life_final", value=reading(life.final_reading)) if end is not None else "",
+            t("life_first", value=reading(life.first_reading)) if counts else "",
+            t("life_final", value=reading(life.final_reading)) if counts and end is not None else "",
             t("life_ratio", ratio=formats.number(life.transformer_ratio)) if life.transformer_ratio > 1 else "",
             life.obis_code,
             t("life_reset") if life.ended_by_reset else t("life_exchanged") if end is not None else "",

@@ -26,7 +26,7 @@ def _frame(view: View, labels: Sequence[str], symbol: str) -> dict[str, Any]:
     return {
         "animation": False,
         "textStyle": {"fontFamily": "inherit"},
-        "grid": {"left": 4, "right": 8, "top": 44, "bottom": 2, "containLabel": True},
+        "grid": {"left": 4, "right": 8, "top": 44, "bottom": 6, "containLabel": True},
         "legend": {"top": 0, "right": 0, "itemWidth": 16, "itemHeight": 12},
         "tooltip": {"trigger": "axis", ":valueFormatter": f"{number} + ' {symbol}')"},
         "xAxis": {"type": "category", "data": list(labels), "axisLabel": {"hideOverlap": True}},

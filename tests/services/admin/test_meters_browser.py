@@ -1,11 +1,13 @@
 """The pages of meters in a real browser, wide and as a phone: looked at, a reading entered, a finding closed."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from domain.night import local_date
 from tests.services.admin.test_browser import PHONE, Admin, chromium, picture, saved, visit
-from tests.services.admin.town_meters import metered, name
+from tests.services.admin.town_meters import BERLIN, metered, name
 from tests.services.admin.town_services import Town, TownServices
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
@@ -16,7 +18,7 @@ __all__ = ["chromium"]
 async def test_a_facility_manager_looks_at_meters_reads_one_by_hand_and_closes_a_finding(
     chromium: str, town: Town, services: TownServices, issuer_url: str, tmp_path: Path
 ) -> None:
-    metered(town)
+    today = local_date(metered(town), BERLIN)
     async with Admin(services, issuer_url, tmp_path / "log") as admin, visit(chromium) as visitor:
         page, address = visitor.page, f"{admin.address}/de/bad-hersfeld"
         await page.goto(f"{address}/meters")
@@ -30,9 +32,10 @@ async def test_a_facility_manager_looks_at_meters_reads_one_by_hand_and_closes_a
 
         await town_hall.get_by_role("link", name="Strom Rathaus").click()
         await page.wait_for_url(f"{address}/meters/R-1")
+        await page.goto(f"{address}/meters/R-1?span=month&day={(today - timedelta(days=2)).isoformat()}")
         await page.locator(".consumption-card .chart svg").wait_for()
         await page.locator(".meter-figures-card").get_by_text("Spitzenlast").wait_for()
-        await page.locator(".losses-card").get_by_text("Verlust").first.wait_for()
+        await page.locator(".losses-card").get_by_text("R-2 Küche").wait_for()
         await page.locator(".readings-card").get_by_role("button", name="ändern").first.wait_for()
         await picture(page, "meter")
         table = await saved(page, page.get_by_role("button", name="Tabelle als CSV"))
@@ -46,7 +49,7 @@ async def test_a_facility_manager_looks_at_meters_reads_one_by_hand_and_closes_a
         await dialog.get_by_role("button", name="Abbrechen").click()
         await dialog.wait_for(state="detached")
         await page.get_by_role("button", name="Lücken füllen").click()
-        await dialog.get_by_label("Vom Tag").fill("2026-01-01")
+        await dialog.get_by_label("Vom Tag").fill((today - timedelta(days=3)).isoformat())
         await dialog.get_by_role("button", name="Ansehen").click()
         await dialog.get_by_text("Werte würden ergänzt").wait_for()
         await picture(page, "estimate")
