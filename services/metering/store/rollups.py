@@ -20,7 +20,7 @@ from domain.intervals import Consumption
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Int64, Mask, Readings
 from services.metering.rollups import Span
-from services.metering.store.bulk import fetch_rows, key_set, text_set, upsert_rows
+from services.metering.store.bulk import array, fetch_rows, is_postgresql, key_set, text_set, upsert_rows
 from services.metering.store.readings import usable_beside
 
 _STATE: Final = "key, meter_uid, time_zone, basis, from_ms, until_ms, sealed_ms"
@@ -194,7 +194,7 @@ def kept(
     rows = fetch_rows(
         session,
         "SELECT meter_key, start_ms, end_ms, amount, estimated_amount, measured_ms, flag FROM rollup"
-        f" WHERE meter_key IN {key_set(session, meter_keys)} AND span = {int(span)}"
+        f" WHERE {_any_of(session, 'meter_key', meter_keys)} AND span = {int(span)}"
         f" AND start_ms >= {int(start_ms)} AND start_ms < {int(end_ms)} AND end_ms <= {int(end_ms)}"
         " ORDER BY meter_key, start_ms",
     )
@@ -207,6 +207,13 @@ def kept(
         key: _consumption([column[a:b] for column in columns])
         for key, a, b in zip(keys.tolist(), bounds[:-1], bounds[1:], strict=True)
     }
+
+
+def _any_of(session: Session, column: str, keys: Sequence[int]) -> str:
+    """Condition on a key. On PostgreSQL one that the primary key answers, whatever is known of the table's size yet."""
+    if is_postgresql(session):
+        return f"{column} = ANY({array(keys)})"
+    return f"{column} IN {key_set(session, keys)}"
 
 
 def _consumption(columns: Sequence[Int64]) -> Consumption:
