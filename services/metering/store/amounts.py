@@ -114,6 +114,12 @@ class Draft:
         self.amount[at], self.estimated_amount[at] = part.amount, part.estimated_amount
         self.measured_ms[at], self.flag[at] = part.measured_ms, part.flag
 
+    def take(self, whole: Consumption) -> None:
+        """Settles all steps."""
+        self.settled[:] = True
+        self.amount, self.estimated_amount = whole.amount, whole.estimated_amount
+        self.measured_ms, self.flag = whole.measured_ms, whole.flag
+
     def put_measured(self, at: slice, amount: Int64) -> None:
         """Settles steps that timely readings cover from end to end."""
         self.settled[at] = True
@@ -172,24 +178,27 @@ def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[D
                 _settle(draft, found[state.key], _holds(meter, state, marks.get(state.key), found[state.key]))
 
 
-def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, kept: Consumption) -> Mask:
-    """Which roll-ups may be used: what is sealed, and the rest while the meter is the same and nothing touched them."""
+def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, kept: Consumption) -> Mask | None:
+    """Which roll-ups may be used: what is sealed, and the rest while the meter is the same and nothing touched them.
+    None for all of them, as nearly always."""
+    is_same = basis_of(meter.row, meter.lives) == state.basis
+    inside = int(kept.starts_ms[0]) >= state.from_ms and int(kept.ends_ms[-1]) <= state.until_ms
+    if is_same and inside and marks is None:
+        return None
     holds: Mask = kept.ends_ms <= state.sealed_ms
-    if basis_of(meter.row, meter.lives) == state.basis:
+    if is_same:
         fresh = (kept.starts_ms >= state.from_ms) & (kept.ends_ms <= state.until_ms)
         holds |= fresh if marks is None else fresh & ~marks.touch(kept.starts_ms, kept.ends_ms)
     return holds
 
 
-def _settle(draft: Draft, kept: Consumption, holds: Mask) -> None:
+def _settle(draft: Draft, kept: Consumption, holds: Mask | None) -> None:
     """Settles the steps that roll-ups make up from end to end without a hole."""
     starts, ends = draft.bounds_ms[:-1], draft.bounds_ms[1:]
-    each = len(kept.starts_ms) == len(starts) and bool(
-        (kept.starts_ms == starts).all() and (kept.ends_ms == ends).all()
-    )
-    if each and bool(holds.all()) and not draft.settled.any():
-        draft.put(slice(0, len(starts)), kept)  # as nearly always: each step is one of them
+    if holds is None and np.array_equal(kept.starts_ms, starts) and np.array_equal(kept.ends_ms, ends):
+        draft.take(kept)
         return
+    holds = np.ones(len(kept.starts_ms), np.bool_) if holds is None else holds
     first, last = np.searchsorted(kept.starts_ms, starts), np.searchsorted(kept.ends_ms, ends)
     inside = (first < len(kept.starts_ms)) & (last < len(kept.ends_ms)) & (first <= last) & ~draft.settled
     first, last = np.where(inside, first, 0), np.where(inside, last, 0)
