@@ -23,7 +23,7 @@ from bench.report import Report
 from bench.timing import Comparison
 from domain.night import local_month_bounds
 from servicekit.database import Database
-from services.metering.consumption import Step, boundaries
+from services.metering.figures.consumption import Step, boundaries
 from services.metering.reading import Int64, column
 from services.metering.slot import SLOT_MS
 from services.metering.store import ingest

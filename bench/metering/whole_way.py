@@ -31,19 +31,19 @@ from fieldbus.device import Device
 from fieldbus.profile_loader import load_profile_file
 from servicekit.clock import SteppedClock
 from servicekit.database import Database
-from services.metering import polling
-from services.metering.book import TargetBook
-from services.metering.devices import Devices
+from services.metering.acquisition import polling
+from services.metering.acquisition.book import TargetBook
+from services.metering.acquisition.devices import Devices
+from services.metering.acquisition.polling import Poller
+from services.metering.acquisition.recorder import Recorder
+from services.metering.acquisition.resets import StoredResets
+from services.metering.acquisition.spool import Spool
+from services.metering.acquisition.target import sample_of
 from services.metering.meter import Cycle, Medium, Unit
-from services.metering.polling import Poller
 from services.metering.reading import Readings
-from services.metering.recorder import Recorder
-from services.metering.resets import StoredResets
 from services.metering.slot import SLOT_MS, from_ms
-from services.metering.spool import Spool
 from services.metering.store.lives import first_life
 from services.metering.store.tables import EndpointRow, MeterRow
-from services.metering.target import sample_of
 from services.metering.vee import judge
 from tests.services.metering.soak.station import Station
 from tests.services.metering.soak.truth import LOAD_W, POINTS, REGISTERS, ROLLOVER, Truth, make_truth

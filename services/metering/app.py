@@ -21,27 +21,27 @@ from servicekit.database import Database
 from servicekit.lease import Lease, lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
+from services.metering.acquisition.book import TargetBook
+from services.metering.acquisition.catch_up import PATIENCE_S as CATCH_UP_PATIENCE_S
+from services.metering.acquisition.catch_up import CatchUp, Memory
+from services.metering.acquisition.devices import Devices, Opener
+from services.metering.acquisition.polling import LEAST_REAL_S, Poller
+from services.metering.acquisition.recorder import DRAIN_PATIENCE_S, PATIENCE_S, Recorder
+from services.metering.acquisition.resets import StoredResets
+from services.metering.acquisition.spool import Spool
 from services.metering.api import MeteringServicer
-from services.metering.book import TargetBook
-from services.metering.catch_up import PATIENCE_S as CATCH_UP_PATIENCE_S
-from services.metering.catch_up import CatchUp, Memory
-from services.metering.devices import Devices, Opener
 from services.metering.endpoints import REFRESH_EVERY_S, EndpointReplica
 from services.metering.housekeeping import keep_partitions
-from services.metering.polling import LEAST_REAL_S, Poller
-from services.metering.recorder import DRAIN_PATIENCE_S, PATIENCE_S, Recorder
-from services.metering.resets import StoredResets
 from services.metering.retention import Retention
 from services.metering.rolling import EVERY_S as ROLL_EVERY_S
 from services.metering.rolling import LEASE as ROLLUP_LEASE
 from services.metering.rolling import RollupKeeper
 from services.metering.settings import MeteringSettings
 from services.metering.slot import tolerance_ms
-from services.metering.spool import Spool
 from services.metering.validation.parameters import load as load_parameters
-from services.metering.waste_keeper import EVERY_S as WASTE_EVERY_S
-from services.metering.waste_keeper import LEASE as WASTE_LEASE
-from services.metering.waste_keeper import WasteKeeper
+from services.metering.waste.keeper import EVERY_S as WASTE_EVERY_S
+from services.metering.waste.keeper import LEASE as WASTE_LEASE
+from services.metering.waste.keeper import WasteKeeper
 from services.metering.watch import Bell
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"

@@ -6,7 +6,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from services.metering.reading import Status
 from services.metering.vee import Finding
-from services.metering.waste_watch import Rule
+from services.metering.waste.watch import Rule
 
 READINGS_STORED: Final = Counter("lichtbuch_metering_readings_stored", "Readings newly stored, by status.", ("status",))
 READINGS_REFUSED: Final = Counter(

@@ -20,9 +20,9 @@ from servicekit.clock import Clock
 from servicekit.context import Caller, Tenant, acting_as
 from servicekit.database import Database
 from servicekit.tenants import TenantDirectory
+from services.metering.figures.rollups import months_back
 from services.metering.meter import Medium
 from services.metering.metrics import READINGS_DELETED
-from services.metering.rollups import months_back
 from services.metering.slot import slot_text
 from services.metering.store import meters as store
 from services.metering.store.partitions import drop_empty

@@ -21,9 +21,9 @@ from servicekit.context import Tenant
 from servicekit.database import Database
 from servicekit.lease import Lease
 from servicekit.tenants import TenantDirectory
+from services.metering.figures.rollups import basis_of, day_floor_ms
 from services.metering.metrics import ROLLED_UP_DAYS, ROLLUPS_DUE
 from services.metering.retention import Retention
-from services.metering.rollups import basis_of, day_floor_ms
 from services.metering.store import meters as store
 from services.metering.store import rollups
 from services.metering.store.figures import metered

@@ -8,9 +8,9 @@ from typing import ClassVar
 from pydantic import Field, field_validator
 
 from servicekit.settings import ServiceSettings
+from services.metering.acquisition.polling import TOLERANCE_S
+from services.metering.acquisition.spool import DEFAULT_MAX_BYTES
 from services.metering.meter import Medium
-from services.metering.polling import TOLERANCE_S
-from services.metering.spool import DEFAULT_MAX_BYTES
 
 
 class MeteringSettings(ServiceSettings):

@@ -18,7 +18,7 @@ from servicekit.database import Database
 from servicekit.lease import lease_for
 from servicekit.tenants import FixedTenants
 from services.metering.slot import SLOT_MS
-from services.metering.waste_keeper import WasteKeeper
+from services.metering.waste.keeper import WasteKeeper
 from tests.cli.metering_command import Command, metering_command
 from tests.services.metering.making import NOON_MS, NOW
 from tests.services.metering.running import PARENT, columns, name_of

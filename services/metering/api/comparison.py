@@ -17,11 +17,11 @@ from servicekit.convert import optional_timestamp_from_proto, timestamp_to_proto
 from services.metering.api.calls import Calls, Context, meter_name, named_rows
 from services.metering.api.periods import period_of
 from services.metering.api.weather import means_for, warmth_to_proto
-from services.metering.comparison import Comparison, Period, Used, as_long, compare, year_before
-from services.metering.consumption import Step, boundaries, check_years
+from services.metering.figures.comparison import Comparison, Period, Used, as_long, compare, year_before
+from services.metering.figures.consumption import Step, boundaries, check_years
+from services.metering.figures.weather import DayStep, WarmthOfStep, warmth
 from services.metering.store.figures import check_counts, consumption_of
 from services.metering.store.tables import MeterRow
-from services.metering.weather import DayStep, WarmthOfStep, warmth
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import current_tenant, scope_aware
 from services.metering.api.calls import Calls, Context, meter_name, named_rows
 from services.metering.api.convert import bounds_from_proto
-from services.metering.consumption import MAX_CELLS, Step, boundaries, is_coarse
-from services.metering.evidence import evidence_hash
+from services.metering.figures.consumption import MAX_CELLS, Step, boundaries, is_coarse
+from services.metering.figures.evidence import evidence_hash
 from services.metering.reading import Int64
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.energy import energy_of, is_converted

@@ -15,11 +15,11 @@ from servicekit.context import Tenant, current_caller, current_scope, current_te
 from servicekit.convert import check_etag, etag_of, optional_timestamp_to_proto, timestamp_to_proto
 from servicekit.paging import page
 from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
-from services.metering.findings import STANDING, State
 from services.metering.slot import from_ms
 from services.metering.store import findings as store
 from services.metering.store import meters
 from services.metering.store.tables import FindingRow, MeterRow
+from services.metering.waste.findings import STANDING, State
 
 _LARGEST_PAGE = 1_000
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

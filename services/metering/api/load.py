@@ -14,9 +14,9 @@ from servicekit.context import Tenant, current_tenant, scope_aware
 from servicekit.convert import timestamp_to_proto
 from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
 from services.metering.api.periods import bounds_of, step_of
-from services.metering.consumption import MAX_CELLS, Step
-from services.metering.load import LoadFigures, load_figures
-from services.metering.losses import check_sum
+from services.metering.figures.consumption import MAX_CELLS, Step
+from services.metering.figures.load import LoadFigures, load_figures
+from services.metering.figures.losses import check_sum
 from services.metering.reading import Int64
 from services.metering.slot import SLOT_MS, from_ms
 from services.metering.store.amounts import Metered

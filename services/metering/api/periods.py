@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from domain.errors import InvalidInput
 from servicekit.convert import timestamp_from_proto
-from services.metering.consumption import Step, boundaries
+from services.metering.figures.consumption import Step, boundaries
 from services.metering.reading import Int64
 
 

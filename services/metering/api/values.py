@@ -13,13 +13,13 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import current_tenant, scope_aware
 from services.metering.api.calls import Calls, Context, meter_name, named_rows
 from services.metering.api.periods import bounds_of, step_of
-from services.metering.consumption import MAX_CELLS, Step
+from services.metering.figures.consumption import MAX_CELLS, Step
+from services.metering.figures.values import StepValues, values_by_step
 from services.metering.meter import Kind
 from services.metering.reading import Int64
 from services.metering.store.amounts import Metered
 from services.metering.store.figures import metered
 from services.metering.store.readings import with_neighbours
-from services.metering.values import StepValues, values_by_step
 
 _KINDS = (Kind.INSTANT, Kind.STOCK)
 

@@ -18,13 +18,7 @@ from servicekit import audit
 from servicekit.context import Tenant, current_tenant, scope_aware
 from servicekit.convert import timestamp_from_proto, timestamp_to_proto
 from services.metering.api.calls import Calls, Context, named_rows
-from services.metering.meter import Kind, Unit
-from services.metering.reading import Refusals, column
-from services.metering.store import weather as store
-from services.metering.store.feed import Source
-from services.metering.store.lives import lives_of
-from services.metering.store.readings import fetch_lives
-from services.metering.weather import (
+from services.metering.figures.weather import (
     DayStep,
     WarmthOfStep,
     check_days,
@@ -33,6 +27,12 @@ from services.metering.weather import (
     warmth,
     whole_days,
 )
+from services.metering.meter import Kind, Unit
+from services.metering.reading import Refusals, column
+from services.metering.store import weather as store
+from services.metering.store.feed import Source
+from services.metering.store.lives import lives_of
+from services.metering.store.readings import fetch_lives
 
 _BASE_CENTI_C: Final = 2_000
 _LIMIT_CENTI_C: Final = 1_500

@@ -1,6 +1,6 @@
 """Amounts of many meters in steps, by the shortest way that is true: from roll-ups where a step is made of whole days
 that are kept (store/rollups.py), from differences at the ends of runs where it lies in one (store/runs.py), else the
-general way over every reading (services/metering/consumption.py).
+general way over every reading (services/metering/figures/consumption.py).
 
 All ways come to the same; the tests hold them against each other over random histories.
 """
@@ -16,11 +16,11 @@ import numpy as np
 from sqlmodel import Session
 
 from domain.intervals import Consumption, Flag
-from services.metering.consumption import Step, boundaries
+from services.metering.figures.consumption import Step, boundaries
+from services.metering.figures.rollups import Span, basis_of, joined
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
-from services.metering.rollups import Span, basis_of, joined
 from services.metering.slot import SLOT_MS, from_ms
 from services.metering.store import rollups, runs
 from services.metering.store.tables import MeterRow

@@ -15,17 +15,17 @@ from sqlmodel import Session
 from domain.errors import FailedPrecondition
 from domain.intervals import Consumption, Flag
 from domain.night import local_date, local_day_bounds
-from services.metering.consumption import Step
-from services.metering.gas import counts_volume, factors_of, in_energy, naming
+from services.metering.figures.consumption import Step
+from services.metering.figures.gas import counts_volume, factors_of, in_energy, naming
+from services.metering.figures.rollups import joined
+from services.metering.figures.virtual import combined
 from services.metering.meter import Kind, Medium
 from services.metering.reading import Int64
-from services.metering.rollups import joined
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.figures import Found, from_readings, general_in, metered
 from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
-from services.metering.virtual import combined
 
 _BY_KEPT_DAYS: Final = (Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL)
 

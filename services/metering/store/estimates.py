@@ -11,7 +11,6 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from domain.errors import OutOfLimits
-from services.metering.consumption import usable
 from services.metering.estimation import (
     CYCLE_MS,
     PROFILE_WEEKS,
@@ -23,6 +22,7 @@ from services.metering.estimation import (
     check_estimable,
     estimate,
 )
+from services.metering.figures.consumption import usable
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Readings, Status, TimeSource

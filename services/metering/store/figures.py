@@ -15,20 +15,20 @@ from sqlmodel import Session
 
 from domain.errors import FailedPrecondition, OutOfLimits
 from domain.intervals import Consumption
-from services.metering.consumption import Step, consumption, usable
-from services.metering.evidence import MeterEvidence, evidence_of
-from services.metering.kinds import interval_amounts, stock_amounts
+from services.metering.figures.consumption import Step, consumption, usable
+from services.metering.figures.evidence import MeterEvidence, evidence_of
+from services.metering.figures.kinds import interval_amounts, stock_amounts
+from services.metering.figures.stock import StockFinding
+from services.metering.figures.virtual import combined
 from services.metering.life import RegisterLife
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Readings
-from services.metering.stock import StockFinding
 from services.metering.store import deliveries
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import with_context, with_neighbours
 from services.metering.store.relations import check_size, rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
-from services.metering.virtual import combined
 
 MAX_EVIDENCE: Final = 10_000_000
 """Readings that one evidence is made of at most, half a gigabyte: a month of three thousand meters."""

@@ -10,12 +10,12 @@ from sqlmodel import Session
 from domain.names import new_uid
 from servicekit import audit
 from servicekit.context import Tenant
-from services.metering.findings import Change, Standing, State, cost_cents, judge, sentence
 from services.metering.slot import to_ms
 from services.metering.store import findings as store
 from services.metering.store.tables import FindingRow, MeterRow
 from services.metering.store.waste import Look, Past
-from services.metering.waste_watch import Rule, Waste
+from services.metering.waste.findings import Change, Standing, State, cost_cents, judge, sentence
+from services.metering.waste.watch import Rule, Waste
 
 Made = list[tuple[Rule, Change]]
 _NO_COST = (Rule.SUM_CHECK, Rule.STOCK)

@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlmodel import Session, col, func, select
 
 from domain.errors import NotFound
-from services.metering.findings import STANDING, State
 from services.metering.store.tables import FindingRow, MeterRow
+from services.metering.waste.findings import STANDING, State
 
 Key = tuple[str, str]
 """Uid of a meter and name of a rule."""

@@ -10,7 +10,7 @@ from sqlmodel import Session
 
 from domain.errors import InvalidInput, OutOfLimits
 from domain.intervals import Consumption
-from services.metering.consumption import DAY_MS, HOUR_MS, MAX_CELLS, Step, cycle_ms, usable
+from services.metering.figures.consumption import DAY_MS, HOUR_MS, MAX_CELLS, Step, cycle_ms, usable
 from services.metering.meter import Kind
 from services.metering.reading import Int64
 from services.metering.slot import SLOT_MS, is_slot

@@ -15,10 +15,8 @@ import numpy as np
 from sqlmodel import Session
 
 from domain.intervals import Consumption
-from services.metering.consumption import Step
-from services.metering.meter import Kind
-from services.metering.reading import Int64
-from services.metering.rollups import (
+from services.metering.figures.consumption import Step
+from services.metering.figures.rollups import (
     Span,
     basis_of,
     day_bounds,
@@ -28,6 +26,8 @@ from services.metering.rollups import (
     month_floor_ms,
     whole_months,
 )
+from services.metering.meter import Kind
+from services.metering.reading import Int64
 from services.metering.store import feed, rollups, runs
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.figures import general_in, metered

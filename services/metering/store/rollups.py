@@ -17,9 +17,9 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from domain.intervals import Consumption
+from services.metering.figures.rollups import Span
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Int64, Mask, Readings
-from services.metering.rollups import Span
 from services.metering.store.bulk import array, fetch_rows, is_postgresql, key_set, text_set, upsert_rows
 from services.metering.store.readings import usable_beside
 

@@ -17,8 +17,8 @@ from domain.errors import InvalidInput
 from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds
 from domain.obis import ObisCode, parse_obis
-from services.metering.consumption import Step
-from services.metering.load import covered
+from services.metering.figures.consumption import Step
+from services.metering.figures.load import covered
 from services.metering.meter import Kind, Medium
 from services.metering.reading import Int64
 from services.metering.slot import from_ms, to_ms

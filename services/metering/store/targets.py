@@ -9,6 +9,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
+from services.metering.acquisition.target import Target
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Readings, Status
 from services.metering.store.endpoints import all_rows as all_endpoints
@@ -16,7 +17,6 @@ from services.metering.store.heads import polled_slots
 from services.metering.store.lives import lives_of, rules_of, state_before
 from services.metering.store.meters import all_rows as all_meters
 from services.metering.store.readings import fetch, fetch_batch
-from services.metering.target import Target
 from services.metering.vee import Point, RegisterRules, RegisterState, judge
 
 READABLE_STATES: Final = (2, 3, 4)

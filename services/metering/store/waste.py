@@ -17,12 +17,11 @@ from sqlmodel import Session
 from domain.counters import Step as CounterStep
 from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds
-from services.metering.consumption import DAY_MS, Step, boundaries
-from services.metering.findings import SUM_DAYS, stock_check, sum_check
-from services.metering.losses import Verdict, check_sum
+from services.metering.figures.consumption import DAY_MS, Step, boundaries
+from services.metering.figures.losses import Verdict, check_sum
+from services.metering.figures.weather import means_of_sensor
 from services.metering.meter import Flow, Kind, Medium, Unit
 from services.metering.reading import Int64
-from services.metering.rest_days import is_rest_day
 from services.metering.slot import from_ms, to_ms
 from services.metering.store import weather
 from services.metering.store.amounts import Metered
@@ -32,8 +31,10 @@ from services.metering.store.profiles import resolution_ms
 from services.metering.store.readings import fetch_lives
 from services.metering.store.relations import rows_by_uid, sub_meters_of, terms_of
 from services.metering.store.tables import MeterRow
-from services.metering.waste_days import Windows, local_days
-from services.metering.waste_watch import (
+from services.metering.waste.days import Windows, local_days
+from services.metering.waste.findings import SUM_DAYS, stock_check, sum_check
+from services.metering.waste.rest_days import is_rest_day
+from services.metering.waste.watch import (
     KEEPING_DAYS,
     LEAK,
     NIGHT,
@@ -47,7 +48,6 @@ from services.metering.waste_watch import (
     water_never_stops,
     weekend_use,
 )
-from services.metering.weather import means_of_sensor
 
 LOOKED_AT_DAYS: Final = 60
 """Days of hours that the rules are given; more where a finding stands, so that what was usual before it is seen."""

@@ -9,10 +9,10 @@ from sqlalchemy import insert, text
 from sqlmodel import Session, col, select
 
 from domain.degree_days import DailyMeans
+from services.metering.figures.weather import day_number, day_of
 from services.metering.reading import Int64
 from services.metering.store.feed import Source
 from services.metering.store.tables import WeatherDayRow
-from services.metering.weather import day_number, day_of
 
 
 @dataclass(frozen=True, slots=True)

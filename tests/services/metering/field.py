@@ -16,15 +16,15 @@ from fieldbus.budget import MobileLink
 from fieldbus.values import DeviceHealth, DeviceState, Identity, PointAddress, Quality, TimeSource, ValueBatch, unix_ms
 from servicekit.clock import SteppedClock
 from servicekit.database import Database, Session
-from services.metering.book import TargetBook
-from services.metering.devices import Devices, Opener
+from services.metering.acquisition.book import TargetBook
+from services.metering.acquisition.devices import Devices, Opener
+from services.metering.acquisition.polling import Poller
+from services.metering.acquisition.recorder import Recorder
+from services.metering.acquisition.resets import StoredResets
+from services.metering.acquisition.spool import Spool
 from services.metering.life import RegisterLife
-from services.metering.polling import Poller
 from services.metering.reading import Readings
-from services.metering.recorder import Recorder
-from services.metering.resets import StoredResets
 from services.metering.slot import SLOT_MS, ceil_slot_ms, from_ms, to_ms
-from services.metering.spool import Spool
 from services.metering.store import lives, meters, readings
 from services.metering.store.tables import EndpointRow
 from tests.services.metering.making import NOW, TOWN, add_meter

@@ -15,10 +15,10 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from lichtbuch.metering.v1 import metering_pb2_grpc
 from servicekit.client import connect
 from servicekit.server import Server
+from services.metering.acquisition.spool import Record, Spool
 from services.metering.app import build, limits_for
 from services.metering.reading import Readings
 from services.metering.settings import MeteringSettings
-from services.metering.spool import Record, Spool
 from tests.services.metering.making import NOON_MS
 from tests.support.postgres import PostgresServer
 

@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
 from servicekit.database import Database, Session
-from services.metering.consumption import Step, boundaries
+from services.metering.figures.consumption import Step, boundaries
 from services.metering.meter import Cycle
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS

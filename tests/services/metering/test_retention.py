@@ -14,7 +14,7 @@ from servicekit.clock import SteppedClock
 from servicekit.context import Tenant
 from servicekit.database import Database
 from servicekit.tenants import FixedTenants
-from services.metering.consumption import Step, boundaries
+from services.metering.figures.consumption import Step, boundaries
 from services.metering.meter import Cycle, Medium
 from services.metering.reading import Readings
 from services.metering.retention import ACTION, Retention
@@ -26,8 +26,8 @@ from services.metering.store.lives import lives_of
 from services.metering.store.partitions import Partitions, drop_empty, ensure_partitions, months_between
 from services.metering.store.rollups import states_of
 from services.metering.store.tables import MeterRow
+from tests.services.metering.figures.test_rollups import BERLIN
 from tests.services.metering.making import TOWN, add_meter, source
-from tests.services.metering.test_rollups import BERLIN
 
 HERSFELD = Tenant(TOWN, "town", "Town", "Europe/Berlin", 50.87, 9.71)
 FIRST = datetime(2025, 12, 20, tzinfo=BERLIN)

@@ -12,8 +12,8 @@ from sqlmodel import Session
 from domain.errors import Unavailable
 from domain.night import zone
 from servicekit.database import Database
-from services.metering.consumption import Step, boundaries, usable
 from services.metering.estimation import Method
+from services.metering.figures.consumption import Step, boundaries, usable
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS, to_ms

@@ -13,16 +13,16 @@ from domain.timelapse import TimeLapse
 from fieldbus.client import Fieldbus
 from servicekit.clock import Clock, TimeLapseClock
 from servicekit.database import Database, Session
+from services.metering.acquisition.book import TargetBook
+from services.metering.acquisition.devices import Devices
+from services.metering.acquisition.polling import Poller
+from services.metering.acquisition.recorder import Recorder
+from services.metering.acquisition.resets import StoredResets
+from services.metering.acquisition.spool import Spool
 from services.metering.app import limits_for
-from services.metering.book import TargetBook
-from services.metering.devices import Devices
-from services.metering.polling import Poller
 from services.metering.reading import Readings, Status
-from services.metering.recorder import Recorder
-from services.metering.resets import StoredResets
 from services.metering.settings import MeteringSettings
 from services.metering.slot import SLOT_MS
-from services.metering.spool import Spool
 from services.metering.store import readings
 from services.metering.store.lives import lives_of
 from services.metering.store.meters import all_rows

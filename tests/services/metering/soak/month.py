@@ -26,9 +26,9 @@ from servicekit.client import connect
 from servicekit.convert import timestamp_to_proto
 from servicekit.database import Database
 from servicekit.tokens import StaticToken
+from services.metering.acquisition.spool import Record
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS, from_ms
-from services.metering.spool import Record
 from services.metering.store.bulk import fetch_columns
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import fetch_lives

@@ -29,11 +29,11 @@ from servicekit.logs import configure_logs
 from servicekit.server import Server
 from servicekit.tenants import FixedTenants
 from servicekit.tokens import StaticToken
-from services.metering import spool as spool_module
+from services.metering.acquisition import spool as spool_module
+from services.metering.acquisition.polling import Poller
+from services.metering.acquisition.recorder import Recorder
 from services.metering.app import MIGRATIONS, Polling, assemble
 from services.metering.metrics import READINGS_REFUSED, SPOOL_DAMAGED, SPOOL_DROPPED, SPOOL_THINNED
-from services.metering.polling import Poller
-from services.metering.recorder import Recorder
 from services.metering.settings import MeteringSettings
 from services.metering.slot import from_ms
 from tests.support.running import BINDINGS, TOWNS, access_from

@@ -1,0 +1,129 @@
+"""The book of targets: refreshed from the database, kept in a local snapshot, open to what the spool knows better."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from domain.errors import Corrupted, LichtbuchError
+from servicekit.clock import Clock
+from servicekit.database import Database
+from services.metering.acquisition.spool import Spool
+from services.metering.acquisition.target import Snapshot, Target
+from services.metering.metrics import METERS
+from services.metering.reading import Status
+from services.metering.store.targets import load
+from services.metering.vee import judge
+
+_log = logging.getLogger(__name__)
+
+REFRESH_EVERY_S: Final = 30.0
+PATIENCE_S: Final = 20.0
+"""Real seconds: ten thousand meters take a busy database a few."""
+
+
+class TargetBook:
+    """What is to be polled. `targets` is the list of now; its entries move on with each slot."""
+
+    def __init__(
+        self,
+        database: Database,
+        snapshot: Path,
+        spool: Spool,
+        clock: Clock,
+        *,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`ready` says whether the database has its schema yet."""
+        self.targets: list[Target] = []
+        self._database = database
+        self._snapshot = Snapshot(snapshot)
+        self._spool = spool
+        self._clock = clock
+        self._ready = ready
+        self._due = asyncio.Event()
+        self._due.set()
+        self._next_s = 0.0
+        self._loaded = False
+
+    def touch(self) -> None:
+        """Something about meters or endpoints has changed: look again before the next slot."""
+        self._due.set()
+
+    def forget(self) -> None:
+        """Another worker polls: where the registers stand is its knowledge now, and is read anew when we are next."""
+        if self.targets or self._loaded:
+            self.targets, self._loaded = [], False
+            self.touch()
+
+    async def refresh(self) -> bool:
+        """Reads the list anew where something has changed or time has passed, and says whether it has. Keeps what it
+        has while it cannot."""
+        now_s = asyncio.get_running_loop().time()
+        if not self._due.is_set() and now_s < self._next_s:
+            return False
+        self._due.clear()
+        self._next_s = now_s + REFRESH_EVERY_S
+        known = {target.identity: target for target in self.targets}
+        try:
+            if not self._ready():
+                raise Corrupted("the database has no schema yet")
+            async with asyncio.timeout(PATIENCE_S):
+                targets, others = await self._database.read(partial(load, known=known))
+        except (LichtbuchError, TimeoutError) as error:
+            self._next_s = now_s + 1.0
+            if not self._loaded and not self.targets:
+                await self._from_snapshot(error)
+            return False
+        # What was dealt with while the database was asked is in the old entries.
+        for target in targets:
+            before = known.get(target.identity)
+            if before is not None and before.settled_ms > target.settled_ms:
+                target.state, target.settled_ms = before.state, before.settled_ms
+        self.targets = targets
+        if not self._loaded:
+            await asyncio.to_thread(self._apply_spool)
+            self._loaded = True
+        METERS.labels("not_polled").set(others)
+        return True
+
+    async def save(self) -> None:
+        """Writes the snapshot. A disk that fails costs nothing but a worker's start without the database."""
+        try:
+            await asyncio.to_thread(self._snapshot.write, list(self.targets))
+        except OSError as error:
+            _log.warning("the snapshot of the meters cannot be written: %s", error)
+
+    async def _from_snapshot(self, reason: BaseException) -> None:
+        try:
+            self.targets = await asyncio.to_thread(self._snapshot.read)
+        except Corrupted as error:
+            _log.error("%s", error)
+            return
+        if self.targets:
+            _log.warning("%d meters are polled as the local snapshot knows them: %s", len(self.targets), reason)
+            await asyncio.to_thread(self._apply_spool)
+
+    def _apply_spool(self) -> None:
+        """Moves the targets on by what waits in the spool, which the database does not know yet."""
+        by_life = {target.life_uid: target for target in self.targets}
+        for record in self._spool.records():
+            readings = record.readings
+            for key, slot_ms, value, status in zip(
+                readings.register.tolist(),
+                readings.slot_ms.tolist(),
+                readings.value.tolist(),
+                readings.status.tolist(),
+                strict=True,
+            ):
+                target = by_life.get(record.lives.get(key, ""))
+                if target is None or slot_ms <= target.settled_ms:
+                    continue
+                target.settled_ms = slot_ms
+                if status != Status.GAP:
+                    verdict = judge(target.state, target.rules, slot_ms, value)
+                    target.state = target.state if verdict.reset is not None else verdict.state

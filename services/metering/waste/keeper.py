@@ -1,0 +1,135 @@
+"""The loop of the waste watch: once a local day it looks at every meter of every municipality.
+
+One worker at a time does it (a lease). It looks in the morning, when the readings of the day before are in; after a
+restart it looks once more, which changes nothing. What it finds is raised once, extended while it lasts, and ended by
+itself.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from datetime import date, datetime, time
+from functools import partial
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from sqlmodel import Session
+
+from domain.errors import LichtbuchError, RetryableError
+from domain.night import local_date, local_day_bounds, zone
+from servicekit.clock import Clock
+from servicekit.context import Tenant
+from servicekit.database import Database
+from servicekit.lease import Lease
+from servicekit.tenants import TenantDirectory
+from services.metering.meter import Kind, Unit
+from services.metering.metrics import WASTE_CHANGES, WASTE_FINDINGS, WASTE_LOOKED
+from services.metering.slot import to_ms
+from services.metering.store import findings as store
+from services.metering.store import meters
+from services.metering.store.amounts import Metered
+from services.metering.store.figures import metered
+from services.metering.store.finding_changes import Made, end, past_of, settle
+from services.metering.store.tables import MeterRow
+from services.metering.store.waste import Look, look_at, outdoor_means
+from services.metering.waste.watch import Rule
+
+_log = logging.getLogger(__name__)
+
+LEASE: Final = "metering.waste"
+EVERY_S: Final = 900.0
+"""Domain seconds between two looks at the clock."""
+LEAST_REAL_S: Final = 1.0
+MORNING: Final = time(5)
+"""Local time from which on the day before is looked at."""
+
+
+class WasteKeeper:
+    """Looks at the meters, for ever."""
+
+    def __init__(
+        self,
+        database: Database,
+        tenants: TenantDirectory,
+        clock: Clock,
+        lease: Lease,
+        *,
+        ready: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """`ready` says whether the database has its schema yet."""
+        self._database, self._tenants, self._clock, self._lease, self._ready = database, tenants, clock, lease, ready
+        self._looked: dict[str, date] = {}
+
+    async def keep(self, beat: Callable[[], None]) -> None:
+        """The loop. Without the database, the registry or the lease it waits."""
+        while True:
+            if self._lease.holds() and self._ready():
+                try:
+                    await self.look(beat)
+                except LichtbuchError as error:
+                    _log.warning("the waste watch cannot look: %s", error)
+            beat()
+            if self._clock.speed * LEAST_REAL_S > EVERY_S:
+                await self._clock.sleep_real(LEAST_REAL_S)
+            else:
+                await self._clock.sleep(EVERY_S)
+
+    async def look(self, beat: Callable[[], None] = lambda: None) -> int:
+        """Looks at every municipality whose morning has come since the last look. Returns how many findings became
+        others. Raises Unavailable where the database or the registry is away: then the rest is looked at later."""
+        changes = 0
+        for tenant in await self._tenants.all():
+            tz = zone(tenant.time_zone)
+            local = self._clock.now().astimezone(tz)
+            if local.time() < MORNING or self._looked.get(tenant.uid) == local.date():
+                continue
+            changes += await self._look_at(tenant, tz, beat)
+            self._looked[tenant.uid] = local.date()
+            WASTE_LOOKED.set(self._clock.real().timestamp())
+            counts = await self._database.read(store.counts)
+            for rule in Rule:
+                WASTE_FINDINGS.labels(rule.value).set(counts.get(rule.value, 0))
+        return changes
+
+    async def _look_at(self, tenant: Tenant, tz: ZoneInfo, beat: Callable[[], None]) -> int:
+        now = self._clock.now()
+        end_ms = to_ms(local_day_bounds(local_date(now, tz), tz)[0])
+        rows = await self._database.read(lambda session: meters.all_rows(session, [tenant.uid]))
+        means = await self._database.read(
+            lambda session: outdoor_means(session, tenant.uid, _outdoor(session, rows), end_ms, tz)
+        )
+        await self._database.run(lambda session: _end_of_deleted(session, tenant, now))
+        changes = 0
+        for row in rows:
+            try:
+                looks = await self._database.read(partial(_look, row=row, end_ms=end_ms, tz=tz, means=means))
+                made: Made = []
+                if looks:
+                    made = await self._database.run(partial(settle, tenant=tenant, meter=row, looks=looks, now=now))
+            except RetryableError:
+                raise
+            except LichtbuchError as error:
+                # One meter that cannot be worked out keeps nobody from looking at the others.
+                _log.warning("meter %s of %s cannot be looked at: %s", row.meter_id, tenant.id, error)
+                continue
+            for rule, change in made:
+                WASTE_CHANGES.labels(rule.value, change.name.lower()).inc()
+            changes += len(made)
+            beat()
+        return changes
+
+
+def _look(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo, means: dict[date, int]) -> list[Look]:
+    [meter] = metered(session, [row])
+    return look_at(session, meter, end_ms, tz, means, past_of(session, row.uid))
+
+
+def _outdoor(session: Session, rows: list[MeterRow]) -> list[Metered]:
+    sensors = [row for row in rows if row.kind == Kind.INSTANT and row.unit == Unit.CELSIUS]
+    return metered(session, [row for row in sensors if not row.building and not row.cabinet_id])
+
+
+def _end_of_deleted(session: Session, tenant: Tenant, now: datetime) -> None:
+    for row in store.of_deleted(session, tenant.uid):
+        end(session, tenant, row, now, "the meter was taken out of use")

@@ -1,0 +1,137 @@
+"""The spool: what it has taken survives its worker; full, it thins before it drops; damaged, it says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from domain.errors import Exhausted
+from services.metering.acquisition.spool import Record, Spool
+from services.metering.reading import Readings
+from services.metering.slot import SLOT_MS
+from tests.services.metering.making import NOON_MS, series
+
+LIVES = {1: "a" * 32, 2: "b" * 32}
+
+
+def opened(root: Path, max_bytes: int = 1_000_000) -> Spool:
+    spool = Spool(root, max_bytes)
+    spool.open()
+    return spool
+
+
+def record(start_slot: int = 0, count: int = 3) -> Record:
+    return Record(series(1, NOON_MS + start_slot * SLOT_MS, range(count)), LIVES)
+
+
+def drained(spool: Spool) -> list[Record]:
+    records = []
+    while oldest := spool.oldest():
+        for name, kept in oldest:
+            records.append(kept)
+            spool.remove(name)
+    return records
+
+
+def abandon(spool: Spool) -> None:
+    """What a SIGKILL leaves: files, and a lock that nobody holds."""
+    import os
+
+    assert spool._lock is not None
+    os.close(spool._lock)
+
+
+def slots(records: list[Record]) -> list[int]:
+    return [slot for one in records for slot in one.readings.slot_ms.tolist()]
+
+
+def test_records_come_out_whole_and_oldest_first(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    given = [record(0), record(3), record(6)]
+    for one in given:
+        spool.append(one)
+    found = drained(spool)
+    assert slots(found) == slots(given)
+    assert found[0].lives == LIVES
+    assert (spool.depth, spool.size_bytes) == (0, 0)
+
+
+def test_what_a_killed_worker_left_is_taken_over_in_order(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.append(record(0))
+    first.append(record(3))
+    abandon(first)
+    second = opened(tmp_path)
+    second.append(record(6))
+    assert slots(drained(second)) == [NOON_MS + n * SLOT_MS for n in range(9)]
+    assert [folder for folder in tmp_path.iterdir() if folder != second._folder] == []
+
+
+def test_the_spool_of_a_worker_that_lives_is_left_alone(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.append(record())
+    second = opened(tmp_path)
+    assert second.depth == 0
+    assert first.depth == 1
+
+
+def test_a_half_written_record_of_a_killed_worker_is_no_record(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.append(record())
+    (first._folder / "x.rec.tmp").write_bytes(b"half")
+    abandon(first)
+    assert len(drained(opened(tmp_path))) == 1
+
+
+def test_a_damaged_record_is_put_aside_and_the_others_go_on(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append(record(0))
+    spool.append(record(3))
+    damaged = sorted(spool._folder.glob("*.rec"))[0]
+    data = bytearray(damaged.read_bytes())
+    data[-1] ^= 1
+    damaged.write_bytes(data)
+    assert slots(drained(spool)) == slots([record(3)])
+    assert len(list(spool._folder.glob("*.bad"))) == 1
+
+
+def test_a_full_spool_thins_to_full_hours_before_it_drops_anything(tmp_path: Path) -> None:
+    day = [record(4 * hour, 4) for hour in range(24)]
+    size = len(day[0].encode())
+    spool = opened(tmp_path, max_bytes=18 * size)
+    for one in day:
+        spool.append(one)
+    assert spool.size_bytes <= 18 * size
+    found = slots(drained(spool))
+    assert {slot for slot in found if slot % 3_600_000 == 0} == {NOON_MS + n * 4 * SLOT_MS for n in range(24)}
+    assert len(found) < 96
+
+
+def test_a_spool_full_of_full_hours_drops_its_oldest(tmp_path: Path) -> None:
+    hours = [Record(Readings.of([1], [NOON_MS + n * 4 * SLOT_MS], [n]), LIVES) for n in range(40)]
+    spool = opened(tmp_path, max_bytes=10 * len(hours[0].encode()))
+    for one in hours:
+        spool.append(one)
+    found = slots(drained(spool))
+    assert found == slots(hours)[-len(found) :]
+    assert len(found) >= 8
+
+
+def test_gaps_in_a_full_spool_take_no_place(tmp_path: Path) -> None:
+    gaps = Record(Readings.gaps(1, np.arange(NOON_MS, NOON_MS + 4 * SLOT_MS, SLOT_MS)), LIVES)
+    spool = opened(tmp_path, max_bytes=3 * len(gaps.encode()))
+    for _ in range(4):
+        spool.append(gaps)
+    assert spool.depth == 3  # the oldest made room
+
+
+def test_a_record_larger_than_the_whole_spool_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(Exhausted):
+        opened(tmp_path, max_bytes=100).append(record())
+
+
+def test_a_closed_spool_that_is_empty_leaves_nothing_behind(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    assert list(tmp_path.iterdir()) == []
