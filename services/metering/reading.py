@@ -1,8 +1,9 @@
 """Readings in columns, what they are and what is refused about them. Not: whether a counter is plausible (vee.py).
 
 A reading is (register, slot, revision, value, status, observed_at, time source). Element i of every column belongs to
-reading i. `register` is the store's integer key of a register life. Values are counters in the meter's base unit (Wh,
-litre) with the transformer ratio in them; the value of a gap is 0 and means nothing.
+reading i. `register` is the store's integer key of a register life. Values are whole numbers of 10^scale_exponent of
+the meter's unit with the transformer ratio in them: states of a counter, amounts of intervals, what a sensor or a gauge
+showed. The value of a gap is 0 and means nothing.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Int64: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
 
 VALUE_MAX: Final = 2**53 - 1
-"""Largest counter: what a float64 of the field still holds exactly."""
+"""Largest value: what a float64 of the field still holds exactly."""
 
 
 class Status(IntEnum):

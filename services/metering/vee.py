@@ -1,8 +1,9 @@
 """Validation of counters: digits, negative step, spike against connected load, reset. Pure; nothing is stored here.
 
-Estimation and editing are not here, nor rules for what is no counter. A check never changes a value: it says MEASURED
-or DOUBTFUL, and for a register that was reset it says so once the next reading confirms it (one wrong answer of a
-device is not a reset).
+Steps are judged one by one here, as polling meets them; whole series, and what is no counter, by
+services/metering/validation. Estimation and editing are not here. A check never changes a value: it says MEASURED or
+DOUBTFUL, and for a register that was reset it says so once the next reading confirms it (one wrong answer of a device
+is not a reset).
 
 The rules, in the order in which a reading meets them; "good" is the last reading that passed:
 - digits: a counter at or above the rollover is doubtful;

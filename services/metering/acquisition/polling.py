@@ -1,4 +1,4 @@
-"""Polling: on every quarter hour the counter of every meter, once; a flagged gap where it cannot be read in time.
+"""Polling: on every quarter hour every meter with an endpoint, once; a flagged gap where it cannot be read in time.
 
 What devices tell of by themselves is taken from there (watching.py) where that can be believed in, all else is asked
 for. A slot may be read until its tolerance has passed; until then an endpoint that does not answer is asked again. One
@@ -34,7 +34,7 @@ from services.metering.vee import Finding, RegisterState, Reset, Verdict, judge
 _log = logging.getLogger(__name__)
 
 TOLERANCE_S: Final = 300.0
-"""How late (domain time) a counter may be read and still stand for its slot."""
+"""How late (domain time) a value may be read and still stand for its slot."""
 LEAST_REAL_S: Final = 1.0
 """And never less than this in real time, lest a time-lapse leave a device no time to answer."""
 TRIES: Final = 10
@@ -182,7 +182,7 @@ class Poller:
                 _log.error("reading an endpoint failed unexpectedly", exc_info=result)
 
     async def _read(self, group: Sequence[Target], slot_ms: int, spread_ms: int) -> None:
-        """Asks one endpoint until all its targets have given a counter. Ended from outside at the deadline."""
+        """Asks one endpoint until all its targets have given a value. Ended from outside at the deadline."""
         await self._clock.sleep(spread_ms * _fraction(group[0].endpoint_uid) / 1000)
         device = await self._devices.of(group[0])
         if device is not None and any(map(is_watched, group)):

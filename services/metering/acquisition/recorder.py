@@ -31,7 +31,7 @@ Result = TypeVar("Result")
 
 ACTOR: Final = "service:metering"
 PATIENCE_S: Final = 5.0
-"""How long (real time) the database may take for a handful of readings before they go to the spool."""
+"""How long (real time) the database may take for what one cycle has read before that goes to the spool."""
 DRAIN_PATIENCE_S: Final = 30.0
 FIRST_PAUSE_S: Final = 0.2
 LONGEST_PAUSE_S: Final = 5.0

@@ -1,4 +1,4 @@
-"""What polling reads: a register at a point of an endpoint, with what its next counter is judged against. Pure.
+"""What polling reads: a register at a point of an endpoint, with what its next value is judged against. Pure.
 
 Also its snapshot: the list as JSON in a local file, so that a worker that starts while the database is away knows its
 meters. A snapshot may be some slots old: what is read twice is stored once.

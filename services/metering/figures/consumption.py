@@ -1,9 +1,9 @@
 """What meters used: from stored readings to steps of quarter hours, hours, local days, months and years. Pure.
 
 The arithmetic of counters is domain/intervals.py; here readings become its lives, and periods its boundaries. Meters
-that count nothing but deliver amounts, or know a stock, become such curves in kinds.py. Readings
-in doubt and gaps are left out: the counter conserves their energy, and it is reported as estimated, as is what lies
-between estimated readings.
+that count nothing but deliver amounts, or know a stock, become such curves in kinds.py. Readings in doubt and gaps are
+left out: the counter conserves their energy, and it is reported as estimated, as is what lies between estimated
+readings.
 """
 
 from __future__ import annotations

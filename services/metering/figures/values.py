@@ -107,11 +107,11 @@ def _by_step(begins: Int64, ends: Int64, values: Int64, estimated: Mask, bounds_
     held, guessed, weighted = (np.zeros(count, np.int64) for _ in range(3))
     np.add.at(held, place, length)
     np.add.at(guessed, place, np.where(estimated[span], length, 0))
-    # In whole seconds: a value of 2^53 held for a second is as much as a sum bears.
     least, greatest = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
     np.minimum.at(least, place, values[span])
     np.maximum.at(greatest, place, values[span])
-    # Means are of the distances from the least value, so that sums stay small and halves round up below zero too.
+    # Means are of the distances from the least value, over whole seconds: so that sums stay small (a distance times its
+    # seconds has to stay below 2^62), and halves round up below zero too.
     floor = np.where(held > 0, least, 0)
     np.add.at(weighted, place, (values[span] - floor[place]) * (length // 1000))
     seconds = np.zeros(count, np.int64)

@@ -2,7 +2,7 @@
 one before. What a run encloses is known without looking inside: a counter's amount is the difference at its ends.
 
 Runs are an index over the readings, kept in the transaction that stores them. A run says less than is true where it
-is cut short, never more; what lies in none is worked out from the readings themselves (services/metering/figures.py).
+is cut short, never more; what lies in none is worked out from the readings themselves (services/metering/figures).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """The tables. Readings are a plain table without a class: they move in columns, never as objects one by one.
 
 Keys: whatever the outside names has a uid; readings carry the small integer key of their register life instead, as
-there are millions of them. Rows of readings are never updated or deleted here.
+there are millions of them. Rows of readings are never updated, and deleted by retention alone. Roll-ups and runs, which
+are made of readings, have no class either: rollups.py and runs.py know their columns.
 """
 
 from datetime import datetime
@@ -113,7 +114,7 @@ class BatchRow(SQLModel, table=True):
 
 
 class FeedRow(SQLModel, table=True):
-    """Counter of the feed. Whoever stores readings takes a number last and holds the row until the commit."""
+    """Counter of the feed. Whoever stores readings holds the row from insert to commit, and takes a number last."""
 
     __tablename__ = "reading_feed"
 

@@ -1,4 +1,4 @@
-"""Days and nights of a load profile, as the rules of the waste watch look at them (waste_watch.py). Pure."""
+"""Days and nights of a load profile, as the rules of the waste watch look at them (watch.py). Pure."""
 
 from __future__ import annotations
 
