@@ -48,7 +48,7 @@ SERIAL_CHECKS: Final = Counter(
 FOREIGN_METERS: Final = Gauge(
     "lichtbuch_metering_foreign_meters", "Meters in whose place one with another than the registered number answers."
 )
-ROLLED_UP_DAYS: Final = Counter("lichtbuch_metering_rolled_up_days", "Days of meters that were worked out and kept.")
+ROLLUPS_MADE: Final = Counter("lichtbuch_metering_rollups_made", "Days of meters that were worked out and kept.")
 ROLLUPS_DUE: Final = Gauge("lichtbuch_metering_rollups_due", "Meters whose roll-ups wait to be brought up to date.")
 READINGS_DELETED: Final = Counter("lichtbuch_metering_readings_deleted", "Readings that retention has deleted.")
 WASTE_FINDINGS: Final = Gauge("lichtbuch_metering_waste_findings", "Findings of waste that stand, by rule.", ("rule",))

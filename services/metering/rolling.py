@@ -22,7 +22,7 @@ from servicekit.database import Database
 from servicekit.lease import Lease
 from servicekit.tenants import TenantDirectory
 from services.metering.figures.rollups import basis_of, day_floor_ms
-from services.metering.metrics import ROLLED_UP_DAYS, ROLLUPS_DUE
+from services.metering.metrics import ROLLUPS_DUE, ROLLUPS_MADE
 from services.metering.retention import Retention
 from services.metering.store import meters as store
 from services.metering.store import rollups
@@ -87,7 +87,7 @@ class RollupKeeper:
                 made += await self._refresh(due[begin : begin + TOGETHER], tz)
                 beat()
         ROLLUPS_DUE.set(0)
-        ROLLED_UP_DAYS.inc(made)
+        ROLLUPS_MADE.inc(made)
         return made
 
     async def _refresh(self, rows: list[MeterRow], tz: ZoneInfo) -> int:

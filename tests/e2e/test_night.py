@@ -227,7 +227,7 @@ async def test_readings_are_exported_as_csv(night: Night, tmp_path: Path) -> Non
     done = await lichtbuch(night, "viewer", "readings", "export", "--meter", "M-B1", "--output", str(file))
     assert done.returncode == 0, done.stderr
     lines = file.read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "meter,slot,value,status,observed_at,revision"
+    assert lines[0] == "meter,slot,value,unit,status,source,observed_at,revision"
     assert len(lines) > 90
 
 

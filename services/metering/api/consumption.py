@@ -54,6 +54,9 @@ def _query(
     if not request.without_evidence and not seals(session, [row.uid for _, row in rows], int(bounds[0])):
         beside = Found()
     found = _amounts(session, request, meters, bounds, step, tz, beside)
+    if beside is not None and seals(session, {one.uid for one in beside.evidence}, int(bounds[0])):
+        # A term of a sum: what it rests on is gone in part, and only what is kept of it tells the whole.
+        beside, found = None, _amounts(session, request, meters, bounds, step, tz, None)
     coarse = [is_coarse(meter.row.reading_cycle, bounds, step) for meter in meters]
     return pb.QueryConsumptionResponse(
         meters=[meter_name(tenant.id, row) for tenant, row in rows],

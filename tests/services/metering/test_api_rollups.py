@@ -26,11 +26,11 @@ DAYS = 70
 FIRST = -DAYS * 96
 
 
-async def query(metering: Metering, **options: Any) -> pb.QueryConsumptionResponse:
-    """Months of the meter until now."""
+async def query(metering: Metering, meter_id: str = "M-1", **options: Any) -> pb.QueryConsumptionResponse:
+    """Months of a meter until now."""
     request = pb.QueryConsumptionRequest(
         parent=PARENT,
-        meters=[name_of()],
+        meters=[name_of(meter_id)],
         start_time=stamp(FIRST),
         end_time=stamp(0),
         step=pb.STEP_LOCAL_MONTH,
@@ -47,6 +47,8 @@ async def test_figures_are_the_same_without_their_evidence_and_after_their_readi
     async with running_metering(issuer, database) as metering:
         await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
         await metering.ingest(columns([7 * n for n in range(DAYS * 96 + 1)], first=FIRST))
+        terms = [pb.MeterTerm(meter=name_of())]
+        await metering.meter("sum", kind=pb.READING_KIND_VIRTUAL, terms=terms)
         proven = await query(metering)
         assert len(proven.evidence_hash) == 64
         tenants, clock = FixedTenants(TOWNS), SteppedClock(NOW)
@@ -63,6 +65,10 @@ async def test_figures_are_the_same_without_their_evidence_and_after_their_readi
         assert later.evidence_hash == ""
         # The first month was cut by the period: what of it is no whole day has gone with its readings.
         assert list(later.amounts)[1:] == list(proven.amounts)[1:]
+        # So it is of a sum, whose own readings nobody has deleted as it has none.
+        summed = await query(metering, "sum")
+        assert summed.evidence_hash == ""
+        assert list(summed.amounts) == list(later.amounts)
         left = text("SELECT count(*) FROM reading")
         assert await database.read(lambda s: s.connection().execute(left).scalar_one()) < DAYS * 96
 
