@@ -18,7 +18,8 @@ PROFILE = KnownMeter("municipalities/t/meters/lp", kind=Kind.INTERVAL, obis="1-1
 FEED_IN = KnownMeter("municipalities/t/meters/fi", kind=Kind.INTERVAL, obis="1-1:2.29.0", aliases=(MELO,))
 COUNTER = KnownMeter("municipalities/t/meters/z", obis="1-1:1.8.0", aliases=("51238696781", "1EMH0012345678"))
 GAS = KnownMeter("municipalities/t/meters/g", "L", obis="7-10:3.0.0", aliases=("DE-GAS",), step=Step.MONTH)
-TOWN = Directory([PROFILE, FEED_IN, COUNTER, GAS])
+GAS_ENERGY = KnownMeter("municipalities/t/meters/e", obis="7-10:33.3.0", aliases=("DE-HEAT",))
+TOWN = Directory([PROFILE, FEED_IN, COUNTER, GAS, GAS_ENERGY])
 HEADER = ["BGM+7+DOC1+9", "DTM+137:202601021200?+00:303", "RFF+Z13:13002", "NAD+MS+9900000000001::293", "UNS+D"]
 
 
@@ -115,9 +116,12 @@ def test_the_date_of_a_reading_may_stand_at_its_location(tmp_path: Path) -> None
     assert taken(opened(tmp_path, interchange(message(body)))) == [("z", "31 23:00", 7_000_000, Status.MEASURED)]
 
 
-def test_gas_without_a_unit_is_cubic_metres(tmp_path: Path) -> None:
+def test_volume_of_gas_without_a_unit_is_cubic_metres_and_anything_else_has_to_be_said(tmp_path: Path) -> None:
     body = [*location("DE-GAS", "7-10?:3.0.0"), "QTY+220:12,5", "DTM+7:202601010500?+00:303"]
     assert taken(opened(tmp_path, interchange(message(body)))) == [("g", "01 05:00", 12_500, Status.MEASURED)]
+    energy = [*location("DE-HEAT", "7-10?:33.3.0"), "QTY+220:12,5", "DTM+7:202601010500?+00:303"]
+    assert "unit" in defects(opened(tmp_path, interchange(message(energy))))[0][2]
+    assert taken(opened(tmp_path, interchange(message(energy)), unit="kWh"))[0][2] == 12_500
 
 
 def test_several_messages_and_other_marks_are_read(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ QUALITIES: Final = {
 _DIGITS: Final = {"102": 8, "203": 12, "303": 12, "204": 14, "304": 14}
 _ELECTRICITY: Final = ("1-",)
 _GAS: Final = ("7-",)
+_VOLUME: Final = "3."
+"""Quantity of IEC 62056-61 for gas: volume as measured."""
 _GROUP_TAGS: Final = frozenset({"LOC", "LIN", "NAD", "UNT", "UNZ", "QTY"})
 _LENGTHS: Final = {step.seconds: step for step in Step if step.seconds}
 
@@ -260,8 +262,13 @@ def _offset(zone: str) -> timedelta:
 
 
 def _unit_of(obis: str) -> str:
-    """The unit of a quantity that names none: kWh for electricity, cubic metres for gas."""
-    return "kWh" if obis.startswith(_ELECTRICITY) else "m3" if obis.startswith(_GAS) else ""
+    """The unit of a quantity that names none: kWh for electricity, cubic metres for the volume of gas.
+
+    Whatever else a gas register counts may be energy, which would be wrong by a factor of eleven: it has to be said.
+    """
+    if obis.startswith(_ELECTRICITY):
+        return "kWh"
+    return "m3" if obis.startswith(_GAS) and obis.partition(":")[2].startswith(_VOLUME) else ""
 
 
 class _Message:
