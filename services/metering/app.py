@@ -105,6 +105,8 @@ def assemble(
     )
 
     async def room_in_spool() -> None:
+        if recorder.problem is not None:
+            raise Exhausted(f"readings wait in memory, neither database nor disk takes them: {recorder.problem}")
         if spool.is_full:
             raise Exhausted(f"the spool is full: {spool.size_bytes} bytes in {spool.depth} records")
 
@@ -125,7 +127,7 @@ def assemble(
         book=book,
         memory=Memory(settings.own_dir / "caught-up.json"),
         polled_ms=lambda: poller.polled_ms,
-        may_work=lambda: lease.holds() and not spool.depth and server.database_ready.is_set(),
+        may_work=lambda: lease.holds() and recorder.is_settled and server.database_ready.is_set(),
         settle=recorder.settle,
         stored=bell.ring,
     )

@@ -74,7 +74,12 @@ class Keeper(Protocol):
 
     @property
     def is_settled(self) -> bool:
-        """True if what is kept is in the database: nothing waits in the spool."""
+        """True if what was handed over is in the database: nothing waits in the spool or in memory."""
+        ...
+
+    @property
+    def problem(self) -> str | None:
+        """Why what was handed over is not kept; None as long as it is."""
         ...
 
     def submit(self, readings: Readings, lives: dict[int, str]) -> None:
@@ -82,7 +87,7 @@ class Keeper(Protocol):
         ...
 
     async def settle(self) -> None:
-        """Waits until all that was handed over is kept."""
+        """Waits until all that was handed over is kept, or cannot be."""
         ...
 
 
@@ -164,6 +169,8 @@ class Poller:
         except TimeoutError:
             _log.warning("what was read is not kept yet: the snapshot of the meters stays as it is")
             return
+        if self._keeper.problem is not None:
+            return  # a kill would lose what waits in memory, and it is to be read again then
         await self._book.save()
 
     async def _until_deadline(self, work: Sequence[asyncio.Task[None]], deadline_ms: int) -> None:

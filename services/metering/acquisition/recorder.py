@@ -2,6 +2,7 @@
 
 Readings count as kept once the database has committed them or the spool has them on the disk. Everything goes through
 one queue, so polling never waits for a database. While anything is spooled, all goes to the spool: the order is kept.
+What neither takes waits in memory, in its order, and is tried again; that is bounded, and what is lost is told.
 """
 
 from __future__ import annotations
@@ -9,12 +10,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
 import numpy as np
 
-from domain.errors import LichtbuchError, RetryableError, TimedOut, Unavailable
+from domain.errors import Exhausted, LichtbuchError, RetryableError, TimedOut, Unavailable
 from servicekit.clock import Clock
 from servicekit.database import Database
 from services.metering.acquisition.spool import Record, Spool
@@ -40,6 +42,10 @@ GATHER_S: Final = 0.25
 """How long (real time) readings are gathered before they are stored together, unless somebody waits for them."""
 MOST_TOGETHER: Final = 20_000
 """Most readings of the spool that are stored in one transaction."""
+MOST_IN_MEMORY: Final = 500_000
+"""Most readings that wait in memory while neither database nor disk takes them: half a day of ten thousand meters."""
+TAKE_OVER_EVERY_S: Final = 60.0
+"""How often (real time) a living worker looks for what dead ones have left."""
 
 
 class Recorder:
@@ -65,13 +71,22 @@ class Recorder:
         self._queue: asyncio.Queue[Record] = asyncio.Queue()
         self._backlog = asyncio.Event()
         self._hurry = asyncio.Event()
+        # In their order: the spool, what waits in memory, what is being gathered, the queue.
+        self._waiting: deque[Record] = deque()
+        self._gathered: list[Record] = []
+        self._problem: str | None = None
         if spool.depth:
             self._backlog.set()
 
     @property
     def is_settled(self) -> bool:
-        """True if what is kept is in the database: nothing waits in the spool."""
-        return not self._spool.depth
+        """True if what was handed over is in the database: nothing waits in the spool, or in memory for lack of one."""
+        return not self._spool.depth and self._problem is None
+
+    @property
+    def problem(self) -> str | None:
+        """Why readings wait in memory, where a kill would lose them; None as long as they are kept."""
+        return self._problem
 
     def submit(self, readings: Readings, lives: Mapping[int, str]) -> None:
         """Hands over polled readings. Does not wait; what is in the queue when the process is killed was never kept."""
@@ -79,44 +94,53 @@ class Recorder:
             self._queue.put_nowait(Record(readings, lives))
 
     async def settle(self) -> None:
-        """Waits until everything handed over so far is kept."""
+        """Waits until everything handed over so far is kept, or waits in memory with a `problem`."""
         self._hurry.set()
         await self._queue.join()
 
     async def settle_within(self, seconds: float) -> None:
-        """Keeps what is still in the queue, for the end of the process: the loops may have ended already."""
-        records: list[Record] = []
-        while not self._queue.empty():
-            records.append(self._queue.get_nowait())
-            self._queue.task_done()
-        for record in records:
-            await self._keep(record, seconds)
+        """Keeps what is still on its way, for the end of the process: the loops have ended already. What neither
+        database nor disk takes now is lost."""
+        self._take_queue()
+        self._waiting.extend(self._gathered)
+        self._gathered_is_dealt_with()
+        await self._empty(seconds)
+        while self._waiting:
+            self._lose(self._waiting.popleft(), "the process ends")
 
     async def keep(self, beat: Callable[[], None]) -> None:
-        """The loop that empties the queue."""
+        """The loop that empties the queue, and tries again what waits in memory."""
         while True:
-            record, count = await self._next()
-            if record is not None:
-                try:
-                    await self._keep(record)
-                except asyncio.CancelledError:
-                    # The process ends in order, and nobody knows whether the commit came through: twice is no harm.
-                    self._spool.append(record)
-                    raise
-                finally:
-                    for _ in range(count):
-                        self._queue.task_done()
+            await self._gather()
+            if self._gathered:
+                self._waiting.append(_together(self._gathered))
+            try:
+                await self._empty(beat=beat)
+            except asyncio.CancelledError:
+                # The process ends in order, and nobody knows whether the commit came through: twice is no harm.
+                with contextlib.suppress(LichtbuchError):
+                    while self._waiting:
+                        self._spool.append(self._waiting[0])
+                        self._waiting.popleft()
+                raise
+            finally:
+                self._gathered_is_dealt_with()
             beat()
 
     async def drain(self, beat: Callable[[], None]) -> None:
         """The loop that empties the spool, oldest first, as long as the database takes it."""
         pause_s = FIRST_PAUSE_S
+        look_s = 0.0
         while True:
             beat()
+            if (now_s := asyncio.get_running_loop().time()) >= look_s:
+                look_s = now_s + TAKE_OVER_EVERY_S
+                await self._take_over()
             if not self._spool.depth:
                 self._backlog.clear()
                 try:
-                    await asyncio.wait_for(self._backlog.wait(), _BEAT_EVERY_S)
+                    async with asyncio.timeout(_BEAT_EVERY_S):
+                        await self._backlog.wait()
                 except TimeoutError:
                     continue
             try:
@@ -164,37 +188,94 @@ class Recorder:
                 await asyncio.to_thread(self._spool.remove, name)
         return True
 
-    async def _next(self) -> tuple[Record | None, int]:
-        """All that waits in the queue as one record, and how many they were; nothing after a while of silence."""
+    async def _take_over(self) -> None:
+        """What a dead worker left is this one's now, and is drained like its own."""
         try:
-            first = await asyncio.wait_for(self._queue.get(), _BEAT_EVERY_S)
+            await asyncio.to_thread(self._spool.take_over)
+        except LichtbuchError as error:
+            _log.warning("what a dead worker may have left is looked for again later: %s", error)
+
+    async def _gather(self) -> None:
+        """Takes all that waits in the queue together; nothing after a while of silence. What is cut off here stays with
+        what is gathered."""
+        # Not wait_for: it would swallow the end of the loop that comes together with a record.
+        try:
+            async with asyncio.timeout(_BEAT_EVERY_S):
+                self._gathered.append(await self._queue.get())
         except TimeoutError:
             self._hurry.clear()
-            return None, 0
+            return
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._hurry.wait(), GATHER_S)
+            async with asyncio.timeout(GATHER_S):
+                await self._hurry.wait()
         self._hurry.clear()
-        records = [first]
-        while not self._queue.empty():
-            records.append(self._queue.get_nowait())
-        return _together(records), len(records)
+        self._take_queue()
 
-    async def _keep(self, record: Record, patience_s: float = PATIENCE_S) -> None:
+    def _take_queue(self) -> None:
+        while not self._queue.empty():
+            self._gathered.append(self._queue.get_nowait())
+
+    def _gathered_is_dealt_with(self) -> None:
+        for _ in self._gathered:
+            self._queue.task_done()
+        self._gathered = []
+
+    async def _empty(self, patience_s: float = PATIENCE_S, beat: Callable[[], None] = lambda: None) -> None:
+        """Brings what waits in memory to where it lasts, oldest first, as far as database or disk take it."""
+        while self._waiting:
+            reason = await self._keep(self._waiting[0], patience_s)
+            if reason is not None:
+                break
+            self._waiting.popleft()
+            beat()
+        else:
+            if self._problem is not None:
+                _log.info("nothing waits in memory any more")
+            self._problem = None
+            return
+        if self._problem is None:
+            _log.error("readings wait in memory, neither database nor spool takes them: %s", reason)
+        self._problem = reason
+        excess = sum(len(record.readings) for record in self._waiting) - MOST_IN_MEMORY
+        while excess > 0:
+            record = self._waiting.popleft()
+            excess -= len(record.readings)
+            self._lose(record, "too many wait in memory")
+
+    async def _keep(self, record: Record, patience_s: float) -> str | None:
+        """Keeps a record, if only by giving it up for good. Otherwise returns why it has to be tried again."""
+        is_refused = False
         if not self._spool.depth:
             try:
                 await self._store(record, patience_s)
-                return
+                return None
             except LichtbuchError as error:
-                _log.warning("readings go to the spool: %s", error)
+                is_refused = not isinstance(error, RetryableError)
+                _log.log(self._loud(logging.WARNING), "readings go to the spool: %s", error)
             except Exception:
-                _log.exception("readings go to the spool after an unexpected failure")
+                is_refused = True
+                _log.log(self._loud(logging.ERROR), "readings go to the spool after a failure", exc_info=True)
         try:
             await asyncio.to_thread(self._spool.append, record)
-        except LichtbuchError as error:
-            READINGS_REFUSED.labels("not_kept").inc(len(record.readings))
-            _log.error("%d readings are lost, neither database nor spool takes them: %s", len(record.readings), error)
-            return
+        except Exhausted as error:
+            self._lose(record, str(error))  # it never fits
+            return None
+        except Exception as error:
+            _log.debug("the spool takes no readings", exc_info=True)
+            if is_refused:
+                self._waiting.rotate(-1)  # it will be refused again, and must not hold up what the database would take
+            return str(error)
         self._backlog.set()
+        return None
+
+    def _loud(self, level: int) -> int:
+        """Every second the same is no news."""
+        return level if self._problem is None else logging.DEBUG
+
+    def _lose(self, record: Record, reason: str) -> None:
+        count = len(record.readings)
+        READINGS_REFUSED.labels("not_kept").inc(count)
+        _log.error("%d readings are lost, neither database nor spool takes them: %s", count, reason)
 
     async def _store(self, record: Record, patience_s: float) -> None:
         readings = record.readings

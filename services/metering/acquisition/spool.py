@@ -5,7 +5,7 @@ A record is a file: a line with its checksum, a line of JSON, the columns. It is
 the disk, renamed and the folder flushed: whatever has a name here is whole, and what `append` has returned for survives
 a SIGKILL and a power cut. Records are drained oldest first and removed after the database has committed them; one that
 was committed and not yet removed is stored again, which changes nothing. Each worker has a folder of its own under a
-lock that dies with it; what a dead worker left is moved over at the next start.
+lock that dies with it; what a dead worker left is moved over by whoever lives, at a start or when it looks for it.
 
 A full spool thins itself, oldest first, to the counters of full hours: the counter conserves the energy. Only when that
 is not enough it drops the oldest. Both loudly.
@@ -13,6 +13,7 @@ is not enough it drops the oldest. Both loudly.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -41,6 +42,7 @@ _BROKEN: Final = ".bad"
 _PARTIAL: Final = ".tmp"
 _LOCK: Final = "lock"
 _HOUR_MS: Final = 3_600_000
+_TRIES: Final = 5
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -113,46 +115,68 @@ class Spool:
     def open(self) -> None:
         """Takes a folder of its own and moves over what dead workers left. Raises Unavailable where the disk fails."""
         try:
-            self._folder.mkdir(parents=True)
-            _sync_folder(self._root)  # or a power cut takes the folder with all that was flushed into it
-            self._lock = _lock(self._folder)
-            if self._lock is None:
+            for _ in range(_TRIES):
+                self._folder.mkdir(parents=True)
+                with contextlib.suppress(FileNotFoundError):
+                    self._lock = _lock(self._folder)
+                if self._lock is not None:
+                    break
+                # A worker that looks for what the dead have left found it before it was locked, and clears it away.
+                self._folder = self._root / new_uid()
+            else:
                 raise Unavailable(f"the new spool {self._folder} is locked by somebody")
-            for folder in sorted(self._root.iterdir()):
-                if folder.is_dir() and folder != self._folder:
-                    self._take_over(folder)
-            self._files = deque(
-                _File(path.name, path.stat().st_size) for path in sorted(self._folder.glob(f"*{_RECORD}"))
-            )
+            _sync_folder(self._root)  # or a power cut takes the folder with all that was flushed into it
         except OSError as error:
             raise Unavailable(f"the spool {self._root} cannot be opened: {error}", 5.0) from error
-        self._bytes = sum(file.size for file in self._files)
-        self._tell()
+        self.take_over()
+
+    def take_over(self) -> int:
+        """Moves over what dead workers left and puts it in order with what waits here. Returns how many records came.
+        Raises Unavailable where the disk fails: what has been moved until then counts, the rest stays where it is.
+
+        Cheap where there is nothing: a look into the root, and at a lock for each of the other workers.
+        """
+        with self._turn:
+            if self._lock is None:
+                return 0
+            before = len(self._files)
+            try:
+                for folder in sorted(self._root.iterdir()):
+                    if folder.is_dir() and folder != self._folder:
+                        self._take_over(folder)
+            except OSError as error:
+                raise Unavailable(f"the spools in {self._root} cannot be taken over: {error}", 5.0) from error
+            finally:
+                self._tell()
+            return len(self._files) - before
 
     def close(self) -> None:
         """Gives the folder free for whoever comes next; an empty one is removed."""
-        if self._lock is None:
-            return
-        if not self._files:
-            _remove_folder(self._folder)
-        os.close(self._lock)
-        self._lock = None
+        with self._turn:
+            if self._lock is None:
+                return
+            if not self._files:
+                _remove_folder(self._folder)
+            os.close(self._lock)
+            self._lock = None
 
     def append(self, record: Record) -> None:
-        """Keeps a record; when this returns it is on the disk. Raises Exhausted or Unavailable: then it is not kept."""
+        """Keeps a record; when this returns it is on the disk. Raises Exhausted for one that is larger than the whole
+        spool, Unavailable where the disk fails, a full one too: then it is not kept, and nothing is left of it."""
         data = record.encode()
         if len(data) > self._max_bytes:
             raise Exhausted(f"a record of {len(data)} bytes is larger than the whole spool")
         with self._turn:
-            self._make_room(len(data))
-            name = new_uid() + _RECORD
             try:
+                self._make_room(len(data))
+                name = new_uid() + _RECORD
                 _write(self._folder / name, data)
+                self._files.append(_File(name, len(data)))
+                self._bytes += len(data)
             except OSError as error:
                 raise Unavailable(f"the spool {self._folder} cannot be written: {error}", 5.0) from error
-            self._files.append(_File(name, len(data)))
-            self._bytes += len(data)
-            self._tell()
+            finally:
+                self._tell()
 
     def oldest(self, most: int = 1) -> list[tuple[str, Record]]:
         """Names and contents of the records that have waited longest, as many as hold `most` readings together, at
@@ -180,7 +204,11 @@ class Spool:
         """Forgets a record that the database has committed."""
         with self._turn:
             self._forget(name)
-            (self._folder / name).unlink(missing_ok=True)
+            try:
+                (self._folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                # A disk that lets nothing be removed must not hold up what follows.
+                _log.warning("the spooled record %s stays and is stored again after a start: %s", name, error)
 
     def put_aside(self, name: str, reason: str) -> None:
         """Takes a record out of the queue that cannot be stored, and keeps its file for a person to look at."""
@@ -208,43 +236,57 @@ class Spool:
         self._tell()
 
     def _take_over(self, folder: Path) -> None:
-        lock = _lock(folder)
+        try:
+            lock = _lock(folder)
+        except FileNotFoundError:
+            return  # somebody else was faster
         if lock is None:
             return  # its worker lives
+        moved: list[_File] = []
         try:
-            moved = 0
             for path in sorted(folder.iterdir()):
-                if path.name.endswith((_RECORD, _BROKEN)):
+                if path.name.endswith(_THINNED) and path.with_name(_whole(path.name)).exists():
+                    path.unlink()  # its worker ended while it thinned: the whole record is still there
+                elif path.name.endswith(_RECORD):
+                    file = _File(path.name, path.stat().st_size)
                     path.rename(self._folder / path.name)
-                    moved += path.name.endswith(_RECORD)
+                    moved.append(file)
+                elif path.name.endswith(_BROKEN):
+                    path.rename(self._folder / path.name)
                 elif path.name.endswith(_PARTIAL):
                     path.unlink()  # never acknowledged
             _sync_folder(self._folder)
             _remove_folder(folder)
-            if moved:
-                _log.warning("%d spooled records of a worker that ended without draining are taken over", moved)
         finally:
             os.close(lock)
+            if moved:
+                # Names begin with the instant of their writing.
+                self._files = deque(sorted((*self._files, *moved), key=lambda file: file.name))
+                self._bytes += sum(file.size for file in moved)
+                _log.warning("%d spooled records of a worker that ended without draining are taken over", len(moved))
 
     def _make_room(self, needed: int) -> None:
         if self._bytes + needed <= self._max_bytes:
             return
-        thinned = 0
-        for file in [file for file in self._files if not file.is_thinned]:
-            if self._bytes + needed <= self._max_bytes:
-                break
-            thinned += self._thin(file)
-        if thinned:
-            SPOOL_THINNED.inc(thinned)
-            _log.error("the spool is full: %d readings between full hours are given up", thinned)
-        dropped = 0
-        while self._files and self._bytes + needed > self._max_bytes:
-            file = self._files[0]
-            dropped += _count_of(self._folder / file.name)
-            self.remove(file.name)
-        if dropped:
-            SPOOL_DROPPED.inc(dropped)
-            _log.error("the spool is full of full hours: its %d oldest readings are lost", dropped)
+        thinned = dropped = 0
+        try:
+            for file in [file for file in self._files if not file.is_thinned]:
+                if self._bytes + needed <= self._max_bytes:
+                    break
+                thinned += self._thin(file)
+            while self._files and self._bytes + needed > self._max_bytes:
+                name = self._files[0].name
+                count = _count_of(self._folder / name)
+                (self._folder / name).unlink(missing_ok=True)
+                self._forget(name)
+                dropped += count
+        finally:  # what was given up before the disk failed is gone
+            if thinned:
+                SPOOL_THINNED.inc(thinned)
+                _log.error("the spool is full: %d readings between full hours are given up", thinned)
+            if dropped:
+                SPOOL_DROPPED.inc(dropped)
+                _log.error("the spool is full of full hours: its %d oldest readings are lost", dropped)
 
     def _thin(self, file: _File) -> int:
         """Leaves the counters of full hours in a record. Returns how many counters were given up."""
@@ -257,16 +299,20 @@ class Spool:
         # Gaps need no place: what is missing between two stored slots is flagged when they are stored.
         kept = record.readings.take((record.readings.slot_ms % _HOUR_MS == 0) & ~record.readings.is_gap)
         given_up = int((~record.readings.is_gap).sum()) - len(kept)
-        self._bytes -= file.size
-        if len(kept):
-            data = Record(kept, record.lives).encode()
-            name = file.name.removesuffix(_RECORD) + _THINNED
-            _write(self._folder / name, data)
-            file.name, file.size = name, len(data)
-            self._bytes += len(data)
-        else:
-            self._files.remove(file)
-        path.unlink(missing_ok=True)
+        if not len(kept):
+            path.unlink(missing_ok=True)
+            self._forget(file.name)
+            return given_up
+        data = Record(kept, record.lives).encode()
+        thinned = self._folder / (file.name.removesuffix(_RECORD) + _THINNED)
+        _write(thinned, data)
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            _discard(thinned)
+            raise
+        self._bytes += len(data) - file.size
+        file.name, file.size = thinned.name, len(data)
         return given_up
 
     def _tell(self) -> None:
@@ -275,13 +321,24 @@ class Spool:
 
 
 def _write(path: Path, data: bytes) -> None:
+    """Writes a new file, whole and flushed, or leaves none behind and raises OSError."""
     partial = path.with_name(path.name + _PARTIAL)
-    with partial.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.rename(path)
-    _sync_folder(path.parent)
+    try:
+        with partial.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+        _sync_folder(path.parent)
+    except OSError:
+        _discard(partial)
+        _discard(path)
+        raise
+
+
+def _discard(path: Path) -> None:
+    with contextlib.suppress(OSError):  # the failure that led here is the one to tell of
+        path.unlink(missing_ok=True)
 
 
 def _sync_folder(folder: Path) -> None:
@@ -293,21 +350,30 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _lock(folder: Path) -> int | None:
-    """Handle that holds the folder's lock until it is closed or the process dies; None if somebody else holds it."""
-    handle = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    """Handle that holds the folder's lock until it is closed or the process dies; None if somebody else holds it, or
+    has just removed it. Raises FileNotFoundError where there is no folder, OSError where the disk fails."""
+    path = folder / _LOCK
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if os.path.samestat(os.fstat(handle), path.stat()):
+            return handle
     except OSError:
-        os.close(handle)
-        return None
-    return handle
+        pass
+    os.close(handle)
+    return None
 
 
 def _remove_folder(folder: Path) -> None:
     if any(path.name != _LOCK for path in folder.iterdir()):
         return
     (folder / _LOCK).unlink(missing_ok=True)
-    folder.rmdir()
+    with contextlib.suppress(OSError):  # somebody who looks for the dead has put a lock there at this moment
+        folder.rmdir()
+
+
+def _whole(name: str) -> str:
+    return name.removesuffix(_THINNED) + _RECORD
 
 
 def _count_of(path: Path) -> int:

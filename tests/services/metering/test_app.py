@@ -15,12 +15,15 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from lichtbuch.metering.v1 import metering_pb2_grpc
 from servicekit.client import connect
 from servicekit.server import Server
+from servicekit.wiring import make_server
 from services.metering.acquisition.spool import Record, Spool
-from services.metering.app import build, limits_for
+from services.metering.app import MIGRATIONS, assemble, build, limits_for
 from services.metering.reading import Readings
 from services.metering.settings import MeteringSettings
 from tests.services.metering.making import NOON_MS
+from tests.support.disk import full_disk
 from tests.support.postgres import PostgresServer
+from tests.support.waiting import eventually
 
 
 def settings_of(tmp_path: Path, **values: object) -> MeteringSettings:
@@ -85,6 +88,28 @@ async def test_a_spool_that_is_nearly_full_is_told_by_health(tmp_path: Path) -> 
     server = await build(settings_of(tmp_path, spool_max_bytes=65_536))
     await server.health.check_now()
     assert "spool" in server.health.problems
+    await server.stop(0)
+
+
+async def test_readings_that_neither_database_nor_disk_takes_are_told_by_health(tmp_path: Path) -> None:
+    settings = settings_of(tmp_path)
+    server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
+    assert server.registry_channel is not None
+    polling = assemble(server, settings, server.registry_channel)
+    assert polling is not None
+    server.database_ready.clear()  # away since the start
+    keeping = asyncio.create_task(polling.recorder.keep(lambda: None))
+    polling.recorder.submit(Readings.of([1], [NOON_MS], [0]), {1: "a" * 32})
+    with full_disk():
+        await polling.recorder.settle()
+        await server.health.check_now()
+        assert "memory" in server.health.problems["spool"]
+    await eventually(lambda: polling.spool.depth == 1)
+    await polling.recorder.settle()
+    await server.health.check_now()
+    assert "spool" not in server.health.problems
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)
     await server.stop(0)
 
 

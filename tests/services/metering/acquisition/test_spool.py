@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from domain.errors import Exhausted
+from domain.errors import Exhausted, Unavailable
 from services.metering.acquisition.spool import Record, Spool
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
 from tests.services.metering.making import NOON_MS, series
+from tests.support.disk import full_disk
 
 LIVES = {1: "a" * 32, 2: "b" * 32}
 
@@ -45,6 +47,12 @@ def abandon(spool: Spool) -> None:
 
 def slots(records: list[Record]) -> list[int]:
     return [slot for one in records for slot in one.readings.slot_ms.tolist()]
+
+
+def on_disk(spool: Spool) -> tuple[int, int]:
+    """How many files lie there, whatever they are, and how much disk they take."""
+    files = [path for path in spool._folder.iterdir() if path.name != "lock"]
+    return len(files), sum(path.stat().st_size for path in files)
 
 
 def test_records_come_out_whole_and_oldest_first(tmp_path: Path) -> None:
@@ -135,3 +143,75 @@ def test_a_record_larger_than_the_whole_spool_is_refused(tmp_path: Path) -> None
 def test_a_closed_spool_that_is_empty_leaves_nothing_behind(tmp_path: Path) -> None:
     opened(tmp_path).close()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_leaves_nothing_of_a_record_behind_and_the_count_right(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append(record(0))
+    before = on_disk(spool)
+    with full_disk():
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                spool.append(record(3))
+    assert on_disk(spool) == before == (spool.depth, spool.size_bytes)
+    spool.append(record(3))
+    assert slots(drained(spool)) == slots([record(0), record(3)])
+
+
+def test_a_disk_that_is_full_while_the_spool_thins_itself_costs_nothing(tmp_path: Path) -> None:
+    day = [record(4 * hour, 4) for hour in range(6)]
+    spool = opened(tmp_path, max_bytes=6 * len(day[0].encode()))
+    for one in day:
+        spool.append(one)
+    before = on_disk(spool)
+    with full_disk(), pytest.raises(Unavailable):
+        spool.append(record(24, 4))
+    assert on_disk(spool) == before == (spool.depth, spool.size_bytes)
+    spool.append(record(24, 4))
+    assert on_disk(spool) == (spool.depth, spool.size_bytes)
+    assert len(slots(drained(spool))) > 6
+
+
+def test_a_record_whose_worker_ended_while_it_was_thinned_comes_once(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.append(record(0, 4))
+    (whole,) = first._folder.glob("*.rec")
+    whole.with_name(whole.name.removesuffix(".rec") + "-h.rec").write_bytes(record(0, 1).encode())
+    abandon(first)
+    assert slots(drained(opened(tmp_path))) == slots([record(0, 4)])
+
+
+def test_a_living_worker_takes_over_what_a_dead_one_left_in_order(tmp_path: Path) -> None:
+    first, second = opened(tmp_path), opened(tmp_path)
+    first.append(record(0))
+    second.append(record(3))
+    first.append(record(6))
+    assert second.take_over() == 0  # it lives
+    abandon(first)
+    assert second.take_over() == 2
+    assert on_disk(second) == (second.depth, second.size_bytes)
+    assert [folder for folder in tmp_path.iterdir() if folder != second._folder] == []
+    assert slots(drained(second)) == [NOON_MS + n * SLOT_MS for n in range(9)]
+    assert second.take_over() == 0
+
+
+def test_a_worker_that_starts_while_another_looks_for_the_dead_keeps_its_folder(tmp_path: Path) -> None:
+    living, ended = opened(tmp_path), threading.Event()
+
+    def look() -> None:
+        while not ended.is_set():
+            living.take_over()
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    try:
+        for _ in range(100):
+            spool = opened(tmp_path)
+            spool.append(record())
+            assert spool.depth == 1
+            drained(spool)
+            spool.close()
+    finally:
+        ended.set()
+        looking.join()
+    assert living.depth == 0

@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import cast
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Book:
 
     def __init__(self, targets: list[Target]) -> None:
         self.targets = targets
+        self.saved = 0
 
     async def refresh(self) -> bool:
         return False
@@ -41,12 +43,14 @@ class Book:
 
     async def save(self) -> None:
         """Nobody starts anew here."""
+        self.saved += 1
 
 
 class Kept:
     """What was handed over."""
 
     is_settled = True
+    problem: str | None = None
 
     def __init__(self) -> None:
         self.parts: list[Readings] = []
@@ -122,6 +126,17 @@ async def test_a_thousand_endpoints_are_asked_one_after_the_other_each_at_its_ow
     assert busiest < 100  # of a thousand, within any second
     assert sum(map(len, kept.parts)) == 2000
     assert poller._late_ms == 1000 * SPREAD_MS + LATE_MS  # whose turn comes last is not late
+
+
+async def test_where_registers_stand_is_not_saved_while_their_readings_wait_in_memory() -> None:
+    poller, kept = poller_of(SteppedClock(from_ms(NOON_MS)), object(), [])
+    book = cast("Book", poller._book)
+    kept.problem = "the disk is full"
+    await poller._save()
+    assert book.saved == 0
+    kept.problem = None
+    await poller._save()
+    assert book.saved == 1
 
 
 async def test_a_device_with_ten_registers_is_read_with_one_request_and_handed_over_as_one_record() -> None:
