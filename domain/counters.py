@@ -108,6 +108,21 @@ def is_spike(register: Register, before: tuple[int, int], at: tuple[int, int], a
     return most is None or after[0] - at[0] > most
 
 
+def is_overshoot(register: Register, before: tuple[int, int], at: tuple[int, int], after: tuple[int, int]) -> bool:
+    """True if a reading (counter, instant) that went forward from `before` was a spike, as `after` shows: below it, and
+    going on from `before`.
+
+    Asked for a RESET, a BREAK or a ROLLOVER from `at` to `after`. A rollover would have made more than a whole turn in
+    two steps: that is believed only where the rate is known, and allows it.
+    """
+    if after[0] >= at[0]:
+        return False
+    elapsed_ms = after[1] - at[1]
+    if register.max_rate_per_h and classify_step(register, at[0], after[0], elapsed_ms)[0] is Step.ROLLOVER:
+        return False
+    return classify_step(register, before[0], after[0], after[1] - before[1])[0] in (Step.FORWARD, Step.NOISE)
+
+
 @dataclass(frozen=True, slots=True)
 class Life:
     """A register from installation to removal, with its readings by time.

@@ -21,7 +21,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from domain.counters import Ints, Life, Register, Step, classify_step, is_spike
+from domain.counters import Ints, Life, Register, Step, classify_step, is_overshoot, is_spike
 from domain.errors import InvalidInput, OutOfLimits
 from domain.night import QUARTER_HOUR_S, instant_from_unix_ms, quarter_hours, unix_ms
 
@@ -196,8 +196,11 @@ class Curve:
         return self._walk(life.register, instants.tolist(), counters.tolist(), longest_ms)
 
     def _walk(self, register: Register, instants: list[int], counters: list[int], longest_ms: int) -> "_Part":
-        knots, amounts, kinds = [instants[0]], [], []
+        knots: list[int] = [instants[0]]
+        amounts: list[int] = []
+        kinds: list[Flag] = []
         base, last = counters[0], len(counters) - 1
+        ahead: tuple[int, int] | None = None  # base and its instant, where the last step was simply forward from there
         for i in range(1, last + 1):
             elapsed = instants[i] - knots[-1]
             step, amount = classify_step(register, base, counters[i], elapsed)
@@ -206,6 +209,16 @@ class Curve:
                 if is_spike(register, (base, knots[-1]), (counters[i], instants[i]), following):
                     self.events.append(StepEvent(Step.SPIKE, knots[-1], instants[i], base, counters[i], 0))
                     continue
+            if (
+                ahead is not None
+                and step in (Step.BREAK, Step.RESET, Step.ROLLOVER)
+                and is_overshoot(register, ahead, (base, knots[-1]), (counters[i], instants[i]))
+            ):
+                self.events.append(StepEvent(Step.SPIKE, ahead[1], knots[-1], ahead[0], base, 0))
+                del knots[-1], amounts[-1], kinds[-1]
+                base, elapsed = ahead[0], instants[i] - ahead[1]
+                step, amount = classify_step(register, base, counters[i], elapsed)
+            ahead = (base, knots[-1]) if step is Step.FORWARD else None
             if step is not Step.FORWARD:
                 self.events.append(StepEvent(step, knots[-1], instants[i], base, counters[i], amount))
             knots.append(instants[i])

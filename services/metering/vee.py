@@ -8,6 +8,8 @@ is not a reset).
 The rules, in the order in which a reading meets them; "good" is the last reading that passed:
 - digits: a counter at or above the rollover is doubtful;
 - rollover: a drop that is a plausible step across the rollover is measured;
+- spike behind: a drop to where the good reading before the last one plausibly led proves that the last one was wrong
+  (where nobody knows the load, nothing else does); it is measured, and domain/intervals.py leaves the spike out;
 - noise: a small step back (one count; what a meter that saves every five minutes may lose) is doubtful;
 - drop: any other step back is doubtful, and a suspected reset or exchange;
 - reset: a second reading that goes on from the dropped one confirms it;
@@ -92,11 +94,13 @@ class RegisterState:
     """What the next reading is judged against.
 
     `good` is the last reading that passed; `suspect` the first one of a suspected reset, `latest` the newest one of it.
+    `before` is the good reading before the last one: what tells a spike that was taken for good from a reset.
     """
 
     good: Point | None = None
     suspect: Point | None = None
     latest: Point | None = None
+    before: Point | None = None
 
 
 class Reset(NamedTuple):
@@ -134,12 +138,29 @@ def judge(state: RegisterState, rules: RegisterRules, slot_ms: int, value: int) 
         limit = rules.largest_step(elapsed_ms)
         if limit is not None and step > limit:
             return Verdict(Status.DOUBTFUL, state, Finding.SPIKE)
-        return Verdict(Status.MEASURED, RegisterState(here))
+        return Verdict(Status.MEASURED, RegisterState(here, before=state.good))
+    is_noise = -step <= rules.noise and value * 2 >= state.good.value
+    if not is_noise and not rules.connected_load_w and (behind := _spike_behind(state, rules, here)):
+        return behind  # a register that rolled over would have made more than a whole turn in two readings
     if _rolled_over(rules, elapsed_ms, step):
-        return Verdict(Status.MEASURED, RegisterState(here), Finding.ROLLOVER)
-    if -step <= rules.noise and value * 2 >= state.good.value:
+        return Verdict(Status.MEASURED, RegisterState(here, before=state.good), Finding.ROLLOVER)
+    if is_noise:
         return Verdict(Status.DOUBTFUL, state, Finding.NOISE)
-    return _dropped(state, state.good, rules, here)
+    return _spike_behind(state, rules, here) or _dropped(state, state.good, rules, here)
+
+
+def _spike_behind(state: RegisterState, rules: RegisterRules, here: Point) -> Verdict | None:
+    """What becomes of a reading below the last good one that goes on from the one before it; None if it does not."""
+    before = state.before
+    if before is None:
+        return None
+    step, limit = here.value - before.value, rules.largest_step(here.slot_ms - before.slot_ms)
+    if step < 0:
+        is_noise = -step <= rules.noise and here.value * 2 >= before.value
+        return Verdict(Status.DOUBTFUL, RegisterState(before), Finding.NOISE) if is_noise else None
+    if limit is not None and step > limit:
+        return None
+    return Verdict(Status.MEASURED, RegisterState(here, before=before), Finding.SPIKE)
 
 
 def _rolled_over(rules: RegisterRules, elapsed_ms: int, step: int) -> bool:
@@ -157,7 +178,7 @@ def _dropped(state: RegisterState, good: Point, rules: RegisterRules, here: Poin
     limit = rules.largest_step(here.slot_ms - latest.slot_ms)
     if limit is not None and here.value - latest.value > limit:
         return Verdict(Status.DOUBTFUL, state, Finding.SPIKE)
-    return Verdict(Status.MEASURED, RegisterState(here), Finding.RESET, _reset(good, rules, first))
+    return Verdict(Status.MEASURED, RegisterState(here, before=latest), Finding.RESET, _reset(good, rules, first))
 
 
 def _reset(good: Point, rules: RegisterRules, first: Point) -> Reset:
@@ -215,7 +236,11 @@ def _all_plausible(slot_ms: Int64, value: Int64, state: RegisterState, rules: Re
 
 def _judge_rows(ordered: Readings, rows: Int64, state: RegisterState, rules: RegisterRules, status: Int64) -> None:
     slots, values = ordered.slot_ms[rows].tolist(), ordered.value[rows].tolist()
+    last_good = -1
     for row, slot_ms, value in zip(rows.tolist(), slots, values, strict=True):
+        if rules.connected_load_w:
+            # What the load allowed is not put in doubt by one reading below it: of a whole series a person decides.
+            state = replace(state, before=None)
         verdict = judge(state, rules, slot_ms, value)
         if verdict.reset is not None:
             # Stay with the old register: every further reading is below it and in doubt until the exchange is recorded.
@@ -224,3 +249,7 @@ def _judge_rows(ordered: Readings, rows: Int64, state: RegisterState, rules: Reg
         state = verdict.state
         if verdict.status is Status.DOUBTFUL:
             status[row] = Status.DOUBTFUL
+            continue
+        if verdict.finding is Finding.SPIKE and last_good >= 0:
+            status[last_good] = Status.DOUBTFUL
+        last_good = row

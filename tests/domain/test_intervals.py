@@ -133,6 +133,18 @@ def test_one_wrong_reading_between_right_ones_is_left_out(wrong):
     assert [event.step for event in curve.events] == [Step.SPIKE]
 
 
+@pytest.mark.parametrize("register", [Register(noise=0), Register(10**9, 0)])
+@pytest.mark.parametrize("wrong", [201_400, 400_000_000, 999_000_000])
+def test_a_high_reading_that_the_next_ones_contradict_is_left_out_though_no_rate_is_known(register, wrong):
+    curve = Curve([Life.of(readings(200_000, 200_500, wrong, 201_300, 202_000), register)])
+    if wrong == 201_400:  # what comes next is above it: left out is the reading between, and no energy is lost
+        assert curve.between(START, at(4)).amount == 2000
+        return
+    assert amounts(curve, 4) == [500, 400, 400, 700]
+    assert flags(curve, 4) == [Flag.MEASURED, Flag.GAP, Flag.GAP, Flag.MEASURED]
+    assert [event.step for event in curve.events] == [Step.SPIKE]
+
+
 def test_a_young_counter_that_was_reset_and_overtakes_itself_is_no_wrong_reading():
     curve = Curve([Life.of(readings(100, 300, 50, 400), Register(max_rate_per_h=4000))])
     assert amounts(curve, 3) == [200, 50, 350]

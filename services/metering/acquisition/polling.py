@@ -248,8 +248,15 @@ class Poller:
             settled.append((target, sample, verdict.status))
         self._hand_over(settled, slot_ms)
         # Last, since they have to wait for the database: nothing else that was read may be lost at the deadline.
-        for target, sample, verdict, reset in resets:
-            status = await self._reset(target, verdict, reset)
+        while resets:
+            target, sample, verdict, reset = resets[0]
+            try:
+                status = await self._reset(target, verdict, reset)
+            except BaseException:
+                # The deadline, or the end of the process: in doubt, like what cannot be recorded, but not lost.
+                self._hand_over([(late, read, Status.DOUBTFUL) for late, read, _, _ in resets], slot_ms)
+                raise
+            del resets[0]
             self._hand_over([(target, sample, status)], slot_ms)
 
     def _hand_over(self, judged: Sequence[tuple[Target, Sample, Status]], slot_ms: int) -> None:

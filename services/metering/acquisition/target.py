@@ -142,10 +142,11 @@ def _described(target: Target) -> dict[str, Any]:
 
 def _standing(target: Target) -> tuple[Any, ...]:
     state = target.state
-    return target.life_key, target.life_uid, target.settled_ms, state.good, state.suspect, state.latest
+    return target.life_key, target.life_uid, target.settled_ms, state.good, state.suspect, state.latest, state.before
 
 
 def _target(entry: dict[str, Any], life_key: int, life_uid: str, settled_ms: int, *points: list[int] | None) -> Target:
+    # A version that did not know the reading before the last one wrote a point less.
     state = RegisterState(*(None if pair is None else Point(*pair) for pair in points))
     rules = RegisterRules(**entry.pop("rules"))
     return Target(**entry, rules=rules, life_key=life_key, life_uid=life_uid, settled_ms=settled_ms, state=state)

@@ -234,13 +234,14 @@ def in_runs(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft]
         return
     found = runs.of_lives(session, keys, int(bounds_ms[0]), int(bounds_ms[-1]))
     dips = _may_begin_with_dip(session, [meter for _, meter in wanted], found, bounds_ms)
+    spikes = _may_end_with_spike(session, [meter for _, meter in wanted], found, bounds_ms)
     places: list[Place] = []
     series: list[Place] = []
     for draft, meter in wanted:
         mine = series if meter.row.kind == Kind.INTERVAL else places
         for life in meter.lives:
             for run in found.get(life.key, ()):
-                begin, end = _steps_in(run, life, bounds_ms, run in dips)
+                begin, end = _steps_in(run, life, bounds_ms, run in dips, run in spikes)
                 for span in draft.open_spans():
                     if min(end, span.stop) > max(begin, span.start):
                         mine.append((draft, life, max(begin, span.start), min(end, span.stop)))
@@ -308,10 +309,36 @@ def _may_begin_with_dip(
     }
 
 
-def _steps_in(run: runs.Run, life: RegisterLife, bounds_ms: Int64, has_dip: bool) -> tuple[int, int]:
+def _may_end_with_spike(
+    session: Session, meters: Sequence[Metered], found: Mapping[int, Sequence[runs.Run]], bounds_ms: Int64
+) -> set[runs.Run]:
+    """Runs of counters at whose last reading a step ends, and of which that reading lies above what comes after it.
+
+    It may have been a spike that nobody could know of before: the general way tells, and leaves it out.
+    """
+    ends_of_steps = set(bounds_ms[1:].tolist())
+    asked = [
+        (life, run)
+        for meter in meters
+        for life in meter.lives
+        for run in found.get(life.key, ())
+        if meter.row.kind == Kind.COUNTER and run.last_ms < life.end_ms and run.last_ms in ends_of_steps
+    ]
+    columns = [(life.key, run.last_ms, life.end_ms) for life, run in asked]
+    keys, slots, ends = np.array(columns, np.int64).reshape(-1, 3).T
+    after = runs.values_after(session, keys, slots, ends)
+    return {
+        run
+        for (life, run), value in zip(asked, after, strict=True)
+        if (value is not None and value < run.last_value)
+        or (life.is_final_known and life.final_reading < run.last_value)
+    }
+
+
+def _steps_in(run: runs.Run, life: RegisterLife, bounds_ms: Int64, has_dip: bool, has_spike: bool) -> tuple[int, int]:
     """Steps begin..end (exclusive) of which both bounds are readings of the run and of the life."""
     # What was recorded at an exchange takes the place of a reading at the very same instant.
     first = max(run.first_ms + (SLOT_MS if has_dip else 0), life.begin_ms + (1 if life.is_first_known else 0))
-    last = min(run.last_ms, life.end_ms - 1)
+    last = min(run.last_ms - (SLOT_MS if has_spike else 0), life.end_ms - 1)
     begin = int(np.searchsorted(bounds_ms, first, "left"))
     return begin, int(np.searchsorted(bounds_ms, last, "right")) - 1

@@ -115,15 +115,26 @@ def rules_of(meter: MeterRow, life: RegisterLife) -> RegisterRules:
 
 
 def state_before(session: Session, life: RegisterLife, at_ms: int) -> RegisterState:
-    """What a reading at an instant is judged against: the last usable reading before it, or the register's first."""
+    """What a reading at an instant is judged against: the last two usable readings before it, or its first one."""
+    good = _good_before(session, life, at_ms)
+    if good is None:
+        return RegisterState()
+    before = _good_before(session, life, good.slot_ms)
+    if before is not None and before.value > good.value:
+        # The spike that the last one has proved: that one goes on from what was before it.
+        before = _good_before(session, life, before.slot_ms)
+    return RegisterState(good, before=before)
+
+
+def _good_before(session: Session, life: RegisterLife, at_ms: int) -> Point | None:
     slot = nearest_usable(session, life, at_ms, before=True)
     if slot is not None:
         found = fetch(session, [life.key], slot, slot + 1)
         if len(found):
-            return RegisterState(Point(slot, int(found.value[0])))
+            return Point(slot, int(found.value[0]))
     if life.is_first_known and life.begin_ms < at_ms:
-        return RegisterState(Point(life.begin_ms, life.first_reading))
-    return RegisterState()
+        return Point(life.begin_ms, life.first_reading)
+    return None
 
 
 def row_of(life: RegisterLife) -> RegisterLifeRow:

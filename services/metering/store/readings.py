@@ -190,7 +190,8 @@ def with_neighbours(session: Session, lives: Sequence[RegisterLife], start_ms: i
 
 def with_context(session: Session, lives: Sequence[RegisterLife], usable: Readings) -> Readings:
     """Usable readings of counters with what tells whether the first and the last one of a life are spikes, where that
-    is in question: the reading before a first one that it lies above, the reading after a last one that steps back.
+    is in question: the reading before a first one that it lies above or from
+    which the second one falls, the reading after a last one that steps back or that it lies below.
 
     So what a counter comes to does not depend on the period that is asked for.
     """
@@ -203,12 +204,13 @@ def with_context(session: Session, lives: Sequence[RegisterLife], usable: Readin
         before = nearest_usable(session, life, int(slots[0]), before=True)
         if before is not None:
             found = fetch(session, [life.key], before, before + 1)
-            if int(found.value[0]) > values[0]:
+            if int(found.value[0]) > values[0] or (len(rows) > 1 and values[1] < values[0]):
                 parts.insert(0, found)
-        if len(rows) > 1 and values[-1] < values[-2]:
-            after = nearest_usable(session, life, int(slots[-1]), before=False)
-            if after is not None:
-                parts.append(fetch(session, [life.key], after, after + 1))
+        after = nearest_usable(session, life, int(slots[-1]), before=False)
+        if after is not None:
+            found = fetch(session, [life.key], after, after + 1)
+            if int(found.value[0]) < values[-1] or (len(rows) > 1 and values[-1] < values[-2]):
+                parts.append(found)
     if len(parts) == 1:
         return usable
     whole = Readings.concatenate(parts)

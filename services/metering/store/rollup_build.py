@@ -68,7 +68,7 @@ def _refresh(
     if newest is None or oldest is None:
         return 0
     basis, zone_name = basis_of(meter.row, meter.lives), str(tz)
-    start, end = month_floor_ms(oldest, tz), day_floor_ms(newest, tz)
+    start, end = month_floor_ms(oldest, tz), day_floor_ms(_proven_ms(session, meter, newest), tz)
     if state is None:
         for life in meter.lives:
             runs.index(session, life.key, meter.row.kind)
@@ -91,6 +91,21 @@ def _refresh(
     if now != state:
         rollups.put_state(session, now)
     return days
+
+
+def _proven_ms(session: Session, meter: Metered, newest_ms: int) -> int:
+    """The slot from which on no newer reading changes anything any more. The next two readings of a counter may prove
+    its newest one a spike, and a day that was made with that would not be made anew."""
+    if meter.row.kind != Kind.COUNTER:
+        return newest_ms
+    for life in meter.lives:
+        if life.begin_ms <= newest_ms < life.end_ms:
+            for _ in range(2):
+                alive = (life.begin_ms, life.end_ms)
+                before = usable_beside(session, life.key, alive, newest_ms, before=True)
+                newest_ms = newest_ms if before is None else before
+            break
+    return newest_ms
 
 
 def _marked(marks: rollups.Marks | None) -> list[tuple[int, int]]:

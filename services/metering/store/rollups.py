@@ -1,8 +1,8 @@
 """Rows of roll-ups: what is kept of which meter, which of it is to be made anew, and reading it for answers.
 
-Marks are written in the transaction that stores readings, by whoever stores them. They reach from the reading before
-to the reading after what was stored, since what lies between them was a straight line. Newer readings than a meter's
-newest whole day need none: there is no roll-up yet.
+Marks are written in the transaction that stores readings, by whoever stores them. They reach two readings before
+and after what was stored: what lies between was a straight line, and the nearest may prove a spike. Newer readings than
+a meter's newest whole day need none: there is no roll-up yet.
 """
 
 from __future__ import annotations
@@ -136,9 +136,13 @@ def mark(session: Session, ordered: Readings) -> None:
 
 
 def _around(session: Session, key: int, alive: tuple[int, int], first_ms: int, last_ms: int) -> tuple[int, int]:
-    before = usable_beside(session, key, alive, first_ms, before=True)
-    after = usable_beside(session, key, alive, last_ms, before=False)
-    return alive[0] if before is None else before, alive[1] if after is None else after
+    """From the second reading before to the second one after: a reading may tell that the one beside it is a spike."""
+    for _ in range(2):
+        before = usable_beside(session, key, alive, first_ms, before=True)
+        first_ms = alive[0] if before is None else before
+        after = usable_beside(session, key, alive, last_ms, before=False)
+        last_ms = alive[1] if after is None else after
+    return first_ms, last_ms
 
 
 def marks_of(session: Session, meter_keys: Sequence[int]) -> dict[int, Marks]:

@@ -303,13 +303,22 @@ def sums_between(session: Session, keys: Int64, begins_ms: Int64, ends_ms: Int64
 
 def values_before(session: Session, keys: Int64, begins_ms: Int64, slots: Int64) -> list[int | None]:
     """Value of the nearest usable reading of a register before a slot, from the begin of its life on; None for none."""
-    part = (
-        "SELECT value FROM reading r WHERE r.life_key = {0} AND r.slot_ms >= {1} AND r.slot_ms < {2}"
-        f" AND r.status IN ({', '.join(str(int(one)) for one in USABLE)})"
-        " AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = r.life_key AND n.slot_ms = r.slot_ms"
-        " AND n.revision > r.revision) ORDER BY r.slot_ms DESC LIMIT 1"
+    return _each(
+        session, _NEAREST.format("{0}", "r.slot_ms >= {1} AND r.slot_ms < {2}", "DESC"), keys, begins_ms, slots
     )
-    return _each(session, part, keys, begins_ms, slots)
+
+
+def values_after(session: Session, keys: Int64, slots: Int64, ends_ms: Int64) -> list[int | None]:
+    """Value of the nearest usable reading of a register after a slot, before the end of its life; None for none."""
+    return _each(session, _NEAREST.format("{0}", "r.slot_ms > {1} AND r.slot_ms < {2}", "ASC"), keys, slots, ends_ms)
+
+
+_NEAREST: Final = (
+    "SELECT value FROM reading r WHERE r.life_key = {} AND {}"
+    f" AND r.status IN ({', '.join(str(int(one)) for one in USABLE)})"
+    " AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = r.life_key AND n.slot_ms = r.slot_ms"
+    " AND n.revision > r.revision) ORDER BY r.slot_ms {} LIMIT 1"
+)
 
 
 def _each(session: Session, part: str, *columns: Int64) -> list[int | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -120,16 +121,30 @@ def _standings(
             tail = tails.take(slice(start, end))
             good = np.flatnonzero(np.isin(tail.status, USABLE))
             if len(good):
-                key = int(tail.register[0])
-                life, rules = left.pop(key)
-                place = int(good[-1])
-                state = RegisterState(Point(int(tail.slot_ms[place]), int(tail.value[place])))
+                key, place = int(tail.register[0]), int(good[-1])
+                life, rules = left[key]
+                state = _state(tail.take(good))
+                if state.before is None and span_ms != _LOOK_BACK_MS[-1]:
+                    continue  # what was good before it lies further back
+                del left[key]
+                if state.good and state.before is None and life.is_first_known and life.begin_ms < state.good.slot_ms:
+                    state = replace(state, before=Point(life.begin_ms, life.first_reading))
                 found[key] = _after(tail.take(slice(place + 1, None)), state, rules), polled[key]
     for key, (life, rules) in left.items():
         state = state_before(session, life, FOREVER_MS)
         since = state.good.slot_ms + 1 if state.good else 0
         found[key] = _after(fetch(session, [key], since, FOREVER_MS), state, rules), polled[key]
     return found
+
+
+def _state(good: Readings) -> RegisterState:
+    """The state after usable readings: the last one, and the newest before it that is not a spike which it proved."""
+    last = Point(int(good.slot_ms[-1]), int(good.value[-1]))
+    below = np.flatnonzero(good.value[-3:-1] <= last.value)
+    if not len(below):
+        return RegisterState(last)
+    place = max(len(good) - 3, 0) + int(below[-1])
+    return RegisterState(last, before=Point(int(good.slot_ms[place]), int(good.value[place])))
 
 
 def _after(tail: Readings, state: RegisterState, rules: RegisterRules) -> RegisterState:

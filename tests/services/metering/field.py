@@ -20,7 +20,7 @@ from services.metering.acquisition.book import TargetBook
 from services.metering.acquisition.devices import Devices, Opener
 from services.metering.acquisition.polling import Poller
 from services.metering.acquisition.recorder import Recorder
-from services.metering.acquisition.resets import StoredResets
+from services.metering.acquisition.resets import Resets, StoredResets
 from services.metering.acquisition.spool import Spool
 from services.metering.life import RegisterLife
 from services.metering.reading import Readings
@@ -172,7 +172,13 @@ class Worker:
     """One process of metering, as far as polling goes. `kill` leaves what a SIGKILL leaves."""
 
     def __init__(
-        self, town: Town, *, may_poll: bool = True, max_spool_bytes: int = 1_000_000, opener: Opener | None = None
+        self,
+        town: Town,
+        *,
+        may_poll: bool = True,
+        max_spool_bytes: int = 1_000_000,
+        opener: Opener | None = None,
+        resets: Resets | None = None,
     ) -> None:
         self.town = town
         self.spool = Spool(town.folder / "spool", max_spool_bytes)
@@ -184,7 +190,7 @@ class Worker:
             devices=Devices(opener or town.field),  # type: ignore[arg-type]  # an honest fake of what is used
             book=self.book,
             keeper=self.recorder,
-            resets=StoredResets(town.database, town.clock),
+            resets=resets or StoredResets(town.database, town.clock),
             may_poll=lambda: may_poll,
         )
         self._tasks = [

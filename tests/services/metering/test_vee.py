@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -58,7 +61,7 @@ def test_one_wrong_answer_is_no_reset() -> None:
     dropped = judge(AT, LOAD, SLOT_MS, 3)
     back = judge(dropped.state, LOAD, 2 * SLOT_MS, 1_002_000)
     assert (dropped.status, dropped.reset) == (Status.DOUBTFUL, None)
-    assert (back.status, back.state) == (Status.MEASURED, RegisterState(Point(2 * SLOT_MS, 1_002_000)))
+    assert (back.status, back.state) == (Status.MEASURED, RegisterState(Point(2 * SLOT_MS, 1_002_000), before=AT.good))
 
 
 def test_a_second_reading_confirms_a_reset_and_the_register_began_at_zero() -> None:
@@ -72,6 +75,41 @@ def test_a_new_register_that_came_with_a_value_begins_there() -> None:
     dropped = judge(AT, LOAD, SLOT_MS, 400_000)
     verdict = judge(dropped.state, LOAD, 2 * SLOT_MS, 401_000)
     assert verdict.reset == Reset(SLOT_MS, 1_000_000, 400_000)
+
+
+@pytest.mark.parametrize("rules", [RegisterRules(), RegisterRules(rollover=100_000_000)])
+def test_a_high_reading_that_nothing_limits_is_proven_a_spike_by_the_next_and_never_a_reset(
+    rules: RegisterRules,
+) -> None:
+    wrong = judge(judge(AT, rules, SLOT_MS, 1_001_000).state, rules, 2 * SLOT_MS, 99_000_000)
+    back = judge(wrong.state, rules, 3 * SLOT_MS, 1_003_000)
+    further = judge(back.state, rules, 4 * SLOT_MS, 1_004_000)
+    assert wrong.status is Status.MEASURED
+    assert (back.status, back.finding, back.reset) == (Status.MEASURED, Finding.SPIKE, None)
+    assert back.state == RegisterState(Point(3 * SLOT_MS, 1_003_000), before=Point(SLOT_MS, 1_001_000))
+    assert (further.status, further.finding, further.reset) == (Status.MEASURED, Finding.NONE, None)
+
+
+def test_a_high_reading_that_the_load_allows_is_proven_a_spike_too_but_not_by_more_than_the_load_allows() -> None:
+    state = RegisterState(Point(SLOT_MS, 1_007_000), before=AT.good)
+    assert judge(state, LOAD, 2 * SLOT_MS, 1_002_000)[0:3:2] == (Status.MEASURED, Finding.SPIKE)
+    far = RegisterState(Point(SLOT_MS, 9_007_000), before=AT.good)
+    assert judge(far, LOAD, 2 * SLOT_MS, 1_202_000).finding is Finding.DROP
+
+
+def test_a_spike_is_told_from_a_reset_also_where_the_next_reading_is_noise_below_the_one_before_it() -> None:
+    noisy = judge(RegisterState(Point(SLOT_MS, 9_000_000), before=AT.good), RegisterRules(), 2 * SLOT_MS, 999_950)
+    assert (noisy.status, noisy.finding, noisy.state) == (Status.DOUBTFUL, Finding.NOISE, AT)
+
+
+def test_a_reset_below_both_readings_before_it_is_still_a_reset() -> None:
+    state = judge(AT, RegisterRules(), SLOT_MS, 1_001_000).state
+    dropped = judge(state, RegisterRules(), 2 * SLOT_MS, 300)
+    assert judge(dropped.state, RegisterRules(), 3 * SLOT_MS, 1_300).reset == Reset(3 * SLOT_MS // 2, 1_001_000, 0)
+
+
+def test_in_a_bulk_a_spike_that_nothing_limits_is_in_doubt_and_nothing_after_it() -> None:
+    assert judge_all(series(1, NOON_MS, [1000, 2000, 9_999_999, 3000, 4000]), {}, {}).tolist() == [1, 1, 3, 1, 1]
 
 
 def test_a_bulk_of_readings_is_judged_like_one_after_the_other() -> None:
@@ -99,14 +137,20 @@ def test_the_quick_way_and_the_slow_way_agree(values: list[int], rules: Register
     state = RegisterState(Point(NOON_MS - SLOT_MS, 1000)) if has_state else RegisterState()
     ordered = series(1, NOON_MS, values)
     expected: list[int] = []
-    walking = state
-    for slot, value in zip(ordered.slot_ms.tolist(), values, strict=True):
+    walking, last_good = state, -1
+    for place, (slot, value) in enumerate(zip(ordered.slot_ms.tolist(), values, strict=True)):
+        if rules.connected_load_w:
+            walking = replace(walking, before=None)
         verdict = judge(walking, rules, slot, value)
         if verdict.reset is not None:
             expected.append(Status.DOUBTFUL)
             continue
         walking = verdict.state
         expected.append(verdict.status)
+        if verdict.finding is Finding.SPIKE and verdict.status is Status.MEASURED and last_good >= 0:
+            expected[last_good] = Status.DOUBTFUL
+        if verdict.status is Status.MEASURED:
+            last_good = place
     assert judge_all(ordered, {1: state}, {1: rules}).tolist() == expected
 
 

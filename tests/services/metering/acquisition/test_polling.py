@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
-from sqlmodel import select
+from sqlmodel import Session, select
 
+from domain.intervals import Consumption
 from servicekit.audit import AuditRecord
 from servicekit.database import Database
+from services.metering.acquisition.target import Target
 from services.metering.figures.consumption import Step, consumption
 from services.metering.life import Exchange, Origin
-from services.metering.reading import Status
-from services.metering.slot import SLOT_MS, floor_slot_ms, to_ms
-from services.metering.store import exchanges, readings
+from services.metering.reading import Int64, Status
+from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, to_ms
+from services.metering.store import exchanges, figures, readings
+from services.metering.vee import Reset
 from tests.services.metering.field import Town, Worker
 from tests.services.metering.making import NOON_MS, source
+from tests.support.waiting import eventually
+
+BERLIN = ZoneInfo("Europe/Berlin")
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -119,6 +127,73 @@ async def test_a_single_wrong_answer_is_doubtful_and_changes_no_consumption(town
     found = await town.readings()
     assert found.status.tolist() == [1, 3, 1, 3, 1]
     assert len(await town.lives()) == 1
+
+
+@pytest.mark.parametrize("restarts", [False, True])
+async def test_a_wrong_high_answer_that_nothing_limits_becomes_neither_a_reset_nor_consumption(
+    town: Town, workers: list[Worker], restarts: bool
+) -> None:
+    meter = await town.add(connected_load_w=0)
+    worker = start(workers, town)
+    await worker.quarter_hours(2)
+    meter.wrong_once = 90_000_000.0
+    await worker.quarter_hours(1)
+    if restarts:
+        (town.folder / "meters.json").unlink()
+        await worker.kill()
+        worker = start(workers, town)
+    await worker.quarter_hours(4)
+    found = await town.readings()
+    assert set(found.status.tolist()) == {Status.MEASURED}
+    assert found.value[2] == 90_000_000
+    assert len(await town.lives()) == 1
+    row = town.stored["M-1"].row
+    for first, last in [(0, 6), (0, 2), (1, 2), (2, 3), (2, 6), (3, 6)]:
+        bounds = np.array([NOON_MS + first * SLOT_MS, NOON_MS + last * SLOT_MS])
+
+        def answers(session: Session, bounds: Int64 = bounds) -> list[Consumption]:
+            [metered] = figures.metered(session, [row])
+            [kept] = figures.consumption_of(session, [row], bounds, Step.TOTAL, BERLIN)
+            return [kept, figures.from_readings(session, metered, bounds, Step.TOTAL, BERLIN)]
+
+        for used in await town.database.read(answers):
+            assert abs(int(used.amount[0]) - 1000 * (last - first)) < 20, (first, last)
+
+
+class UnansweredResets:
+    """A database that takes longer to record a reset than a slot may be read."""
+
+    def __init__(self) -> None:
+        self.asked = asyncio.Event()
+
+    async def record(self, target: Target, reset: Reset) -> bool:
+        self.asked.set()
+        await asyncio.Event().wait()
+        return False
+
+
+async def test_the_reading_that_confirms_a_reset_is_kept_in_doubt_where_the_database_takes_until_the_deadline(
+    town: Town, workers: list[Worker]
+) -> None:
+    meter = await town.add()
+    resets = UnansweredResets()
+    worker = start(workers, town, resets=resets)
+    await worker.quarter_hours(2)
+    meter.begin_anew()
+    await worker.quarter_hours(1)
+    slot_ms = NOON_MS + 3 * SLOT_MS
+    await eventually(lambda: town.clock._is_asleep(worker._tasks[0]))
+    await town.clock.advance(from_ms(slot_ms + 1_000) - town.clock.now(), settle_s=0)
+    await asyncio.wait_for(resets.asked.wait(), 10)
+    for _ in range(12):
+        await town.clock.advance(timedelta(minutes=1))
+        if worker.poller.polled_ms >= slot_ms:
+            break
+    await eventually(lambda: worker.poller.polled_ms >= slot_ms)
+    await worker.recorder.settle()
+    found = await town.readings()
+    assert found.status.tolist() == [1, 1, 3, 3]
+    assert found.value[3] > 0
 
 
 async def test_a_reset_counter_begins_a_new_register_with_an_audit_record_and_keeps_its_energy(

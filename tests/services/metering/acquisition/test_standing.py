@@ -31,7 +31,7 @@ def stand(session: Session) -> None:
     )
     made = {
         name: add_meter(session, name, endpoint_uid=uid, endpoint_id="e", connected_load_w=10_000)
-        for name in ("fresh", "doubted", "days", "weeks", "new", "exchanged")
+        for name in ("fresh", "doubted", "days", "weeks", "new", "exchanged", "lonely", "spiked")
     }
     key = {name: meter.lives[0].key for name, meter in made.items()}
 
@@ -41,6 +41,9 @@ def stand(session: Session) -> None:
         write(session, readings, source(), polled=True)
 
     store("fresh", 0, [100, 200, 300])
+    store("lonely", -40, [500])
+    store("lonely", 1, [900])
+    store("spiked", 0, [100, 99_000, 300])
     store("doubted", -1, [5_000])
     store("doubted", 0, [10, 20], Status.DOUBTFUL)
     gaps = Readings.of([key["doubted"]], [NOON_MS + 2 * SLOT_MS], [0], [Status.GAP])
@@ -65,7 +68,11 @@ async def test_each_register_is_taken_up_where_it_stands(database: Database) -> 
 
     newest = NOON_MS + 2 * SLOT_MS
     assert found == {
-        "fresh": (RegisterState(point(2, 300)), newest),
+        "fresh": (RegisterState(point(2, 300), before=point(1, 200)), newest),
+        # The one before lies further back than the quick look goes.
+        "lonely": (RegisterState(point(1, 900), before=point(-40, 500)), newest - SLOT_MS),
+        # What was a spike is not what the next reading is compared with.
+        "spiked": (RegisterState(point(2, 300), before=point(0, 100)), newest),
         # Confirmed, and not recorded by anybody: the next reading confirms it once more.
         "doubted": (RegisterState(point(-1, 5_000), point(0, 10), point(0, 10)), newest),
         "days": (RegisterState(point(-DAYS, 700)), newest),

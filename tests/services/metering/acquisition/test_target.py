@@ -65,9 +65,13 @@ def test_a_snapshot_tells_what_is_polled_and_where_it_stands(tmp_path: Path) -> 
     one, other = target(), target("illuminance", kind=Kind.INSTANT)
     snapshot.write([one, other])
     one.settled_ms, one.life_key, one.life_uid = NOON_MS, 7, "next"
-    one.state = RegisterState(Point(NOON_MS, 3), None, Point(NOON_MS, 4))
+    one.state = RegisterState(Point(NOON_MS, 3), None, Point(NOON_MS, 4), Point(NOON_MS - 1, 2))
     snapshot.write([one, other])
     assert Snapshot(tmp_path / "meters.json").read() == [one, other]
+    text = (tmp_path / "meters.json").read_text()
+    (tmp_path / "older.json").write_text(text.replace(f", [{NOON_MS - 1}, 2]]", "]").replace(", null]]}", "]]}"))
+    older = Snapshot(tmp_path / "older.json").read()  # of a version that did not know what was before
+    assert [one.state for one in older] == [RegisterState(Point(NOON_MS, 3), None, Point(NOON_MS, 4)), RegisterState()]
     assert Snapshot(tmp_path / "none.json").read() == []
     (tmp_path / "broken.json").write_text('{"schema": 2, "targets": [1], "standing": [[1]]}')
     with pytest.raises(Corrupted):

@@ -244,3 +244,27 @@ def test_versions_count_how_often_a_day_was_made(store: Database) -> None:
         assert {2} <= {row[0] for row in versions}
 
     store.run_now(check)
+
+
+@pytest.mark.parametrize("at", [-1, 0, 1, 2])
+def test_a_spike_around_midnight_that_later_readings_prove_is_in_no_roll_up(store: Database, at: int) -> None:
+    def check(session: Session) -> None:
+        row = add_meter(session, new_uid(), reading_cycle=int(Cycle.QUARTER_HOUR), endpoint_uid="e").row
+        key, midnight = living_key(session, row, 0), 92 + 92  # the second midnight, of which one is the short day's end
+        for place in range(400):
+            reading = stretch(key, place, 1)
+            if place == midnight + at:
+                reading.value += 5_000_000
+            ingest.write(session, reading, source(), polled=True)
+            if abs(place - midnight) < 8 or place == 399:
+                refresh(session, [row], BERLIN)
+            if place > midnight + at and abs(place - midnight) < 8:
+                assert_same(session, row)
+        assert_same(session, row)
+        days = boundaries(
+            datetime(2026, 3, 29, tzinfo=BERLIN), datetime(2026, 4, 1, tzinfo=BERLIN), Step.LOCAL_DAY, BERLIN
+        )
+        [used] = amounts(session, [now(session, row)], days, Step.LOCAL_DAY, BERLIN, general=figures.general_in(BERLIN))
+        assert used.amount.tolist() == [920, 960, 960]
+
+    store.run_now(check)
