@@ -204,6 +204,10 @@ class _Keeper:
     def is_settled(self) -> bool:
         return self._recorder.is_settled
 
+    @property
+    def problem(self) -> str | None:
+        return self._recorder.problem
+
     def submit(self, readings: Readings, lives: dict[int, str]) -> None:
         self._submit(readings, lives)
 
