@@ -15,6 +15,7 @@ from services.metering.reading import USABLE, Readings, current
 from services.metering.slot import SLOT_MS
 from services.metering.store.bulk import fetch_columns, key_set
 
+_NEAR_MS: Final = 5 * 86_400_000
 _LONGEST_WINDOW_MS: Final = 366 * 24 * 3_600_000
 
 
@@ -158,10 +159,12 @@ def usable_beside(session: Session, key: int, alive: tuple[int, int], at_ms: int
     """
     order, comparison = ("DESC", "<") if before else ("ASC", ">")
     usable = ", ".join(str(int(one)) for one in USABLE)
+    # The bounds are said of the newer revision too: PostgreSQL may look for it in months that are out of them else.
     statement = text(
         f"SELECT slot_ms FROM reading r WHERE life_key = :key AND slot_ms {comparison} :at AND slot_ms >= :begin"
         f" AND slot_ms < :end AND status IN ({usable}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
-        f" AND n.slot_ms = r.slot_ms AND n.revision > r.revision) ORDER BY slot_ms {order} LIMIT 1"
+        f" AND n.slot_ms = r.slot_ms AND n.revision > r.revision AND n.slot_ms {comparison} :at AND n.slot_ms >= :begin"
+        f" AND n.slot_ms < :end) ORDER BY slot_ms {order} LIMIT 1"
     )
     values = {"key": key, "at": at_ms, "begin": alive[0], "end": alive[1]}
     found = session.connection().execute(statement, values).scalar()
@@ -201,12 +204,12 @@ def with_context(session: Session, lives: Sequence[RegisterLife], usable: Readin
         if not len(rows):
             continue
         slots, values = usable.slot_ms[rows], usable.value[rows]
-        before = nearest_usable(session, life, int(slots[0]), before=True)
+        before = _near_first(session, life, int(slots[0]), before=True)
         if before is not None:
             found = fetch(session, [life.key], before, before + 1)
             if int(found.value[0]) > values[0] or (len(rows) > 1 and values[1] < values[0]):
                 parts.insert(0, found)
-        after = nearest_usable(session, life, int(slots[-1]), before=False)
+        after = _near_first(session, life, int(slots[-1]), before=False)
         if after is not None:
             found = fetch(session, [life.key], after, after + 1)
             if int(found.value[0]) < values[-1] or (len(rows) > 1 and values[-1] < values[-2]):
@@ -215,6 +218,14 @@ def with_context(session: Session, lives: Sequence[RegisterLife], usable: Readin
         return usable
     whole = Readings.concatenate(parts)
     return whole.take(np.lexsort((whole.slot_ms, whole.register)))
+
+
+def _near_first(session: Session, life: RegisterLife, at_ms: int, *, before: bool) -> int | None:
+    """As `nearest_usable`; with a look at some days first, which is in one month or two and mostly enough."""
+    begin_ms, end_ms = (at_ms - _NEAR_MS, at_ms) if before else (at_ms, at_ms + _NEAR_MS)
+    near = max(begin_ms, life.begin_ms), min(end_ms, life.end_ms)
+    found = usable_beside(session, life.key, near, at_ms, before=before)
+    return nearest_usable(session, life, at_ms, before=before) if found is None else found
 
 
 def any_stored(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> bool:
