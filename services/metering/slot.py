@@ -6,9 +6,6 @@ are whole quarter hours off UTC, so UTC quarter hours are the local ones. Intege
 
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from domain import instants
 
 SLOT_MS: Final = 900_000
@@ -37,12 +34,6 @@ def ceil_slot_ms(unix_ms: int) -> int:
 def is_slot(unix_ms: int) -> bool:
     """True if the instant is the start of a quarter hour."""
     return unix_ms % SLOT_MS == 0
-
-
-def slots_between(after_ms: int, until_ms: int) -> NDArray[np.int64]:
-    """Slots s with after < s <= until."""
-    first = floor_slot_ms(after_ms) + SLOT_MS
-    return np.arange(first, until_ms + 1, SLOT_MS, dtype=np.int64)
 
 
 def tolerance_ms(wanted_s: float, least_real_s: float, speed: float) -> int:

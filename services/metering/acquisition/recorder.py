@@ -12,7 +12,7 @@ import contextlib
 import logging
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from typing import Final, TypeVar
+from typing import Final
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from services.metering.store.partitions import Partitions, months_between
 from services.metering.store.polled import MOST_FLAGGED, Polled, write_polled
 
 _log = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 ACTOR: Final = "service:metering"
 PATIENCE_S: Final = 5.0
