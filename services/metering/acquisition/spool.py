@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
@@ -42,7 +43,8 @@ _BROKEN: Final = ".bad"
 _PARTIAL: Final = ".tmp"
 _LOCK: Final = "lock"
 _HOUR_MS: Final = 3_600_000
-_TRIES: Final = 5
+_PREPARED: Final = "."
+_PREPARING_S: Final = 3_600.0
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
 
 
@@ -114,20 +116,19 @@ class Spool:
 
     def open(self) -> None:
         """Takes a folder of its own and moves over what dead workers left. Raises Unavailable where the disk fails."""
+        # Prepared under a name that nobody who looks for the dead touches: it has its lock when it is first seen.
+        prepared = self._root / (_PREPARED + self._folder.name)
+        lock: int | None = None
         try:
-            for _ in range(_TRIES):
-                self._folder.mkdir(parents=True)
-                with contextlib.suppress(FileNotFoundError):
-                    self._lock = _lock(self._folder)
-                if self._lock is not None:
-                    break
-                # A worker that looks for what the dead have left found it before it was locked, and clears it away.
-                self._folder = self._root / new_uid()
-            else:
-                raise Unavailable(f"the new spool {self._folder} is locked by somebody")
+            prepared.mkdir(parents=True, exist_ok=True)
+            lock = _lock(prepared)
+            prepared.rename(self._folder)
             _sync_folder(self._root)  # or a power cut takes the folder with all that was flushed into it
         except OSError as error:
+            if lock is not None:
+                os.close(lock)
             raise Unavailable(f"the spool {self._root} cannot be opened: {error}", 5.0) from error
+        self._lock = lock
         self.take_over()
 
     def take_over(self) -> int:
@@ -142,7 +143,7 @@ class Spool:
             before = len(self._files)
             try:
                 for folder in sorted(self._root.iterdir()):
-                    if folder.is_dir() and folder != self._folder:
+                    if folder.is_dir() and folder != self._folder and not _is_being_prepared(folder):
                         self._take_over(folder)
             except OSError as error:
                 raise Unavailable(f"the spools in {self._root} cannot be taken over: {error}", 5.0) from error
@@ -362,6 +363,14 @@ def _lock(folder: Path) -> int | None:
         pass
     os.close(handle)
     return None
+
+
+def _is_being_prepared(folder: Path) -> bool:
+    """True of a folder whose worker may be about to name it; one that died over it, an hour ago, is like the others."""
+    try:
+        return folder.name.startswith(_PREPARED) and time.time() - folder.stat().st_mtime < _PREPARING_S
+    except FileNotFoundError:
+        return True  # it has its name now
 
 
 def _remove_folder(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -39,8 +40,6 @@ def drained(spool: Spool) -> list[Record]:
 
 def abandon(spool: Spool) -> None:
     """What a SIGKILL leaves: files, and a lock that nobody holds."""
-    import os
-
     assert spool._lock is not None
     os.close(spool._lock)
 
@@ -215,3 +214,15 @@ def test_a_worker_that_starts_while_another_looks_for_the_dead_keeps_its_folder(
         ended.set()
         looking.join()
     assert living.depth == 0
+
+
+def test_a_folder_that_is_being_prepared_is_left_alone_and_one_long_abandoned_is_cleared_away(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    new, old = tmp_path / ".new", tmp_path / ".old"
+    for folder in (new, old):
+        folder.mkdir()
+        (folder / "lock").touch()
+    os.utime(old, (0, 0))
+    spool.take_over()
+    assert new.exists()
+    assert not old.exists()
