@@ -243,6 +243,15 @@ class Spool:
             return  # somebody else was faster
         if lock is None:
             return  # its worker lives
+        try:
+            # They wait here before their old folder goes: at no instant do they seem settled.
+            self._move_over(folder)
+            _sync_folder(self._folder)
+            _remove_folder(folder)
+        finally:
+            os.close(lock)
+
+    def _move_over(self, folder: Path) -> None:
         moved: list[_File] = []
         try:
             for path in sorted(folder.iterdir()):
@@ -256,10 +265,7 @@ class Spool:
                     path.rename(self._folder / path.name)
                 elif path.name.endswith(_PARTIAL):
                     path.unlink()  # never acknowledged
-            _sync_folder(self._folder)
-            _remove_folder(folder)
-        finally:
-            os.close(lock)
+        finally:  # what was moved before the disk failed is here
             if moved:
                 # Names begin with the instant of their writing.
                 self._files = deque(sorted((*self._files, *moved), key=lambda file: file.name))
