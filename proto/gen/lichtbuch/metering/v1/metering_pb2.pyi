@@ -2154,6 +2154,7 @@ class LoadFigures(_message.Message):
     MEAN_FIELD_NUMBER: _builtins.int
     FULL_LOAD_HOURS_FIELD_NUMBER: _builtins.int
     REFUSAL_FIELD_NUMBER: _builtins.int
+    LOAD_FACTOR_PERMILLE_FIELD_NUMBER: _builtins.int
     meter: _builtins.str
     """Name of the meter."""
     unit: Global___Unit.ValueType
@@ -2178,6 +2179,8 @@ class LoadFigures(_message.Message):
     """Hours in which the peak would have used the amount."""
     refusal: _builtins.str
     """Why there are no figures; empty where there are."""
+    load_factor_permille: _builtins.int
+    """Load factor: mean by peak of the measured steps, in per mille (IEC 60050-691); unset without a peak above zero."""
     @_builtins.property
     def peak_at(self) -> _timestamp_pb2.Timestamp:
         """Begin of that step."""
@@ -2198,12 +2201,15 @@ class LoadFigures(_message.Message):
         mean: _builtins.int = ...,
         full_load_hours: _builtins.int = ...,
         refusal: _builtins.str = ...,
+        load_factor_permille: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["peak_at", b"peak_at"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_load_factor_permille", b"_load_factor_permille", "load_factor_permille", b"load_factor_permille", "peak_at", b"peak_at"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["amount", b"amount", "base_load", b"base_load", "coverage_permille", b"coverage_permille", "estimated_amount", b"estimated_amount", "full_load_hours", b"full_load_hours", "mean", b"mean", "meter", b"meter", "night_base_load", b"night_base_load", "peak", b"peak", "peak_at", b"peak_at", "refusal", b"refusal", "resolution_s", b"resolution_s", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_load_factor_permille", b"_load_factor_permille", "amount", b"amount", "base_load", b"base_load", "coverage_permille", b"coverage_permille", "estimated_amount", b"estimated_amount", "full_load_hours", b"full_load_hours", "load_factor_permille", b"load_factor_permille", "mean", b"mean", "meter", b"meter", "night_base_load", b"night_base_load", "peak", b"peak", "peak_at", b"peak_at", "refusal", b"refusal", "resolution_s", b"resolution_s", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__load_factor_permille: _TypeAlias = _typing.Literal["load_factor_permille"]  # noqa: Y015
+    _WhichOneofArgType__load_factor_permille: _TypeAlias = _typing.Literal["_load_factor_permille", b"_load_factor_permille"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__load_factor_permille) -> _WhichOneofReturnType__load_factor_permille | None: ...
 
 Global___LoadFigures: _TypeAlias = LoadFigures  # noqa: Y015
 
@@ -2327,12 +2333,17 @@ class CompareConsumptionRequest(_message.Message):
     REFERENCE_END_TIME_FIELD_NUMBER: _builtins.int
     WEATHER_FIELD_NUMBER: _builtins.int
     BASE_SHARE_PERMILLE_FIELD_NUMBER: _builtins.int
+    AS_ENERGY_FIELD_NUMBER: _builtins.int
     parent: _builtins.str
     """Municipality."""
     weather: _builtins.str
     """Weather station, or name of a temperature meter, for degree days; empty leaves them out."""
     base_share_permille: _builtins.int
     """Part of the reference use in per mille that does not follow the weather (hot water, base load). Default 0."""
+    as_energy: _builtins.bool
+    """True to have gas in Wh: litres by the gas factors of each meter and gas day, in both periods. What is counted in Wh
+    stays as it is, as do other media. FAILED_PRECONDITION names a meter and gas day without a factor.
+    """
     @_builtins.property
     def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Meters; at least one."""
@@ -2364,10 +2375,11 @@ class CompareConsumptionRequest(_message.Message):
         reference_end_time: _timestamp_pb2.Timestamp | None = ...,
         weather: _builtins.str = ...,
         base_share_permille: _builtins.int = ...,
+        as_energy: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time", "start_time", b"start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["base_share_permille", b"base_share_permille", "end_time", b"end_time", "meters", b"meters", "parent", b"parent", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time", "start_time", b"start_time", "weather", b"weather"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_energy", b"as_energy", "base_share_permille", b"base_share_permille", "end_time", b"end_time", "meters", b"meters", "parent", b"parent", "reference_end_time", b"reference_end_time", "reference_start_time", b"reference_start_time", "start_time", b"start_time", "weather", b"weather"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2440,6 +2452,8 @@ class Comparison(_message.Message):
     WEATHER_ADJUSTED_REFERENCE_AMOUNT_FIELD_NUMBER: _builtins.int
     WEATHER_ADJUSTED_CHANGE_PERMILLE_FIELD_NUMBER: _builtins.int
     IS_PROVISIONAL_FIELD_NUMBER: _builtins.int
+    MILLI_AMOUNT_PER_DEGREE_DAY_FIELD_NUMBER: _builtins.int
+    REFERENCE_MILLI_AMOUNT_PER_DEGREE_DAY_FIELD_NUMBER: _builtins.int
     meter: _builtins.str
     """Name of the meter."""
     unit: Global___Unit.ValueType
@@ -2466,6 +2480,10 @@ class Comparison(_message.Message):
     """Change against that in per mille."""
     is_provisional: _builtins.bool
     """True for a period too short to be judged by degree days: less than a heating year."""
+    milli_amount_per_degree_day: _builtins.int
+    """Amount per heating degree day (20/15) of the period, in thousandths of the unit; unset without degree days."""
+    reference_milli_amount_per_degree_day: _builtins.int
+    """The same of the reference period."""
     def __init__(
         self,
         *,
@@ -2482,15 +2500,21 @@ class Comparison(_message.Message):
         weather_adjusted_reference_amount: _builtins.int | None = ...,
         weather_adjusted_change_permille: _builtins.int | None = ...,
         is_provisional: _builtins.bool = ...,
+        milli_amount_per_degree_day: _builtins.int | None = ...,
+        reference_milli_amount_per_degree_day: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille", "_milli_amount_per_m2", b"_milli_amount_per_m2", "_weather_adjusted_change_permille", b"_weather_adjusted_change_permille", "_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount", "change_permille", b"change_permille", "milli_amount_per_m2", b"milli_amount_per_m2", "weather_adjusted_change_permille", b"weather_adjusted_change_permille", "weather_adjusted_reference_amount", b"weather_adjusted_reference_amount"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille", "_milli_amount_per_degree_day", b"_milli_amount_per_degree_day", "_milli_amount_per_m2", b"_milli_amount_per_m2", "_reference_milli_amount_per_degree_day", b"_reference_milli_amount_per_degree_day", "_weather_adjusted_change_permille", b"_weather_adjusted_change_permille", "_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount", "change_permille", b"change_permille", "milli_amount_per_degree_day", b"milli_amount_per_degree_day", "milli_amount_per_m2", b"milli_amount_per_m2", "reference_milli_amount_per_degree_day", b"reference_milli_amount_per_degree_day", "weather_adjusted_change_permille", b"weather_adjusted_change_permille", "weather_adjusted_reference_amount", b"weather_adjusted_reference_amount"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille", "_milli_amount_per_m2", b"_milli_amount_per_m2", "_weather_adjusted_change_permille", b"_weather_adjusted_change_permille", "_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount", "amount", b"amount", "change_permille", b"change_permille", "coverage_permille", b"coverage_permille", "estimated_amount", b"estimated_amount", "is_provisional", b"is_provisional", "meter", b"meter", "milli_amount_per_m2", b"milli_amount_per_m2", "reference_amount", b"reference_amount", "reference_coverage_permille", b"reference_coverage_permille", "reference_estimated_amount", b"reference_estimated_amount", "unit", b"unit", "weather_adjusted_change_permille", b"weather_adjusted_change_permille", "weather_adjusted_reference_amount", b"weather_adjusted_reference_amount"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille", "_milli_amount_per_degree_day", b"_milli_amount_per_degree_day", "_milli_amount_per_m2", b"_milli_amount_per_m2", "_reference_milli_amount_per_degree_day", b"_reference_milli_amount_per_degree_day", "_weather_adjusted_change_permille", b"_weather_adjusted_change_permille", "_weather_adjusted_reference_amount", b"_weather_adjusted_reference_amount", "amount", b"amount", "change_permille", b"change_permille", "coverage_permille", b"coverage_permille", "estimated_amount", b"estimated_amount", "is_provisional", b"is_provisional", "meter", b"meter", "milli_amount_per_degree_day", b"milli_amount_per_degree_day", "milli_amount_per_m2", b"milli_amount_per_m2", "reference_amount", b"reference_amount", "reference_coverage_permille", b"reference_coverage_permille", "reference_estimated_amount", b"reference_estimated_amount", "reference_milli_amount_per_degree_day", b"reference_milli_amount_per_degree_day", "unit", b"unit", "weather_adjusted_change_permille", b"weather_adjusted_change_permille", "weather_adjusted_reference_amount", b"weather_adjusted_reference_amount"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__change_permille: _TypeAlias = _typing.Literal["change_permille"]  # noqa: Y015
     _WhichOneofArgType__change_permille: _TypeAlias = _typing.Literal["_change_permille", b"_change_permille"]  # noqa: Y015
+    _WhichOneofReturnType__milli_amount_per_degree_day: _TypeAlias = _typing.Literal["milli_amount_per_degree_day"]  # noqa: Y015
+    _WhichOneofArgType__milli_amount_per_degree_day: _TypeAlias = _typing.Literal["_milli_amount_per_degree_day", b"_milli_amount_per_degree_day"]  # noqa: Y015
     _WhichOneofReturnType__milli_amount_per_m2: _TypeAlias = _typing.Literal["milli_amount_per_m2"]  # noqa: Y015
     _WhichOneofArgType__milli_amount_per_m2: _TypeAlias = _typing.Literal["_milli_amount_per_m2", b"_milli_amount_per_m2"]  # noqa: Y015
+    _WhichOneofReturnType__reference_milli_amount_per_degree_day: _TypeAlias = _typing.Literal["reference_milli_amount_per_degree_day"]  # noqa: Y015
+    _WhichOneofArgType__reference_milli_amount_per_degree_day: _TypeAlias = _typing.Literal["_reference_milli_amount_per_degree_day", b"_reference_milli_amount_per_degree_day"]  # noqa: Y015
     _WhichOneofReturnType__weather_adjusted_change_permille: _TypeAlias = _typing.Literal["weather_adjusted_change_permille"]  # noqa: Y015
     _WhichOneofArgType__weather_adjusted_change_permille: _TypeAlias = _typing.Literal["_weather_adjusted_change_permille", b"_weather_adjusted_change_permille"]  # noqa: Y015
     _WhichOneofReturnType__weather_adjusted_reference_amount: _TypeAlias = _typing.Literal["weather_adjusted_reference_amount"]  # noqa: Y015
@@ -2498,7 +2522,11 @@ class Comparison(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__change_permille) -> _WhichOneofReturnType__change_permille | None: ...
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__milli_amount_per_degree_day) -> _WhichOneofReturnType__milli_amount_per_degree_day | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__milli_amount_per_m2) -> _WhichOneofReturnType__milli_amount_per_m2 | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__reference_milli_amount_per_degree_day) -> _WhichOneofReturnType__reference_milli_amount_per_degree_day | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weather_adjusted_change_permille) -> _WhichOneofReturnType__weather_adjusted_change_permille | None: ...
     @_typing.overload
