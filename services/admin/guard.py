@@ -38,14 +38,24 @@ _NO_PAGE: Final = frozenset({"/session", "/logout"})
 """Asked by scripts and forms: without a session they are told so, not sent to log in."""
 _LANGUAGE: Final = re.compile(r"/(de|en)(?:/|$)")
 _SAFE_PATH: Final = re.compile(r"/(?:[A-Za-z0-9_~-][A-Za-z0-9._~-]*(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)*/?)?")
+_SAFE_QUERY: Final = re.compile(r"[A-Za-z0-9_]+=[A-Za-z0-9._~-]*(?:&[A-Za-z0-9_]+=[A-Za-z0-9._~-]*)*")
+"""What our pages choose by (`meter=R-1`, `day=2026-11-22`) needs no other characters, and nothing encoded."""
 _SCRIPT: Final = re.compile(rb"<script(?=[\s>])")
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
 _SOCKET: Final = "/_nicegui_ws/"
 
 
 def safe_path(path: str) -> str:
-    """A path of our own to go back to; anything that might lead elsewhere becomes the start page."""
-    return path if len(path) <= 200 and _SAFE_PATH.fullmatch(path) else "/"
+    """A path of our own to go back to, with what it asks for; anything that might lead elsewhere becomes the start
+    page."""
+    bare, mark, query = path.partition("?")
+    is_ours = len(path) <= 300 and _SAFE_PATH.fullmatch(bare) and (not mark or _SAFE_QUERY.fullmatch(query))
+    return path if is_ours else "/"
+
+
+def with_query(path: str, query: str) -> str:
+    """A path with what was asked for on it; a query that no page of ours would write is left out."""
+    return f"{path}?{query}" if query and safe_path(f"/?{query}") != "/" else path
 
 
 @dataclass(frozen=True)
@@ -116,7 +126,8 @@ class Guard:
         if session is None:
             if path in _NO_PAGE or path.startswith(_SOCKET):
                 return PlainTextResponse("you are not logged in", 401)
-            return RedirectResponse(f"/login?to={quote(safe_path(path))}", 303)
+            asked = with_query(path, scope.get("query_string", b"").decode("latin-1"))
+            return RedirectResponse(f"/login?to={quote(safe_path(asked))}", 303)
         if path.startswith(_SOCKET) and not _is_of(session, scope):
             return PlainTextResponse("this page belongs to another login", 403)
         scope[SESSION] = session

@@ -13,6 +13,7 @@ from domain.errors import LichtbuchError
 from services.admin.asking import municipalities
 from services.admin.feed import Feed
 from services.admin.figures import id_of
+from services.admin.guard import with_query
 from services.admin.pages.view import View, rich
 from services.admin.session import Session
 
@@ -34,9 +35,17 @@ class Header:
     """The header."""
 
     def __init__(
-        self, view: View, session: Session, *, path: str = "", title: str = "page", simulated: bool = False
+        self,
+        view: View,
+        session: Session,
+        *,
+        path: str = "",
+        query: str = "",
+        title: str = "page",
+        simulated: bool = False,
     ) -> None:
-        """path: what follows the municipality in the page's address; title: the key of its name."""
+        """path: what follows the municipality in the page's address; query: what is chosen there; title: the key of
+        its name."""
         self.view, self._session, self._path, self._title = view, session, path, title
         self._section = next((tail for tail in PAGES.values() if tail and path.startswith(f"{tail}/")), path)
         """What another municipality has too: not one of its meters."""
@@ -60,7 +69,8 @@ class Header:
             with ui.element("div").classes("who"):
                 person = ui.label(session.login.name).classes("person").mark("person")
                 person.props["title"] = t("logged_in_as", name=session.login.name)
-                ui.link(t("other_language"), f"/{t.other}/{id_of(town.name)}{path}").props["lang"] = t.other
+                same = with_query(f"/{t.other}/{id_of(town.name)}{path}", query)
+                ui.link(t("other_language"), same).props["lang"] = t.other
                 with ui.element("form").props(f'method="post" action="/logout?page={ui.context.client.id}"'):
                     ui.button(t("logout"), color=None).props("flat dense no-caps type=submit text-color=white").mark(
                         "logout"

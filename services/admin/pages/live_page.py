@@ -16,7 +16,7 @@ from fastapi import Request
 from nicegui import Client, background_tasks, ui
 from nicegui.language import Language
 
-from services.admin.guard import SESSION
+from services.admin.guard import SESSION, with_query
 from services.admin.metrics import CLIENTS, PAGE_LOADS, TICK_DURATION
 from services.admin.pages.header import Header
 from services.admin.pages.view import Card, View
@@ -40,7 +40,8 @@ class LivePage(ABC):
         self.session = session
         self.town = session.town(f"municipalities/{municipality}")
         self.view = View(self.town, Texts(language))
-        self._address = f"/{language}/{municipality}{self.path}"
+        query = ui.context.client.request.url.query
+        self._address = with_query(f"/{language}/{municipality}{self.path}", query)
         self._client_id = ui.context.client.id
         self._is_left = False
         self._has_entered = False
@@ -48,7 +49,7 @@ class LivePage(ABC):
         self._keeping: list[asyncio.Task[None]] = []
         ui.colors(primary="#14508c", positive="#1c6b3a", negative="#b3122a")
         ui.add_head_html(HEAD)
-        self.header = Header(self.view, session, path=self.path, title=self.title, simulated=simulated)
+        self.header = Header(self.view, session, path=self.path, query=query, title=self.title, simulated=simulated)
         self.cards = self.build()
 
     @abstractmethod

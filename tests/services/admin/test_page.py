@@ -337,6 +337,16 @@ async def test_a_page_whose_login_has_ended_goes_to_log_in_again(application: Ap
     assert gone[0] == "/login?to=/de/bad-hersfeld"
 
 
+async def test_a_page_whose_login_has_ended_comes_back_to_what_was_chosen_on_it(application: Application) -> None:
+    user = await application.open("operator", "/de/bad-hersfeld/readings/new?meter=R-1")
+    session = next(iter(application.admin.sessions._sessions.values()))
+    gone: list[str] = []
+    user.navigate.to = lambda target, new_tab=False: gone.append(str(target))  # type: ignore[method-assign]
+    session.token.refused("")
+    await eventually(lambda: bool(gone))
+    assert gone[0] == "/login?to=/de/bad-hersfeld/readings/new%3Fmeter%3DR-1"
+
+
 async def test_the_page_of_a_logout_is_not_called_back_on_its_way_to_the_issuer_and_others_go_to_the_login(
     application: Application,
 ) -> None:

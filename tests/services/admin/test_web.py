@@ -103,6 +103,21 @@ async def test_a_login_ends_the_session_that_the_browser_had(application: Applic
     assert len(application.admin.sessions) == 1
 
 
+async def test_what_was_chosen_on_the_page_outlives_the_login(application: Application) -> None:
+    browser = application.browser()
+    page = "/de/bad-hersfeld/readings/new?meter=R-1"
+    answer = await browser.get(page)
+    assert parse_qs(urlsplit(answer.headers["location"]).query) == {"to": [page]}
+    started = await browser.get(answer.headers["location"])
+    finished = await browser.get(await callback_address(started.headers["location"], "operator"))
+    assert finished.headers["location"] == page
+
+
+async def test_a_query_that_no_page_of_ours_writes_is_left_behind_at_the_login(application: Application) -> None:
+    answer = await application.browser().get("/de/bad-hersfeld?to=//elsewhere.example")
+    assert answer.headers["location"] == "/login?to=/de/bad-hersfeld"
+
+
 @pytest.mark.parametrize(
     "target",
     [
@@ -113,6 +128,9 @@ async def test_a_login_ends_the_session_that_the_browser_had(application: Applic
         "/..//elsewhere.example",
         "javascript:alert(1)",
         "/de/x?y=//elsewhere",
+        "/de/x?y=%2f%2felsewhere",
+        "/de/x?//elsewhere",
+        "/de/x?y=1?z=2",
         "/a\r\nset-cookie: x=y",
         "/" + "a" * 300,
         "",
