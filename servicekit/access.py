@@ -54,6 +54,7 @@ ROLE_PERMISSIONS: Final[Mapping[Role, tuple[str, ...]]] = {
         "lighting.sensors.report",
         "lighting.versions.list",
         "metering.readings.create",
+        "metering.meters.install",
         "metering.meters.exchange",
         "metering.meters.dismount",
         "metering.deliveries.create",

@@ -568,6 +568,8 @@ class Meter(_message.Message):
     AVOIDABLE_PRICE_MICRO_EUR_FIELD_NUMBER: _builtins.int
     ACQUISITION_FIELD_NUMBER: _builtins.int
     RESTS_ON_WEEKENDS_FIELD_NUMBER: _builtins.int
+    INSTALLED_AT_FIELD_NUMBER: _builtins.int
+    FIRST_READING_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Resource name, "municipalities/{id}/meters/{id}"."""
     uid: _builtins.str
@@ -638,9 +640,11 @@ class Meter(_message.Message):
     """How the service gets its readings."""
     rests_on_weekends: _builtins.bool
     """True where nobody should use anything on Saturdays, Sundays and public holidays: a school, an office."""
+    first_reading: _builtins.int
+    """Counter of its first register at that instant, in the base unit; 0 is said. Only of counters, and not without it."""
     @_builtins.property
     def lives(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterLife]:
-        """Lives of its register, oldest first. Output only: see ExchangeMeter."""
+        """Lives of its register, oldest first. Output only: see InstallMeter and ExchangeMeter."""
 
     @_builtins.property
     def latest_slot(self) -> _timestamp_pb2.Timestamp:
@@ -653,6 +657,10 @@ class Meter(_message.Message):
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___MeterTerm]:
         """What a virtual meter is the sum of."""
+
+    @_builtins.property
+    def installed_at(self) -> _timestamp_pb2.Timestamp:
+        """When its first register was installed; unset where nobody has said. A housing with all its registers: InstallMeter."""
 
     def __init__(
         self,
@@ -693,12 +701,16 @@ class Meter(_message.Message):
         avoidable_price_micro_eur: _builtins.int = ...,
         acquisition: Global___Acquisition.ValueType = ...,
         rests_on_weekends: _builtins.bool = ...,
+        installed_at: _timestamp_pb2.Timestamp | None = ...,
+        first_reading: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["latest_slot", b"latest_slot"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_reading", b"_first_reading", "first_reading", b"first_reading", "installed_at", b"installed_at", "latest_slot", b"latest_slot"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["acquisition", b"acquisition", "avoidable_price_micro_eur", b"avoidable_price_micro_eur", "building", b"building", "cabinet", b"cabinet", "connected_load_w", b"connected_load_w", "device", b"device", "display_name", b"display_name", "endpoint", b"endpoint", "etag", b"etag", "floor_area_m2", b"floor_area_m2", "flow", b"flow", "gas_factors", b"gas_factors", "kind", b"kind", "latest_slot", b"latest_slot", "latest_value", b"latest_value", "lives", b"lives", "loss_tolerance_permille", b"loss_tolerance_permille", "main_meter", b"main_meter", "market_location", b"market_location", "max_flow_per_h", b"max_flow_per_h", "medium", b"medium", "metering_location", b"metering_location", "metering_operator", b"metering_operator", "name", b"name", "obis_code", b"obis_code", "point", b"point", "purpose", b"purpose", "reading_cycle", b"reading_cycle", "rests_on_weekends", b"rests_on_weekends", "rollover", b"rollover", "scale_exponent", b"scale_exponent", "serial_number", b"serial_number", "terms", b"terms", "transformer_ratio", b"transformer_ratio", "uid", b"uid", "unit", b"unit"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_reading", b"_first_reading", "acquisition", b"acquisition", "avoidable_price_micro_eur", b"avoidable_price_micro_eur", "building", b"building", "cabinet", b"cabinet", "connected_load_w", b"connected_load_w", "device", b"device", "display_name", b"display_name", "endpoint", b"endpoint", "etag", b"etag", "first_reading", b"first_reading", "floor_area_m2", b"floor_area_m2", "flow", b"flow", "gas_factors", b"gas_factors", "installed_at", b"installed_at", "kind", b"kind", "latest_slot", b"latest_slot", "latest_value", b"latest_value", "lives", b"lives", "loss_tolerance_permille", b"loss_tolerance_permille", "main_meter", b"main_meter", "market_location", b"market_location", "max_flow_per_h", b"max_flow_per_h", "medium", b"medium", "metering_location", b"metering_location", "metering_operator", b"metering_operator", "name", b"name", "obis_code", b"obis_code", "point", b"point", "purpose", b"purpose", "reading_cycle", b"reading_cycle", "rests_on_weekends", b"rests_on_weekends", "rollover", b"rollover", "scale_exponent", b"scale_exponent", "serial_number", b"serial_number", "terms", b"terms", "transformer_ratio", b"transformer_ratio", "uid", b"uid", "unit", b"unit"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__first_reading: _TypeAlias = _typing.Literal["first_reading"]  # noqa: Y015
+    _WhichOneofArgType__first_reading: _TypeAlias = _typing.Literal["_first_reading", b"_first_reading"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_reading) -> _WhichOneofReturnType__first_reading | None: ...
 
 Global___Meter: _TypeAlias = Meter  # noqa: Y015
 
@@ -1129,6 +1141,80 @@ class DeleteMeterRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteMeterRequest: _TypeAlias = DeleteMeterRequest  # noqa: Y015
+
+@_typing.final
+class InstallMeterRequest(_message.Message):
+    """Records an installation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    INSTALLED_AT_FIELD_NUMBER: _builtins.int
+    FIRST_READING_FIELD_NUMBER: _builtins.int
+    REGISTERS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name of the meter."""
+    first_reading: _builtins.int
+    """What the register showed then, in the base unit; 0 is said. Unset for what is no counter."""
+    reason: _builtins.str
+    """Why."""
+    request_id: _builtins.str
+    """Client's id of this request: the same id again answers the first result. Optional."""
+    @_builtins.property
+    def installed_at(self) -> _timestamp_pb2.Timestamp:
+        """When it was hung up: its first register where it was exchanged since. Domain time."""
+
+    @_builtins.property
+    def registers(self) -> _containers.RepeatedCompositeFieldContainer[Global___RegisterInstallation]:
+        """First counters of the other registers in the housing."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        installed_at: _timestamp_pb2.Timestamp | None = ...,
+        first_reading: _builtins.int | None = ...,
+        registers: _abc.Iterable[Global___RegisterInstallation] | None = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_first_reading", b"_first_reading", "first_reading", b"first_reading", "installed_at", b"installed_at"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_first_reading", b"_first_reading", "first_reading", b"first_reading", "installed_at", b"installed_at", "name", b"name", "reason", b"reason", "registers", b"registers", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__first_reading: _TypeAlias = _typing.Literal["first_reading"]  # noqa: Y015
+    _WhichOneofArgType__first_reading: _TypeAlias = _typing.Literal["_first_reading", b"_first_reading"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__first_reading) -> _WhichOneofReturnType__first_reading | None: ...
+
+Global___InstallMeterRequest: _TypeAlias = InstallMeterRequest  # noqa: Y015
+
+@_typing.final
+class RegisterInstallation(_message.Message):
+    """The first counter of one more register in a housing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    METER_FIELD_NUMBER: _builtins.int
+    FIRST_READING_FIELD_NUMBER: _builtins.int
+    meter: _builtins.str
+    """Name of the meter that is this register."""
+    first_reading: _builtins.int
+    """What it showed as it was hung up."""
+    def __init__(
+        self,
+        *,
+        meter: _builtins.str = ...,
+        first_reading: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first_reading", b"first_reading", "meter", b"meter"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RegisterInstallation: _TypeAlias = RegisterInstallation  # noqa: Y015
 
 @_typing.final
 class ExchangeMeterRequest(_message.Message):

@@ -60,6 +60,11 @@ class MeteringServiceStub:
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.DeleteMeterRequest.SerializeToString,
                 response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
                 _registered_method=True)
+        self.InstallMeter = channel.unary_unary(
+                '/lichtbuch.metering.v1.MeteringService/InstallMeter',
+                request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.InstallMeterRequest.SerializeToString,
+                response_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
+                _registered_method=True)
         self.ExchangeMeter = channel.unary_unary(
                 '/lichtbuch.metering.v1.MeteringService/ExchangeMeter',
                 request_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.ExchangeMeterRequest.SerializeToString,
@@ -207,6 +212,14 @@ class MeteringServiceServicer:
     def DeleteMeter(self, request, context):
         """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
         One that was taken down is dismounted instead.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def InstallMeter(self, request, context):
+        """Records when a meter was hung up and what all registers in its housing showed then, also long after the fact and once
+        more where it was wrong. What they counted from then on is known, before there was nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -393,6 +406,11 @@ def add_MeteringServiceServicer_to_server(servicer, server):
             'DeleteMeter': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteMeter,
                     request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.DeleteMeterRequest.FromString,
+                    response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.SerializeToString,
+            ),
+            'InstallMeter': grpc.unary_unary_rpc_method_handler(
+                    servicer.InstallMeter,
+                    request_deserializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.InstallMeterRequest.FromString,
                     response_serializer=lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.SerializeToString,
             ),
             'ExchangeMeter': grpc.unary_unary_rpc_method_handler(
@@ -641,6 +659,33 @@ class MeteringService:
             target,
             '/lichtbuch.metering.v1.MeteringService/DeleteMeter',
             lichtbuch_dot_metering_dot_v1_dot_metering__pb2.DeleteMeterRequest.SerializeToString,
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def InstallMeter(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lichtbuch.metering.v1.MeteringService/InstallMeter',
+            lichtbuch_dot_metering_dot_v1_dot_metering__pb2.InstallMeterRequest.SerializeToString,
             lichtbuch_dot_metering_dot_v1_dot_metering__pb2.Meter.FromString,
             options,
             channel_credentials,

@@ -45,6 +45,10 @@ class MeteringServiceStub:
     """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
     One that was taken down is dismounted instead.
     """
+    InstallMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.InstallMeterRequest, _metering_pb2.Meter]
+    """Records when a meter was hung up and what all registers in its housing showed then, also long after the fact and once
+    more where it was wrong. What they counted from then on is known, before there was nothing.
+    """
     ExchangeMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
     DismountMeter: _grpc.UnaryUnaryMultiCallable[_metering_pb2.DismountMeterRequest, _metering_pb2.Meter]
@@ -108,6 +112,10 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     DeleteMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.DeleteMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
     """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
     One that was taken down is dismounted instead.
+    """
+    InstallMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.InstallMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
+    """Records when a meter was hung up and what all registers in its housing showed then, also long after the fact and once
+    more where it was wrong. What they counted from then on is known, before there was nothing.
     """
     ExchangeMeter: _aio.UnaryUnaryMultiCallable[_metering_pb2.ExchangeMeterRequest, _metering_pb2.Meter]  # type: ignore[assignment]
     """Records that a meter was exchanged: ends the life of the register and starts a new one."""
@@ -199,6 +207,16 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_metering_pb2.Meter, _abc.Awaitable[_metering_pb2.Meter]]:
         """Deletes a meter that should never have been there; its history stays stored, but nobody can ask for it any more.
         One that was taken down is dismounted instead.
+        """
+
+    @_abc_1.abstractmethod
+    def InstallMeter(
+        self,
+        request: _metering_pb2.InstallMeterRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_metering_pb2.Meter, _abc.Awaitable[_metering_pb2.Meter]]:
+        """Records when a meter was hung up and what all registers in its housing showed then, also long after the fact and once
+        more where it was wrong. What they counted from then on is known, before there was nothing.
         """
 
     @_abc_1.abstractmethod
