@@ -58,7 +58,7 @@ class ServiceSettings(BaseSettings):
     database_url: str = ""
     """sqlite:///... or postgresql://...; default: a SQLite file in data_dir."""
     database_pool: int = Field(default=8, ge=1, le=100)
-    """Most connections at once."""
+    """Connections for what is asked at once; two more at most where that is not enough, and one for health."""
     migrate_on_start: bool = True
     """False where migrations run as a job of their own: python -m servicekit.migrate SERVICE."""
 
