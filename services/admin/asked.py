@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, TypeVar
 
-from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError
+from domain.errors import FailedPrecondition, InvalidInput
 from services.admin.feed import Feed
+from services.admin.told import reasons
 
 Q = TypeVar("Q")
 A = TypeVar("A")
@@ -77,9 +78,4 @@ class Asked(Feed[Answer[Q, A]]):
         try:
             return Answer(question, await self._ask_service(question))
         except (InvalidInput, FailedPrecondition) as error:
-            return Answer(question, None, _words(error))
-
-
-def _words(error: LichtbuchError) -> str:
-    violations = getattr(error, "violations", ())
-    return "; ".join(violation.reason for violation in violations) or error.message
+            return Answer(question, None, "; ".join(reasons(error)))

@@ -18,6 +18,7 @@ RULES: Final = (
     "water_never_stops",
     "heating_in_warm_weather",
     "sum_check",
+    "stock_does_not_add_up",
 )
 _STANDS: Final = (metering_pb2.FINDING_STATE_OPEN, metering_pb2.FINDING_STATE_ACKNOWLEDGED)
 HEADINGS: Final = (

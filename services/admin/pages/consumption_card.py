@@ -76,7 +76,9 @@ class ConsumptionCard(Card):
         self._parts.set_visibility(total is not None)
         if found is None or total is None:
             nothing = t("consumption_none", period=period_text(self.view, self._desk.period))
-            self._sentence.set_text(self._feed.refusal or (nothing if found else self.instead(self._feed)))
+            self._sentence.set_text(
+                self.view.told(self._feed.refusal) or (nothing if found else self.instead(self._feed))
+            )
             return
         words = [t("consumption_coarse")] if found.is_coarse else []
         if not total.coverage and not found.is_coarse:

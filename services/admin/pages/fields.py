@@ -17,6 +17,7 @@ from services.admin.figures import id_of
 from services.admin.lamps import Lamp
 from services.admin.pages.lamps_card import find_lamps
 from services.admin.pages.view import View
+from services.admin.told import told
 
 
 def target_options(view: View, kind: str) -> dict[str, str]:
@@ -101,9 +102,10 @@ def show_error(view: View, error: LichtbuchError, service: str, fields: Mapping[
     for violation in violations:
         field = fields.get(violation.field.rsplit(".", 1)[-1].split("[", 1)[0])
         if field is not None and field.visible:
-            field.error = violation.reason
+            field.error = view.told(violation.reason)
         else:
-            rest.append(str(violation))
+            said = told(view.formats, violation.reason)
+            rest.append(str(violation) if said.language else said.text)
     identity = next((fields[key] for key in fields if key.endswith("_id")), None)
     if isinstance(error, AlreadyExists) and identity is not None and identity.visible:
         identity.error = view.t("error_taken")

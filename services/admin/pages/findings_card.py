@@ -16,6 +16,7 @@ from services.admin.findings import RULES, FindingNow, euros, findings_csv, matc
 from services.admin.metrics import CHANGES
 from services.admin.pages.view import Card, View, download_csv, page_path, rich
 from services.admin.quantities import amount_text
+from services.admin.told import told
 
 MOST_SHOWN: Final = 300
 AGAIN_S: Final = 60.0
@@ -188,7 +189,9 @@ def finding_html(view: View, finding: FindingNow, place: str) -> str:
         ended = formats.long_date(finding.closed_at) if finding.closed_at else ""
         lines.append(f"{t(f'finding_state_{finding.state}')} {ended}".strip())
     texts = "".join(f"<span>{escape(line)}</span>" for line in lines)
-    detail = f'<span lang="en">{escape(finding.detail)}</span>' if finding.detail else ""
+    said = told(formats, finding.detail)
+    language = f' lang="{said.language}"' if said.language else ""
+    detail = f"<span{language}>{escape(said.text)}</span>" if said.text else ""
     cost = f"<strong>{escape(formats.money(euros(finding.cost_cents)))}</strong>" if finding.cost_cents else ""
     much = escape(t("finding_excess", amount=excess)) if finding.excess else ""
     figures = " · ".join(part for part in (much, cost) if part)

@@ -126,7 +126,7 @@ class LoadCard(Card):
         self._beside.set_visibility(found is not None and period.span in (Span.MONTH, Span.YEAR))
         sentence = self.instead(self._feed) if found is None else ""
         if self._feed.refusal:
-            sentence = self._feed.refusal
+            sentence = self.view.told(self._feed.refusal)
         elif found is not None and not told:
             sentence = t("load_none") if period.span is not Span.YEARS else t("load_too_long")
         self._sentence.set_text(sentence)
@@ -176,7 +176,7 @@ class LoadCard(Card):
         formats, medium, compared = view.formats, desk.meter.medium, found.compared
         self._table.set_visibility(compared is not None)
         if compared is None:
-            self._words.set_text(found.refusal or t("compared_none"))
+            self._words.set_text(self.view.told(found.refusal) or t("compared_none"))
             return
         period = desk.period
 

@@ -51,7 +51,9 @@ class LossesCard(Card):
         t, found, formats = self.view.t, self._feed.answer, self.view.formats
         self._table.set_visibility(bool(found and found.rows))
         if found is None or not found.rows:
-            self._sentence.set_text(self._feed.refusal or (t("losses_none") if found else self.instead(self._feed)))
+            self._sentence.set_text(
+                self.view.told(self._feed.refusal) or (t("losses_none") if found else self.instead(self._feed))
+            )
             return
         names = formats.listed([self._desk.called(name) for name in found.sub_meters])
         self._sentence.set_text(t("losses_of", meters=names, tolerance=formats.percent(found.tolerance)))

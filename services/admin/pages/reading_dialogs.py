@@ -160,7 +160,7 @@ class EstimateDialog:
         number = view.formats.number
         if not request_id:
             words = t("estimate_would", count=number(fill.count)) if fill.count else t("estimate_nothing")
-            left = t("estimate_left", gaps="; ".join(fill.unfilled[:5])) if fill.unfilled else ""
+            left = t("estimate_left", gaps="; ".join(map(view.told, fill.unfilled[:5]))) if fill.unfilled else ""
             self._answer.set_text(f"{words} {left}".strip())
             if fill.count:
                 self._store.enable()

@@ -294,7 +294,7 @@ class ReadingForm(Card):
                 each = amount_text(formats, step.per_day, meter.unit, meter.medium, exponent)
                 words += " " + t("reading_per_day", amount=each)
             lines.append(words)
-        wrong = [t("reading_refused", reason=reason) for reason in trial.refusals]
+        wrong = [t("reading_refused", reason=self.view.told(reason)) for reason in trial.refusals]
         wrong += [doubt_text(self.view, doubt) for doubt in doubts]
         if not wrong:
             lines.append(t("reading_known") if trial.is_stored else t("reading_plausible"))
@@ -352,4 +352,4 @@ class ReadingForm(Card):
 
 def doubt_text(view: View, doubt: Doubt) -> str:
     """What speaks against a reading, in words; what has none here, as the service says it."""
-    return view.t(f"doubt_{doubt.rule}") if doubt.rule in KNOWN_RULES else doubt.detail or doubt.rule
+    return view.t(f"doubt_{doubt.rule}") if doubt.rule in KNOWN_RULES else view.told(doubt.detail) or doubt.rule

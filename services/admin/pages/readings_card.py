@@ -21,6 +21,9 @@ from services.admin.readings import Reading, ReadingNow
 
 AGAIN_S: Final = 60.0
 _PLAIN: Final = (metering_pb2.READING_STATUS_MEASURED, metering_pb2.READING_STATUS_HAND)
+BY_MACHINE: Final = ("poll", "history", "reset", "revalidation")
+SOURCES: Final = (*BY_MACHINE, "hand", "import", "edit", "estimate", "exchange")
+"""Where metering says that readings come from, as far as there is a word for it."""
 _PRESSED: Final = """(event) => {
   const button = event.target.closest("[data-row]");
   if (button) emit(button.dataset.row);
@@ -105,7 +108,8 @@ class ReadingsCard(Card):
         self._table.set_visibility(bool(found))
         if not found:
             self._sentence.set_text(
-                self._feed.refusal or (t("readings_none") if found is not None else self.instead(self._feed))
+                self.view.told(self._feed.refusal)
+                or (t("readings_none") if found is not None else self.instead(self._feed))
             )
             return
         gaps = sum(1 for each in found if not each.current.has_value)
@@ -128,7 +132,7 @@ class ReadingsCard(Card):
         older = "".join(f'<span class="quiet">{escape(self._before(each))}</span>' for each in reading.before)
         status = escape(t(f"reading_status_{now.status}"))
         badge = f'<span class="badge status-{now.status}">{status}</span>'
-        reason = f'<span class="quiet">{escape(now.reason)}</span>' if now.reason else ""
+        reason = f'<span class="quiet">{escape(self.view.told(now.reason))}</span>' if now.reason else ""
         cells = [
             (f"{escape(value_of(self.view, self._desk, now))}{older}", "number"),
             (badge, ""),
@@ -189,8 +193,7 @@ def value_of(view: View, desk: Desk, reading: Reading) -> str:
 def source_text(view: View, reading: Reading) -> str:
     """Where a reading comes from, by whom and when."""
     t, (kind, _, detail) = view.t, reading.source.partition(":")
-    known = {"polling", "history", "hand", "import", "edit", "estimate"}
-    words = [t(f"source_of_{kind}", detail=detail) if kind in known else reading.source or t("nothing")]
-    if reading.actor and kind not in ("polling", "history"):
+    words = [t(f"source_of_{kind}", detail=detail) if kind in SOURCES else reading.source or t("nothing")]
+    if reading.actor and kind not in BY_MACHINE:
         words.append(t("reading_by", person=reading.actor))
     return " ".join(words)

@@ -77,7 +77,7 @@ class StockCard(Card):
         t, found, town = self.view.t, self._feed.answer, self.view.town
         self._form.set_visibility(may(town.may_deliver))
         self._list.clear()
-        waiting = self._feed.refusal or self.instead(self._feed)
+        waiting = self.view.told(self._feed.refusal) or self.instead(self._feed)
         self._sentence.set_text(waiting if found is None else "" if found else t("deliveries_none"))
         self._sentence.set_visibility(not found)
         with self._list:

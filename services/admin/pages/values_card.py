@@ -56,7 +56,9 @@ class ValuesCard(Card):
             element.set_visibility(full)
         if found is None or not found.steps:
             nothing = t("values_none", period=period_text(self.view, self._desk.period))
-            self._sentence.set_text(self._feed.refusal or (nothing if found else self.instead(self._feed)))
+            self._sentence.set_text(
+                self.view.told(self._feed.refusal) or (nothing if found else self.instead(self._feed))
+            )
             return
         self._draw(found)
         words = ("value_mean", "value_least", "value_greatest", "coverage", "estimated_share")

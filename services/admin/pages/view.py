@@ -17,6 +17,7 @@ from services.admin.feed import Feed, Kept
 from services.admin.figures import id_of
 from services.admin.formats import Formats
 from services.admin.texts import Texts
+from services.admin.told import FOREIGN, reasons, told
 from services.admin.town import Town
 
 NUMBER: Final = "number"
@@ -54,7 +55,14 @@ class View:
             return self.t("problem_signed_out")
         if isinstance(error, RetryableError):
             return self.t("error_away", service=self.t(service))
+        said = [told(self.formats, reason) for reason in reasons(error)]
+        if all(not each.language for each in said) and self.t.language != FOREIGN:
+            return " ".join(dict.fromkeys(each.text for each in said))
         return self.t("error_server", message=error.message)
+
+    def told(self, sentence: str) -> str:
+        """What a service says, in the language of the page as far as it is known."""
+        return told(self.formats, sentence).text
 
 
 class Card(ABC):

@@ -136,7 +136,7 @@ async def test_an_operator_enters_a_value_and_changes_no_sensor(application: App
     await sees(user, DE["sensor_report_title"])
     element(user, "sensor-value").value = 2e6
     user.find(marker="sensor-report-now").click()
-    await eventually(lambda: "is not between" in (element(user, "sensor-value").error or ""))
+    await eventually(lambda: "liegt nicht zwischen" in (element(user, "sensor-value").error or ""))
     element(user, "sensor-value").value = 4
     user.find(marker="sensor-report-now").click()
     await shows(user, "4 je Stunde")

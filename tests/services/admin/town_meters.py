@@ -40,7 +40,7 @@ class Stored:
 
     value: int
     status: int
-    source: str = "polling"
+    source: str = "poll"
     actor: str = "metering"
     reason: str = ""
     stored_at: datetime = datetime(2026, 11, 22, 17, 16, tzinfo=UTC)

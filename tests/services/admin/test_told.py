@@ -1,0 +1,100 @@
+"""Sentences of the services in the language of the page; those that metering says on its pages are all known."""
+
+import ast
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import services.metering
+from domain.errors import FailedPrecondition, InvalidInput, NotFound
+from services.admin.formats import Formats
+from services.admin.told import Told, reasons, told
+from services.metering.meter import Unit
+from services.metering.waste.findings import sentence
+from services.metering.waste.watch import Rule, Waste
+
+BERLIN = ZoneInfo("Europe/Berlin")
+GERMAN, ENGLISH = Formats("de", BERLIN), Formats("en", BERLIN)
+SAID_ON_PAGES = (
+    "edit.py", "estimation.py", "batch.py", "reading.py", "api/edits.py", "api/findings.py", "api/values.py",
+    "api/load.py", "api/deliveries.py",
+)  # fmt: skip
+NEVER_SENT = (
+    "columns have different lengths",
+    "not a token of this method",
+    "elements where there are",
+    "a status known here",
+    "is not in the list of meters",
+    "status 7 is not known",
+    "time source 7 is not known",
+)
+"""What the pages do not do wrong."""
+
+
+@pytest.mark.parametrize("unit", [Unit.WH, Unit.L])
+@pytest.mark.parametrize("rule", list(Rule))
+def test_what_the_watch_over_waste_has_seen_is_told_in_german(rule: Rule, unit: Unit) -> None:
+    seen = told(GERMAN, sentence(Waste(rule, 0, 1, 123_456, 1000, 18_000, 24_500), unit))
+    assert seen.language == ""
+    assert any(number in seen.text for number in ("24.500", "123.456"))
+    assert " the " not in seen.text
+
+
+def test_numbers_and_instants_are_written_as_people_write_them() -> None:
+    said = "the slot 1793462400000 (Unix ms) lies in the future"
+    assert told(GERMAN, said) == Told("Sa 31.10.2026, 17:00 MEZ liegt in der Zukunft.")
+    assert told(ENGLISH, said) == Told("the slot Sat 31/10/2026, 17:00 CET (Unix ms) lies in the future")
+    span = "2026-10-31T16:00Z to 2026-10-31T18:00Z"
+    falls = f"{span}: the counter falls from 1000000 to 2: record the exchange or the reset first"
+    assert told(GERMAN, falls).text == (
+        "Sa 31.10.2026, 17:00 MEZ bis Sa 31.10.2026, 19:00 MEZ: der Stand fällt von 1.000.000 auf 2: tragen Sie zuerst"
+        " den Zählertausch oder das Zurücksetzen ein"
+    )
+
+
+def test_a_sentence_that_nobody_knows_stands_as_it_was_said_and_says_that_it_is_english() -> None:
+    assert told(GERMAN, "the moon is full") == Told("the moon is full", "en")
+    assert told(ENGLISH, "the moon is full") == Told("the moon is full")
+    assert told(GERMAN, "it is needed; the moon is full") == Told("Das wird gebraucht.; the moon is full", "en")
+    assert told(GERMAN, "") == Told("")
+
+
+def test_an_error_says_what_is_wrong_without_the_names_of_fields() -> None:
+    assert reasons(InvalidInput.of("delivery.amount", "9 fits into no store")) == ("9 fits into no store",)
+    assert reasons(NotFound("municipalities/x")) == ("municipalities/x does not exist",)
+    assert reasons(FailedPrecondition("all is lost")) == ("all is lost",)
+
+
+@pytest.mark.parametrize("module", SAID_ON_PAGES)
+def test_whatever_metering_refuses_on_its_pages_has_a_german_sentence(module: str) -> None:
+    source = Path(services.metering.__file__ or "").parent / module
+    said = {text for text in sentences_of(ast.parse(source.read_text(encoding="utf-8"))) if " " in text}
+    assert said, f"{module} refuses nothing any more"
+    foreign = sorted(text for text in said if told(GERMAN, text).language)
+    assert [text for text in foreign if not any(part in text for part in NEVER_SENT)] == []
+
+
+def sentences_of(tree: ast.AST) -> set[str]:
+    """The reasons that a module gives, with 7 for what it fills in."""
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute | ast.Name) and len(node.args) >= 2:
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else node.func.id
+            if called in ("of", "Violation", "add", "leave"):
+                found.add(_text(node.args[1]))
+    return {text for text in found if text}
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return node.value.replace("{}", "7").strip()
+    if not isinstance(node, ast.JoinedStr):
+        return ""
+    parts = [part.value if isinstance(part, ast.Constant) else _filled(part) for part in node.values]
+    return "".join(map(str, parts))
+
+
+def _filled(part: ast.expr) -> str:
+    """Where an instant is filled in, an instant."""
+    return "2026-10-31T16:00Z" if "slot_text" in ast.unparse(part) else "7"
