@@ -21,29 +21,15 @@ import numpy as np
 from domain.counters import Register, Step, classify_step
 from domain.errors import FailedPrecondition, InvalidInput
 from domain.night import local_date, local_day_bounds, local_month_bounds
+from services.metering.cycle import FIXED, longest_ms
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
-from services.metering.slot import from_ms, slot_text, to_ms
+from services.metering.slot import DAY_MS, HOUR_MS, WEEK_MS, from_ms, slot_text, to_ms
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
-WEEK_MS: Final = 7 * DAY_MS
 PROFILE_WEEKS: Final = 4
 """Weeks before and after a gap whose same weekdays tell its profile."""
 LONGEST_SENSOR_GAP_MS: Final = 3 * HOUR_MS
 """A sensor's values are drawn through no longer gap than this: further on nobody knows."""
-
-CYCLE_MS: Final = {
-    Cycle.UNSPECIFIED: HOUR_MS // 4,
-    Cycle.QUARTER_HOUR: HOUR_MS // 4,
-    Cycle.HALF_HOUR: HOUR_MS // 2,
-    Cycle.HOUR: HOUR_MS,
-    Cycle.DAY: 25 * HOUR_MS,
-    Cycle.MONTH: 31 * DAY_MS + HOUR_MS,
-    Cycle.YEAR: 366 * DAY_MS,
-}
-"""Longest distance of two readings that follow one another as they should. Irregular readings have none."""
-_FIXED: Final = (Cycle.UNSPECIFIED, Cycle.QUARTER_HOUR, Cycle.HALF_HOUR, Cycle.HOUR)
 
 
 class Method(IntEnum):
@@ -223,7 +209,7 @@ def _profile(known: Known, wanted: Wanted, start_ms: int, end_ms: int) -> dict[i
     slot, value, estimated = known.slot_ms, known.value, known.estimated
     if wanted.kind is Kind.COUNTER:
         apart, amount = np.diff(slot), np.diff(value)
-        regular = (apart <= CYCLE_MS[wanted.cycle]) & (amount >= 0) & ~estimated[1:] & ~estimated[:-1]
+        regular = (apart <= longest_ms(wanted.cycle)) & (amount >= 0) & ~estimated[1:] & ~estimated[:-1]
         slot, amount = slot[1:], amount
     else:
         amount, regular = value, ~estimated
@@ -239,13 +225,13 @@ def _profile(known: Known, wanted: Wanted, start_ms: int, end_ms: int) -> dict[i
 
 def _keys(slot_ms: Int64, wanted: Wanted) -> Int64:
     """The time of the local week at which the interval that ends at a slot begins, in minutes; of days the weekday."""
-    begin = slot_ms - (CYCLE_MS[wanted.cycle] if wanted.cycle in _FIXED else 1)
+    begin = slot_ms - (longest_ms(wanted.cycle) if wanted.cycle in FIXED else 1)
     hours, places = np.unique(begin // HOUR_MS, return_inverse=True)
     shift = np.fromiter((_offset_ms(hour, wanted.tz) for hour in hours.tolist()), np.int64, len(hours))
     # 1970-01-01 was a Thursday: with three days on top, weeks begin on Monday.
     minute = (begin + shift[places]) // 60_000 + 3 * 1440
     week_minute: Int64 = minute % (7 * 1440)
-    return week_minute if wanted.cycle in _FIXED else week_minute // 1440
+    return week_minute if wanted.cycle in FIXED else week_minute // 1440
 
 
 def _offset_ms(hour: int, tz: ZoneInfo) -> int:
@@ -255,8 +241,8 @@ def _offset_ms(hour: int, tz: ZoneInfo) -> int:
 
 def expected_slots(start_ms: int, end_ms: int, cycle: Cycle, tz: ZoneInfo) -> Int64:
     """Slots with start <= slot < end at which a meter is to be read: of days and months the local midnights."""
-    if cycle in _FIXED:
-        length = CYCLE_MS[cycle]
+    if cycle in FIXED:
+        length = longest_ms(cycle)
         return np.arange(-(-start_ms // length) * length, end_ms, length, dtype=np.int64)
     if cycle not in (Cycle.DAY, Cycle.MONTH) or end_ms <= start_ms:
         return np.empty(0, np.int64)

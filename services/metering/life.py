@@ -15,6 +15,7 @@ import numpy as np
 
 from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits
 from services.metering.reading import VALUE_MAX, Int64, Mask
+from services.metering.scale import shifted
 from services.metering.slot import slot_text
 
 FOREVER_MS = 2**62
@@ -97,7 +98,7 @@ class Change:
         after = replace(life, **given)
         if self.rollover is None:
             digits, rest = divmod(life.rollover * after.transformer_ratio, life.transformer_ratio)
-            whole, part = _in_scale(digits, life.scale_exponent - after.scale_exponent)
+            whole, part = shifted(digits, life.scale_exponent - after.scale_exponent)
             if rest or part:
                 raise InvalidInput.of("change.rollover", "it is no whole number with the new ratio and scale: state it")
             return replace(after, rollover=whole)
@@ -191,12 +192,8 @@ def reread(values: Int64, old: RegisterLife, new: RegisterLife, multiplied: Mask
     the ratio already, as the contract says, and is taken at its word. Unit: a file that was read as cubic metres though
     it stood in kWh has the same number in Wh that it had in litres: the number stays.
     """
-    numerator, denominator = 1, 1
     shift = old.scale_exponent - new.scale_exponent
-    if shift >= 0:
-        numerator = 10**shift
-    else:
-        denominator = 10**-shift
+    numerator, denominator = 10 ** max(0, shift), 10 ** max(0, -shift)
     ratio = new.transformer_ratio, old.transformer_ratio
     result = _times(values, numerator, denominator)
     if multiplied is not None and ratio[0] != ratio[1] and bool(multiplied.any()):
@@ -210,11 +207,6 @@ def _times(values: Int64, numerator: int, denominator: int) -> Int64:
     # Numbers of any size: 16 digits times a ratio of 5 and a scale of 6 more do not fit a column.
     exact = [min(value * numerator // denominator, VALUE_MAX + 1) for value in values.tolist()]
     return np.array(exact, np.int64)
-
-
-def _in_scale(number: int, shift: int) -> tuple[int, int]:
-    """A number times 10^shift: the whole of it, and what is left."""
-    return (number * 10**shift, 0) if shift >= 0 else divmod(number, 10**-shift)
 
 
 def keys_at(lives: Iterable[RegisterLife], slot_ms: Int64) -> Int64:

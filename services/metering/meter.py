@@ -120,12 +120,6 @@ PART_OF: Final = {Unit.L: "mL"}
 _PARTS_PER_UNIT: Final = {"mL": 1000}
 
 
-def in_scale(amount: int, scale_exponent: int) -> int:
-    """An amount in units as a number of 10^scale_exponent of them, rounded up: a limit stays one."""
-    factor: int = 10 ** abs(scale_exponent)
-    return amount * factor if scale_exponent <= 0 else -(-amount // factor)
-
-
 def parts_of_unit(point: str) -> int:
     """How many of what a point counts make one of the meter's base unit. Raises InvalidInput for an unknown point."""
     return _PARTS_PER_UNIT.get(point_named(point).unit, 1)

@@ -1,4 +1,5 @@
-"""Slots: the quarter hours that counters stand for, as integers of Unix milliseconds. Local time is not here.
+"""Slots: the quarter hours that counters stand for, as integers of Unix milliseconds, and spans of time in
+milliseconds. Local time is not here.
 
 A slot is an instant, the start of a UTC quarter hour: the reading of slot T is the counter at T. The world's time zones
 are whole quarter hours off UTC, so UTC quarter hours are the local ones. Integers, because slots come by the million.
@@ -9,6 +10,10 @@ from typing import Final
 from domain import instants
 
 SLOT_MS: Final = 900_000
+HOUR_MS: Final = 3_600_000
+DAY_MS: Final = 24 * HOUR_MS
+"""A day of 24 hours; those of the local calendar have 23 to 25."""
+WEEK_MS: Final = 7 * DAY_MS
 EARLIEST_SLOT_MS: Final = 631_152_000_000
 """1990-01-01T00:00Z. Older slots are a mistake of a clock or a file, not a reading."""
 

@@ -26,6 +26,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from services.metering.reading import Int64, Readings, Status
+from services.metering.slot import HOUR_MS
 
 NOISE: Final = 100
 """One count of 0.1 kWh (or 100 l): to step back by it is noise; times the transformer ratio."""
@@ -79,7 +80,7 @@ class RegisterRules:
 
 
 def _energy(load_w: int, elapsed_ms: int) -> int:
-    return load_w * LOAD_MARGIN_PERCENT * (elapsed_ms + LATENESS_MS) // (100 * 3_600_000) + 1
+    return load_w * LOAD_MARGIN_PERCENT * (elapsed_ms + LATENESS_MS) // (100 * HOUR_MS) + 1
 
 
 class Point(NamedTuple):
@@ -230,7 +231,7 @@ def _all_plausible(slot_ms: Int64, value: Int64, state: RegisterState, rules: Re
     if not rules.connected_load_w:
         return True
     # In float64: a year's gap times a load in W overflows nothing and a rounding of 1e-16 decides nothing.
-    limit = rules.connected_load_w * (LOAD_MARGIN_PERCENT / 100) * (elapsed + LATENESS_MS) / 3_600_000
+    limit = rules.connected_load_w * (LOAD_MARGIN_PERCENT / 100) * (elapsed + LATENESS_MS) / HOUR_MS
     return bool((step <= limit).all())
 
 

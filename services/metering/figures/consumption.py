@@ -20,13 +20,13 @@ from domain.errors import InvalidInput, OutOfLimits
 from domain.gas import gas_day_bounds
 from domain.intervals import Consumption, Curve, Life, Register
 from domain.night import local_date, local_day_bounds, local_month_bounds
+from services.metering.cycle import MONTH_MS, YEAR_MS, length_ms, usual_interval_ms
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle
 from services.metering.reading import USABLE, Int64, Readings, Status
-from services.metering.slot import SLOT_MS, from_ms, is_slot, to_ms
+from services.metering.scale import multiplied
+from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS, from_ms, is_slot, to_ms
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
 MAX_CELLS: Final = 4_000_000
 """Meters times steps in one answer: a year of quarter hours of a hundred meters."""
 MAX_DAYS: Final = 100 * 366
@@ -55,16 +55,8 @@ _LONGEST_MS: Final = {
     Step.HOUR: HOUR_MS,
     Step.LOCAL_DAY: DAY_MS,
     Step.GAS_DAY: DAY_MS,
-    Step.LOCAL_MONTH: 31 * DAY_MS,
-    Step.LOCAL_YEAR: 366 * DAY_MS,
-}
-_CYCLE_MS: Final = {
-    Cycle.QUARTER_HOUR: SLOT_MS,
-    Cycle.HALF_HOUR: 2 * SLOT_MS,
-    Cycle.HOUR: HOUR_MS,
-    Cycle.DAY: DAY_MS,
-    Cycle.MONTH: 31 * DAY_MS,
-    Cycle.YEAR: 366 * DAY_MS,
+    Step.LOCAL_MONTH: MONTH_MS,
+    Step.LOCAL_YEAR: YEAR_MS,
 }
 
 
@@ -130,11 +122,6 @@ def usable(readings: Readings) -> Readings:
     return readings.take(mask)
 
 
-def cycle_ms(cycle: int) -> int:
-    """How far apart the readings of a meter are that is read so often, at most; 0 where nobody said."""
-    return _CYCLE_MS.get(Cycle(cycle), 0)
-
-
 def reading_interval_ms(
     slot_ms: Int64, step: Step, *, is_polled: bool, cycle: int = Cycle.UNSPECIFIED, period_ms: int = 0
 ) -> int:
@@ -144,19 +131,16 @@ def reading_interval_ms(
     As its cycle says. Without one a polled meter is read every quarter hour, and any other at the interval at which its
     readings mostly come, a day at most. period_ms: length of the whole period, which a step of TOTAL has.
     """
-    said = cycle_ms(cycle)
+    said = length_ms(cycle)
     if said:
         return max(SLOT_MS, min(said, _LONGEST_MS.get(step, max(DAY_MS, period_ms))))
-    if is_polled or len(slot_ms) < 3:
-        return SLOT_MS
-    lengths, counts = np.unique(np.diff(slot_ms), return_counts=True)
-    usual = int(lengths[int(np.argmax(counts))])
+    usual = 0 if is_polled else usual_interval_ms(slot_ms)
     return max(SLOT_MS, min(usual, _SHORTEST_MS.get(step, DAY_MS)))
 
 
 def is_coarse(cycle: int, bounds_ms: Int64, step: Step) -> bool:
     """True for a meter that is said to be read less often than the steps are long: its amounts tell no profile."""
-    return cycle_ms(cycle) > _LONGEST_MS.get(step, int(bounds_ms[-1] - bounds_ms[0]))
+    return length_ms(cycle) > _LONGEST_MS.get(step, int(bounds_ms[-1] - bounds_ms[0]))
 
 
 def consumption(
@@ -196,15 +180,6 @@ def factor(life: RegisterLife, finest: int) -> int:
     return whole
 
 
-def scaled(values: Int64, by: int) -> Int64:
-    """Values in a finer scale. Raises OutOfLimits for what no column holds."""
-    if by == 1 or not len(values):
-        return values
-    if int(np.abs(values).max()) * by >= 2**62:
-        raise OutOfLimits.of("scale_exponent", f"{int(np.abs(values).max())} times {by} is more than a column holds")
-    return values * by
-
-
 def _life(life: RegisterLife, good: Readings, by: int) -> Life:
     mine = (good.register == life.key) & (good.slot_ms >= life.begin_ms) & (good.slot_ms < life.end_ms)
     slots, counters = good.slot_ms[mine], good.value[mine]
@@ -217,7 +192,7 @@ def _life(life: RegisterLife, good: Readings, by: int) -> Life:
         slots, counters = slots[below], counters[below]
     return Life(
         slots,
-        scaled(counters, by),
+        multiplied(counters, by),
         Register(rollover=life.rollover * by if rolls else 0, noise=0),
         installed_at_ms=life.installed_ms if life.is_first_known else None,
         first_reading=life.first_reading * by if life.is_first_known else None,

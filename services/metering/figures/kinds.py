@@ -18,20 +18,20 @@ import numpy as np
 
 from domain.intervals import Consumption, Curve, Intervals
 from domain.night import local_instant
+from services.metering.cycle import length_ms
 from services.metering.figures.consumption import (
     Step,
-    cycle_ms,
     factor,
     finest_exponent,
     reading_interval_ms,
-    scaled,
     usable,
 )
 from services.metering.figures.stock import StockFinding, stock_use
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle
 from services.metering.reading import Int64, Readings, Status
-from services.metering.slot import to_ms
+from services.metering.scale import multiplied
+from services.metering.slot import SLOT_MS, to_ms
 
 TREMBLE: Final = 100
 """A gauge may show more by a hundredth of the greatest stock without a delivery: floats tremble, oil grows warm."""
@@ -44,11 +44,11 @@ def begins_of(ends_ms: Int64, cycle: int, tz: ZoneInfo) -> Int64:
     if cycle in _CALENDAR:
         return np.fromiter((_before(end, Cycle(cycle), tz) for end in ends_ms.tolist()), np.int64, len(ends_ms))
     if cycle in (Cycle.UNSPECIFIED, Cycle.IRREGULAR):
-        shortest = cycle_ms(Cycle.QUARTER_HOUR)
+        shortest = SLOT_MS
         begins = np.empty_like(ends_ms)
         begins[:1], begins[1:] = ends_ms[:1] - shortest, ends_ms[:-1]
         return begins if cycle == Cycle.IRREGULAR else np.maximum(begins, ends_ms - shortest)
-    return ends_ms - cycle_ms(cycle)
+    return ends_ms - length_ms(cycle)
 
 
 def _before(end_ms: int, cycle: Cycle, tz: ZoneInfo) -> int:
@@ -90,7 +90,7 @@ def _together(good: Readings, lives: Sequence[RegisterLife], exponent: int = 0) 
     parts: list[Readings] = []
     for life in lives:
         mine = good.take(good.register == life.key)
-        mine.value = scaled(mine.value, factor(life, finest))
+        mine.value = multiplied(mine.value, factor(life, finest))
         parts.append(mine)
     whole = Readings.concatenate(parts)
     return whole.take(np.argsort(whole.slot_ms, kind="stable")), finest
@@ -125,7 +125,7 @@ def stock_amounts(
         good.slot_ms,
         good.value,
         at,
-        scaled(amounts, 10 ** (scale_exponent - finest)),
+        multiplied(amounts, 10 ** (scale_exponent - finest)),
         reading_interval_ms=interval,
         noise=int(good.value.max(initial=0)) // TREMBLE,
         per_unit=10**-finest,

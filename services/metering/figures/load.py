@@ -25,13 +25,13 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from domain.errors import FailedPrecondition, InvalidInput
+from domain.errors import InvalidInput
 from domain.intervals import Consumption
 from domain.night import local_date, local_instant
 from services.metering.reading import Int64, Mask
-from services.metering.slot import from_ms, to_ms
+from services.metering.scale import proportion
+from services.metering.slot import HOUR_MS, from_ms, to_ms
 
-HOUR_MS: Final = 3_600_000
 NOT_REACHING: Final = 20
 """Of so many steps one need not reach the base load."""
 NIGHT_FROM: Final = time(1)
@@ -63,17 +63,9 @@ class LoadFigures:
     load_factor_permille: int | None = None
 
 
-def check_cycle(cycle_ms: int, field: str = "meters") -> None:
-    """Raises FailedPrecondition for a meter that is read less than once an hour: it has no load profile."""
-    if cycle_ms > HOUR_MS:
-        raise FailedPrecondition.of(
-            field, "a load profile needs a reading each hour or more often; this meter is read less often"
-        )
-
-
 def rates(steps: Consumption) -> Int64:
     """Mean rate of each step in base units per hour, rounded down."""
-    found: Int64 = steps.amount * HOUR_MS // (steps.ends_ms - steps.starts_ms)
+    found: Int64 = proportion(steps.amount, HOUR_MS, steps.ends_ms - steps.starts_ms)
     return found
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from domain.errors import OutOfLimits
 from services.metering.figures.consumption import Step, reading_interval_ms, usable
 from services.metering.life import RegisterLife
 from services.metering.reading import Int64, Mask, Readings, Status
+from services.metering.scale import rescaled
+
+_HALF_BITS: Final = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,24 +74,13 @@ def values_by_step(
     values = good.value.copy()
     for life in lives:
         mine = good.register == life.key
-        values[mine] = _in_scale(good.value[mine], life.scale_exponent - exponent)
+        values[mine] = rescaled(good.value[mine], life.scale_exponent - exponent)
     interval = reading_interval_ms(
         good.slot_ms, step, is_polled=is_polled, cycle=cycle, period_ms=int(bounds_ms[-1] - bounds_ms[0])
     )
     begins = good.slot_ms
     ends = np.minimum(begins + interval * 3 // 2, np.r_[begins[1:], np.int64(2**62)]) if len(begins) else begins
     return _by_step(begins, ends, values, good.status == Status.ESTIMATED, bounds_ms)
-
-
-def _in_scale(values: Int64, exponent: int) -> Int64:
-    if exponent < 0:
-        part = 10**-exponent
-        rounded: Int64 = (values + part // 2) // part
-        return rounded
-    if len(values) and int(np.abs(values).max()) * 10**exponent >= 2**53:
-        raise OutOfLimits.of("scale_exponent", f"a value times 10^{exponent} is more than a sensor shows")
-    grown: Int64 = values * 10**exponent
-    return grown
 
 
 def _by_step(begins: Int64, ends: Int64, values: Int64, estimated: Mask, bounds_ms: Int64) -> StepValues:
@@ -104,18 +96,25 @@ def _by_step(begins: Int64, ends: Int64, values: Int64, estimated: Mask, bounds_
     length = np.minimum(ends[span], stops[place]) - np.maximum(begins[span], starts[place])
     touching = length > 0
     span, place, length = span[touching], place[touching], length[touching]
-    held, guessed, weighted = (np.zeros(count, np.int64) for _ in range(3))
+    held, guessed = np.zeros(count, np.int64), np.zeros(count, np.int64)
     np.add.at(held, place, length)
     np.add.at(guessed, place, np.where(estimated[span], length, 0))
     least, greatest = np.full(count, np.iinfo(np.int64).max), np.full(count, np.iinfo(np.int64).min)
     np.minimum.at(least, place, values[span])
     np.maximum.at(greatest, place, values[span])
-    # Means are of the distances from the least value, over whole seconds: so that sums stay small (a distance times its
-    # seconds has to stay below 2^62), and halves round up below zero too.
     floor = np.where(held > 0, least, 0)
-    np.add.at(weighted, place, (values[span] - floor[place]) * (length // 1000))
-    seconds = np.zeros(count, np.int64)
-    np.add.at(seconds, place, length // 1000)
-    divisor = np.maximum(seconds, 1)
-    mean = floor + (2 * weighted + divisor) // (2 * divisor)
+    mean = floor + _mean(values[span] - floor[place], length // 1000, place, count)
     return StepValues(starts, stops, np.where(held > 0, mean, 0), floor, np.where(held > 0, greatest, 0), held, guessed)
+
+
+def _mean(distances: Int64, seconds: Int64, place: Int64, count: int) -> Int64:
+    """Means over time by step, halves rounded up. Distances from the least value of the step, so that halves round up
+    below zero too; at most 2^54, over at most 2^32 s (a century): as high and low halves, whose sums stay exact."""
+    high, low, lasted = (np.zeros(count, np.int64) for _ in range(3))
+    np.add.at(high, place, (distances >> _HALF_BITS) * seconds)
+    np.add.at(low, place, (distances & (2**_HALF_BITS - 1)) * seconds)
+    np.add.at(lasted, place, seconds)
+    divisor = np.maximum(lasted, 1)
+    whole, rest = np.divmod(high, divisor)
+    mean: Int64 = (whole << _HALF_BITS) + (2 * ((rest << _HALF_BITS) + low) + divisor) // (2 * divisor)
+    return mean

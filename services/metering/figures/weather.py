@@ -18,6 +18,7 @@ from domain.errors import InvalidInput, OutOfLimits
 from domain.night import local_date, local_day_bounds
 from services.metering.figures.consumption import check_years
 from services.metering.reading import USABLE, Int64, Mask, Readings, Refusals
+from services.metering.scale import saturated
 
 EARLIEST_DAY: Final = date(1700, 1, 1)
 """Before the oldest series of temperatures that is carried on."""
@@ -105,19 +106,9 @@ def means_of_sensor(readings: Readings, exponents: dict[int, int], first: date, 
     centi = np.zeros(len(good), np.int64)
     for key, exponent in exponents.items():
         mine = good.register == key
-        centi[mine] = _scaled(good.value[mine], exponent + 2)
+        centi[mine] = saturated(good.value[mine], exponent + 2)
     possible: Mask = (centi >= LOWEST_CENTI_C) & (centi <= HIGHEST_CENTI_C)
     return daily_means(good.slot_ms[possible], centi[possible], first, end, tz)
-
-
-def _scaled(values: Int64, exponent: int) -> Int64:
-    """Values times a power of ten, rounded half up."""
-    if exponent >= 0:
-        scaled: Int64 = values * 10**exponent
-        return scaled
-    part = 10**-exponent
-    rounded: Int64 = (values + part // 2) // part
-    return rounded
 
 
 def check_days(days: Int64, means_centi_c: Int64, today: date, refusals: Refusals) -> None:

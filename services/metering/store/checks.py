@@ -12,18 +12,17 @@ from typing import Final
 import numpy as np
 from sqlmodel import Session
 
-from services.metering.estimation import CYCLE_MS
+from services.metering.cycle import longest_ms, usual_interval_ms
 from services.metering.life import RegisterLife
 from services.metering.meter import Kind, Medium
 from services.metering.reading import BY_PEOPLE, USABLE, Int64, Mask, Readings, Status
-from services.metering.slot import SLOT_MS
+from services.metering.slot import DAY_MS, SLOT_MS, WEEK_MS
 from services.metering.store.estimates import cycle_of
 from services.metering.store.lives import heads_of
 from services.metering.store.readings import fetch, fetch_lives, nearest_usable
 from services.metering.store.tables import MeterRow
-from services.metering.validation.clock_rules import usual_cycle_ms
 from services.metering.validation.parameters import Parameters
-from services.metering.validation.series import WEEK_MS, RuleFinding, Series
+from services.metering.validation.series import RuleFinding, Series
 from services.metering.validation.table import check
 from services.metering.vee import RegisterRules
 
@@ -34,7 +33,7 @@ _DENSE_PERCENT: Final = 90
 """Of readings that fill so much of their span what is stored between them is not looked at, only what lies around."""
 _AT_ONCE: Final = 500_000
 """Readings that are looked at together, as far as can be told."""
-_YEAR_MS: Final = 366 * 24 * 3_600_000
+_YEAR_MS: Final = 366 * DAY_MS
 _STEPWISE: Final = ("digits", "spike", "negative_step", "small_step_back")
 _JUDGED: Final = (Status.MEASURED, Status.HAND)
 
@@ -64,7 +63,7 @@ def series_of(subject: Subject, readings: Readings, now_ms: int) -> Series:
         medium=Medium(subject.row.medium).name.lower(),
         slot_ms=there.slot_ms,
         value=there.value,
-        cycle_ms=CYCLE_MS.get(cycle_of(subject.row, there), 0),
+        cycle_ms=longest_ms(cycle_of(subject.row, there)),
         observed_ms=there.observed_ms,
         time_source=there.time_source,
         doubted=there.status == Status.DOUBTFUL,
@@ -166,7 +165,7 @@ class _Stored:
 
 
 def _is_dense(slot_ms: Int64) -> bool:
-    filled = len(slot_ms) * usual_cycle_ms(slot_ms)
+    filled = len(slot_ms) * usual_interval_ms(slot_ms)
     return len(slot_ms) > 2 and filled * 100 >= int(slot_ms[-1] - slot_ms[0]) * _DENSE_PERCENT
 
 

@@ -11,10 +11,9 @@ import numpy as np
 from sqlmodel import Session, col, select
 
 from domain.errors import OutOfLimits
+from services.metering.cycle import FIXED, length_ms, usual_interval_ms
 from services.metering.estimation import (
-    CYCLE_MS,
     PROFILE_WEEKS,
-    WEEK_MS,
     Estimate,
     Known,
     Method,
@@ -26,12 +25,11 @@ from services.metering.figures.consumption import usable
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Readings, Status, TimeSource
-from services.metering.slot import SLOT_MS
+from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS, WEEK_MS
 from services.metering.store.edits import current_at
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import with_neighbours
 from services.metering.store.tables import MeterRow
-from services.metering.validation.clock_rules import usual_cycle_ms
 
 MOST_SLOTS: Final = 400_000
 """Slots in one request: eleven years of quarter hours."""
@@ -52,11 +50,11 @@ def cycle_of(row: MeterRow, readings: Readings) -> Cycle:
         return Cycle(row.reading_cycle)
     if row.endpoint_uid:
         return Cycle.QUARTER_HOUR
-    usual = usual_cycle_ms(np.sort(readings.slot_ms))
-    for cycle in (Cycle.QUARTER_HOUR, Cycle.HALF_HOUR, Cycle.HOUR):
-        if usual == CYCLE_MS[cycle]:
+    usual = usual_interval_ms(np.sort(readings.slot_ms))
+    for cycle in FIXED:
+        if usual == length_ms(cycle):
             return cycle
-    return Cycle.DAY if abs(usual - CYCLE_MS[Cycle.DAY] + 3_600_000) <= 3_600_000 else Cycle.IRREGULAR
+    return Cycle.DAY if abs(usual - DAY_MS) <= HOUR_MS else Cycle.IRREGULAR
 
 
 def made(

@@ -11,7 +11,8 @@ from sqlmodel import Session, col, select
 
 from domain.names import new_uid
 from services.metering.life import Origin, RegisterLife
-from services.metering.meter import Kind, Unit, in_scale
+from services.metering.meter import Kind, Unit
+from services.metering.scale import in_scale
 from services.metering.store.bulk import text_set
 from services.metering.store.readings import fetch, nearest_usable
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow

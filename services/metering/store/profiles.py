@@ -10,10 +10,11 @@ from sqlmodel import Session
 
 from domain.errors import InvalidInput, OutOfLimits
 from domain.intervals import Consumption
-from services.metering.figures.consumption import DAY_MS, HOUR_MS, MAX_CELLS, Step, cycle_ms, usable
+from services.metering.cycle import length_ms, usual_interval_ms
+from services.metering.figures.consumption import MAX_CELLS, Step, usable
 from services.metering.meter import Kind
 from services.metering.reading import Int64
-from services.metering.slot import SLOT_MS, is_slot
+from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS, is_slot
 from services.metering.store.amounts import Metered
 from services.metering.store.figures import from_readings, metered
 from services.metering.store.readings import fetch_lives
@@ -36,7 +37,7 @@ def resolution_ms(session: Session, meter: Metered, start_ms: int, end_ms: int) 
         terms = rows_by_uid(session, [uid for uid, _ in terms_of(row)])
         parts = [resolution_ms(session, part, start_ms, end_ms) for part in metered(session, list(terms.values()))]
         return max(parts) if parts and min(parts) > 0 else 0
-    said = cycle_ms(row.reading_cycle)
+    said = length_ms(row.reading_cycle)
     if said:
         return said if said <= HOUR_MS else 0
     if row.endpoint_uid:
@@ -50,8 +51,7 @@ def _usual(session: Session, meter: Metered, start_ms: int, end_ms: int) -> int:
         until = min(end_ms, begin + width)
         slots = np.unique(usable(fetch_lives(session, meter.lives, begin, until + 1)).slot_ms)
         if len(slots) >= 3:
-            lengths, counts = np.unique(np.diff(slots), return_counts=True)
-            usual = int(lengths[int(np.argmax(counts))])
+            usual = usual_interval_ms(slots)
             return next((one for one in _RESOLUTIONS_MS if usual <= one), 0)
         # Little was read in these days: the next piece is longer, so that a year is few of them.
         begin, width = until, 2 * width

@@ -12,11 +12,11 @@ from sqlmodel import Session
 
 from services.metering.life import RegisterLife
 from services.metering.reading import USABLE, Readings, current
-from services.metering.slot import SLOT_MS
+from services.metering.slot import DAY_MS, SLOT_MS
 from services.metering.store.bulk import fetch_columns, key_set
 
-_NEAR_MS: Final = 5 * 86_400_000
-_LONGEST_WINDOW_MS: Final = 366 * 24 * 3_600_000
+_NEAR_MS: Final = 5 * DAY_MS
+_LONGEST_WINDOW_MS: Final = 366 * DAY_MS
 
 
 def fetch(

@@ -17,12 +17,12 @@ from sqlmodel import Session
 from domain.counters import Step as CounterStep
 from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds
-from services.metering.figures.consumption import DAY_MS, Step, boundaries
+from services.metering.figures.consumption import Step, boundaries
 from services.metering.figures.losses import Verdict, check_sum
 from services.metering.figures.weather import means_of_sensor
 from services.metering.meter import Flow, Kind, Medium, Unit
 from services.metering.reading import Int64
-from services.metering.slot import from_ms, to_ms
+from services.metering.slot import DAY_MS, from_ms, to_ms
 from services.metering.store import weather
 from services.metering.store.amounts import Metered
 from services.metering.store.figures import Found, consumption_of, from_readings, metered

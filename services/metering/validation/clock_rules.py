@@ -7,11 +7,9 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from services.metering.meter import Kind
-from services.metering.reading import MINUTE_MS, Int64, Mask
-from services.metering.slot import SLOT_MS
+from services.metering.reading import MINUTE_MS, Mask
+from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS
 from services.metering.validation.series import (
-    DAY_MS,
-    HOUR_MS,
     RuleFinding,
     Series,
     Verdict,
@@ -89,11 +87,3 @@ def gap(series: Series, parameters: Mapping[str, int]) -> Verdict:
         for row in wide.tolist()
     ]
     return Verdict(limited(found), nothing.doubtful)
-
-
-def usual_cycle_ms(slot_ms: Int64) -> int:
-    """How far apart the readings of a series mostly are; 0 where that tells nothing."""
-    if len(slot_ms) < 3:
-        return 0
-    lengths, counts = np.unique(np.diff(slot_ms), return_counts=True)
-    return int(lengths[int(np.argmax(counts))])

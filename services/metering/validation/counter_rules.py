@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from services.metering.cycle import usual_interval_ms
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
-from services.metering.validation.clock_rules import usual_cycle_ms
+from services.metering.slot import HOUR_MS
 from services.metering.validation.series import (
-    HOUR_MS,
     RuleFinding,
     Series,
     Verdict,
@@ -205,7 +205,7 @@ def _implausible(series: Series, margin: int) -> Iterator[_Fall]:
 
 
 def _amount_spike(series: Series, parameters: Mapping[str, int]) -> Verdict:
-    cycle = series.cycle_ms or usual_cycle_ms(series.slot_ms)
+    cycle = series.cycle_ms or usual_interval_ms(series.slot_ms)
     if series.most_per_h and cycle:
         most = int(series.most_per_h * parameters["margin_permille"] / 1000 * cycle / HOUR_MS) + 1
         reason = f"more than {most}, the most that can flow"

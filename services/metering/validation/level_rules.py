@@ -8,9 +8,8 @@ import numpy as np
 
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
+from services.metering.slot import HOUR_MS, WEEK_MS
 from services.metering.validation.series import (
-    HOUR_MS,
-    WEEK_MS,
     RuleFinding,
     Series,
     Verdict,

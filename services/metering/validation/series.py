@@ -10,11 +10,8 @@ import numpy as np
 
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask, TimeSource
-from services.metering.slot import from_ms, slot_text
+from services.metering.slot import DAY_MS, HOUR_MS, from_ms, slot_text
 
-HOUR_MS: Final = 3_600_000
-DAY_MS: Final = 24 * HOUR_MS
-WEEK_MS: Final = 7 * DAY_MS
 MOST_FINDINGS: Final = 200
 """Findings of one rule about one series that are told one by one; the last of them sums up the rest."""
 

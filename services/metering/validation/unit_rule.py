@@ -14,10 +14,11 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from services.metering.cycle import usual_interval_ms
 from services.metering.meter import Kind
 from services.metering.reading import Int64
-from services.metering.validation.clock_rules import usual_cycle_ms
-from services.metering.validation.series import DAY_MS, RuleFinding, Series, Verdict, limited
+from services.metering.slot import DAY_MS, HOUR_MS
+from services.metering.validation.series import RuleFinding, Series, Verdict, limited
 
 Floats = NDArray[np.float64]
 
@@ -45,9 +46,9 @@ def unit_break(series: Series, parameters: Mapping[str, int]) -> Verdict:
     percentiles of the amounts, all of which a unit multiplies by the same factor, as no season does. first and last are
     the last slot before and the first after the break. Only reported: a person knows which side is right.
     """
-    cycle = series.cycle_ms or usual_cycle_ms(series.slot_ms)
+    cycle = series.cycle_ms or usual_interval_ms(series.slot_ms)
     nothing = Verdict.nothing(series)
-    if series.kind not in (Kind.COUNTER, Kind.INTERVAL) or not 0 < cycle <= 25 * 3_600_000 or len(series) < 10:
+    if series.kind not in (Kind.COUNTER, Kind.INTERVAL) or not 0 < cycle <= 25 * HOUR_MS or len(series) < 10:
         return nothing
     slot, amount = _amounts(series, cycle)
     found = _levels(slot, amount, series.medium, parameters) if len(slot) else []

@@ -14,14 +14,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from services.metering.cycle import usual_interval_ms
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask
-from services.metering.validation.clock_rules import usual_cycle_ms
+from services.metering.slot import DAY_MS, HOUR_MS, WEEK_MS
 from services.metering.validation.level_rules import resolution
 from services.metering.validation.series import (
-    DAY_MS,
-    HOUR_MS,
-    WEEK_MS,
     RuleFinding,
     Series,
     Verdict,
@@ -47,7 +45,7 @@ def zero(series: Series, parameters: Mapping[str, int]) -> Verdict:
     those weeks (`nonzero_permille`, for runs shorter than a day `nonzero_short_permille`, are none). So what is off at
     night, in holidays or over a summer, or counts one unit now and then, stays what it is.
     """
-    cycle = series.cycle_ms or usual_cycle_ms(series.slot_ms)
+    cycle = series.cycle_ms or usual_interval_ms(series.slot_ms)
     # Local days have 23 to 25 hours, and are days.
     cycle = DAY_MS if abs(cycle - DAY_MS) <= HOUR_MS else cycle
     nothing = Verdict.nothing(series)

@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds, local_instant
-from services.metering.figures.load import HOUR_MS, covered, median, night_windows, rates
+from services.metering.figures.load import covered, median, night_windows, rates
 from services.metering.reading import Int64
-from services.metering.slot import from_ms, to_ms
+from services.metering.scale import proportion
+from services.metering.slot import HOUR_MS, from_ms, to_ms
 
 UNKNOWN: Final = np.iinfo(np.int64).min
 """Rate of a window that too little is known of."""
@@ -46,7 +47,7 @@ class Windows:
 
     def rate(self, least_permille: int) -> Int64:
         """Mean rate of each window in base units per hour; `UNKNOWN` where too little is covered."""
-        mean = self.amount * HOUR_MS // np.maximum(self.covered_ms, 1)
+        mean = proportion(self.amount, HOUR_MS, np.maximum(self.covered_ms, 1))
         found: Int64 = np.where(self.known(least_permille), mean, UNKNOWN)
         return found
 

@@ -20,14 +20,12 @@ import numpy as np
 
 from domain.intervals import Consumption
 from domain.night import local_day_bounds
-from services.metering.figures.load import HOUR_MS, covered, median, rates
+from services.metering.figures.load import covered, median, rates
 from services.metering.meter import Medium
 from services.metering.reading import Int64
-from services.metering.slot import to_ms
+from services.metering.slot import DAY_MS, HOUR_MS, to_ms
 from services.metering.waste.days import UNKNOWN, Windows, daytimes, local_days, nights
 from services.metering.waste.rest_days import IsRestDay
-
-DAY_MS: Final = 24 * HOUR_MS
 
 
 class Rule(StrEnum):

@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from domain.canonical import document
 from domain.errors import OutOfLimits
 from domain.intervals import Flag
-from services.metering.figures.consumption import DAY_MS, HOUR_MS, Step, boundaries, consumption, is_coarse
+from services.metering.figures.consumption import Step, boundaries, consumption, is_coarse
 from services.metering.figures.evidence import evidence_of, evidence_pieces
 from services.metering.figures.kinds import begins_of, interval_amounts, stock_amounts
 from services.metering.figures.values import values_by_step
 from services.metering.life import Origin, RegisterLife
 from services.metering.meter import Cycle, Unit
 from services.metering.reading import Readings, Status
-from services.metering.slot import SLOT_MS, to_ms
+from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS, to_ms
 from tests.services.metering.making import NOON_MS
 from tests.services.metering.profiles import BERLIN
 
@@ -226,6 +226,16 @@ def test_a_sensor_that_fell_silent_holds_its_value_for_a_while_only() -> None:
     found = values_by_step([LIFE], at([NOON_MS], [7]), steps, Step.QUARTER_HOUR, is_polled=True, cycle=0, exponent=0)
     assert found.known.tolist() == [True, True, False, False]
     assert found.coverage_permille().tolist() == [1000, 500, 0, 0]
+
+
+@given(st.lists(st.integers(-(2**53) + 1, 2**53 - 1), min_size=96, max_size=96))
+def test_a_mean_of_a_day_is_exact_however_large_what_a_broken_sensor_shows(values: list[int]) -> None:
+    slots = [NOON_MS + number * SLOT_MS for number in range(96)]
+    day = np.array([NOON_MS, NOON_MS + DAY_MS])
+    found = values_by_step([LIFE], at(slots, values), day, Step.LOCAL_DAY, is_polled=True, cycle=0, exponent=0)
+    least = min(values)
+    mean = least + (2 * sum(value - least for value in values) + 96) // 192
+    assert (found.mean.tolist(), found.least.tolist(), found.greatest.tolist()) == ([mean], [least], [max(values)])
 
 
 def test_the_value_before_the_period_holds_into_it() -> None:

@@ -8,9 +8,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from domain.errors import FailedPrecondition, InvalidInput
+from domain.errors import InvalidInput
 from services.metering.figures.consumption import Step, consumption
-from services.metering.figures.load import check_cycle, load_figures
+from services.metering.figures.load import load_figures
 from services.metering.life import Origin, RegisterLife
 from services.metering.meter import Cycle, Unit
 from services.metering.reading import Readings
@@ -60,9 +60,6 @@ def test_longer_steps_than_an_hour_and_meters_read_more_seldom_have_no_profile()
         load_figures(steps(NOON_MS, [1, 2], 4 * SLOT_MS + SLOT_MS), BERLIN)
     with pytest.raises(InvalidInput, match="steps"):
         load_figures(steps(NOON_MS, []), BERLIN)
-    with pytest.raises(FailedPrecondition, match="meters"):
-        check_cycle(24 * 4 * SLOT_MS)
-    check_cycle(4 * SLOT_MS)
 
 
 def test_a_real_building_of_2019() -> None:

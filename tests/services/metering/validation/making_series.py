@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.metering.meter import Kind
-from services.metering.slot import SLOT_MS, to_ms
+from services.metering.slot import HOUR_MS, SLOT_MS, to_ms
 from services.metering.validation.parameters import Parameters
-from services.metering.validation.series import HOUR_MS, RuleFinding, Series
+from services.metering.validation.series import RuleFinding, Series
 from services.metering.validation.table import check
 from tests.services.metering.making import NOW
 

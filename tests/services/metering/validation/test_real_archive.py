@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from services.metering.meter import Kind
-from services.metering.slot import slot_text
-from services.metering.validation.series import HOUR_MS, RuleFinding, Series
+from services.metering.slot import HOUR_MS, slot_text
+from services.metering.validation.series import RuleFinding, Series
 from services.metering.validation.table import check
 from tests.services.metering.validation.making_series import Ints
 

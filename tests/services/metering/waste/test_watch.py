@@ -8,8 +8,8 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.metering.figures.load import HOUR_MS
 from services.metering.meter import Medium
+from services.metering.slot import HOUR_MS
 from services.metering.waste.days import local_days
 from services.metering.waste.rest_days import is_rest_day
 from services.metering.waste.watch import (
