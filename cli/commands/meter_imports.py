@@ -115,13 +115,14 @@ async def take_meters(session: Session, table: Table, *, skip_invalid: bool, dry
             continue
         try:
             await _take(session, parent, line, stored, report, dry_run=dry_run)
+            continue
         except AlreadyExists:
             report.refusals.append(Refusal(line.number, METERS.id_column, "somebody has created it meanwhile"))
         except (InvalidInput, FailedPrecondition) as error:
             report.refusals += refusals_of(line, InvalidInput(violations=error.violations))
-            if not skip_invalid:
-                report.notes.append(f"line {line.number} was refused: those after it were not looked at")
-                break
+        if not skip_invalid:
+            report.notes.append(f"line {line.number} was refused: those after it were not looked at")
+            break
     report.stored = report.stored and bool(report.created or report.updated or report.unchanged)
     return report
 
@@ -162,7 +163,10 @@ async def write_meters(session: Session, folder: Path) -> dict[str, Any]:
     """Writes meters.csv into a folder that is there. Raises OSError."""
     found: Iterable[pb.Meter] = await list_all(session)
     part = folder / f"{METERS.file}.part"
-    with part.open("w", encoding="utf-8", newline="") as stream:
-        lines = write_sheet(stream, METERS, found)
-    part.replace(folder / METERS.file)
+    try:
+        with part.open("w", encoding="utf-8", newline="") as stream:
+            lines = write_sheet(stream, METERS, found)
+        part.replace(folder / METERS.file)
+    finally:
+        part.unlink(missing_ok=True)
     return {"file": str(folder / METERS.file), "lines": lines}

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from cli.session import Session
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from tests.cli.metering_command import Command, metering_command
 
@@ -116,9 +118,55 @@ async def test_what_only_the_service_knows_ends_the_import_at_its_line(command: 
     assert "other" in report["refusals"][0]["reason"]
 
 
+@pytest.mark.parametrize(("skip_invalid", "looked_at"), [(False, 1), (True, 3)])
+async def test_a_meter_that_somebody_creates_meanwhile_is_a_refusal_like_others(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip_invalid: bool, looked_at: int
+) -> None:
+    from cli.commands import meter_imports
+    from cli.importing.tables import read_table
+
+    lines = [f"M-{number},Meter,electricity,wh,,Rathaus,,,,,," for number in range(3)]
+    table = read_table(file_of(tmp_path, lines))
+    await command.run("import", "meters", str(file_of(tmp_path, lines)))
+
+    async def before_they_were_created(_: object) -> list[pb.Meter]:
+        return []
+
+    monkeypatch.setattr(meter_imports, "list_all", before_they_were_created)
+    session = session_of(command)
+    report = await meter_imports.take_meters(session, table, skip_invalid=skip_invalid, dry_run=False)
+    await session.close()
+    assert [(item.line, item.reason) for item in report.refusals] == [
+        (number + 2, "somebody has created it meanwhile") for number in range(looked_at)
+    ]
+    assert len(report.notes) == (0 if skip_invalid else 1)
+    assert (report.created, report.stored) == (0, False)
+
+
+async def test_an_export_that_fails_leaves_no_half_file(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from cli.commands import meter_imports
+
+    def full(*_: object) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(meter_imports, "write_sheet", full)
+    session, before = session_of(command), os.listdir(tmp_path)
+    with pytest.raises(OSError, match="space"):
+        await meter_imports.write_meters(session, tmp_path)
+    await session.close()
+    assert os.listdir(tmp_path) == before
+
+
+def session_of(command: Command) -> Session:
+    environment = command.environment("admin")
+    addresses = {name: environment[f"LICHTBUCH_{name.upper()}_ADDRESS"] for name in ("registry", "metering")}
+    return Session(token=environment["LICHTBUCH_TOKEN"], addresses=addresses)
+
+
 async def test_meters_go_out_into_a_file_that_comes_in_as_it_was(command: Command, tmp_path: Path) -> None:
     from cli.commands.meter_imports import write_meters
-    from cli.session import Session
 
     await command.run("import", "meters", str(file_of(tmp_path, LINES)))
     gas = pb.Meter(
@@ -135,9 +183,7 @@ async def test_meters_go_out_into_a_file_that_comes_in_as_it_was(command: Comman
         rests_on_weekends=True,
     )
     await command.metering.CreateMeter(pb.CreateMeterRequest(parent=TOWN, meter_id="gas", meter=gas))
-    environment = command.environment("admin")
-    addresses = {name: environment[f"LICHTBUCH_{name.upper()}_ADDRESS"] for name in ("registry", "metering")}
-    session = Session(token=environment["LICHTBUCH_TOKEN"], addresses=addresses)
+    session = session_of(command)
     written = await write_meters(session, tmp_path)
     first = (tmp_path / "meters.csv").read_bytes()
     assert (written["lines"], len(list(csv.DictReader(io.StringIO(first.decode()))))) == (6, 6)
