@@ -185,6 +185,11 @@ def tenant_from_proto(municipality: registry_pb2.Municipality) -> Tenant:
     )
 
 
+def time_zones(session: Session) -> dict[str, str]:
+    """Time zones of the municipalities by their uid, as they were last seen: for work inside a transaction."""
+    return {row.uid: row.time_zone for row in session.exec(select(TenantRow))}
+
+
 def _tenant_of(row: TenantRow) -> Tenant:
     return Tenant(row.uid, row.id, row.display_name, row.time_zone, row.latitude_deg, row.longitude_deg)
 

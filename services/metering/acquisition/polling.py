@@ -1,9 +1,10 @@
-"""Polling: on every quarter hour every meter with an endpoint, once; a flagged gap where it cannot be read in time.
+"""Polling: every meter with an endpoint at the slots of its cycle, once; a flagged gap where it cannot be read in time.
 
 What devices tell of by themselves is taken from there (watching.py) where that can be believed in, all else is asked
 for. A slot may be read until its tolerance has passed; until then an endpoint that does not answer is asked again. One
 task per endpoint: a dead device delays nobody. What was read is judged, then handed to the recorder, which keeps it.
-Slots that passed while nobody polled are flagged when the next one is stored (store/polled.py).
+Slots that passed while nobody polled are flagged when the next one is stored (store/polled.py); the newest one of a
+meter that is read less often than every quarter hour at once, since its next one may be a month away.
 """
 
 from __future__ import annotations
@@ -116,6 +117,7 @@ class Poller:
         self._tolerance_ms = tolerance_ms(tolerance_s, LEAST_REAL_S, clock.speed)
         self._serials = SerialNumbers()
         self._statuses: dict[str, Status] = {}
+        self._watched: defaultdict[str, list[Target]] = defaultdict(list)
         self._late_ms = LATE_MS
         self.polled_ms = 0
         """Newest slot that has been gone through."""
@@ -145,9 +147,15 @@ class Poller:
             await self._sleep_towards(slot_ms + SLOT_MS)
 
     async def poll(self, slot_ms: int) -> None:
-        """Reads one slot. Returns when every target has a reading or the tolerance has passed and the rest are gaps."""
+        """Reads one slot. Returns when every target whose turn it is has a reading or the tolerance has passed and the
+        rest are gaps."""
         began = time.monotonic()
-        targets = [target for target in self._book.targets if target.settled_ms < slot_ms]
+        targets, passed = _by_turn(self._book.targets, slot_ms)
+        for due_ms, missed in passed.items():
+            self._flag(missed, due_ms)
+        self._watched = defaultdict(list)
+        for target in filter(is_watched, self._book.targets):
+            self._watched[target.endpoint_uid].append(target)
         groups: defaultdict[str, list[Target]] = defaultdict(list)
         for target in targets:
             groups[target.endpoint_uid].append(target)
@@ -156,7 +164,7 @@ class Poller:
         work = [asyncio.create_task(self._read(group, slot_ms, spread_ms)) for group in groups.values()]
         if work:
             await self._until_deadline(work, slot_ms + self._tolerance_ms)
-        await self._flag([target for target in targets if target.settled_ms < slot_ms], slot_ms)
+        self._flag([target for target in targets if target.settled_ms < slot_ms], slot_ms)
         self.polled_ms = slot_ms
         POLL_DURATION.observe(time.monotonic() - began)
         self._tell()
@@ -216,7 +224,8 @@ class Poller:
         """Takes what a subscription has told of the slot. What it has not, or cannot be believed in, is left over."""
         watches, uid = self._watches, targets[0].endpoint_uid
         began = watches.monotonic()
-        await watches.keep(uid, device, targets)
+        # To all that it may tell of, lest each slot subscribe anew to those whose turn it is.
+        await watches.keep(uid, device, self._watched[uid])
         limit_ms = min(self._tolerance_ms // 4, PROOF_S * 1000 * self._clock.speed)
         for _ in range(_LOOKS):
             if watches.is_alive_since(uid, began):
@@ -283,7 +292,7 @@ class Poller:
         # Not now: it stays in doubt, and the next reading confirms the reset once more.
         return Status.DOUBTFUL
 
-    async def _flag(self, targets: Sequence[Target], slot_ms: int) -> None:
+    def _flag(self, targets: Sequence[Target], slot_ms: int) -> None:
         """Flags a slot as a gap for those that could not be read."""
         if not targets:
             return
@@ -316,6 +325,22 @@ class Poller:
         counts = Counter(self._statuses.values())
         for status in (Status.MEASURED, Status.GAP, Status.DOUBTFUL):
             METERS.labels(status.name.lower()).set(counts[status])
+
+
+def _by_turn(targets: Sequence[Target], slot_ms: int) -> tuple[list[Target], dict[int, list[Target]]]:
+    """Whose turn it is at a slot, and by the slot those whose turn was passed over: while nobody polled, and without
+    another one until now. What was never read yet has missed nothing."""
+    turn: list[Target] = []
+    passed: defaultdict[int, list[Target]] = defaultdict(list)
+    for target in targets:
+        due_ms = target.due_ms(slot_ms)
+        if target.settled_ms >= due_ms:
+            continue
+        if due_ms == slot_ms:
+            turn.append(target)
+        elif target.settled_ms:
+            passed[due_ms].append(target)
+    return turn, passed
 
 
 def _fraction(uid: str) -> float:

@@ -25,7 +25,8 @@ from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store.feed import Source
 from services.metering.store.partitions import Partitions, months_between
-from services.metering.store.polled import MOST_FLAGGED, Polled, write_polled
+from services.metering.store.polled import MOST_FLAGGED, Polled
+from services.metering.store.seldom import write_read
 
 _log = logging.getLogger(__name__)
 
@@ -285,7 +286,7 @@ class Recorder:
                 first_ms = int(readings.slot_ms.min()) - MOST_FLAGGED * SLOT_MS
                 await self._partitions.ensure(months_between(first_ms, int(readings.slot_ms.max())))
                 source = Source("poll", ACTOR, self._clock.now())
-                polled = await self._database.run(lambda s: write_polled(s, readings, record.lives, source))
+                polled = await self._database.run(lambda s: write_read(s, readings, record.lives, source))
         except TimeoutError:
             raise TimedOut(f"the database took more than {patience_s:g} s") from None
         self._count(polled)

@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from domain.errors import Corrupted
+from domain.night import DEFAULT_TIME_ZONE, zone
 from fieldbus.values import PointAddress, Quality, ValueBatch
-from services.metering.meter import Acquisition, Kind, parts_of_unit
+from services.metering.meter import Acquisition, Cycle, Kind, parts_of_unit
 from services.metering.reading import VALUE_MAX, TimeSource
+from services.metering.schedule import last_slot_ms
 from services.metering.vee import Point, RegisterRules, RegisterState
 
 _SCHEMA: Final = 2
@@ -47,6 +49,8 @@ class Target:
     kind: int = Kind.COUNTER
     scale_exponent: int = 0
     acquisition: int = Acquisition.POLL
+    cycle: int = Cycle.UNSPECIFIED
+    time_zone: str = DEFAULT_TIME_ZONE
 
     @property
     def address(self) -> PointAddress:
@@ -57,6 +61,10 @@ class Target:
     def identity(self) -> tuple[str, int]:
         """What makes it the same register as before."""
         return self.meter_uid, self.life_key
+
+    def due_ms(self, slot_ms: int) -> int:
+        """The slot at which it was to be read last, up to a quarter hour: that itself where it is its turn."""
+        return last_slot_ms(self.cycle, slot_ms, zone(self.time_zone))
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,16 +12,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
+from zoneinfo import ZoneInfo
 
 import numpy as np
 
 from domain.errors import LichtbuchError
+from domain.night import zone
 from fieldbus.device import Device, Subscription
 from fieldbus.opcua.pulse import KEEP_ALIVE_S
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch
 from services.metering.acquisition.target import Target
-from services.metering.meter import Acquisition
-from services.metering.slot import ceil_slot_ms
+from services.metering.meter import Acquisition, Cycle
+from services.metering.schedule import next_slot_ms
 
 _log = logging.getLogger(__name__)
 
@@ -47,10 +49,11 @@ class _Report:
 
 @dataclass(slots=True)
 class _Watch:
-    """One endpoint's subscription. `told`: by point and by the first slot that a value stands at, the newest one."""
+    """One endpoint's subscription. `cycles`: how often each point is read, and in which time zone. `told`: by point and
+    by the first slot that a value stands at, the newest one."""
 
     device: Device
-    points: frozenset[PointAddress]
+    cycles: dict[PointAddress, tuple[int, ZoneInfo]]
     subscription: Subscription | None = None
     told: dict[PointAddress, dict[int, _Report]] = field(default_factory=dict)
 
@@ -66,14 +69,14 @@ class Watches:
 
     async def keep(self, endpoint_uid: str, device: Device, targets: Sequence[Target]) -> None:
         """Subscribes to what the targets read, unless that is subscribed to already."""
-        points = frozenset(target.address for target in targets)
+        cycles = _cycles(targets)
         known = self._watches.get(endpoint_uid)
-        if known is not None and known.device is device and known.points == points:
+        if known is not None and known.device is device and known.cycles == cycles:
             return
         await self._end(endpoint_uid)
-        watch = self._watches[endpoint_uid] = _Watch(device, points)
+        watch = self._watches[endpoint_uid] = _Watch(device, cycles)
         try:
-            watch.subscription = await device.subscribe(sorted(points), lambda batch: self._take(watch, batch))
+            watch.subscription = await device.subscribe(sorted(cycles), lambda batch: self._take(watch, batch))
         except LichtbuchError as error:
             _log.error("%s cannot be subscribed to and is polled: %s", targets[0].name, error)
 
@@ -134,9 +137,20 @@ class Watches:
             # A clock that is ahead must not move a value out of the time at which it was told.
             at_ms = min(observed_ms, now_ms)
             report = _Report(value, quality, observed_ms, source)
-            watch.told.setdefault(point, {})[ceil_slot_ms(at_ms)] = report
+            cycle, tz = watch.cycles[point]
+            watch.told.setdefault(point, {})[next_slot_ms(cycle, at_ms, tz)] = report
 
     async def _end(self, endpoint_uid: str) -> None:
         watch = self._watches.pop(endpoint_uid, None)
         if watch is not None and watch.subscription is not None:
             await watch.subscription.cancel()
+
+
+def _cycles(targets: Sequence[Target]) -> dict[PointAddress, tuple[int, ZoneInfo]]:
+    """How often each point is read. Where two meters read a point in different ways, each quarter hour serves both."""
+    cycles: dict[PointAddress, tuple[int, ZoneInfo]] = {}
+    for target in targets:
+        mine = target.cycle, zone(target.time_zone)
+        if cycles.setdefault(target.address, mine) != mine:
+            cycles[target.address] = Cycle.QUARTER_HOUR, mine[1]
+    return cycles

@@ -10,6 +10,8 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
+from domain.night import DEFAULT_TIME_ZONE
+from servicekit.tenants import time_zones
 from services.metering.acquisition.target import Target
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Readings, Status
@@ -42,6 +44,7 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
         [(life, rules_of(row, life)) for row, life in living if (row.uid, life.key) not in known or life.key in edited],
     )
     targets: list[Target] = []
+    zones = time_zones(session)
     for row, life in living:
         endpoint, rules = endpoints[row.endpoint_uid], rules_of(row, life)
         before = known.get((row.uid, life.key))
@@ -69,6 +72,8 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
                 kind=row.kind,
                 scale_exponent=life.scale_exponent,
                 acquisition=row.acquisition,
+                cycle=row.reading_cycle,
+                time_zone=zones.get(row.municipality_uid, DEFAULT_TIME_ZONE),
             )
         )
     return targets, len(rows) - len(targets)
