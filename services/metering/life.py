@@ -1,7 +1,8 @@
 """Register lives: which register a meter had when, and what an exchange makes of them. Pure; not: their storage.
 
 A life is the span in which one register counts. Spans of a meter are half open, follow one another and never overlap;
-the first may begin at a time that nobody knows. An exchange splits the life it falls into, also long after the fact.
+the first begins at a time that nobody knows until its installation is recorded. An exchange splits the life it falls
+into, also long after the fact.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Origin(StrEnum):
     """Why a life began."""
 
     CREATED = "created"  # with the meter; what the register showed then is not known
+    INSTALLED = "installed"  # only of a first life: a person recorded when it was hung up, and its counter then
     EXCHANGE = "exchange"  # a person recorded the last counter of the old and the first of the new register
     RESET = "reset"  # the service saw the counter begin anew; the old one's last counter is only the last one seen
     DISMOUNTED = "dismounted"  # only of an end: a person recorded the last counter as the meter was taken down
@@ -125,6 +127,39 @@ class Exchange:
     change: Change = Change()
 
 
+@dataclass(frozen=True, slots=True)
+class Installation:
+    """The first register of a meter is hung up. first_reading: its counter then; None of what is no counter."""
+
+    at_ms: int
+    first_reading: int | None = None
+
+
+def installation_of(first: RegisterLife) -> Installation | None:
+    """What is recorded of the installation of a first life; None where nobody has said."""
+    if first.origin is not Origin.INSTALLED or first.installed_ms is None:
+        return None
+    return Installation(first.installed_ms, first.first_reading)
+
+
+def installed(first: RegisterLife, what: Installation | None) -> RegisterLife:
+    """The first life of a meter as it was hung up; None takes away what was recorded.
+
+    Raises InvalidInput for an instant that does not lie before its end, or a counter that it cannot show.
+    """
+    if what is None:
+        return replace(first, installed_ms=None, first_reading=0, origin=Origin.CREATED)
+    if what.at_ms <= 0:
+        raise InvalidInput.of("installed_at", "no register has hung since before 1970")
+    if what.at_ms >= first.end_ms:
+        raise InvalidInput.of(
+            "installed_at", f"that register was taken down, or gave way to another, at {slot_text(first.end_ms)}"
+        )
+    reading = what.first_reading or 0
+    check_counter("first_reading", reading, first)
+    return replace(first, installed_ms=what.at_ms, first_reading=reading, origin=Origin.INSTALLED)
+
+
 def split(lives: Sequence[RegisterLife], exchange: Exchange, uid: str) -> tuple[RegisterLife, RegisterLife]:
     """The life that ends and the one that begins, with `uid` and key 0. Their spans together are that of the old one.
 
@@ -135,7 +170,8 @@ def split(lives: Sequence[RegisterLife], exchange: Exchange, uid: str) -> tuple[
     if old is None:
         raise FailedPrecondition.of("exchanged_at", f"no register lives at {slot_text(exchange.at_ms)}")
     if exchange.at_ms <= old.begin_ms:
-        raise FailedPrecondition.of("exchanged_at", f"an exchange at {slot_text(exchange.at_ms)} is recorded already")
+        what = "an installation" if old.origin is Origin.INSTALLED else "an exchange"
+        raise FailedPrecondition.of("exchanged_at", f"{what} at {slot_text(exchange.at_ms)} is recorded already")
     new = exchange.change.of(old)
     _check_counters(old, new, exchange)
     serial = old.serial_number if exchange.serial_number is None else exchange.serial_number
@@ -175,12 +211,16 @@ def amend_reset(before: RegisterLife, after: RegisterLife, exchange: Exchange) -
 
 
 def _check_counters(old: RegisterLife, new: RegisterLife, exchange: Exchange) -> None:
-    for field, register in (("final_reading", old), ("first_reading", new)):
-        value: int = getattr(exchange, field)
-        if not 0 <= value <= VALUE_MAX:
-            raise OutOfLimits.of(field, f"{value} is not a counter")
-        if register.rollover and value >= register.rollover:
-            raise InvalidInput.of(field, f"{value} has more digits than the register (rollover {register.rollover})")
+    check_counter("final_reading", exchange.final_reading, old)
+    check_counter("first_reading", exchange.first_reading, new)
+
+
+def check_counter(field: str, value: int, register: RegisterLife) -> None:
+    """Raises OutOfLimits or InvalidInput for a counter that a register cannot show."""
+    if not 0 <= value <= VALUE_MAX:
+        raise OutOfLimits.of(field, f"{value} is not a counter")
+    if register.rollover and value >= register.rollover:
+        raise InvalidInput.of(field, f"{value} has more digits than the register (rollover {register.rollover})")
 
 
 def reread(values: Int64, old: RegisterLife, new: RegisterLife, multiplied: Mask | None = None) -> Int64:

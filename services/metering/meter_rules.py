@@ -161,6 +161,19 @@ def check_obis(text: str, medium: int, unit: int, field: str = "meter.obis_code"
     return _obis(text, Medium(medium), Unit(unit), field) if text else ""
 
 
+def check_installation(kind: int, is_installed: bool, first_reading: int | None) -> list[Violation]:
+    """What is wrong about saying when a meter was hung up and what it showed then (None: not said)."""
+    if is_installed and kind == Kind.VIRTUAL:
+        return [Violation("installed_at", "a virtual meter is a sum of others and hangs nowhere")]
+    if first_reading is not None and kind != Kind.COUNTER:
+        return [Violation("first_reading", "only a counter has a first reading")]
+    if first_reading is not None and not is_installed:
+        return [Violation("installed_at", "a first reading was read at some instant: since when does it hang there?")]
+    if is_installed and first_reading is None and kind == Kind.COUNTER:
+        return [Violation("first_reading", "what the counter showed as it was hung up is missing; a new one shows 0")]
+    return []
+
+
 def check_unit(medium: int, unit: int, kind: int, field: str = "meter.unit") -> None:
     """Raises InvalidInput if a medium is not measured in a unit, or not in this way."""
     wrong = _check_unit(Medium(medium), Unit(unit), Kind(kind), field)

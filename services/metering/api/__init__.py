@@ -9,6 +9,7 @@ from services.metering.api.edits import EditCalls
 from services.metering.api.exchange import ExchangeCalls
 from services.metering.api.findings import FindingCalls
 from services.metering.api.ingest import IngestCalls
+from services.metering.api.installing import InstallCalls
 from services.metering.api.load import LoadCalls
 from services.metering.api.meters import MeterCalls
 from services.metering.api.readings import ReadingCalls
@@ -19,6 +20,7 @@ from services.metering.api.weather import WeatherCalls
 
 class MeteringServicer(
     MeterCalls,
+    InstallCalls,
     ExchangeCalls,
     DismountCalls,
     IngestCalls,

@@ -13,7 +13,8 @@ from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.convert import etag_of, optional_timestamp_to_proto, timestamp_from_proto, timestamp_to_proto
 from services.metering.api.calls import meter_name
 from services.metering.batch import Brought
-from services.metering.life import Origin, RegisterLife
+from services.metering.life import Origin, RegisterLife, installation_of
+from services.metering.meter import Kind
 from services.metering.reading import Int64, Readings, column
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.meters import StoredMeter
@@ -23,6 +24,7 @@ from services.metering.store.relations import terms_of
 def meter_to_proto(tenant_id: str, meter: StoredMeter) -> pb.Meter:
     """A meter with its lives and its newest reading."""
     row, latest, town = meter.row, meter.latest, f"municipalities/{tenant_id}"
+    hung = installation_of(meter.lives[0])
     return pb.Meter(
         name=meter_name(tenant_id, row),
         uid=row.uid,
@@ -66,6 +68,8 @@ def meter_to_proto(tenant_id: str, meter: StoredMeter) -> pb.Meter:
         avoidable_price_micro_eur=row.avoidable_price_micro_eur,
         acquisition=row.acquisition,  # type: ignore[arg-type]
         rests_on_weekends=row.rests_on_weekends,
+        installed_at=optional_timestamp_to_proto(from_ms(hung.at_ms) if hung else None),
+        first_reading=hung.first_reading if hung and row.kind == Kind.COUNTER else None,
     )
 
 

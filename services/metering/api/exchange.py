@@ -3,139 +3,76 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from sqlmodel import Session
 
 from domain.errors import FailedPrecondition, InvalidInput, Violation
-from domain.names import ResourceName
 from lichtbuch.metering.v1 import metering_pb2 as pb
-from servicekit import audit
-from servicekit.context import Tenant, current_tenant
-from servicekit.convert import timestamp_from_proto
-from servicekit.idempotency import once
-from services.metering.api.calls import Calls, Context, meter_name
-from services.metering.api.convert import meter_to_proto
+from servicekit.context import Tenant
+from services.metering.api.calls import Context
+from services.metering.api.housing import (
+    HousingCalls,
+    Part,
+    check_final,
+    check_hangs,
+    field_of,
+    past_ms,
+    told_of,
+    whole,
+)
 from services.metering.api.meter_fields import MeterFields, related_of
 from services.metering.life import Change, Exchange, Origin, RegisterLife
 from services.metering.meter import Kind, Medium, Unit
 from services.metering.meter_rules import check_obis, check_point, check_unit
-from services.metering.slot import slot_text, to_ms
-from services.metering.store import lock
 from services.metering.store import meters as store
 from services.metering.store.exchanges import exchange
 from services.metering.store.feed import Source
-from services.metering.store.lives import rules_of, state_before
-from services.metering.store.relations import check_relations, registers_of, rows_by_uid
+from services.metering.store.relations import check_relations
 from services.metering.store.tables import MeterRow
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One register of the housing and what becomes of it. `field` is where the request speaks of it, with a dot."""
-
-    row: MeterRow
-    field: str
-    what: Exchange
-
-
-class ExchangeCalls(Calls):
+class ExchangeCalls(HousingCalls):
     """Exchanges."""
 
     async def ExchangeMeter(self, request: pb.ExchangeMeterRequest, context: Context) -> pb.Meter:
         """Ends the lives of all registers in the housing and begins the next ones. Readings that were stored since go
         over to them."""
-        tenant, name = current_tenant(), ResourceName.parse(request.name, collection="meters")
-        at = timestamp_from_proto(request.exchanged_at, "exchanged_at")
-        if at > self.clock.now():
-            raise InvalidInput.of("exchanged_at", "it lies in the future")
+        at_ms = past_ms(request.exchanged_at, "exchanged_at", self.clock.now())
         source = self.source("exchange")
-
-        def record(session: Session) -> pb.Meter:
-            lock.to_change_registers(session)
-            row = store.get_row(session, tenant.uid, name.id, str(name))
-            parts = _parts(session, tenant, row, request, to_ms(at))
-            was = {part.row.uid: meter_to_proto(tenant.id, _whole(session, part.row)) for part in parts}
-            for part in parts:
-                try:
-                    _exchange(session, part, source)
-                except (InvalidInput, FailedPrecondition) as error:
-                    raise error.under(part.field) if part.field else error from None
-            for part in parts:
-                answer = meter_to_proto(tenant.id, _whole(session, part.row))
-                audit.record(
-                    session,
-                    "",
-                    meter_name(tenant.id, part.row),
-                    part.row.uid,
-                    tenant.uid,
-                    before=was[part.row.uid],
-                    after=answer,
-                    reason=request.reason,
-                )
-            return meter_to_proto(tenant.id, _whole(session, row))
-
-        answer = await self.database.run(
-            lambda session: once(
-                session,
-                request,
-                pb.Meter,
-                lambda: record(session),
-                municipality_uid=tenant.uid,
-                real=self.clock.real(),
-            )
+        return await self.to_housing(
+            request,
+            lambda session, tenant, row: _parts(session, tenant, row, request, at_ms),
+            lambda session, part: _exchange(session, part, source),
         )
-        self.bell.ring()
-        self.changed()
-        return answer
-
-
-def _whole(session: Session, row: MeterRow) -> store.StoredMeter:
-    return store.whole(session, [row])[0]
 
 
 def _parts(
     session: Session, tenant: Tenant, row: MeterRow, request: pb.ExchangeMeterRequest, at_ms: int
-) -> list[_Part]:
+) -> list[Part[Exchange]]:
     """The meter and the registers in its housing with what becomes of each. Raises InvalidInput for a register that is
     not in it or missing, FailedPrecondition for a meter that is not exchanged by itself."""
-    if row.device_uid:
-        housing = rows_by_uid(session, [row.device_uid])[row.device_uid]
-        raise FailedPrecondition.of("name", f"it sits in the housing of {housing.meter_id}: exchange that")
-    if row.kind == Kind.VIRTUAL:
-        raise FailedPrecondition.of("name", "a virtual meter hangs nowhere: nothing is exchanged")
+    check_hangs(session, row, "exchange", "nothing is exchanged")
     serial = request.serial_number.strip() or None
     ratio = request.change.transformer_ratio if request.change.HasField("transformer_ratio") else None
-    housed = {meter_name(tenant.id, one): one for one in registers_of(session, row.uid)}
-    wrong: list[Violation] = []
-    given: dict[str, int] = {}
-    for number, one in enumerate(request.registers):
-        field = f"registers[{number}]"
-        if one.meter not in housed:
-            wrong.append(Violation(f"{field}.meter", f"{one.meter} does not sit in the housing of {row.meter_id}"))
-        elif one.meter in given:
-            wrong.append(Violation(f"{field}.meter", f"{one.meter} is there twice"))
-        elif one.change.HasField("transformer_ratio") and one.change.transformer_ratio != ratio:
-            wrong.append(Violation(f"{field}.change.transformer_ratio", "that of the whole housing counts"))
-        given.setdefault(one.meter, number)
-    missing = [one.meter_id for name, one in housed.items() if one.kind == Kind.COUNTER and name not in given]
-    if missing:
-        wrong.append(Violation("registers", f"final and first reading are missing of {', '.join(missing)}"))
-    if wrong:
-        raise InvalidInput(violations=wrong)
+    wrong = [
+        Violation(f"registers[{number}].change.transformer_ratio", "that of the whole housing counts")
+        for number, one in enumerate(request.registers)
+        if one.change.HasField("transformer_ratio") and one.change.transformer_ratio != ratio
+    ]
     first = Exchange(
         at_ms, request.final_reading, request.first_reading, Origin.EXCHANGE, serial, _change(request.change, ratio)
     )
-    parts = [_Part(row, "", first)]
-    for name, register in housed.items():
-        one = request.registers[given[name]] if name in given else pb.RegisterExchange()
+    parts = [Part(row, "", first)]
+    for register, place in told_of(session, tenant, row, request.registers, "final and first reading are", wrong):
+        one = pb.RegisterExchange() if place is None else request.registers[place]
         what = replace(
             first,
             final_reading=one.final_reading,
             first_reading=one.first_reading,
             change=_change(one.change, ratio),
         )
-        parts.append(_Part(register, f"registers[{given[name]}]" if name in given else "registers", what))
+        parts.append(Part(register, field_of(place), what))
     return parts
 
 
@@ -149,10 +86,12 @@ def _change(given: pb.RegisterChange, ratio: int | None) -> Change:
     )
 
 
-def _exchange(session: Session, part: _Part, source: Source) -> None:
-    row, meter = part.row, _whole(session, part.row)
+def _exchange(session: Session, part: Part[Exchange], source: Source) -> None:
+    row, meter = part.row, whole(session, part.row)
     what = _checked(row, meter.lives, part.what)
-    _check_final(session, meter, what)
+    old = next((life for life in meter.lives if life.covers(what.at_ms)), None)
+    if old is not None:
+        check_final(session, row, old, what.at_ms, what.final_reading)
     _, begun = exchange(session, row, meter.lives, what, source)
     if begun.removed_ms is None:
         _take_over(session, row, begun, what.serial_number)
@@ -204,15 +143,3 @@ def _take_over(session: Session, row: MeterRow, begun: RegisterLife, serial: str
         raise FailedPrecondition(
             violations=[Violation("change.unit", one.reason) for one in error.violations]
         ) from None
-
-
-def _check_final(session: Session, meter: store.StoredMeter, what: Exchange) -> None:
-    """Raises InvalidInput if the old register had shown more already than what is said to be its last counter."""
-    old = next((life for life in meter.lives if life.covers(what.at_ms)), None)
-    if old is None or old.rollover or meter.row.kind != Kind.COUNTER:
-        return
-    good = state_before(session, old, what.at_ms).good
-    if good is not None and what.final_reading < good.value - rules_of(meter.row, old).noise:
-        raise InvalidInput.of(
-            "final_reading", f"{what.final_reading} is less than the {good.value} read at {slot_text(good.slot_ms)}"
-        )

@@ -1,12 +1,16 @@
-"""Methods about meters: creating, finding, changing and deleting them."""
+"""Methods about meters: creating, finding, changing and deleting them.
+
+When their registers were hung up, given way to others or taken down: installing.py, exchange.py and dismounting.py.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from sqlmodel import Session
 
-from domain.errors import FailedPrecondition, Violation
+from domain.errors import FailedPrecondition, InvalidInput, Violation
 from domain.names import ResourceName, check_id, new_uid
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit import audit
@@ -16,6 +20,8 @@ from servicekit.idempotency import once
 from servicekit.paging import Page, page
 from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
 from services.metering.api.convert import etag, meter_to_proto
+from services.metering.api.installing import FIELDS as INSTALLATION
+from services.metering.api.installing import SOURCE, given_installation, put_installation
 from services.metering.api.meter_fields import (
     SETTABLE,
     MeterFields,
@@ -25,11 +31,12 @@ from services.metering.api.meter_fields import (
     related_of,
     resolve,
 )
-from services.metering.life import Origin
+from services.metering.life import Installation, Origin
 from services.metering.meter import Kind
 from services.metering.slot import to_ms
 from services.metering.store import lock
 from services.metering.store import meters as store
+from services.metering.store.feed import Source
 from services.metering.store.lives import change_living, end_life
 from services.metering.store.relations import check_relations, check_unused, pass_on, registers_of
 from services.metering.store.tables import MeterRow
@@ -42,8 +49,9 @@ class MeterCalls(Calls):
     """Meters."""
 
     async def CreateMeter(self, request: pb.CreateMeterRequest, context: Context) -> pb.Meter:
-        """A new meter, with a register that hangs there since nobody knows when."""
+        """A new meter, with a register that hangs there since then, or since nobody knows when."""
         tenant, given = current_tenant(), request.meter
+        hung, source = given_installation(given, self.clock.now()), self.source(SOURCE)
         found = await self._fields(tenant, given)
         head: dict[str, Any] = {
             "uid": new_uid(),
@@ -60,7 +68,11 @@ class MeterCalls(Calls):
             row = MeterRow(**head, **wanted.values())
             name = meter_name(tenant.id, row)
             check_relations(session, row, related)
-            answer = meter_to_proto(tenant.id, store.create(session, row, name))
+            created = store.create(session, row, name)
+            if hung is not None:
+                _put_installation(session, row, hung, source)
+                created = store.whole(session, [row])[0]
+            answer = meter_to_proto(tenant.id, created)
             audit.record(session, "", name, row.uid, tenant.uid, after=answer)
             return answer
 
@@ -97,7 +109,10 @@ class MeterCalls(Calls):
         """Changes what the mask names. What tells how stored counters are to be read stays once there are any."""
         given, tenant = request.meter, current_tenant()
         name = ResourceName.parse(given.name, field="meter.name", collection="meters")
-        paths = mask_paths(request.update_mask, SETTABLE)
+        paths = mask_paths(request.update_mask, (*SETTABLE, *INSTALLATION))
+        dated = [path for path in paths if path in INSTALLATION]
+        paths = [path for path in paths if path not in INSTALLATION]
+        source = self.source(SOURCE)
         found = await self._fields(tenant, given, paths)
 
         def update(session: Session) -> pb.Meter:
@@ -109,7 +124,8 @@ class MeterCalls(Calls):
             related = related_of(session, wanted)
             counted_in = frozenset(life.unit for life in before.lives)
             after = in_housing(given, wanted, related.device, paths).checked(related, counted_in)
-            if any(getattr(row, name) != getattr(after, name) for name in _MEANING):
+            is_hung_anew = any(_differs(given, was, path) for path in dated)
+            if is_hung_anew or any(getattr(row, name) != getattr(after, name) for name in _MEANING):
                 lock.to_change_registers(session)
                 session.expire_all()  # readings may have come while we waited
                 before = store.whole(session, [row])[0]
@@ -120,6 +136,8 @@ class MeterCalls(Calls):
             row.revision += 1
             session.add(row)
             pass_on(session, row)
+            if is_hung_anew:
+                _put_installation(session, row, given_installation(_with(was, given, dated), self.clock.now()), source)
             device = related.device or row
             for one in (row, *registers_of(session, row.uid)):
                 change_living(session, one, device.serial_number)
@@ -196,6 +214,28 @@ def _list(session: Session, request: pb.ListMetersRequest) -> Page[pb.Meter]:
     whole = store.whole(session, [row for _, row in pages.items])
     meters = [meter_to_proto(tenant.id, meter) for (tenant, _), meter in zip(pages.items, whole, strict=True)]
     return Page(meters, pages.next_page_token)
+
+
+def _differs(one: pb.Meter, other: pb.Meter, name: Any) -> bool:
+    return one.HasField(name) != other.HasField(name) or getattr(one, name) != getattr(other, name)
+
+
+def _with(was: pb.Meter, given: pb.Meter, paths: Sequence[str]) -> pb.Meter:
+    """What is to be said of the installation: as it was, but for what the mask names."""
+    told = {"installed_at": was, "first_reading": was, **dict.fromkeys(paths, given)}
+    found = pb.Meter()
+    if told["installed_at"].HasField("installed_at"):
+        found.installed_at.CopyFrom(told["installed_at"].installed_at)
+    if told["first_reading"].HasField("first_reading"):
+        found.first_reading = told["first_reading"].first_reading
+    return found
+
+
+def _put_installation(session: Session, row: MeterRow, what: Installation | None, source: Source) -> None:
+    try:
+        put_installation(session, row, what, source)
+    except (InvalidInput, FailedPrecondition) as error:
+        raise error.under("meter") from None
 
 
 def _check_meaning(session: Session, before: store.StoredMeter, after: MeterFields) -> None:

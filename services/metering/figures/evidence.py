@@ -43,9 +43,16 @@ def evidence_of(
     bounds: tuple[int, int],
     deliveries: Sequence[tuple[int, int]] = (),
 ) -> MeterEvidence:
-    """The evidence of figures between two instants; readings may lie on both sides of them."""
+    """The evidence of figures between two instants; readings may lie on both sides of them.
+
+    Where none does, a first or final counter that lies beyond takes its place: the line goes from there.
+    """
     slots = readings.slot_ms
     first, last = (min(bounds[0], int(slots.min())), max(bounds[1], int(slots.max()))) if len(slots) else bounds
+    if not bool((slots <= bounds[0]).any()):
+        first = max((life.begin_ms for life in lives if life.is_first_known and life.begin_ms <= first), default=first)
+    if not bool((slots >= bounds[1]).any()):
+        last = min((life.end_ms for life in lives if life.is_final_known and life.end_ms >= last), default=last)
     used = [life for life in lives if life.begin_ms <= last and life.end_ms > first]
     brought = [one for one in deliveries if first < one[0] <= last]
     return MeterEvidence(uid, used, readings, (first, last), brought)

@@ -19,6 +19,7 @@ from services.metering.reading import Int64, Readings, Status, current
 from services.metering.store import feed
 from services.metering.store.bulk import fetch_columns, key_set
 from services.metering.store.insertion import insert
+from services.metering.store.readings import span_condition
 from services.metering.store.tables import RegisterHeadRow
 
 _LOOKED_AT: Final = 256
@@ -52,6 +53,21 @@ def put(session: Session, ordered: Readings, source: feed.Source) -> int:
         _set_head(session, key, int(ordered.slot_ms[ordered.register == key].max()))
     feed.publish(session, batch_id)
     return batch_id
+
+
+def drop_estimates(
+    session: Session, key: int, span: tuple[int, int], between: tuple[int, int], source: feed.Source
+) -> None:
+    """Makes gaps again of a register's estimates in a span (Unix ms, half open) that lie below the first or above the
+    second of two counters: those between which they were drawn turned out to be others."""
+    estimated = f"{span_condition(session, [key])} AND r.status = {int(Status.ESTIMATED)}"
+    slots = np.unique(fetch_columns(session, estimated, span).slot_ms)
+    found = current_at(session, [key], slots)
+    outside = (found.value < between[0]) | (found.value > between[1])
+    misplaced = found.take((found.status == Status.ESTIMATED) & outside)
+    gaps = Readings.gaps(key, misplaced.slot_ms)
+    gaps.revision = misplaced.revision + 1
+    put(session, gaps, source)
 
 
 def _set_head(session: Session, key: int, edited_ms: int) -> None:

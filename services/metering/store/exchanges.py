@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Final
 
 import numpy as np
 from sqlalchemy import text
@@ -26,9 +25,6 @@ from services.metering.store.lives import end_life, heads_of, life_of, row_of, r
 from services.metering.store.readings import fetch, nearest_usable, span_condition
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
-
-POLLED_BY: Final = "service:metering"
-"""Who brings what the service itself has read, and multiplied by the ratio that it knew."""
 
 
 def exchange(
@@ -184,13 +180,8 @@ def _drop_estimates(session: Session, meter: MeterRow, ended: RegisterLife, sour
     """Makes gaps again of estimates above what turns out to be the final reading of a register."""
     if not rules_of(meter, ended).is_counter or ended.rollover:
         return
-    estimated = f"{span_condition(session, [ended.key])} AND r.status = {int(Status.ESTIMATED)}"
-    slots = np.unique(fetch_columns(session, estimated, (ended.begin_ms, ended.end_ms)).slot_ms)
-    found = edits.current_at(session, [ended.key], slots)
-    beyond = found.take((found.status == Status.ESTIMATED) & (found.value > ended.final_reading))
-    gaps = Readings.gaps(ended.key, beyond.slot_ms)
-    gaps.revision = beyond.revision + 1
-    edits.put(session, gaps, replace(source, reason="estimated beyond the final reading of the register"))
+    because = replace(source, reason="estimated beyond the final reading of the register")
+    edits.drop_estimates(session, ended.key, (ended.begin_ms, ended.end_ms), (0, ended.final_reading), because)
 
 
 def _as_read(
@@ -200,7 +191,7 @@ def _as_read(
     if not len(stored):
         return
     origins, of = _origins(session, stored)
-    polled = np.array([origin.actor == POLLED_BY for origin in origins], np.bool_)[of]
+    polled = np.array([origin.actor == feed.OURSELVES for origin in origins], np.bool_)[of]
     # An estimate is made of what stands around it.
     multiplied = polled | (stored.status == Status.ESTIMATED if polled.any() else np.zeros(len(stored), np.bool_))
     moved = stored.take(slice(None))

@@ -16,7 +16,7 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
-from domain.intervals import Consumption
+from domain.intervals import Consumption, Flag
 from services.metering.figures.rollups import Span
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Int64, Mask, Readings
@@ -223,6 +223,16 @@ def _any_of(session: Session, column: str, keys: Sequence[int]) -> str:
 def _consumption(columns: Sequence[Int64]) -> Consumption:
     starts, ends, amount, estimated, measured, flags = columns
     return Consumption(starts, ends, amount, estimated, measured, flags.astype(np.uint8))
+
+
+def tells_before(session: Session, meter_key: int, before_ms: int) -> bool:
+    """True if any kept day of a meter that begins before an instant tells of anything."""
+    statement = text(
+        "SELECT 1 FROM rollup WHERE meter_key = :key AND span = :span AND start_ms < :before"
+        " AND flag <> :missing LIMIT 1"
+    )
+    values = {"key": meter_key, "span": int(Span.DAY), "before": before_ms, "missing": int(Flag.MISSING)}
+    return session.connection().execute(statement, values).first() is not None
 
 
 def newest_usable_ms(session: Session, lives: Sequence[RegisterLife]) -> int | None:

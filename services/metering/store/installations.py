@@ -1,0 +1,124 @@
+"""When a meter was hung up, and what it showed then: the begin of its first life, recorded late or put right.
+
+What the life counts from then on is known; nothing moves, since it was this register all the time. Roll-ups and
+evidence follow the life that they rest on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from sqlalchemy import text
+from sqlmodel import Session, select
+
+from domain.errors import FailedPrecondition, InvalidInput
+from services.metering.life import Installation, RegisterLife, installation_of, installed
+from services.metering.meter import Kind
+from services.metering.reading import USABLE, Status
+from services.metering.slot import slot_text
+from services.metering.store import edits, feed, rollups
+from services.metering.store.lives import lives_of, rules_of
+from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
+from services.metering.vee import Finding, Point, RegisterState, judge
+
+_READ: Final = ", ".join(str(int(one)) for one in USABLE if one is not Status.ESTIMATED)
+"""What was read, or put there by a person: estimates follow from what stands around them."""
+
+
+def install(
+    session: Session, meter: MeterRow, lives: Sequence[RegisterLife], what: Installation | None, source: feed.Source
+) -> bool:
+    """Gives the first life of a meter its begin, or takes it away with None. False if that is recorded already.
+
+    Estimates that do not lie between the first reading and what was read next become gaps, by `source`. Raises
+    InvalidInput for an instant before which readings count or at which the life is over, for a counter that the
+    register cannot have shown then, and for a register that would hang elsewhere than its housing; FailedPrecondition
+    where figures of that time are kept without their readings.
+    """
+    first = lives[0]
+    now = installed(first, what)
+    if now == first:
+        return False
+    if what is not None:
+        _check_housing(session, meter, what)
+    _check_kept(session, meter, now.begin_ms)
+    read = _first_read(session, first)
+    if what is not None and read is not None:
+        _check_first(meter, now, read)
+    row = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == first.key)).one()
+    row.installed_ms, row.first_reading, row.origin = now.installed_ms, now.first_reading, now.origin.value
+    session.add(row)
+    session.flush()
+    if installation_of(now) is not None and meter.kind == Kind.COUNTER and not now.rollover and read is not None:
+        because = replace(source, reason="estimated between other counters than the first ones of the register")
+        edits.drop_estimates(session, now.key, (now.begin_ms, read.slot_ms), (now.first_reading, read.value), because)
+    _set_head(session, now)
+    return True
+
+
+def _first_read(session: Session, life: RegisterLife) -> Point | None:
+    """The first reading of a register that somebody or something took, estimates and what is in doubt left out."""
+    statement = text(
+        "SELECT slot_ms, value FROM reading r WHERE life_key = :key AND slot_ms < :end"
+        f" AND status IN ({_READ}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
+        " AND n.slot_ms = r.slot_ms AND n.slot_ms < :end AND n.revision > r.revision) ORDER BY slot_ms LIMIT 1"
+    )
+    row = session.connection().execute(statement, {"key": life.key, "end": life.end_ms}).first()
+    return None if row is None else Point(int(row[0]), int(row[1]))
+
+
+def _check_first(meter: MeterRow, life: RegisterLife, read: Point) -> None:
+    """Raises InvalidInput if what was read first does not go on from what the register showed as it was hung up."""
+    if read.slot_ms < life.begin_ms:
+        raise InvalidInput.of("installed_at", f"readings count from {slot_text(read.slot_ms)} on: it hung there then")
+    if meter.kind != Kind.COUNTER:
+        return
+    what = f"the {read.value} read at {slot_text(read.slot_ms)}"
+    if read.slot_ms == life.begin_ms:
+        if read.value != life.first_reading:
+            raise InvalidInput.of("first_reading", f"{life.first_reading} is not {what}, the very same instant")
+        return
+    rules = rules_of(meter, life)
+    verdict = judge(RegisterState(Point(life.begin_ms, life.first_reading)), rules, read.slot_ms, read.value)
+    if verdict.finding is Finding.SPIKE:
+        raise InvalidInput.of(
+            "first_reading", f"from {life.first_reading} to {what} is more than its connected load or flow allows"
+        )
+    if read.value < life.first_reading and verdict.finding is not Finding.ROLLOVER:
+        raise InvalidInput.of("first_reading", f"{life.first_reading} is more than {what}")
+
+
+def _check_housing(session: Session, meter: MeterRow, what: Installation) -> None:
+    """Raises InvalidInput for a register that would have come at another time than any meter in whose housing it is."""
+    if not meter.device_uid:
+        return
+    housing = lives_of(session, [meter.device_uid])[meter.device_uid]
+    begins = [life.installed_ms for life in housing]
+    if None not in begins and what.at_ms not in begins:
+        raise InvalidInput.of(
+            "installed_at", f"the housing that it sits in was hung up at {slot_text(housing[0].begin_ms)}"
+        )
+
+
+def _check_kept(session: Session, meter: MeterRow, begin_ms: int) -> None:
+    """Raises FailedPrecondition where days are kept whose readings were deleted: nobody can work them out anew."""
+    state = rollups.states_of(session, [meter.uid]).get(meter.uid)
+    if state is None or not state.sealed_ms:
+        return
+    if begin_ms < state.sealed_ms or rollups.tells_before(session, state.key, state.sealed_ms):
+        raise FailedPrecondition.of(
+            "installed_at", f"figures until {slot_text(state.sealed_ms)} are kept without their readings, as they are"
+        )
+
+
+def _set_head(session: Session, life: RegisterLife) -> None:
+    """The newest reading within the life: what was in doubt before it hung there is none of it."""
+    head = session.get(RegisterHeadRow, life.key)
+    if head is None:
+        return
+    newest = edits.newest(session, life.key, life.end_ms)
+    head.latest_slot_ms, head.latest_value = newest if newest[0] >= life.begin_ms else (0, 0)
+    session.add(head)
+    session.flush()
