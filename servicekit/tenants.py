@@ -190,6 +190,11 @@ def time_zones(session: Session) -> dict[str, str]:
     return {row.uid: row.time_zone for row in session.exec(select(TenantRow))}
 
 
+def stored_ids(session: Session) -> dict[str, str]:
+    """Ids of the municipalities by their uid, as they were last seen: for work inside a transaction."""
+    return {row.uid: row.id for row in session.exec(select(TenantRow))}
+
+
 def _tenant_of(row: TenantRow) -> Tenant:
     return Tenant(row.uid, row.id, row.display_name, row.time_zone, row.latitude_deg, row.longitude_deg)
 

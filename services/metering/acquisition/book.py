@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from domain.errors import Corrupted, LichtbuchError
+from domain.errors import Corrupted, LichtbuchError, Unavailable
 from servicekit.clock import Clock
 from servicekit.database import Database
 from services.metering.acquisition.spool import Spool
@@ -71,7 +71,7 @@ class TargetBook:
         known = {target.identity: target for target in self.targets}
         try:
             if not self._ready():
-                raise Corrupted("the database has no schema yet")
+                raise Unavailable("the database has no schema yet", 1.0)
             async with asyncio.timeout(PATIENCE_S):
                 targets, others = await self._database.read(partial(load, known=known))
         except (LichtbuchError, TimeoutError) as error:

@@ -31,13 +31,12 @@ from services.metering.acquisition.target import Target, sample_of
 from services.metering.metrics import CAUGHT_UP, READINGS_STORED
 from services.metering.reading import Int64, Readings, Status
 from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, to_ms
-from services.metering.store.feed import Source
+from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.gaps import fill_gaps, gaps_of
 from services.metering.store.partitions import Partitions, months_between
 
 _log = logging.getLogger(__name__)
 
-ACTOR: Final = "service:metering"
 TOLERANCE_MS: Final = SLOT_MS
 """A recorded value stands for a slot if it is at most this much older: who records every quarter hour is served."""
 LOOK_BACK_MS: Final = 31 * 24 * 3_600_000
@@ -271,7 +270,7 @@ class CatchUp:
             return 0
         slots = readings.slot_ms
         await self._partitions.ensure(months_between(int(slots.min()), int(slots.max())))
-        source = Source("history", ACTOR, self._clock.now())
+        source = Source("history", OURSELVES, self._clock.now())
         uids = [one.target.meter_uid for one in wanted]
         stored, _ = await self._database.run(lambda session: fill_gaps(session, readings, uids, source))
         if len(stored):

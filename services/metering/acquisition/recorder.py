@@ -23,14 +23,13 @@ from services.metering.acquisition.spool import Record, Spool
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
-from services.metering.store.feed import Source
+from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.partitions import Partitions, months_between
 from services.metering.store.polled import MOST_FLAGGED, Polled
 from services.metering.store.seldom import write_read
 
 _log = logging.getLogger(__name__)
 
-ACTOR: Final = "service:metering"
 PATIENCE_S: Final = 5.0
 """How long (real time) the database may take for what one cycle has read before that goes to the spool."""
 DRAIN_PATIENCE_S: Final = 30.0
@@ -285,7 +284,7 @@ class Recorder:
                 # Gaps are flagged back to the last slot that was dealt with, which may be months ago.
                 first_ms = int(readings.slot_ms.min()) - MOST_FLAGGED * SLOT_MS
                 await self._partitions.ensure(months_between(first_ms, int(readings.slot_ms.max())))
-                source = Source("poll", ACTOR, self._clock.now())
+                source = Source("poll", OURSELVES, self._clock.now())
                 polled = await self._database.run(lambda s: write_read(s, readings, record.lives, source))
         except TimeoutError:
             raise TimedOut(f"the database took more than {patience_s:g} s") from None

@@ -14,13 +14,14 @@ from servicekit import audit
 from servicekit.clock import Clock
 from servicekit.context import Caller, acting_as
 from servicekit.database import Database
+from servicekit.tenants import stored_ids
 from services.metering.acquisition.target import Target
 from services.metering.life import Exchange, Origin, RegisterLife
 from services.metering.metrics import RESETS
 from services.metering.slot import slot_text
 from services.metering.store import lock
 from services.metering.store.exchanges import exchange
-from services.metering.store.feed import Source
+from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.lives import lives_of
 from services.metering.store.tables import MeterRow
 from services.metering.vee import Reset
@@ -67,13 +68,14 @@ class StoredResets:
         if not any(life.key == target.life_key and life.removed_ms is None for life in lives):
             raise FailedPrecondition(f"another register hangs at {meter.meter_id} meanwhile")
         what = Exchange(reset.at_ms, reset.final_reading, reset.first_reading, Origin.RESET)
-        ended, begun = exchange(session, meter, lives, what, Source("reset", "service:metering", self._clock.now()))
+        ended, begun = exchange(session, meter, lives, what, Source("reset", OURSELVES, self._clock.now()))
         meter.revision += 1
         session.add(meter)
+        town = stored_ids(session).get(meter.municipality_uid, meter.municipality_uid)
         audit.record(
             session,
             ACTION,
-            f"meters/{meter.meter_id}",
+            f"municipalities/{town}/meters/{meter.meter_id}",
             meter.uid,
             meter.municipality_uid,
             before=_state(ended),

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from sqlalchemy import text
 from sqlmodel import Session, col, select
 
 from services.metering.store.tables import BatchRow
 
-_NAME = "readings"
+OURSELVES: Final = "service:metering"
+"""Who brings what the service itself has read, and multiplied by the ratio that it knew."""
+_NAME: Final = "readings"
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Final
 
 from sqlmodel import Session
 
@@ -18,6 +19,8 @@ from services.metering.waste.findings import Change, Standing, State, cost_cents
 from services.metering.waste.watch import Rule, Waste
 
 Made = list[tuple[Rule, Change]]
+RAISE: Final = "metering.findings.raise"
+END: Final = "metering.findings.end"
 _NO_COST = (Rule.SUM_CHECK, Rule.STOCK)
 """What is missing from a sum is not known to be wasted."""
 
@@ -56,7 +59,7 @@ def end(session: Session, tenant: Tenant, row: FindingRow, now: datetime, reason
     row.state, row.closed_at = int(State.ENDED), now
     row.revision += 1
     store.save(session, row)
-    audit.record(session, "finding.end", _name(tenant, row), row.uid, tenant.uid, after=_state(row), reason=reason)
+    audit.record(session, END, _name(tenant, row), row.uid, tenant.uid, after=_state(row), reason=reason)
 
 
 def _raise(session: Session, tenant: Tenant, meter: MeterRow, waste: Waste, now: datetime) -> None:
@@ -75,7 +78,7 @@ def _raise(session: Session, tenant: Tenant, meter: MeterRow, waste: Waste, now:
         raised_at=now,
     )
     store.save(session, row)
-    audit.record(session, "finding.raise", _name(tenant, row), row.uid, tenant.uid, after=_state(row))
+    audit.record(session, RAISE, _name(tenant, row), row.uid, tenant.uid, after=_state(row))
 
 
 def _extend(session: Session, meter: MeterRow, row: FindingRow, waste: Waste) -> bool:

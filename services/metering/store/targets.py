@@ -11,7 +11,7 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from domain.night import DEFAULT_TIME_ZONE
-from servicekit.tenants import time_zones
+from servicekit.tenants import stored_ids, time_zones
 from services.metering.acquisition.target import Target
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Readings, Status
@@ -45,6 +45,7 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
     )
     targets: list[Target] = []
     zones = time_zones(session)
+    towns = stored_ids(session)
     for row, life in living:
         endpoint, rules = endpoints[row.endpoint_uid], rules_of(row, life)
         before = known.get((row.uid, life.key))
@@ -54,7 +55,7 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
             state = state if life.key in edited else before.state
         targets.append(
             Target(
-                name=f"{row.municipality_uid}/{row.meter_id}",
+                name=f"{towns.get(row.municipality_uid, row.municipality_uid)}/{row.meter_id}",
                 meter_uid=row.uid,
                 municipality_uid=row.municipality_uid,
                 life_key=life.key,

@@ -15,6 +15,7 @@ from sqlmodel import Session, select
 from domain.intervals import Consumption
 from servicekit.audit import AuditRecord
 from servicekit.database import Database
+from servicekit.tenants import TenantRow
 from services.metering.acquisition.target import Target
 from services.metering.figures.consumption import Step, consumption
 from services.metering.life import Exchange, Origin
@@ -23,7 +24,7 @@ from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, to_ms
 from services.metering.store import exchanges, figures, readings
 from services.metering.vee import Reset
 from tests.services.metering.field import Town, Worker
-from tests.services.metering.making import NOON_MS, source
+from tests.services.metering.making import NOON_MS, NOW, TOWN, source
 from tests.support.waiting import eventually
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -199,6 +200,10 @@ async def test_the_reading_that_confirms_a_reset_is_kept_in_doubt_where_the_data
 async def test_a_reset_counter_begins_a_new_register_with_an_audit_record_and_keeps_its_energy(
     town: Town, workers: list[Worker]
 ) -> None:
+    at_home = TenantRow(
+        uid=TOWN, id="bad-hersfeld", display_name="", time_zone="UTC", latitude_deg=0, longitude_deg=0, seen_at=NOW
+    )
+    await town.database.run(lambda session: session.add(at_home))
     meter = await town.add()
     worker = start(workers, town)
     await worker.quarter_hours(3)
@@ -214,6 +219,7 @@ async def test_a_reset_counter_begins_a_new_register_with_an_audit_record_and_ke
     assert abs(int(used.amount[0]) - 6000) <= 1000  # at most the slot in which it was reset is unknown
     trail = await town.database.read(lambda session: session.exec(select(AuditRecord)).all())
     assert [(record.action, record.actor) for record in trail] == [("metering.meters.reset", "service:metering")]
+    assert trail[0].resource == "municipalities/bad-hersfeld/meters/M-1"
 
 
 @pytest.mark.parametrize("minutes_after_last_reading", [1, 14])
