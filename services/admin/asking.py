@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from domain.errors import FailedPrecondition, InvalidInput, NotFound, NotPermitted
+from domain.errors import NotFound, NotPermitted
 from domain.night import QUARTER_HOUR_S, floor_slot, lighting_night, night_bounds
 from lichtbuch.ledger.v1 import ledger_pb2
 from lichtbuch.lighting.v1 import commissioning_pb2, control_pb2, faults_pb2, lighting_pb2
@@ -25,10 +24,13 @@ from services.admin import figures
 from services.admin.clients import Clients, all_pages
 from services.admin.faults import FaultNow, fault_from_proto
 from services.admin.lamps import Lamp, lamp_from_proto
-from services.admin.metering import has_amounts
+from services.admin.metering import Covered, covered_and_counted, has_amounts
 
 NIGHTS: Final = 14
-READINGS_PAGE: Final = 100_000
+SETTLING: Final = timedelta(minutes=5)
+"""Domain time in which the readings of a quarter hour come in: until then nobody says that one is missing."""
+DAY_AGAIN: Final = timedelta(minutes=2)
+"""Real time after which figures of the same 24 hours are asked for again: what was late may be there."""
 MUNICIPALITIES_PAGE: Final = 1_000
 VERIFY_DEADLINE_S: Final = 60.0
 
@@ -55,6 +57,7 @@ class Asking:
     def __init__(self, name: str, clients: Clients, clock: Clock) -> None:
         self.name = name
         self._clients, self._clock = clients, clock
+        self._day: tuple[datetime, tuple[str, ...], datetime, Covered] | None = None
 
     async def facts(self) -> figures.Facts:
         """The municipality itself."""
@@ -136,30 +139,23 @@ class Asking:
         await self._clients.lighting.ReportFault(request)
 
     async def meters(self) -> tuple[figures.MeterNow, ...]:
-        """The meters, with the gaps and the consumption of their last 24 hours of domain time."""
+        """The meters, with coverage and consumption of their last 24 hours of domain time."""
         stub = self._clients.metering
         meters = await all_pages(stub.ListMeters, metering_pb2.ListMetersRequest(parent=self.name), "meters")
-        if not meters:
-            return ()
-        end = floor_slot(self._clock.now(), QUARTER_HOUR_S)
-        names = [meter.name for meter in meters]
-        first, last = timestamp_to_proto(end - timedelta(days=1)), timestamp_to_proto(end)
-        readings = await stub.ListReadings(
-            metering_pb2.ListReadingsRequest(
-                parent=self.name, meters=names, start_time=first, end_time=last, page_size=READINGS_PAGE
-            )
-        )
-        consumption: metering_pb2.QueryConsumptionResponse | None = None
-        counted = [meter.name for meter in meters if has_amounts(meter.kind)]
-        with suppress(InvalidInput, FailedPrecondition):  # nothing to work out yet; the rest is shown all the same
-            if counted:
-                consumption = await stub.QueryConsumption(
-                    metering_pb2.QueryConsumptionRequest(
-                        parent=self.name, meters=counted, start_time=first, end_time=last,
-                        step=metering_pb2.STEP_TOTAL, without_evidence=True,
-                    )
-                )  # fmt: skip
-        return figures.meters_from_proto(meters, readings.readings, consumption)
+        return figures.meters_from_proto(meters, await self._last_day(meters)) if meters else ()
+
+    async def _last_day(self, meters: Sequence[metering_pb2.Meter]) -> Covered:
+        """Figures of the last day: they change with the quarter hour, and seldom in between."""
+        end = floor_slot(self._clock.now() - SETTLING, QUARTER_HOUR_S)
+        names = tuple(meter.name for meter in meters)
+        now = self._clock.real()
+        if self._day is None or self._day[:2] != (end, names) or now - self._day[2] >= DAY_AGAIN:
+            counted = [meter.name for meter in meters if has_amounts(meter.kind)]
+            sensed = [meter.name for meter in meters if not has_amounts(meter.kind)]
+            stub, start = self._clients.metering, end - timedelta(days=1)
+            found = await covered_and_counted(stub, self.name, counted, sensed, start, end)
+            self._day = (end, names, now, found)
+        return self._day[3]
 
     async def savings(self, before: figures.Savings | None, tz: ZoneInfo) -> figures.Savings:
         """Savings since the beginning and of the last nights; those of `before` stay while the book has not grown."""

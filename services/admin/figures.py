@@ -5,11 +5,11 @@ Energy in Wh, money as decimal text, levels in per mille, instants in UTC. Not h
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
+from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -151,6 +151,16 @@ def override_from_proto(message: control_pb2.Override) -> OverrideNow:
     )
 
 
+HOURLY_OR_MORE: Final = (
+    metering_pb2.READING_CYCLE_QUARTER_HOUR,
+    metering_pb2.READING_CYCLE_HALF_HOUR,
+    metering_pb2.READING_CYCLE_HOUR,
+)
+"""Cycles of meters of which the last 24 hours tell something, whenever they are looked at."""
+POOR_COVERAGE: Final = 950
+"""Per mille below which somebody should look why."""
+
+
 @dataclass(frozen=True, slots=True)
 class MeterNow:
     """A meter's newest value, in its scale, and its last day in whole units."""
@@ -164,8 +174,8 @@ class MeterNow:
     latest_slot: datetime | None
     day_amount: int | None
     """Consumption of the last 24 hours; None where it is not known."""
-    gaps: int
-    """Quarter hours of the last 24 that could not be read."""
+    coverage: int | None
+    """Share of the last 24 hours that readings cover, in per mille; None where that tells nothing."""
     endpoint: str = ""
     """Where it is read; empty for meters read by hand."""
     medium: int = 0
@@ -173,21 +183,20 @@ class MeterNow:
     scale_exponent: int = 0
 
 
-def meters_from_proto(
-    meters: Iterable[metering_pb2.Meter],
-    readings: metering_pb2.ReadingColumns,
-    consumption: metering_pb2.QueryConsumptionResponse | None,
-) -> tuple[MeterNow, ...]:
-    """The meters with gaps out of their readings and the amount out of their consumption."""
-    gaps: Counter[str] = Counter()
-    for index, status in zip(readings.meter_indexes, readings.statuses, strict=False):
-        if status == metering_pb2.READING_STATUS_GAP:
-            gaps[readings.meters[index]] += 1
-    amounts: dict[str, int] = {}
-    if consumption is not None:
-        for index, amount in zip(consumption.meter_indexes, consumption.amounts, strict=False):
-            name = consumption.meters[index]
-            amounts[name] = amounts.get(name, 0) + amount
+class LastDay(Protocol):
+    """Figures of the last 24 hours by name of the meter."""
+
+    @property
+    def coverages(self) -> Mapping[str, int]:
+        """Per mille."""
+
+    @property
+    def amounts(self) -> Mapping[str, int]:
+        """Whole units."""
+
+
+def meters_from_proto(meters: Iterable[metering_pb2.Meter], day: LastDay) -> tuple[MeterNow, ...]:
+    """The meters with the figures of their last day; coverage of those only that are read every hour or more often."""
     return tuple(
         MeterNow(
             name=meter.name,
@@ -196,8 +205,8 @@ def meters_from_proto(
             unit=int(meter.unit),
             latest_value=meter.latest_value if meter.HasField("latest_slot") else None,
             latest_slot=instant(meter.latest_slot) if meter.HasField("latest_slot") else None,
-            day_amount=amounts.get(meter.name),
-            gaps=gaps[meter.name],
+            day_amount=day.amounts.get(meter.name),
+            coverage=_told(meter, day.coverages.get(meter.name)),
             endpoint=meter.endpoint,
             medium=int(meter.medium),
             kind=int(meter.kind),
@@ -205,6 +214,14 @@ def meters_from_proto(
         )
         for meter in meters
     )
+
+
+def _told(meter: metering_pb2.Meter, coverage: int | None) -> int | None:
+    """Coverage of a last day, where it tells something."""
+    if meter.reading_cycle in HOURLY_OR_MORE or (not meter.reading_cycle and meter.endpoint):
+        return coverage
+    # Of a sum, and of what nobody said how often it is read, nobody knows what to expect.
+    return coverage or None if not meter.reading_cycle else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,10 +5,11 @@ Raises errors of domain/errors.py. Not here: how often it is asked (town.py, ask
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, time, timedelta
-from typing import Final
+from typing import Any, Final
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -64,6 +65,45 @@ class Comparing:
     base_share_permille: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Covered:
+    """What readings say of a period: coverage in per mille, and amounts in whole units where there are such; by name of
+    the meter."""
+
+    coverages: dict[str, int]
+    amounts: dict[str, int]
+
+
+async def covered_and_counted(
+    stub: Any, parent: str, counted: Sequence[str], sensed: Sequence[str], start: datetime, end: datetime
+) -> Covered:
+    """One question about all meters that count something, one about all sensors: figures, no readings."""
+    first, last = timestamp_to_proto(start), timestamp_to_proto(end)
+    coverages, amounts = dict[str, int](), dict[str, int]()
+    with suppress(InvalidInput, FailedPrecondition):  # nothing to work out yet; the rest is shown all the same
+        if counted:
+            request = metering_pb2.QueryConsumptionRequest(
+                parent=parent, meters=counted, start_time=first, end_time=last,
+                step=metering_pb2.STEP_TOTAL, without_evidence=True,
+            )  # fmt: skip
+            found = await stub.QueryConsumption(request, timeout=QUESTION_DEADLINE_S)
+            coverages |= coverage_by_meter(found)
+            for index, amount in zip(found.meter_indexes, found.amounts, strict=False):
+                amounts[found.meters[index]] = amounts.get(found.meters[index], 0) + amount
+    with suppress(InvalidInput, FailedPrecondition):
+        if sensed:
+            answer = await stub.QueryValues(
+                metering_pb2.QueryValuesRequest(
+                    parent=parent, meters=sensed, start_time=first, end_time=last, step=metering_pb2.STEP_TOTAL
+                ),
+                timeout=QUESTION_DEADLINE_S,
+            )
+            coverages |= dict.fromkeys(sensed, 0)
+            for index, coverage in zip(answer.meter_indexes, answer.coverages_permille, strict=False):
+                coverages[answer.meters[index]] = coverage
+    return Covered(coverages, amounts)
+
+
 class Metering:
     """The questions about one municipality, by its name."""
 
@@ -81,29 +121,10 @@ class Metering:
     async def coverages(self, meters: tuple[MeterItem, ...]) -> dict[str, int]:
         """Share in per mille of the last days that readings cover, by name; of sensors too."""
         end = floor_slot(self._clock.now(), QUARTER_HOUR_S)
-        first, last = timestamp_to_proto(end - timedelta(days=COVERED_DAYS)), timestamp_to_proto(end)
-        stub, found = self._clients.metering, dict[str, int]()
         counted = [each.name for each in meters if not each.is_sensor]
         sensed = [each.name for each in meters if each.is_sensor]
-        with suppress(InvalidInput, FailedPrecondition):  # nothing to work out yet; the list is shown all the same
-            if counted:
-                request = metering_pb2.QueryConsumptionRequest(
-                    parent=self.name, meters=counted, start_time=first, end_time=last,
-                    step=metering_pb2.STEP_TOTAL, without_evidence=True,
-                )  # fmt: skip
-                found |= coverage_by_meter(await stub.QueryConsumption(request, timeout=QUESTION_DEADLINE_S))
-        with suppress(InvalidInput, FailedPrecondition):
-            if sensed:
-                answer = await stub.QueryValues(
-                    metering_pb2.QueryValuesRequest(
-                        parent=self.name, meters=sensed, start_time=first, end_time=last, step=metering_pb2.STEP_TOTAL
-                    ),
-                    timeout=QUESTION_DEADLINE_S,
-                )
-                found |= dict.fromkeys(sensed, 0)
-                for index, coverage in zip(answer.meter_indexes, answer.coverages_permille, strict=False):
-                    found[answer.meters[index]] = coverage
-        return found
+        stub, start = self._clients.metering, end - timedelta(days=COVERED_DAYS)
+        return (await covered_and_counted(stub, self.name, counted, sensed, start, end)).coverages
 
     # --- figures of one meter ------------------------------------------------------------------------------------
 

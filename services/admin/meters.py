@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from lichtbuch.metering.v1 import metering_pb2
-from services.admin.figures import id_of, instant
+from services.admin.figures import HOURLY_OR_MORE, id_of, instant
 
 MEDIA: Final = tuple(value for value in metering_pb2.Medium.values() if value)
 KINDS: Final = tuple(value for value in metering_pb2.ReadingKind.values() if value)
@@ -21,12 +21,7 @@ READ_BY_HAND: Final = (
     metering_pb2.READING_KIND_INSTANT,
 )
 """Kinds of which somebody can read a value off: amounts of intervals and sums of other meters stand nowhere."""
-_OFTEN: Final = (
-    metering_pb2.READING_CYCLE_QUARTER_HOUR,
-    metering_pb2.READING_CYCLE_HALF_HOUR,
-    metering_pb2.READING_CYCLE_HOUR,
-    metering_pb2.READING_CYCLE_DAY,
-)
+_OFTEN: Final = (*HOURLY_OR_MORE, metering_pb2.READING_CYCLE_DAY)
 _LATE_AFTER_H: Final = {
     metering_pb2.READING_CYCLE_QUARTER_HOUR: 2,
     metering_pb2.READING_CYCLE_HALF_HOUR: 3,

@@ -8,7 +8,7 @@ from typing import Final
 
 from nicegui import ui
 
-from services.admin.figures import id_of
+from services.admin.figures import POOR_COVERAGE, id_of
 from services.admin.meters import KINDS, MEDIA, MeterItem, Place, Row, by_place, chosen, is_late
 from services.admin.pages.fields import may
 from services.admin.pages.places_cards import latest_text
@@ -16,7 +16,6 @@ from services.admin.pages.view import Card, View, page_path, rich
 
 MOST_SHOWN: Final = 400
 """So many are drawn; of more, the number is said: a filter finds the rest."""
-POOR_COVERAGE: Final = 950
 _WARN: Final = "warn"
 
 

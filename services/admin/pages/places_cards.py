@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from lichtbuch.lighting.v1 import control_pb2
 from lichtbuch.metering.v1 import metering_pb2
-from services.admin.figures import CabinetNow, MeterNow, id_of
+from services.admin.figures import POOR_COVERAGE, CabinetNow, MeterNow, id_of
 from services.admin.formats import Formats
 from services.admin.meters import MeterItem
 from services.admin.pages.view import NUMBER, Card, Cell, View, rich, table_html
@@ -89,7 +89,7 @@ class MetersCard(Card):
         if not feed.value:
             self._sentence.set_content(self.instead(feed) if feed.value is None else t("no_meters"))
             return
-        gappy = sum(1 for meter in feed.value if meter.gaps)
+        gappy = sum(1 for meter in feed.value if _is_poor(meter))
         self._sentence.set_content(t("meters_gaps", count=view.formats.number(gappy)) if gappy else "")
         self._sentence.set_visibility(bool(gappy))
         heads = [
@@ -98,7 +98,7 @@ class MetersCard(Card):
             Cell(t("latest"), NUMBER),
             Cell(t("slot"), NUMBER),
             Cell(t("day_amount"), NUMBER),
-            Cell(t("gaps"), NUMBER),
+            Cell(t("coverage_day"), NUMBER),
         ]
         self._table.set_content(table_html(t("meters"), heads, [self._row(meter) for meter in feed.value]))
 
@@ -112,5 +112,13 @@ class MetersCard(Card):
             Cell(t("no_reading") if value is None else latest_text(formats, meter, value), NUMBER),
             Cell(nothing if slot is None else formats.date_and_time(slot), NUMBER),
             Cell(nothing if day is None else amount_text(formats, day, meter.unit, meter.medium), NUMBER),
-            Cell(formats.number(meter.gaps), f"{NUMBER} warn" if meter.gaps else NUMBER),
+            Cell(
+                nothing if meter.coverage is None else formats.percent(meter.coverage),
+                f"{NUMBER} warn" if _is_poor(meter) else NUMBER,
+            ),
         ]
+
+
+def _is_poor(meter: MeterNow) -> bool:
+    """Much of its last day is missing."""
+    return meter.coverage is not None and meter.coverage < POOR_COVERAGE

@@ -7,7 +7,8 @@ import pytest
 
 from domain.night import local_date
 from tests.services.admin.test_browser import PHONE, Admin, chromium, picture, saved, visit
-from tests.services.admin.town_meters import BERLIN, metered, name
+from tests.services.admin.town_book import BERLIN
+from tests.services.admin.town_buildings import metered, name
 from tests.services.admin.town_services import Town, TownServices
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]

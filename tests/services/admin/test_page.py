@@ -69,11 +69,11 @@ async def submit(user: User) -> None:
 async def test_a_facility_manager_sees_the_town_at_a_glance(application: Application, town: Town) -> None:
     town.states["L-0002"].update(actual=350, due=350)
     town.states["L-0003"].update(faults=4)
-    town.gaps["M-002"] = 4
+    town.gaps["M-002"] = 8
     user = await application.open("viewer")
     await sees(user, "Bad Hersfeld", "Vera Ansicht", "Vorführstadt", "6 Leuchten · live")
     await sees(user, words("de")["no_overrides"], "Alle auf Automatik, Türen zu.")
-    await sees(user, "1.234,5 kWh", "Rathaus", "1 mit Lücken in 24 h")
+    await sees(user, "1.234,5 kWh", "Rathaus", "1 in 24 h zu weniger als 95 % abgedeckt", "91,6 %")
     await sees(user, "LED und Dimmen", "700 kWh", "201,25 €", "± 35,0 kWh", "3 Einträge, Wurzel 0123456789abcdef…")
     with user.scope(marker="lamps"):
         await sees(user, "folgen nicht")

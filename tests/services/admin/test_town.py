@@ -1,5 +1,6 @@
 """One municipality as one person sees it, live: over real gRPC, with services that change, go and come back."""
 
+from collections import Counter
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -168,13 +169,26 @@ async def test_the_server_decides_whatever_the_page_shows(people: People) -> Non
     assert [violation.field for violation in refused.value.violations] == ["override.expire_time"]
 
 
-async def test_meters_come_with_their_gaps_and_their_day(people: People, services: TownServices) -> None:
-    services.town.gaps["M-002"] = 4
+async def test_meters_come_with_coverage_and_consumption_of_their_day(people: People, services: TownServices) -> None:
+    services.town.gaps["M-002"] = 8
     town = await people.town("viewer")
     await eventually(lambda: town.meters.value is not None)
     first, second = town.meters.value or ()
-    assert (first.place, first.latest_value, first.day_amount, first.gaps) == ("C-001", 1_234_500, 12_300, 0)
-    assert (second.place, second.gaps) == ("Rathaus", 4)
+    assert (first.place, first.latest_value, first.day_amount, first.coverage) == ("C-001", 1_234_500, 12_300, 1000)
+    assert (second.place, second.coverage) == ("Rathaus", 916)
+
+
+async def test_the_overview_asks_for_figures_once_a_quarter_hour_and_never_for_readings(
+    people: People, services: TownServices
+) -> None:
+    town = await people.town("viewer")
+    await eventually(lambda: town.meters.value is not None)
+    before = Counter(services.town.asked)
+    await town.meters.refresh_anew()
+    after = Counter(services.town.asked)
+    assert after["ListMeters"] > before["ListMeters"]
+    assert after["QueryConsumption"] == before["QueryConsumption"] == 1
+    assert after["ListReadings"] == 0
 
 
 async def test_nobody_watches_when_nobody_looks(people: People, monkeypatch: pytest.MonkeyPatch) -> None:

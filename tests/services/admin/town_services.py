@@ -37,9 +37,10 @@ from servicekit.convert import timestamp_to_proto, unix_ms
 from servicekit.server import Server
 from servicekit.tenants import FixedTenants
 from services.registry.endpoint import Endpoint
+from tests.services.admin.town_book import MeterBook
 from tests.services.admin.town_endpoints import AttachedCalls, AuditTrail, EndpointCalls
 from tests.services.admin.town_gears import GearCalls
-from tests.services.admin.town_meters import MeterBook, MeterCalls
+from tests.services.admin.town_meters import MeterCalls
 from tests.services.admin.town_planning import PlanningCalls, Scheduler
 from tests.support.ports import free_port
 from tests.support.running import HERSFELD, SCHWALM, access_from, settings_for
@@ -101,6 +102,8 @@ class Town:
     log_is_valid: bool = True
     calls: list[str] = field(default_factory=list)
     """Method and subject of every call that changes something, or tries to."""
+    asked: list[str] = field(default_factory=list)
+    """Methods of metering that were asked for what the overview shows."""
     watches: int = 0
     _revision: int = 0
     _changed: dict[str, int] = field(default_factory=dict)
@@ -202,6 +205,7 @@ def small_town(lamps: int = 6) -> Town:
                 display_name=f"Zähler {number}",
                 medium=metering_pb2.MEDIUM_ELECTRICITY,
                 unit=metering_pb2.UNIT_WH,
+                reading_cycle=metering_pb2.READING_CYCLE_QUARTER_HOUR,
                 latest_value=1_234_500 * number,
                 latest_slot=timestamp_to_proto(slot),
                 cabinet=cabinet,
@@ -421,36 +425,38 @@ class Metering(MeterCalls):
         self, request: metering_pb2.ListMetersRequest, context: Any
     ) -> metering_pb2.ListMetersResponse:
         """All."""
+        self._town.asked.append("ListMeters")
         here = [meter for meter in self._town.meters if meter.name.startswith(f"{current_tenant().name}/")]
         return metering_pb2.ListMetersResponse(meters=here)
 
     async def ListReadings(
         self, request: metering_pb2.ListReadingsRequest, context: Any
     ) -> metering_pb2.ListReadingsResponse:
-        """What the book has of one meter; else one good reading of each, and its gaps."""
+        """What the book has of one meter."""
+        self._town.asked.append("ListReadings")
         if list(request.meters[1:]) == [] and request.meters and request.meters[0] in self._town.book.readings:
             start, end = (unix_ms(each.ToDatetime(tzinfo=UTC)) for each in (request.start_time, request.end_time))
             held = self._columns(request.meters[0], start, end, all_revisions=request.all_revisions)
             return metering_pb2.ListReadingsResponse(readings=held)
-        columns = metering_pb2.ReadingColumns(meters=request.meters)
-        for index, meter in enumerate(request.meters):
-            for _ in range(self._town.gaps.get(meter.rsplit("/", 1)[-1], 0)):
-                columns.meter_indexes.append(index)
-                columns.statuses.append(metering_pb2.READING_STATUS_GAP)
-            columns.meter_indexes.append(index)
-            columns.statuses.append(metering_pb2.READING_STATUS_MEASURED)
-        return metering_pb2.ListReadingsResponse(readings=columns)
+        return metering_pb2.ListReadingsResponse(readings=metering_pb2.ReadingColumns(meters=request.meters))
 
     async def QueryConsumption(
         self, request: metering_pb2.QueryConsumptionRequest, context: Any
     ) -> metering_pb2.QueryConsumptionResponse:
         """What follows from the book; 12.3 kWh each where it has no readings."""
+        self._town.asked.append("QueryConsumption")
         if self._town.book.readings:
             return self._consumption(request)
+        start, end = (unix_ms(each.ToDatetime(tzinfo=UTC)) for each in (request.start_time, request.end_time))
+        missing = [self._town.gaps.get(meter.rsplit("/", 1)[-1], 0) for meter in request.meters]
+        count = len(request.meters)
         return metering_pb2.QueryConsumptionResponse(
             meters=request.meters,
-            meter_indexes=range(len(request.meters)),
-            amounts=[12_300] * len(request.meters),
+            meter_indexes=range(count),
+            starts_unix_ms=[start] * count,
+            ends_unix_ms=[end] * count,
+            amounts=[12_300] * count,
+            coverages_permille=[(96 - gaps) * 1000 // 96 for gaps in missing],
         )
 
 
