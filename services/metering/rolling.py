@@ -7,8 +7,9 @@ is older than it has to be kept, which rests on roll-ups, follows in the same lo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
+from time import monotonic
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -23,12 +24,14 @@ from servicekit.lease import Lease
 from servicekit.tenants import TenantDirectory
 from services.metering.figures.rollups import basis_of, day_floor_ms
 from services.metering.metrics import ROLLUPS_DUE, ROLLUPS_MADE
+from services.metering.pace import rest
 from services.metering.retention import Retention
 from services.metering.store import meters as store
 from services.metering.store import rollups
 from services.metering.store.figures import metered
 from services.metering.store.heads import latest_slots
-from services.metering.store.rollup_build import may_be_kept, refresh
+from services.metering.store.amounts import Metered
+from services.metering.store.rollup_build import EVERY_MEDIUM, may_be_kept, refresh
 from services.metering.store.tables import MeterRow
 
 _log = logging.getLogger(__name__)
@@ -36,7 +39,6 @@ _log = logging.getLogger(__name__)
 LEASE: Final = "metering.rollups"
 EVERY_S: Final = 900.0
 """Domain seconds between two looks."""
-LEAST_REAL_S: Final = 1.0
 TOGETHER: Final = 20
 """Meters in one transaction: writers of readings wait for its end."""
 
@@ -53,14 +55,17 @@ class RollupKeeper:
         *,
         ready: Callable[[], bool] = lambda: True,
         retention: Retention | None = None,
+        media: Collection[int] = EVERY_MEDIUM,
     ) -> None:
-        """`ready` says whether the database has its schema yet; `retention` deletes what need not be kept longer."""
+        """`ready` says whether the database has its schema yet; `retention` deletes what need not be kept longer. `media`
+        are those of which roll-ups are kept; of others they are taken away."""
         self._database, self._tenants, self._clock, self._lease = database, tenants, clock, lease
-        self._ready, self._retention = ready, retention
+        self._ready, self._retention, self._media = ready, retention, media
 
     async def keep(self, beat: Callable[[], None]) -> None:
         """The loop. Without the database, the registry or the lease it waits."""
         while True:
+            began = monotonic()
             if self._lease.holds() and self._ready():
                 try:
                     await self.bring_up_to_date(beat)
@@ -69,10 +74,7 @@ class RollupKeeper:
                 except LichtbuchError as error:
                     _log.warning("roll-ups cannot be brought up to date: %s", error)
             beat()
-            if self._clock.speed * LEAST_REAL_S > EVERY_S:
-                await self._clock.sleep_real(LEAST_REAL_S)
-            else:
-                await self._clock.sleep(EVERY_S)
+            await rest(self._clock, EVERY_S, monotonic() - began)
 
     async def bring_up_to_date(self, beat: Callable[[], None] = lambda: None) -> int:
         """One pass over all meters. Returns how many days were made."""
@@ -80,7 +82,7 @@ class RollupKeeper:
         waiting = 0
         for tenant in await self._tenants.all():
             tz = zone(tenant.time_zone)
-            due = await self._database.read(partial(_due, tenant=tenant, tz=tz))
+            due = await self._database.read(partial(_due, tenant=tenant, tz=tz, media=self._media))
             waiting += len(due)
             ROLLUPS_DUE.set(waiting)
             for begin in range(0, len(due), TOGETHER):
@@ -93,7 +95,7 @@ class RollupKeeper:
     async def _refresh(self, rows: list[MeterRow], tz: ZoneInfo) -> int:
         """Days that were made. A meter whose readings contradict each other keeps none of the others waiting."""
         try:
-            return await self._database.run(partial(refresh, rows=rows, tz=tz))
+            return await self._database.run(partial(refresh, rows=rows, tz=tz, media=self._media))
         except PermanentError as error:
             if len(rows) > 1:
                 return sum([await self._refresh([row], tz) for row in rows])
@@ -101,14 +103,20 @@ class RollupKeeper:
             return 0
 
 
-def _due(session: Session, tenant: Tenant, tz: ZoneInfo) -> list[MeterRow]:
-    """Meters of a town whose roll-ups are missing, no longer true, or a day behind."""
+def _due(session: Session, tenant: Tenant, tz: ZoneInfo, media: Collection[int]) -> list[MeterRow]:
+    """Meters of a town whose roll-ups are missing, no longer true, a day behind, or not to be kept any more."""
     rows = store.all_rows(session, [tenant.uid])
-    meters = [meter for meter in metered(session, rows) if may_be_kept(meter)]
-    states = rollups.states_of(session, [meter.row.uid for meter in meters])
+    states = rollups.states_of(session, [row.uid for row in rows])
     marked = rollups.marks_of(session, [state.key for state in states.values()])
-    latest = latest_slots(session, [life.key for meter in meters for life in meter.lives])
+    meters: list[Metered] = []
     due: list[MeterRow] = []
+    for meter in metered(session, rows):
+        state = states.get(meter.row.uid)
+        if may_be_kept(meter, media):
+            meters.append(meter)
+        elif state is not None and (state.until_ms > state.sealed_ms or state.key in marked):
+            due.append(meter.row)
+    latest = latest_slots(session, [life.key for meter in meters for life in meter.lives])
     floors: dict[int, int] = {}
     for meter in meters:
         newest = max((latest.get(life.key, 0) for life in meter.lives), default=0)

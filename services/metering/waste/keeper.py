@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import partial
+from time import monotonic
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -25,6 +26,7 @@ from servicekit.lease import Lease
 from servicekit.tenants import TenantDirectory
 from services.metering.meter import Kind, Unit
 from services.metering.metrics import WASTE_CHANGES, WASTE_FINDINGS, WASTE_LOOKED
+from services.metering.pace import rest
 from services.metering.slot import to_ms
 from services.metering.store import findings as store
 from services.metering.store import meters
@@ -40,7 +42,6 @@ _log = logging.getLogger(__name__)
 LEASE: Final = "metering.waste"
 EVERY_S: Final = 900.0
 """Domain seconds between two looks at the clock."""
-LEAST_REAL_S: Final = 1.0
 MORNING: Final = time(5)
 """Local time from which on the day before is looked at."""
 
@@ -64,16 +65,14 @@ class WasteKeeper:
     async def keep(self, beat: Callable[[], None]) -> None:
         """The loop. Without the database, the registry or the lease it waits."""
         while True:
+            began = monotonic()
             if self._lease.holds() and self._ready():
                 try:
                     await self.look(beat)
                 except LichtbuchError as error:
                     _log.warning("the waste watch cannot look: %s", error)
             beat()
-            if self._clock.speed * LEAST_REAL_S > EVERY_S:
-                await self._clock.sleep_real(LEAST_REAL_S)
-            else:
-                await self._clock.sleep(EVERY_S)
+            await rest(self._clock, EVERY_S, monotonic() - began)
 
     async def look(self, beat: Callable[[], None] = lambda: None) -> int:
         """Looks at every municipality whose morning has come since the last look. Returns how many findings became
