@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
-import sys
+import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from tests.services.metering.making import NOW
 from tests.services.metering.running import Registry
 from tests.support.issuer import Issuer
 from tests.support.running import ADMIN, HERSFELD, TOWNS, running_service, settings_for
+from tests.support.warm_command import run_warm
 
 
 class OneTown(Registry):
@@ -58,14 +59,8 @@ class Command:
 
     async def run(self, *arguments: str, subject: str = ADMIN) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", *arguments,
-            env=self.environment(subject),
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, error = await asyncio.wait_for(process.communicate(), 120)
-        assert process.returncode is not None
-        return process.returncode, out.decode(), error.decode()
+        done = await run_warm(*arguments, environment=self.environment(subject))
+        return done.returncode, done.stdout, done.stderr
 
     async def json(self, *arguments: str) -> tuple[int, Any]:
         """Exit code and what it prints with --json."""
@@ -78,8 +73,8 @@ class Command:
 async def metering_command(tmp_path: Path) -> AsyncIterator[Command]:
     """The command, a registry with one town, and metering at noon of the test's day."""
     issuer = Issuer()
+    (tmp_path / "metering.db").write_bytes(_empty_database())
     database = Database(f"sqlite:///{tmp_path}/metering.db", "metering", pool_size=2)
-    await database.migrate(migrations_of("metering"))
     clock = SteppedClock(NOW)
     registry = OneTown()  # type: ignore[abstract]  # as far as the command asks
     add_registry = registry_pb2_grpc.add_RegistryServiceServicer_to_server
@@ -96,3 +91,13 @@ async def metering_command(tmp_path: Path) -> AsyncIterator[Command]:
             yield Command({"registry": beside.target, "metering": running.target}, issuer, tmp_path, stub)
     await database.close()
     issuer.close()
+
+
+@cache
+def _empty_database() -> bytes:
+    """A file of metering's with nothing but the schema in it: copying it is quicker than migrating."""
+    with tempfile.TemporaryDirectory() as folder:
+        database = Database(f"sqlite:///{folder}/metering.db", "metering", pool_size=1)
+        database.migrate_now(migrations_of("metering"))
+        database.close_now()
+        return Path(folder, "metering.db").read_bytes()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +16,7 @@ from tests.services.admin.conftest import issuer_url
 from tests.services.admin.test_faults_page import stands, three
 from tests.services.admin.test_town import token_of
 from tests.services.admin.town_services import SERVICES, Town, TownServices, fault_on, small_town
+from tests.support.warm_command import run_warm
 
 __all__ = ["issuer_url"]
 
@@ -32,13 +31,8 @@ class Command:
 
     async def run(self, *arguments: str) -> tuple[int, str, str]:
         """Exit code, standard output and standard error."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "cli.main", *arguments, env=self._environment,
-            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
-        out, error = await asyncio.wait_for(process.communicate(), 60)
-        assert process.returncode is not None
-        return process.returncode, out.decode(), error.decode()
+        done = await run_warm(*arguments, environment=self._environment)
+        return done.returncode, done.stdout, done.stderr
 
     async def json(self, *arguments: str) -> Any:
         """What it prints with --json."""

@@ -1,4 +1,8 @@
-"""The command's offline tools, run as a person runs them: arguments in, output and exit code out."""
+"""The command's offline tools, run as a person runs them: arguments in, output and exit code out.
+
+The first tests start the command from nothing, as a shell does; the others have it forked from a process with its
+modules loaded, as starting takes longer than what they look at.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,8 @@ import pytest
 from astral import LocationInfo, SunDirection
 from astral.sun import sun as astral_sun
 from astral.sun import time_of_transit
+
+from tests.support.warm_command import Done, run_warm_now
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,14 +56,30 @@ source = "test"
 """
 
 
-def lichtbuch(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def lichtbuch(*arguments: str | Path) -> Done:
+    return run_warm_now([*map(str, arguments)], os.environ | {"COLUMNS": "200"})
+
+
+def started_from_nothing(*arguments: str | Path) -> Done:
     environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}", "COLUMNS": "200"}
     command = [sys.executable, "-m", "cli.main", *map(str, arguments)]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=100)
+    return Done(done.returncode, done.stdout, done.stderr)
+
+
+def test_the_version_is_told() -> None:
+    done = started_from_nothing("--version")
+    assert done.returncode == 0
+    assert done.stdout == f"lichtbuch {version('lichtbuch')}\n"
+
+
+@pytest.mark.parametrize("arguments", [("sun", "--help"), ("sun", "95", "9", "2026-11-22"), ("sun", "95", "--json")])
+def test_forked_or_started_from_nothing_it_says_the_same(arguments: tuple[str, ...]) -> None:
+    assert lichtbuch(*arguments) == started_from_nothing(*arguments)
 
 
 def test_sun_prints_the_times_of_a_date_within_a_minute_of_another_library() -> None:
-    done = lichtbuch("sun", "50.868", "9.707", "2026-11-22", "--json")
+    done = started_from_nothing("sun", "50.868", "9.707", "2026-11-22", "--json")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     observer = LocationInfo("", "", "UTC", 50.868, 9.707).observer
@@ -191,12 +213,6 @@ def test_an_error_under_json_is_json_on_standard_error(arguments: tuple[str, ...
     assert done.returncode == code
     assert done.stdout == ""
     assert json.loads(done.stderr)["error"]["code"] == error_code
-
-
-def test_the_version_is_told() -> None:
-    done = lichtbuch("--version")
-    assert done.returncode == 0
-    assert done.stdout == f"lichtbuch {version('lichtbuch')}\n"
 
 
 def test_a_bundle_that_is_none_does_not_verify(tmp_path: Path) -> None:

@@ -28,7 +28,8 @@ from lichtbuch.ledger.v1 import ledger_pb2
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.convert import timestamp_to_proto
 from tests.support.night import SETTLED, STEP, Night, entry_of, judge_levels, live_through
-from tests.support.town import Done, Town, run_command
+from tests.support.town import Town, run_command
+from tests.support.warm_command import Done
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPEED = 600.0

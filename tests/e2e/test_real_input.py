@@ -28,7 +28,8 @@ from services.admin.planning import Planning
 from services.admin.preview import outlook_from_proto
 from services.admin.profile_text import profile_from_text
 from tests.fieldbus.servers import PymodbusServer
-from tests.support.town import Done, Town, run_command
+from tests.support.town import Town, run_command
+from tests.support.warm_command import Done
 
 REAL = Path(os.environ.get("LICHTBUCH_SHARED_DATA", Path(__file__).parents[3] / "shared" / "data")) / "streetlights"
 TOWNS = {

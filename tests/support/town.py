@@ -9,7 +9,6 @@ import asyncio
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -24,6 +23,7 @@ from cli.session import Session
 from domain.errors import LichtbuchError, RetryableError
 from domain.night import night_bounds
 from tests.support.ports import free_port
+from tests.support.warm_command import Done, run_warm
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 
@@ -189,26 +189,11 @@ class Town:
             await asyncio.sleep(pause_s)
 
 
-@dataclass(frozen=True)
-class Done:
-    """How a run of the command ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 async def run_command(town: Town, user: str, *arguments: str) -> Done:
     """`lichtbuch` as a person runs it, logged in as one of the demonstration users."""
     token = await demonstration_token(town.layout.issuer, user)
     environment = os.environ | town.layout.environment()
-    environment |= {"LICHTBUCH_TOKEN": token, "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}"}
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "cli.main", *arguments, cwd=ROOT, env=environment,
-        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    stdout, stderr = await asyncio.wait_for(process.communicate(), 120)
-    return Done(process.returncode or 0, stdout.decode(), stderr.decode())
+    return await run_warm(*arguments, environment=environment | {"LICHTBUCH_TOKEN": token})
 
 
 def with_databases(layout: Layout, urls: dict[str, str]) -> Layout:
