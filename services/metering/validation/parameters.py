@@ -30,14 +30,19 @@ LARGEST: Final = 10**12
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A number of a rule: its meaning with the unit, its default, and other defaults for some media."""
+    """A number of a rule: meaning with the unit, default, other defaults for some media, and the least it may be."""
 
     meaning: str
     default: int
     media: Mapping[str, int] = field(default_factory=dict)
+    least: int = 0
 
 
-PARAMETERS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
+Table = Mapping[str, Mapping[str, Parameter]]
+"""The parameters of rules by their names."""
+
+
+PARAMETERS: Final[Table] = MappingProxyType(
     {
         "time": {
             "future_s": Parameter("seconds that a stamp may be ahead of now", 120),
@@ -106,7 +111,7 @@ PARAMETERS: Final[Mapping[str, Mapping[str, Parameter]]] = MappingProxyType(
         },
     }
 )
-"""Every rule has `enabled` (1 or 0) beside these."""
+"""Every rule has `enabled` (1 or 0) beside these; a table that names it says for which media."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,10 +119,11 @@ class Parameters:
     """Parameters as they hold: `changes` are those of a file, by rule, medium ("" for all) and name."""
 
     changes: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
+    table: Table = field(default_factory=lambda: PARAMETERS)
 
     def of(self, rule: str, medium: str) -> dict[str, int]:
         """All parameters of a rule for a medium: the file's for the medium, the file's for all, then the defaults."""
-        defaults = {name: one.media.get(medium, one.default) for name, one in PARAMETERS[rule].items()}
+        defaults = {name: one.media.get(medium, one.default) for name, one in self.table[rule].items()}
         found = {"enabled": 1, **defaults}
         for name in found:
             for key in ((rule, medium, name), (rule, "", name)):
@@ -127,60 +133,66 @@ class Parameters:
         return found
 
 
-def load(path: Path | None) -> Parameters:
+def load(path: Path | None, rules: Table = PARAMETERS) -> Parameters:
     """Parameters with the changes of a file; without one, the defaults. Raises InvalidInput with every error."""
-    return Parameters() if path is None else from_toml(TomlSource.read(path))
+    return Parameters(table=rules) if path is None else from_toml(TomlSource.read(path), rules)
 
 
-def from_toml(source: TomlSource) -> Parameters:
+def from_toml(source: TomlSource, rules: Table = PARAMETERS) -> Parameters:
     """The same out of parsed TOML."""
     wrong: list[Violation] = []
     changes: dict[tuple[str, str, str], int] = {}
     for rule, table in source.data.items():
-        if rule not in PARAMETERS:
-            wrong.append(source.violation(f"is no rule; rules are {', '.join(PARAMETERS)}", rule))
+        if rule not in rules:
+            wrong.append(source.violation(f"is no rule; rules are {', '.join(rules)}", rule))
         elif not isinstance(table, dict):
             wrong.append(source.violation("a table of parameters is needed", rule))
         else:
-            _read_rule(source, rule, table, changes, wrong)
+            _read_rule(source, rule, table, (rules[rule], changes), wrong)
     if wrong:
         raise InvalidInput("; ".join(map(str, wrong[:3])), wrong)
-    return Parameters(changes)
+    return Parameters(changes, rules)
+
+
+_Into = tuple[Mapping[str, Parameter], dict[tuple[str, str, str], int]]
+"""The parameters of a rule, and where changes of them go."""
 
 
 def _read_rule(
     source: TomlSource,
     rule: str,
     table: Mapping[str, Any],
-    changes: dict[tuple[str, str, str], int],
+    into: _Into,
     wrong: list[Violation],
 ) -> None:
     for key, value in table.items():
         if not isinstance(value, dict):
-            _read(source, (rule, key), ("", value), changes, wrong)
+            _read(source, (rule, key), ("", value), into, wrong)
         elif key not in MEDIA:
             wrong.append(source.violation(f"is no medium; media are {', '.join(MEDIA)}", rule, key))
         else:
             for name, inner in value.items():
-                _read(source, (rule, key, name), (key, inner), changes, wrong)
+                _read(source, (rule, key, name), (key, inner), into, wrong)
 
 
 def _read(
     source: TomlSource,
     path: tuple[str, ...],
     given: tuple[str, Any],
-    changes: dict[tuple[str, str, str], int],
+    into: _Into,
     wrong: list[Violation],
 ) -> None:
     rule, name, (medium, value) = path[0], path[-1], given
-    known = ("enabled", *PARAMETERS[rule])
+    parameters, changes = into
+    known = tuple(dict.fromkeys(("enabled", *parameters)))
+    least, most = parameters[name].least if name in parameters else 0, 1 if name == "enabled" else LARGEST
     if name not in known:
         wrong.append(source.violation(f"is no parameter of {rule}; it has {', '.join(known)}", *path))
     elif isinstance(value, bool) and name == "enabled":
         changes[rule, medium, name] = int(value)
     elif isinstance(value, bool) or not isinstance(value, int):
         wrong.append(source.violation(f"{value!r} is not a whole number", *path))
-    elif not 0 <= value <= (1 if name == "enabled" else LARGEST):
-        wrong.append(source.violation(f"{value} is not between 0 and {1 if name == 'enabled' else LARGEST}", *path))
+    elif not least <= value <= most:
+        wrong.append(source.violation(f"{value} is not between {least} and {most}", *path))
     else:
         changes[rule, medium, name] = value
