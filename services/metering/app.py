@@ -151,7 +151,10 @@ def _add_rollups(server: Server, settings: MeteringSettings, database: Database)
 
 def _add_waste_watch(server: Server, settings: MeteringSettings, database: Database) -> None:
     lease = lease_for(WASTE_LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=server.clock)
-    keeper = WasteKeeper(database, server.tenants, server.clock, lease, ready=server.database_ready.is_set)
+    keeper = WasteKeeper(
+        database, server.tenants, server.clock, lease,
+        ready=server.database_ready.is_set, memory=settings.own_dir / "waste-watched.json",
+    )  # fmt: skip
     server.add_loop("waste lease", lease.keep, max_silence_s=60)
     server.add_loop("waste", keeper.keep, max_silence_s=2 * WASTE_EVERY_S)
     server.on_stop(lease.release)

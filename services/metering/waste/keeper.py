@@ -1,16 +1,20 @@
 """The loop of the waste watch: once a local day it looks at every meter of every municipality.
 
-One worker at a time does it (a lease). It looks in the morning, when the readings of the day before are in; after a
-restart it looks once more, which changes nothing. What it finds is raised once, extended while it lasts, and ended by
-itself.
+One worker at a time does it (a lease). It looks in the morning, when the readings of the day before are in. The day it
+looked at last is kept in a local file: a worker that is started again and again is not to look each time, and one that
+does not find it (another replica) looks once more, which changes nothing. What it finds is raised once, extended while
+it lasts, and ended by itself.
 """
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 from collections.abc import Callable
 from datetime import date, datetime, time
 from functools import partial
+from pathlib import Path
 from time import monotonic
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -40,6 +44,7 @@ from services.metering.waste.watch import Rule
 _log = logging.getLogger(__name__)
 
 LEASE: Final = "metering.waste"
+_SCHEMA: Final = 1
 EVERY_S: Final = 900.0
 """Domain seconds between two looks at the clock."""
 MORNING: Final = time(5)
@@ -57,10 +62,13 @@ class WasteKeeper:
         lease: Lease,
         *,
         ready: Callable[[], bool] = lambda: True,
+        memory: Path | None = None,
     ) -> None:
-        """`ready` says whether the database has its schema yet."""
+        """`ready` says whether the database has its schema yet; `memory` is the file that tells the next worker at this
+        place which day was looked at."""
         self._database, self._tenants, self._clock, self._lease, self._ready = database, tenants, clock, lease, ready
-        self._looked: dict[str, date] = {}
+        self._memory = memory
+        self._looked = _remembered(memory)
 
     async def keep(self, beat: Callable[[], None]) -> None:
         """The loop. Without the database, the registry or the lease it waits."""
@@ -85,11 +93,25 @@ class WasteKeeper:
                 continue
             changes += await self._look_at(tenant, tz, beat)
             self._looked[tenant.uid] = local.date()
+            self._remember()
             WASTE_LOOKED.set(self._clock.real().timestamp())
             counts = await self._database.read(store.counts)
             for rule in Rule:
                 WASTE_FINDINGS.labels(rule.value).set(counts.get(rule.value, 0))
         return changes
+
+    def _remember(self) -> None:
+        """Keeps what was looked at. A disk that fails costs the next worker a look."""
+        if self._memory is None:
+            return
+        looked = {uid: day.isoformat() for uid, day in self._looked.items()}
+        try:
+            self._memory.parent.mkdir(parents=True, exist_ok=True)
+            partial_file = self._memory.with_name(self._memory.name + ".tmp")
+            partial_file.write_text(json.dumps({"schema": _SCHEMA, "looked": looked}), encoding="utf-8")
+            os.replace(partial_file, self._memory)
+        except OSError as error:
+            _log.warning("what the waste watch looked at cannot be written: %s", error)
 
     async def _look_at(self, tenant: Tenant, tz: ZoneInfo, beat: Callable[[], None]) -> int:
         now = self._clock.now()
@@ -117,6 +139,22 @@ class WasteKeeper:
             changes += len(made)
             beat()
         return changes
+
+
+def _remembered(memory: Path | None) -> dict[str, date]:
+    """The local days that were looked at last, by municipality; none where nobody knows."""
+    if memory is None:
+        return {}
+    try:
+        document = json.loads(memory.read_text(encoding="utf-8"))
+        if document["schema"] != _SCHEMA:
+            return {}
+        return {str(uid): date.fromisoformat(day) for uid, day in document["looked"].items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        _log.warning("what the waste watch looked at cannot be read from %s, so it looks once more: %s", memory, error)
+        return {}
 
 
 def _look(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo, means: dict[date, int]) -> list[Look]:

@@ -38,9 +38,16 @@ class Watched:
     keeper: WasteKeeper
     clock: SteppedClock
     again: Callable[[], WasteKeeper]
+    memory: Path
+    """Where a worker keeps what it looked at."""
 
     def restart(self) -> None:
-        """Another process takes over, which does not know what was looked at."""
+        """Another process takes over, at another place: it does not know what was looked at."""
+        self.memory.unlink()
+        self.keeper = self.again()
+
+    def restart_here(self) -> None:
+        """The process is started again."""
         self.keeper = self.again()
 
     async def look(self) -> int:
@@ -91,10 +98,12 @@ async def watch_of(running: Metering, database: Database, folder: Path) -> Watch
     lease = lease_for("metering.waste", database, folder, holder="test", clock=clock)
     assert await lease.try_acquire()
 
-    def keeper() -> WasteKeeper:
-        return WasteKeeper(database, FixedTenants(TOWNS), clock, lease)
+    memory = folder / "waste-watched.json"
 
-    return Watched(running, keeper(), clock, keeper)
+    def keeper() -> WasteKeeper:
+        return WasteKeeper(database, FixedTenants(TOWNS), clock, lease, memory=memory)
+
+    return Watched(running, keeper(), clock, keeper, memory)
 
 
 WATER: dict[str, Any] = {"medium": pb.MEDIUM_WATER, "unit": pb.UNIT_L}
@@ -132,6 +141,33 @@ async def test_a_leak_is_raised_once_extended_while_it_runs_and_ends_by_itself(w
     [ended] = await watched.findings(with_past=True)
     assert (ended.name, ended.state) == (raised.name, pb.FINDING_STATE_ENDED)
     assert ended.HasField("closed_at")
+
+
+@sqlite_only
+async def test_a_worker_that_is_started_again_looks_when_the_next_morning_has_come(watched: Watched) -> None:
+    await watched.of_hours("W", **WATER)
+    await watched.hours("W", SCHOOL * 14)
+    assert await watched.look() == 0
+    # What comes in on the same day is looked at the next morning, however often the worker is started until then.
+    await watched.of_hours("V", **WATER)
+    await watched.hours("V", SCHOOL * 10 + LEAK * 4)
+    for _ in range(3):
+        watched.restart_here()
+        assert await watched.look() == 0
+    assert await watched.after(1) == 1
+    assert [one.meter for one in await watched.findings()] == [name_of("V")]
+
+
+@sqlite_only
+@pytest.mark.parametrize("words", ["", "{", "[]", '{"schema": 1}', '{"schema": 1, "looked": {"x": "noon"}}'])
+async def test_a_memory_that_cannot_be_read_costs_no_more_than_a_look(watched: Watched, words: str) -> None:
+    await watched.of_hours("W", **WATER)
+    await watched.hours("W", SCHOOL * 10 + LEAK * 4)
+    watched.memory.write_text(words, encoding="utf-8")
+    watched.restart_here()
+    assert await watched.look() == 1
+    watched.restart_here()
+    assert await watched.look() == 0
 
 
 async def test_people_acknowledge_and_close_and_what_they_closed_is_not_raised_again(watched: Watched) -> None:
