@@ -98,7 +98,7 @@ def import_meters(
 async def take_meters(session: Session, table: Table, *, skip_invalid: bool, dry_run: bool) -> MeterReport:
     """Takes in the meters of a table. Raises InvalidInput where no column holds ids."""
     report, parent = MeterReport(), await session.parent()
-    sheet = read_meters(table, parent)
+    sheet = read_meters(table, parent, await session.zone())
     if sheet.unknown:
         report.notes.append(f"{METERS.file}: nobody knows the columns {', '.join(sheet.unknown)}")
     stored = {meter.name: meter for meter in await list_all(session)}

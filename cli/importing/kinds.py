@@ -1,9 +1,9 @@
 """What an inventory holds beside luminaires, as files tell of it: kinds, and each field of a kind as a column.
 
 The columns follow the contract field by field, so that a field of tomorrow is a column without anybody's doing. Numbers
-are in the unit that the field's name says; references are the last part of a name; a list of numbers is written as
-points ("0:800 9000:1000"), any other list or group of fields as JSON. sheets.py reads files of them,
-cli/exporting/sheets.py writes them.
+are in the unit that the field's name says; references are the last part of a name; an instant is written in UTC
+(2026-11-21T11:00:00Z); a list of numbers is written as points ("0:800 9000:1000"), any other list or group of fields as
+JSON. sheets.py reads files of them, cli/exporting/sheets.py writes them.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.json_format import MessageToDict, ParseDict, ParseError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli.importing.luminaires import NO, YES, parse_number, resource_id
 from domain.errors import InvalidInput, Violation
+from domain.night import local_instant
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2, sensors_pb2
 from lichtbuch.type.v1.types_pb2 import Position
@@ -83,6 +87,8 @@ class Column:
             return repr(getattr(value, _DEGREES[self.name][0]))
         if is_points(self.field):
             return " ".join(":".join(str(number) for number in _numbers(point)) for point in value)
+        if is_instant(self.field):
+            return str(value.ToJsonString())
         if self.field.message_type is not None:
             return _json(message, self.field)
         if self.field.is_repeated:
@@ -103,6 +109,8 @@ class Column:
         elif is_points(field):
             for point in text.split():
                 _take_point(getattr(message, name).add(), field, point)
+        elif is_instant(field):
+            getattr(message, name).FromDatetime(_instant(text))
         elif field.message_type is not None:
             _take_json(message, field, text, parent)
         elif field.is_repeated and (collection := collection_of(field)):
@@ -149,6 +157,20 @@ def is_points(field: FieldDescriptor) -> bool:
         and field.message_type is not None
         and all(inner.cpp_type in _INTEGERS and not inner.is_repeated for inner in field.message_type.fields)
     )
+
+
+def is_instant(field: FieldDescriptor) -> bool:
+    """Whether a field is a point in time."""
+    return field.message_type is Timestamp.DESCRIPTOR and not field.is_repeated
+
+
+def with_offset(text: str, tz: ZoneInfo) -> str:
+    """An instant as a cell has it, 2026-11-21T12:00 or 2026-11-21, on a local clock if it does not say otherwise."""
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        return text
+    return text if at.tzinfo else local_instant(at.date(), at.time(), tz).isoformat()
 
 
 def collection_of(field: FieldDescriptor) -> str:
@@ -227,6 +249,16 @@ def _integer(value: float, most: int = 2**31) -> int:
     if not -most <= value < most:
         raise ValueError("is larger than any such number")
     return int(value)
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("is no time; write 2026-11-21T12:00+01:00") from None
+    if at.tzinfo is None:
+        raise ValueError(f"says no offset from UTC; write {text}+01:00")
+    return at.astimezone(UTC)
 
 
 def _numbers(point: Any) -> list[int]:

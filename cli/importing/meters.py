@@ -10,16 +10,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
+from zoneinfo import ZoneInfo
 
-from cli.importing.kinds import Column, Kind, columns_of, last
+from cli.importing.kinds import Column, Kind, columns_of, is_instant, last, with_offset
 from cli.importing.luminaires import Refusal, resource_id
 from cli.importing.tables import Row, Table
 from domain.errors import InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.interceptors.rules import validate
 from services.metering.meter import DEFAULT_POINT
-from services.metering.meter_rules import MeterFacts, check
+from services.metering.meter_rules import MeterFacts, check, check_installation
 
 METERS: Final = Kind("meters", "meter_id", "meter", "meters", pb.Meter, ("lives", "latest_value", "latest_slot"))
 HOUSING: Final = ("endpoint", "serial_number", "transformer_ratio")
@@ -46,8 +47,9 @@ class MeterSheet:
     """Columns that no field is called by."""
 
 
-def read_meters(table: Table, parent: str) -> MeterSheet:
-    """The meters of a municipality that a table tells of. Raises InvalidInput where no column holds ids."""
+def read_meters(table: Table, parent: str, tz: ZoneInfo) -> MeterSheet:
+    """The meters of a municipality that a table tells of; instants without an offset are on its clock. Raises
+    InvalidInput where no column holds ids."""
     found = MeterSheet()
     columns = {column.name: column for column in columns_of(METERS)}
     given = {re.sub(r"\s*\(.*", "", header).strip().casefold(): header for header in table.columns}
@@ -57,7 +59,7 @@ def read_meters(table: Table, parent: str) -> MeterSheet:
     found.unknown = [header for name, header in given.items() if name not in columns and name != METERS.id_column]
     seen: dict[str, int] = {}
     for row in table.rows:
-        refusals, meter = _read(row, given[METERS.id_column], headers, parent)
+        refusals, meter = _read(row, given[METERS.id_column], headers, parent, tz)
         if not refusals and meter.name in seen:
             refusals = [Refusal(row.line, METERS.id_column, f"is the id of line {seen[meter.name]} already")]
         seen.setdefault(meter.name, row.line)
@@ -67,7 +69,9 @@ def read_meters(table: Table, parent: str) -> MeterSheet:
     return found
 
 
-def _read(row: Row, id_header: str, headers: Mapping[Column, str], parent: str) -> tuple[list[Refusal], pb.Meter]:
+def _read(
+    row: Row, id_header: str, headers: Mapping[Column, str], parent: str, tz: ZoneInfo
+) -> tuple[list[Refusal], pb.Meter]:
     if row.refusal:
         return [Refusal(row.line, "", row.refusal)], pb.Meter()
     text = row.cells.get(id_header, "")
@@ -77,7 +81,7 @@ def _read(row: Row, id_header: str, headers: Mapping[Column, str], parent: str) 
     for column, header in headers.items():
         cell = row.cells.get(header, "").strip()
         try:
-            column.take(meter, cell, parent)
+            column.take(meter, with_offset(cell, tz) if is_instant(column.field) else cell, parent)
         except ValueError as error:
             refusals.append(Refusal(row.line, column.name, str(error), cell[:100]))
     return refusals, meter
@@ -175,6 +179,10 @@ def checked(line: Line, wanted: pb.Meter) -> list[Refusal]:
     try:
         validate(pb.UpdateMeterRequest(meter=sent))
         normal = check(facts)
+        first = wanted.first_reading if wanted.HasField("first_reading") else None
+        wrong = check_installation(int(wanted.kind), wanted.HasField("installed_at"), first)
+        if wrong:
+            raise InvalidInput(violations=wrong)
     except InvalidInput as error:
         return refusals_of(line, error)
     wanted.obis_code, wanted.market_location = normal.obis_code, normal.market_location
@@ -191,5 +199,10 @@ def refusals_of(line: Line, error: InvalidInput) -> list[Refusal]:
 
 def differing(wanted: pb.Meter, before: pb.Meter) -> list[str]:
     """The fields in which a meter is to become another."""
-    names = {column.field.name for column in columns_of(METERS)}
-    return sorted(name for name in names if getattr(wanted, name) != getattr(before, name))
+    fields = {column.field.name: column.field for column in columns_of(METERS)}
+
+    def told(meter: pb.Meter, name: Any) -> Any:
+        is_set = not fields[name].has_presence or meter.HasField(name)
+        return getattr(meter, name) if is_set else None
+
+    return sorted(name for name in fields if told(wanted, name) != told(before, name))
