@@ -19,7 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from domain.errors import FailedPrecondition, InvalidInput, Violation
+from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits, Violation
 from domain.night import as_utc, instant_from_unix_ms, local_instant, unix_ms
 
 Ints = NDArray[np.int64]
@@ -37,6 +37,7 @@ STATE_NUMBERS_E4: Final = (1_000, 100_000)
 
 _PER_WH: Final = 10_000_000
 """Litres x ten-thousandths x Wh/m3 that make a Wh: 1 000 litres in a m3, 10 000 in a state number of 1."""
+_MOST_WH: Final = 2**61
 _ONE_DAY: Final = timedelta(days=1)
 
 
@@ -108,7 +109,8 @@ class GasFactors:
         with `changes_ms` first. Amounts may be negative (a sum that was corrected). `worth` says what each amount is,
         a metered volume where it is left out; only volumes need factors.
 
-        Raises InvalidInput, and FailedPrecondition for a volume in a period without a factor.
+        Raises InvalidInput, OutOfLimits for an energy that cannot be counted, and FailedPrecondition for a volume in a
+        period without a factor.
         """
         bounds, amount = np.asarray(boundaries_ms, dtype=np.int64), np.asarray(amounts, dtype=np.int64)
         if bounds.ndim != 1 or bounds.size < 2 or bool(np.any(np.diff(bounds) <= 0)):
@@ -122,6 +124,10 @@ class GasFactors:
         products[metered] *= self._of_steps(bounds, "state_number_e4")[metered]
         # Whole ten millions of litres first, so that products stay within 64 bits.
         whole, rest = np.divmod(amount, _PER_WH)
+        worst = int(np.argmax(np.abs(whole)))
+        if abs(int(whole[worst])) * int(products.max()) >= _MOST_WH:
+            since = instant_from_unix_ms(int(bounds[worst])).isoformat()
+            raise OutOfLimits.of("amounts", f"the energy of {int(amount[worst])} L from {since} on is beyond counting")
         carried = np.cumsum(rest * products % _PER_WH)
         energy: Ints = whole * products + rest * products // _PER_WH + np.diff(carried // _PER_WH, prepend=0)
         return energy

@@ -27,7 +27,8 @@ from domain.night import QUARTER_HOUR_S, instant_from_unix_ms, quarter_hours, un
 
 __all__ = ["Consumption", "Curve", "Flag", "Intervals", "Life", "Register", "SlotConsumption", "Step", "StepEvent"]
 
-_NO_LIMIT: Final = 2.0**62
+_NO_LIMIT: Final = 2.0**61
+"""More than that a meter does not count, and sums, differences and quarter hours of it stay within 64 bits."""
 QUARTER_HOUR_MS: Final = QUARTER_HOUR_S * 1000
 
 
@@ -104,9 +105,7 @@ class Intervals:
     is_estimated: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
-        # In float64: what is near the limit is over it.
-        if float(np.abs(self.amounts.astype(np.float64)).sum()) > _NO_LIMIT:
-            raise OutOfLimits.of("amounts", "together they are more than can be counted")
+        _check_countable(self.amounts, self.begins_ms, self.ends_ms)
 
 
 class Curve:
@@ -123,7 +122,8 @@ class Curve:
         """Lives, or series of intervals, in any order; they must not overlap. Readings further apart than one and a
         half of `reading_interval_ms` enclose a gap. per_unit: how many of what is given make one base unit (1000 for a
         counter of mL answered in litres); amounts are cut to whole units where the counter itself passes them, so that
-        they add up and do not depend on what period is asked for. Raises InvalidInput."""
+        they add up and do not depend on what period is asked for. Raises InvalidInput, and OutOfLimits for more than
+        can be counted."""
         if reading_interval_ms < 1:
             raise InvalidInput.of("reading_interval_ms", f"{reading_interval_ms} is no interval")
         if per_unit < 1:
@@ -239,6 +239,7 @@ class Curve:
         self._knots = np.concatenate(knots) if knots else np.zeros(1, np.int64)
         amount = np.concatenate(amounts) if amounts else np.zeros(1, np.int64)
         kind = np.concatenate(kinds) if kinds else np.full(1, Flag.MISSING, np.uint8)
+        _check_countable(amount, self._knots, self._knots[1:])
         spans = np.append(np.diff(self._knots), 0)
         self._amounts = _Line(amount, spans)
         self._estimated = _Line(np.where(kind == Flag.MEASURED, 0, amount), spans)
@@ -288,6 +289,19 @@ class _Line:
         moved = self._quotient[index] * distance + self._remainder[index] * distance // self._spans[index]
         value: Ints = self._start[index] + moved
         return value
+
+
+def _check_countable(amounts: Ints, begins_ms: Ints, ends_ms: Ints) -> None:
+    """Raises OutOfLimits for amounts that no integer of 64 bits holds together; it names the largest of them."""
+    # In float64: what is near the limit is over it.
+    sizes = np.abs(np.asarray(amounts).astype(np.float64))
+    if float(sizes.sum()) > _NO_LIMIT:
+        worst = int(np.argmax(sizes))
+        since, until = (instant_from_unix_ms(int(one[worst])).isoformat() for one in (begins_ms, ends_ms))
+        reason = (
+            f"together they are more than can be counted; the largest is {int(amounts[worst])} from {since} to {until}"
+        )
+        raise OutOfLimits.of("amounts", reason)
 
 
 def _before(amounts: Ints) -> Ints:

@@ -13,6 +13,7 @@ import numpy as np
 
 from domain.errors import OutOfLimits
 from services.metering.reading import VALUE_MAX, Int64
+from services.metering.slot import slot_text
 
 COLUMN_MAX: Final = 2**62
 """Two of what a column holds add up to what 64 bits still hold."""
@@ -31,15 +32,16 @@ def shifted(number: int, shift: int) -> tuple[int, int]:
 
 def fits(values: Int64, by: int) -> bool:
     """True if values times a positive number are within a column."""
-    return by == 1 or not len(values) or max(abs(int(values.min())), abs(int(values.max()))) * by < COLUMN_MAX
+    return not len(values) or max(abs(int(values.min())), abs(int(values.max()))) * by < COLUMN_MAX
 
 
-def multiplied(values: Int64, by: int, field: str = "scale_exponent") -> Int64:
-    """Values times a positive number. Raises OutOfLimits for what no column holds."""
+def multiplied(values: Int64, by: int, slot_ms: Int64 | None = None) -> Int64:
+    """Values times a positive number. Raises OutOfLimits for what no column holds; slots say where that stands."""
     if by == 1:
         return values
     if not fits(values, by):
-        raise OutOfLimits.of(field, f"{int(values[np.argmax(np.abs(values))])} times {by} is more than a column holds")
+        reason = f"{_worst(values, slot_ms)} times {by} is more than a column holds"
+        raise OutOfLimits.of("scale_exponent", reason)
     product: Int64 = values * by
     return product
 
@@ -57,32 +59,45 @@ def saturated(values: Int64, shift: int) -> Int64:
     return grown
 
 
-def rescaled(values: Int64, shift: int) -> Int64:
+def rescaled(values: Int64, shift: int, slot_ms: Int64 | None = None) -> Int64:
     """Values times 10^shift, halves rounded up. Raises OutOfLimits for more than a reading holds."""
     if shift > 0 and len(values) and max(abs(int(values.min())), abs(int(values.max()))) * 10**shift > VALUE_MAX:
-        worst = int(values[np.argmax(np.abs(values))])
-        raise OutOfLimits.of("scale_exponent", f"{worst} times 10^{shift} is more than a sensor shows")
+        reason = f"{_worst(values, slot_ms)} times 10^{shift} is more than a sensor shows"
+        raise OutOfLimits.of("scale_exponent", reason)
     return saturated(values, shift)
 
 
-def proportion(amounts: Int64, by: int, divisors: Int64) -> Int64:
+def _worst(values: Int64, slot_ms: Int64 | None) -> str:
+    """The largest of values, and where it stands."""
+    row = int(np.argmax(np.abs(values)))
+    return f"{int(values[row])}" if slot_ms is None else f"{int(values[row])} at {slot_text(int(slot_ms[row]))}"
+
+
+def proportion(amounts: Int64, by: int, divisors: Int64, starts_ms: Int64 | None = None) -> Int64:
     """Amounts * by // divisors, exact. Amounts below 2^61, divisors positive, their product with `by` below 2^62.
 
     Raises OutOfLimits for a quotient that no column holds.
     """
     whole, rest = np.divmod(amounts, divisors)
     if not fits(whole, by):
-        worst = int(np.argmax(np.abs(whole)))
-        reason = f"{int(amounts[worst])} is more than a figure can be worked out of"
-        raise OutOfLimits.of("amounts", reason)
+        raise OutOfLimits.of("amounts", f"{_worst(amounts, starts_ms)} is more than a figure can be worked out of")
     found: Int64 = whole * by + rest * by // divisors
     return found
 
 
-def added(columns: Sequence[Int64]) -> Int64:
-    """Sum of columns, element by element. Raises OutOfLimits for sums that no column holds."""
+def check_total(values: Int64, slot_ms: Int64) -> None:
+    """Raises OutOfLimits for values that no column holds together, and says where the largest stands."""
     # In float64: what is near the limit is over it.
-    if float(sum(np.abs(one.astype(np.float64)) for one in columns).max(initial=0)) > COLUMN_MAX:  # type: ignore[union-attr]
-        raise OutOfLimits.of("amounts", "together they are more than can be counted")
-    total: Int64 = np.add.reduce(columns)
+    if float(np.abs(values.astype(np.float64)).sum()) > COLUMN_MAX:
+        raise OutOfLimits.of("amounts", f"together they are more than can be counted; {_worst(values, slot_ms)}")
+
+
+def added(columns: Sequence[Int64], starts_ms: Int64) -> Int64:
+    """Sum of columns, element by element: at least one, of steps that begin then. Raises OutOfLimits for sums that no
+    column holds."""
+    sizes = np.sum([np.abs(one.astype(np.float64)) for one in columns], axis=0)
+    if len(sizes) and float(sizes.max()) > COLUMN_MAX:
+        since = slot_text(int(starts_ms[np.argmax(sizes)]))
+        raise OutOfLimits.of("amounts", f"those of the step from {since} on are together more than can be counted")
+    total: Int64 = np.sum(columns, axis=0, dtype=np.int64)
     return total

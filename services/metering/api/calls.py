@@ -52,6 +52,11 @@ class Calls:
         return Source(text, current_caller().subject, self.clock.now())
 
 
+def clamped(number: int) -> int:
+    """A share or a duration as the contract's 32 bits hold it: beyond two thousand million it says no more."""
+    return max(-(2**31), min(number, 2**31 - 1))
+
+
 def meter_name(tenant_id: str, row: MeterRow) -> str:
     """Resource name of a meter."""
     return f"municipalities/{tenant_id}/meters/{row.meter_id}"

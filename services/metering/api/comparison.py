@@ -14,13 +14,24 @@ from domain.night import local_date, local_day_bounds, zone
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import Tenant, current_tenant, scope_aware
 from servicekit.convert import optional_timestamp_from_proto, timestamp_to_proto
-from services.metering.api.calls import Calls, Context, meter_name, named_rows
+from services.metering.api.calls import Calls, Context, clamped, meter_name, named_rows
 from services.metering.api.periods import period_of
 from services.metering.api.weather import means_for, warmth_to_proto
-from services.metering.figures.comparison import Comparison, Period, Used, as_long, compare, year_before
+from services.metering.figures.comparison import (
+    Comparison,
+    Period,
+    Used,
+    as_long,
+    check_answerable,
+    compare,
+    year_before,
+)
 from services.metering.figures.consumption import Step, boundaries, check_years
 from services.metering.figures.weather import DayStep, WarmthOfStep, warmth
+from services.metering.meter import Unit
+from services.metering.store.energy import energy_of, is_converted
 from services.metering.store.figures import check_counts, consumption_of
+from services.metering.store.limits import limits_of
 from services.metering.store.tables import MeterRow
 
 
@@ -82,7 +93,8 @@ def _compare(
     for _, row in rows:
         check_counts(row)
     now, before = (
-        _used(session, [row for _, row in rows], period, asked.tz) for period in (asked.period, asked.reference)
+        _used(session, [row for _, row in rows], period, asked.tz, as_energy=request.as_energy)
+        for period in (asked.period, asked.reference)
     )
     answer = pb.CompareConsumptionResponse(
         reference_start_time=timestamp_to_proto(asked.reference.start),
@@ -104,13 +116,20 @@ def _compare(
             reference_warmth=warm[1].degree_days if warm[1] else None,
             base_share_permille=request.base_share_permille,
         )
-        answer.comparisons.append(_to_proto(meter_name(town.id, row), row, found))
+        unit = int(Unit.WH) if request.as_energy and is_converted(row) else row.unit
+        with limits_of(row):
+            check_answerable(found)
+        answer.comparisons.append(_to_proto(meter_name(town.id, row), unit, found))
     return answer
 
 
-def _used(session: Session, rows: list[MeterRow], period: Period, tz: ZoneInfo) -> list[Used]:
+def _used(session: Session, rows: list[MeterRow], period: Period, tz: ZoneInfo, *, as_energy: bool) -> list[Used]:
     bounds = boundaries(period.start, period.end, Step.TOTAL, tz)
-    return [_total(found) for found in consumption_of(session, rows, bounds, Step.TOTAL, tz)]
+    converted = {row.uid for row in rows if as_energy and is_converted(row)}
+    plain = iter(consumption_of(session, [row for row in rows if row.uid not in converted], bounds, Step.TOTAL, tz))
+    return [
+        _total(energy_of(session, row, bounds, Step.TOTAL, tz) if row.uid in converted else next(plain)) for row in rows
+    ]
 
 
 def _total(found: Consumption) -> Used:
@@ -125,10 +144,10 @@ def _warmth(session: Session, tenant: Tenant, weather: str, period: Period, tz: 
     return whole
 
 
-def _to_proto(name: str, row: MeterRow, found: Comparison) -> pb.Comparison:
+def _to_proto(name: str, unit: int, found: Comparison) -> pb.Comparison:
     return pb.Comparison(
         meter=name,
-        unit=row.unit,  # type: ignore[arg-type]  # stored as the contract numbers it
+        unit=unit,  # type: ignore[arg-type]  # as the contract numbers it
         amount=found.used.amount,
         estimated_amount=found.used.estimated_amount,
         coverage_permille=found.used.coverage_permille,
@@ -140,9 +159,10 @@ def _to_proto(name: str, row: MeterRow, found: Comparison) -> pb.Comparison:
         weather_adjusted_reference_amount=found.adjusted_reference,
         weather_adjusted_change_permille=_fitting(found.adjusted_change_permille),
         is_provisional=found.is_provisional,
+        milli_amount_per_degree_day=found.milli_amount_per_degree_day,
+        reference_milli_amount_per_degree_day=found.reference_milli_amount_per_degree_day,
     )
 
 
 def _fitting(permille: int | None) -> int | None:
-    """A change as the contract's 32 bits hold it: beyond two million times as much it says no more."""
-    return None if permille is None else max(-(2**31), min(permille, 2**31 - 1))
+    return None if permille is None else clamped(permille)

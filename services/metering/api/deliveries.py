@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Final
 
 from sqlmodel import Session
 
-from domain.errors import FailedPrecondition, InvalidInput
+from domain.errors import FailedPrecondition, InvalidInput, OutOfLimits
 from domain.names import ResourceName, new_uid
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit import audit
@@ -16,12 +17,14 @@ from servicekit.idempotency import once
 from servicekit.paging import page
 from services.metering.api.calls import Calls, Context, named_rows
 from services.metering.meter import Kind
-from services.metering.reading import VALUE_MAX
+from services.metering.scale import in_scale
 from services.metering.slot import EARLIEST_SLOT_MS, from_ms, slot_text, to_ms
 from services.metering.store import deliveries as store
 from services.metering.store import meters
 from services.metering.store.tables import DeliveryRow
 
+LARGEST_DELIVERY: Final = 10**9
+"""Litres or kilograms: a million tonnes, more than the largest tanker brings."""
 _LARGEST_PAGE = 1_000
 
 
@@ -39,6 +42,11 @@ class DeliveryCalls(Calls):
             meter = meters.get_row(session, tenant.uid, parent.id, str(parent))
             if meter.kind != Kind.STOCK:
                 raise FailedPrecondition.of("parent", f"{parent} is no store: its kind is not stock")
+            most = in_scale(LARGEST_DELIVERY, meter.scale_exponent)
+            if given.amount > most:
+                raise OutOfLimits.of(
+                    "delivery.amount", f"{given.amount} is more than the {most} that a store could hold"
+                )
             uid = new_uid()
             row = store.add(
                 session,
@@ -115,8 +123,6 @@ def _delivered_ms(given: pb.Delivery, now: datetime) -> int:
         raise InvalidInput.of("delivery.delivered_at", "it lies in the future")
     if to_ms(at) < EARLIEST_SLOT_MS:
         raise InvalidInput.of("delivery.delivered_at", f"it lies before {slot_text(EARLIEST_SLOT_MS)}")
-    if given.amount > VALUE_MAX:
-        raise InvalidInput.of("delivery.amount", f"{given.amount} fits into no store")
     return to_ms(at)
 
 

@@ -12,7 +12,7 @@ from domain.night import zone
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import Tenant, current_tenant, scope_aware
 from servicekit.convert import timestamp_to_proto
-from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
+from services.metering.api.calls import Calls, Context, clamped, in_scope, meter_name, named_rows
 from services.metering.api.periods import bounds_of, step_of
 from services.metering.figures.consumption import MAX_CELLS, Step
 from services.metering.figures.load import LoadFigures, load_figures
@@ -21,6 +21,7 @@ from services.metering.reading import Int64
 from services.metering.slot import SLOT_MS, from_ms
 from services.metering.store.amounts import Metered
 from services.metering.store.figures import check_counts, consumption_of, metered
+from services.metering.store.limits import limits_of
 from services.metering.store.profiles import profile, profile_bounds, resolution_ms
 from services.metering.store.relations import sub_meters_of
 
@@ -71,7 +72,9 @@ def _figures(
     if not resolution:
         answer.refusal = NO_PROFILE
         return answer
-    found = load_figures(profile(session, meter, start_ms, end_ms, resolution, tz), tz)
+    steps = profile(session, meter, start_ms, end_ms, resolution, tz)
+    with limits_of(meter.row):
+        found = load_figures(steps, tz)
     answer.resolution_s = resolution // 1000
     answer.amount, answer.estimated_amount = found.amount, found.estimated_amount
     answer.coverage_permille = found.coverage_permille
@@ -85,7 +88,9 @@ def _figures(
 def _put_rates(answer: pb.LoadFigures, found: LoadFigures) -> None:
     answer.peak, answer.mean, answer.base_load = found.peak_rate or 0, found.mean_rate or 0, found.base_rate or 0
     answer.night_base_load = found.night_base_rate or 0
-    answer.full_load_hours = (found.full_load_hours_centi or 0) // 100
+    answer.full_load_hours = clamped((found.full_load_hours_centi or 0) // 100)
+    if found.load_factor_permille is not None:
+        answer.load_factor_permille = clamped(found.load_factor_permille)
     if found.peak_start_ms is not None:
         answer.peak_at.CopyFrom(timestamp_to_proto(from_ms(found.peak_start_ms)))
 
@@ -103,7 +108,8 @@ def _losses(session: Session, name: str, bounds: Int64, step: Step, tz: ZoneInfo
     if (len(bounds) - 1) * (len(subs) + 1) > MAX_CELLS:
         raise OutOfLimits.of("end_time", f"more than {MAX_CELLS} steps of all meters together")
     whole, *parts = consumption_of(session, [main, *subs], bounds, step, tz)
-    found = check_sum(whole, parts, main.loss_tolerance_permille)
+    with limits_of(main):
+        found = check_sum(whole, parts, main.loss_tolerance_permille)
     return pb.QueryLossesResponse(
         sub_meters=[meter_name(tenant.id, sub) for sub in subs],
         starts_unix_ms=found.starts_ms.tolist(),

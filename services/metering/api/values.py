@@ -19,6 +19,7 @@ from services.metering.meter import Kind
 from services.metering.reading import Int64
 from services.metering.store.amounts import Metered
 from services.metering.store.figures import metered
+from services.metering.store.limits import limits_of
 from services.metering.store.readings import with_neighbours
 
 _KINDS = (Kind.INSTANT, Kind.STOCK)
@@ -66,12 +67,13 @@ def _query(session: Session, names: list[str], bounds: Int64, step: Step) -> pb.
 def _values(session: Session, meter: Metered, bounds: Int64, step: Step) -> StepValues:
     row = meter.row
     readings = with_neighbours(session, meter.lives, int(bounds[0]), int(bounds[-1]))
-    return values_by_step(
-        meter.lives,
-        readings,
-        bounds,
-        step,
-        is_polled=bool(row.endpoint_uid),
-        cycle=row.reading_cycle,
-        exponent=row.scale_exponent,
-    )
+    with limits_of(row):
+        return values_by_step(
+            meter.lives,
+            readings,
+            bounds,
+            step,
+            is_polled=bool(row.endpoint_uid),
+            cycle=row.reading_cycle,
+            exponent=row.scale_exponent,
+        )

@@ -18,7 +18,7 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from domain.degree_days import DegreeDays
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, OutOfLimits
 from domain.night import as_utc, local_instant
 
 HEATING_YEAR_DAYS: Final = 365
@@ -123,6 +123,19 @@ def compare(
         adjusted_change_permille=None if adjusted is None else _change(used.amount, adjusted),
         is_provisional=days < HEATING_YEAR_DAYS,
     )
+
+
+def check_answerable(found: Comparison) -> None:
+    """Raises OutOfLimits for figures that no integer of 64 bits holds: amounts that nobody can have used."""
+    figures = (
+        found.milli_amount_per_m2,
+        found.milli_amount_per_degree_day,
+        found.reference_milli_amount_per_degree_day,
+        found.adjusted_reference,
+    )
+    if any(figure is not None and abs(figure) >= 2**63 for figure in figures):
+        reason = f"{found.used.amount} against {found.reference.amount} are more than can be compared"
+        raise OutOfLimits.of("amounts", reason)
 
 
 def _is_whole(warmth: DegreeDays) -> bool:

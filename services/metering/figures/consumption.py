@@ -192,7 +192,7 @@ def _life(life: RegisterLife, good: Readings, by: int) -> Life:
         slots, counters = slots[below], counters[below]
     return Life(
         slots,
-        multiplied(counters, by),
+        multiplied(counters, by, slots),
         Register(rollover=life.rollover * by if rolls else 0, noise=0),
         installed_at_ms=life.installed_ms if life.is_first_known else None,
         first_reading=life.first_reading * by if life.is_first_known else None,

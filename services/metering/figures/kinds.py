@@ -90,7 +90,7 @@ def _together(good: Readings, lives: Sequence[RegisterLife], exponent: int = 0) 
     parts: list[Readings] = []
     for life in lives:
         mine = good.take(good.register == life.key)
-        mine.value = multiplied(mine.value, factor(life, finest))
+        mine.value = multiplied(mine.value, factor(life, finest), mine.slot_ms)
         parts.append(mine)
     whole = Readings.concatenate(parts)
     return whole.take(np.argsort(whole.slot_ms, kind="stable")), finest
@@ -125,7 +125,7 @@ def stock_amounts(
         good.slot_ms,
         good.value,
         at,
-        multiplied(amounts, 10 ** (scale_exponent - finest)),
+        multiplied(amounts, 10 ** (scale_exponent - finest), at),
         reading_interval_ms=interval,
         noise=int(good.value.max(initial=0)) // TREMBLE,
         per_unit=10**-finest,

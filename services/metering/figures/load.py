@@ -26,7 +26,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from domain.errors import InvalidInput
-from domain.intervals import Consumption
+from domain.intervals import Consumption, Flag
 from domain.night import local_date, local_instant
 from services.metering.reading import Int64, Mask
 from services.metering.scale import proportion
@@ -34,6 +34,8 @@ from services.metering.slot import HOUR_MS, from_ms, to_ms
 
 NOT_REACHING: Final = 20
 """Of so many steps one need not reach the base load."""
+MOST_PER_H: Final = 10**10
+"""Base units per hour: 10 GW, or what a large river carries. No meter of a town shows more."""
 NIGHT_FROM: Final = time(1)
 NIGHT_UNTIL: Final = time(4)
 
@@ -65,8 +67,21 @@ class LoadFigures:
 
 def rates(steps: Consumption) -> Int64:
     """Mean rate of each step in base units per hour, rounded down."""
-    found: Int64 = proportion(steps.amount, HOUR_MS, steps.ends_ms - steps.starts_ms)
+    found: Int64 = proportion(steps.amount, HOUR_MS, steps.ends_ms - steps.starts_ms, steps.starts_ms)
     return found
+
+
+def believable(steps: Consumption) -> Consumption:
+    """Steps without those of which the mean rate is beyond `MOST_PER_H`: of these nothing is known. For those who
+    compare many steps: one wrong reading must not decide what is usual, nor be more than can be multiplied."""
+    odd = np.abs(rates(steps)) > MOST_PER_H
+    if not bool(odd.any()):
+        return steps
+    amount, estimated, measured = (
+        np.where(odd, 0, column) for column in (steps.amount, steps.estimated_amount, steps.measured_ms)
+    )
+    flag = np.where(odd, np.uint8(Flag.MISSING), steps.flag)
+    return Consumption(steps.starts_ms, steps.ends_ms, amount, estimated, measured, flag)
 
 
 def covered(steps: Consumption) -> Mask:

@@ -18,6 +18,7 @@ from domain.intervals import Consumption
 from services.metering.figures.load import covered
 from services.metering.figures.virtual import combined
 from services.metering.reading import Int64
+from services.metering.scale import added, fits
 
 
 class Verdict(IntEnum):
@@ -37,7 +38,6 @@ class Verdict(IntEnum):
 class SumCheck:
     """Sum check in columns, a row per step. Amounts in base units; difference = main - subs.
 
-    permille: the difference by the main's amount, rounded toward zero; 0 where the main counted nothing.
     coverage_permille: the least of all sides. verdict: `Verdict` as uint8.
     """
 
@@ -46,7 +46,6 @@ class SumCheck:
     main: Int64
     subs: Int64
     difference: Int64
-    permille: Int64
     coverage_permille: Int64
     estimated_amount: Int64
     verdict: NDArray[np.uint8]
@@ -63,26 +62,31 @@ def check_sum(main: Consumption, subs: Sequence[Consumption], tolerance_permille
     if not 0 <= tolerance_permille <= 1000:
         raise InvalidInput.of("loss_tolerance_permille", f"{tolerance_permille} is not within 0 and 1000")
     whole = combined([(1, main), *((-1, sub) for sub in subs)])
-    total: Int64 = np.add.reduce([sub.amount for sub in subs])
-    difference = main.amount - total
+    total = added([sub.amount for sub in subs], main.starts_ms)
+    difference = added([main.amount, -total], main.starts_ms)
     known = np.logical_and.reduce([covered(part) for part in (main, *subs)])
     # In parts of a thousand of the amount, so that nothing is rounded before it is compared.
-    excess = (np.abs(difference) - (len(subs) + 1)) * 1000
-    beyond = excess > tolerance_permille * np.abs(main.amount)
+    excess = _thousandfold(np.abs(difference) - (len(subs) + 1), 1000)
+    beyond = excess > _thousandfold(np.abs(main.amount), tolerance_permille)
     verdict = np.full(difference.shape, Verdict.WITHIN, np.uint8)
     verdict[beyond & (difference > 0)] = Verdict.LOSS
     verdict[beyond & (difference < 0)] = Verdict.SURPLUS
     verdict[~known] = Verdict.UNKNOWN
-    divisor = np.maximum(np.abs(main.amount), 1)
-    permille = np.where(main.amount == 0, 0, np.sign(difference) * (np.abs(difference) * 1000 // divisor))
     return SumCheck(
         whole.starts_ms,
         whole.ends_ms,
         main.amount,
         total,
         difference,
-        permille.astype(np.int64),
         whole.coverage_permille(),
         whole.estimated_amount,
         verdict,
     )
+
+
+def _thousandfold(amounts: Int64, by: int) -> NDArray[np.float64] | Int64:
+    """Amounts times a number up to 1000, to be compared: in float64 where a column does not hold them, since the
+    sixteenth digit of such numbers is nobody's loss."""
+    if fits(amounts, by):
+        return amounts * by
+    return amounts.astype(np.float64) * by

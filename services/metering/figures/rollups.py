@@ -20,6 +20,7 @@ from domain.night import local_date, local_day_bounds, local_month_bounds
 from services.metering.figures.consumption import Step, boundaries
 from services.metering.life import RegisterLife
 from services.metering.reading import Int64
+from services.metering.scale import check_total
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.tables import MeterRow
 
@@ -96,8 +97,10 @@ def whole_months(start_ms: int, end_ms: int, tz: ZoneInfo) -> list[tuple[int, in
 def joined(parts: Consumption, bounds_ms: Int64) -> Consumption:
     """Consumption of longer steps that consist of whole parts, which follow one another. Each bound is one of theirs.
 
-    Flags are the worst of what a step is made of: unknown in all of it is missing, in a part of it estimated.
+    Flags are the worst of what a step is made of: unknown in all of it is missing, in a part of it estimated. Raises
+    OutOfLimits for more than a column holds.
     """
+    check_total(parts.amount, parts.starts_ms)
     first = np.searchsorted(parts.starts_ms, bounds_ms[:-1])
     flag = np.maximum.reduceat(parts.flag, first)
     known = np.minimum.reduceat(parts.flag, first) != Flag.MISSING

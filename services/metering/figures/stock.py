@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from domain.counters import Step
-from domain.errors import InvalidInput
+from domain.errors import InvalidInput, OutOfLimits
 from domain.intervals import Curve, Life, Register, StepEvent
 from services.metering.reading import Int64
 from services.metering.slot import slot_text
@@ -66,12 +66,14 @@ def stock_use(
     A stock read at the very instant of a delivery is the stock after it. noise: how much a gauge may show more without
     a delivery. Stocks further apart than one and a half of `reading_interval_ms` enclose a gap: its use is conserved
     and estimated in time, as it is around estimated stocks. per_unit: how many of what is given make one base unit, in
-    which use and findings are answered. Raises InvalidInput for negative amounts or two stocks of one instant.
+    which use and findings are answered. Raises InvalidInput for negative amounts or two stocks of one instant, and
+    OutOfLimits for more than a store can hold.
     """
     if stocks.size and int(stocks.min()) < 0:
         raise InvalidInput.of("stock", "a stock is negative")
     if deliveries.size and int(deliveries.min()) <= 0:
         raise InvalidInput.of("delivery", "a delivery brings more than nothing")
+    _check_store(stocks_ms, stocks, deliveries_ms, deliveries)
     order, arrived = np.argsort(stocks_ms, kind="stable"), np.argsort(deliveries_ms, kind="stable")
     at = stocks_ms[order]
     delivered = np.concatenate((np.zeros(1, np.int64), np.cumsum(deliveries[arrived], dtype=np.int64)))
@@ -82,6 +84,19 @@ def stock_use(
     curve = Curve([life], reading_interval_ms=reading_interval_ms, per_unit=per_unit)
     odd = [event for event in curve.events if event.step in (Step.BREAK, Step.RESET, Step.SPIKE)]
     return StockUse(curve, [_finding(event, per_unit) for event in odd])
+
+
+def _check_store(stocks_ms: Int64, stocks: Int64, deliveries_ms: Int64, deliveries: Int64) -> None:
+    """Raises OutOfLimits for what would turn the counter round that a store is seen as. No store is that large."""
+    # In float64: what is near the limit is over it. Stocks stand each for itself, deliveries add up.
+    for at_ms, amounts, together in (
+        (stocks_ms, stocks, float(stocks.max(initial=0))),
+        (deliveries_ms, deliveries, float(deliveries.astype(np.float64).sum())),
+    ):
+        if together >= OFFSET // 2:
+            worst = int(np.argmax(amounts))
+            reason = f"{int(amounts[worst])} at {slot_text(int(at_ms[worst]))} is more than a store can hold"
+            raise OutOfLimits.of("amounts", reason)
 
 
 def _finding(event: StepEvent, per_unit: int) -> StockFinding:

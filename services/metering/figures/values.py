@@ -74,7 +74,7 @@ def values_by_step(
     values = good.value.copy()
     for life in lives:
         mine = good.register == life.key
-        values[mine] = rescaled(good.value[mine], life.scale_exponent - exponent)
+        values[mine] = rescaled(good.value[mine], life.scale_exponent - exponent, good.slot_ms[mine])
     interval = reading_interval_ms(
         good.slot_ms, step, is_polled=is_polled, cycle=cycle, period_ms=int(bounds_ms[-1] - bounds_ms[0])
     )

@@ -15,6 +15,7 @@ import numpy as np
 
 from domain.errors import InvalidInput
 from domain.intervals import Consumption, Flag
+from services.metering.scale import added
 
 FACTORS: Final = (1, -1)
 
@@ -22,7 +23,7 @@ FACTORS: Final = (1, -1)
 def combined(terms: Sequence[tuple[int, Consumption]]) -> Consumption:
     """Sum of terms (factor +1 or -1, consumption of the same steps). It is missing where all terms are.
 
-    Raises InvalidInput for no term, another factor or other steps.
+    Raises InvalidInput for no term, another factor or other steps, OutOfLimits for more than a column holds.
     """
     if not terms:
         raise InvalidInput.of("terms", "a sum of nothing is asked for")
@@ -35,8 +36,8 @@ def combined(terms: Sequence[tuple[int, Consumption]]) -> Consumption:
     flags = [part.flag for _, part in terms]
     worst, best = np.maximum.reduce(flags), np.minimum.reduce(flags)
     partly = (worst == Flag.MISSING) & (best != Flag.MISSING)
-    amount = sum((factor * part.amount for factor, part in terms), start=np.zeros_like(first.amount))
-    estimated = sum((np.abs(part.estimated_amount) for _, part in terms), start=np.zeros_like(first.amount))
+    amount = added([factor * part.amount for factor, part in terms], first.starts_ms)
+    estimated = added([np.abs(part.estimated_amount) for _, part in terms], first.starts_ms)
     measured = np.minimum.reduce([part.measured_ms for _, part in terms])
     flag = np.where(partly, np.uint8(Flag.ESTIMATED), worst)
     return Consumption(first.starts_ms, first.ends_ms, amount, estimated, measured, flag)

@@ -16,13 +16,15 @@ import numpy as np
 from sqlmodel import Session
 
 from domain.intervals import Consumption, Flag
-from services.metering.figures.consumption import Step, boundaries
+from services.metering.figures.consumption import Step, boundaries, factor
 from services.metering.figures.rollups import Span, basis_of, joined
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
+from services.metering.scale import fits
 from services.metering.slot import SLOT_MS, from_ms
 from services.metering.store import rollups, runs
+from services.metering.store.limits import limits_of
 from services.metering.store.tables import MeterRow
 
 LONG_STEPS: Final = (Step.LOCAL_DAY, Step.GAS_DAY, Step.LOCAL_MONTH, Step.LOCAL_YEAR, Step.TOTAL)
@@ -80,10 +82,16 @@ def _totals(
     months = boundaries(from_ms(int(bounds_ms[0])), from_ms(int(bounds_ms[-1])), Step.LOCAL_MONTH, tz)
     sure = [meter for meter in meters if meter.is_interval_sure]
     others = [meter for meter in meters if not meter.is_interval_sure]
-    parts = [joined(one, bounds_ms) for one in amounts(session, sure, months, Step.LOCAL_MONTH, tz, general=general)]
+    by_month = amounts(session, sure, months, Step.LOCAL_MONTH, tz, general=general)
+    parts = [_joined(meter, one, bounds_ms) for meter, one in zip(sure, by_month, strict=True)]
     whole = amounts(session, others, bounds_ms, Step.TOTAL, general=general)
     by_uid = {meter.row.uid: one for meter, one in zip([*sure, *others], [*parts, *whole], strict=True)}
     return [by_uid[meter.row.uid] for meter in meters]
+
+
+def _joined(meter: Metered, parts: Consumption, bounds_ms: Int64) -> Consumption:
+    with limits_of(meter.row):
+        return joined(parts, bounds_ms)
 
 
 @dataclass(slots=True)
@@ -175,7 +183,8 @@ def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[D
         for draft, meter in zip(drafts, meters, strict=True):
             state = states.get(meter.row.uid)
             if state is not None and state.key in found and state.key in wanted:
-                _settle(draft, found[state.key], _holds(meter, state, marks.get(state.key), found[state.key]))
+                with limits_of(meter.row):
+                    _settle(draft, found[state.key], _holds(meter, state, marks.get(state.key), found[state.key]))
 
 
 def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, kept: Consumption) -> Mask | None:
@@ -261,7 +270,9 @@ def _by_difference(session: Session, places: Sequence[Place], bounds_ms: Int64) 
         begin += b - a + 1
         if life.rollover and int(counters[-1]) >= life.rollover:
             continue  # more digits than its register is said to have now: what that means the general way says
-        draft.put_measured(slice(a, b), np.diff(counters) * 10**life.scale_exponent)
+        amount, by = np.diff(counters), factor(life, 0)
+        if fits(counters, by):  # else the general way says which reading is more than can be counted
+            draft.put_measured(slice(a, b), amount * by)
 
 
 def _by_sum(session: Session, places: Sequence[Place], bounds_ms: Int64) -> None:
@@ -271,8 +282,10 @@ def _by_sum(session: Session, places: Sequence[Place], bounds_ms: Int64) -> None
     ends = np.concatenate([bounds_ms[a + 1 : b + 1] for _, _, a, b in places])
     sums, begin = runs.sums_between(session, keys, begins, ends), 0
     for draft, life, a, b in places:
-        draft.put_measured(slice(a, b), sums[begin : begin + b - a] * 10**life.scale_exponent)
+        mine, by = sums[begin : begin + b - a], factor(life, 0)
         begin += b - a
+        if fits(mine, by):  # as above
+            draft.put_measured(slice(a, b), mine * by)
 
 
 def _has_runs(meter: Metered, life: RegisterLife) -> bool:

@@ -24,6 +24,7 @@ from services.metering.reading import Int64
 from services.metering.slot import from_ms, to_ms
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.figures import Found, from_readings, general_in, metered
+from services.metering.store.limits import limits_of
 from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
 
@@ -45,7 +46,9 @@ def energy_of(
     if row.kind == Kind.VIRTUAL:
         terms = terms_of(row)
         rows = rows_by_uid(session, [uid for uid, _ in terms])
-        return combined([(sign, energy_of(session, rows[uid], bounds_ms, step, tz, found)) for uid, sign in terms])
+        parts = [(sign, energy_of(session, rows[uid], bounds_ms, step, tz, found)) for uid, sign in terms]
+        with limits_of(row):
+            return combined(parts)
 
     def volume(finer_ms: Int64) -> Consumption:
         if found is None and meter.is_interval_sure and step in _BY_KEPT_DAYS:
@@ -54,8 +57,10 @@ def energy_of(
 
     if not counts_volume(row.medium, meter.lives):
         return volume(bounds_ms)
+    factors = factors_of(row.gas_factors, tz)
     try:
-        return in_energy(volume, bounds_ms, meter.lives, factors_of(row.gas_factors, tz))
+        with limits_of(row):
+            return in_energy(volume, bounds_ms, meter.lives, factors)
     except FailedPrecondition as error:
         raise naming(error, f"meter {row.meter_id}") from error
 

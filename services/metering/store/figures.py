@@ -25,6 +25,7 @@ from services.metering.meter import Kind
 from services.metering.reading import Int64, Readings
 from services.metering.store import deliveries
 from services.metering.store.amounts import Metered, amounts
+from services.metering.store.limits import limits_of
 from services.metering.store.lives import lives_of
 from services.metering.store.readings import with_context, with_neighbours
 from services.metering.store.relations import check_size, rows_by_uid, terms_of
@@ -84,7 +85,8 @@ def general_in(tz: ZoneInfo, found: Found | None = None) -> Callable[[Session, M
 def from_readings(
     session: Session, meter: Metered, bounds_ms: Int64, step: Step, tz: ZoneInfo, found: Found | None = None
 ) -> Consumption:
-    """Consumption of one meter of any kind between boundaries."""
+    """Consumption of one meter of any kind between boundaries. Raises OutOfLimits, which names meter and instant, for
+    readings that are more than can be counted."""
     row = meter.row
     if row.kind == Kind.VIRTUAL:
         return _sum(session, meter, bounds_ms, step, tz, found)
@@ -95,13 +97,14 @@ def from_readings(
     brought = deliveries.that_hold(session, row.uid) if row.kind == Kind.STOCK else []
     if found is not None:
         found.rests_on(evidence_of(row.uid, meter.lives, readings, _span(bounds_ms), brought))
-    if row.kind == Kind.INTERVAL:
-        return interval_amounts(meter.lives, readings, bounds_ms, step, row.reading_cycle, tz)
-    if row.kind == Kind.STOCK:
-        return _used(row, meter.lives, readings, brought, bounds_ms, step, found)
-    return consumption(
-        meter.lives, readings, bounds_ms, step, is_polled=bool(row.endpoint_uid), cycle=row.reading_cycle
-    )
+    with limits_of(row):
+        if row.kind == Kind.INTERVAL:
+            return interval_amounts(meter.lives, readings, bounds_ms, step, row.reading_cycle, tz)
+        if row.kind == Kind.STOCK:
+            return _used(row, meter.lives, readings, brought, bounds_ms, step, found)
+        return consumption(
+            meter.lives, readings, bounds_ms, step, is_polled=bool(row.endpoint_uid), cycle=row.reading_cycle
+        )
 
 
 def check_counts(row: MeterRow, name: str = "meters") -> None:
@@ -137,8 +140,10 @@ def _sum(
         # Nobody asks for every reading: each part by its own shortest way.
         mine = [parts[uid] for uid, _ in terms]
         sums = amounts(session, mine, bounds_ms, step, tz, general=general_in(tz))
+    else:
+        sums = [from_readings(session, parts[uid], bounds_ms, step, tz, found) for uid, _ in terms]
+    with limits_of(meter.row):
         return combined([(factor, one) for (_, factor), one in zip(terms, sums, strict=True)])
-    return combined([(factor, from_readings(session, parts[uid], bounds_ms, step, tz, found)) for uid, factor in terms])
 
 
 def _span(bounds_ms: Int64) -> tuple[int, int]:

@@ -292,13 +292,27 @@ def values_at(session: Session, keys: Int64, slots: Int64) -> Int64:
     return np.fromiter((found[pair] for pair in zip(keys.tolist(), slots.tolist(), strict=True)), np.int64, len(keys))
 
 
+TOO_LARGE: Final = np.iinfo(np.int64).min
+_FEW: Final = 256
+"""Readings are at most 2^53, so the sum of so many stays below 2^61."""
+_HALVES: Final = (
+    "CASE WHEN abs(coalesce(sum(value >> 30), 0)) >= 2147483648 THEN NULL ELSE"
+    " CAST(coalesce(sum(value >> 30), 0) * 1073741824 + coalesce(sum(value & 1073741823), 0) AS BIGINT) END"
+)
+"""The sum of values where it is below 2^61, else NULL."""
+
+
 def sums_between(session: Session, keys: Int64, begins_ms: Int64, ends_ms: Int64) -> Int64:
-    """Sums of the values of registers at slots with begin < slot <= end, where each slot has one revision only."""
-    part = (
-        "SELECT CAST(coalesce(sum(value), 0) AS BIGINT) FROM reading r"
-        " WHERE r.life_key = {0} AND r.slot_ms > {1} AND r.slot_ms <= {2}"
-    )
-    return np.fromiter((value or 0 for value in _each(session, part, keys, begins_ms, ends_ms)), np.int64, len(keys))
+    """Sums of the values of registers at slots with begin < slot <= end, where each slot has one revision only.
+
+    `TOO_LARGE` for a sum that no column holds: values that nobody can have measured.
+    """
+    # As two halves where so many values of 2^53 may come together that their sum is more than a database adds up.
+    dense = len(keys) and int((ends_ms - begins_ms).max()) >= _FEW * SLOT_MS
+    whole = _HALVES if dense else "CAST(coalesce(sum(value), 0) AS BIGINT)"
+    part = f"SELECT {whole} FROM reading r WHERE r.life_key = {{0}} AND r.slot_ms > {{1}} AND r.slot_ms <= {{2}}"
+    found = _each(session, part, keys, begins_ms, ends_ms)
+    return np.fromiter((TOO_LARGE if value is None else value for value in found), np.int64, len(keys))
 
 
 def values_before(session: Session, keys: Int64, begins_ms: Int64, slots: Int64) -> list[int | None]:

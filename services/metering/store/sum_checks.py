@@ -18,7 +18,7 @@ from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds
 from domain.obis import ObisCode, parse_obis
 from services.metering.figures.consumption import Step
-from services.metering.figures.load import covered
+from services.metering.figures.load import believable, covered
 from services.metering.meter import Kind, Medium
 from services.metering.reading import Int64
 from services.metering.slot import from_ms, to_ms
@@ -98,6 +98,6 @@ def _days(span: tuple[int, int], tz: ZoneInfo) -> Int64:
 
 
 def _sums(found: Sequence[Consumption]) -> Sums:
-    whole, *parts = found
-    known = np.logical_and.reduce([covered(one) for one in found])
+    whole, *parts = (believable(one) for one in found)
+    known = np.logical_and.reduce([covered(one) for one in (whole, *parts)])
     return Sums(whole.starts_ms, whole.ends_ms, whole.amount, [part.amount for part in parts], known)

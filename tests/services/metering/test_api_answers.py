@@ -56,6 +56,7 @@ async def test_a_load_profile_has_a_peak_with_its_instant_and_a_base(metering: M
     [found] = answer.figures
     assert (found.meter, found.unit, found.resolution_s) == (name_of(), pb.UNIT_WH, 900)
     assert (found.peak, found.peak_at, found.base_load, found.mean) == (3_600, stamp(-7), 400, 1_200)
+    assert (found.load_factor_permille, found.full_load_hours) == (333, 0)
     assert (found.amount, found.coverage_permille, found.refusal) == (1_200, 1000, "")
 
 
@@ -345,6 +346,8 @@ async def test_a_month_is_compared_with_the_year_before_and_its_weather(metering
     # 310 of hot water stay, 2 790 of heating times 16 by 20.
     assert found.weather_adjusted_reference_amount == 310 + 2_232
     assert found.weather_adjusted_change_permille == -24
+    # A thousand times the amount by degree days: 248 kWh by 496 K d.
+    assert (found.milli_amount_per_degree_day, found.reference_milli_amount_per_degree_day) == (5_000, 5_000)
     assert found.is_provisional
 
 
@@ -362,6 +365,7 @@ async def test_a_given_reference_is_as_long_as_the_period_unless_it_says_its_end
     assert answer.reference_end_time == local("2025-01-15")
     [found] = answer.comparisons
     assert (found.change_permille, found.HasField("weather_adjusted_reference_amount")) == (-200, False)
+    assert not found.HasField("milli_amount_per_degree_day")
     request.reference_end_time.CopyFrom(local("2025-01-10"))
     assert (await metering.as_().CompareConsumption(request)).comparisons[0].reference_amount == 500
     request.reference_end_time.CopyFrom(local("2025-01-01"))

@@ -11,6 +11,7 @@ from domain.errors import OutOfLimits
 from services.metering.reading import VALUE_MAX
 from services.metering.scale import added, fits, in_scale, multiplied, proportion, rescaled, saturated, shifted
 from services.metering.slot import HOUR_MS
+from tests.services.metering.making import NOON_MS
 
 LARGE = st.integers(-(2**61) + 1, 2**61 - 1)
 
@@ -55,7 +56,7 @@ def test_a_product_is_exact_or_refused(value: int, by: int) -> None:
 @given(st.lists(LARGE, min_size=1, max_size=6))
 def test_a_sum_is_exact_or_refused(values: list[int]) -> None:
     try:
-        assert added([column(value) for value in values]).tolist() == [sum(values)]
+        assert added([column(value) for value in values], column(NOON_MS)).tolist() == [sum(values)]
     except OutOfLimits:
         assert sum(map(abs, values)) > 2**61
 

@@ -122,6 +122,34 @@ async def test_gas_without_a_factor_is_refused_by_meter_and_gas_day(metering: Me
 
 
 @sqlite_only
+async def test_gas_is_compared_in_energy_with_the_factors_of_both_periods(metering: Metering) -> None:
+    await gas_meter(metering, gas_factors=[OLD, NEW])
+    await gas_meter(metering, "W-1", medium=pb.MEDIUM_WATER, litres=7)
+    request = pb.CompareConsumptionRequest(
+        parent=PARENT,
+        meters=[name_of("W-1"), name_of("G-1")],
+        start_time=timestamp_to_proto(gas_day_bounds(date(2026, 3, 1), BERLIN)[0]),
+        end_time=timestamp_to_proto(END),
+        reference_start_time=timestamp_to_proto(BEGIN),
+        as_energy=True,
+    )
+    water, gas = (await metering.as_(VIEWER).CompareConsumption(request)).comparisons
+    assert (water.unit, water.amount, water.change_permille) == (pb.UNIT_L, 336, 0)
+    assert (gas.unit, gas.amount) == (pb.UNIT_WH, wh(48_000, NEW) // 10**7)
+    assert gas.reference_amount == wh(48_000, OLD) // 10**7
+    assert gas.change_permille == -36
+    request.as_energy = False
+    _, litres = (await metering.as_(VIEWER).CompareConsumption(request)).comparisons
+    assert (litres.unit, litres.amount, litres.change_permille) == (pb.UNIT_L, 48_000, 0)
+    request.start_time.CopyFrom(timestamp_to_proto(BEGIN))
+    await gas_meter(metering, "G-2", gas_factors=[NEW])
+    request.meters.append(name_of("G-2"))
+    request.as_energy = True
+    with pytest.raises(FailedPrecondition, match=r"meter G-2: .*gas day"):
+        await metering.as_().CompareConsumption(request)
+
+
+@sqlite_only
 async def test_a_volume_at_base_conditions_has_no_state_number(metering: Metering) -> None:
     await gas_meter(metering, obis_code="7-0:13.2.0", gas_factors=[OLD])
     answer = await query(metering, ["G-1"], pb.STEP_TOTAL)
