@@ -142,7 +142,13 @@ def _add_rollups(server: Server, settings: MeteringSettings, database: Database)
     lease = lease_for(ROLLUP_LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=server.clock)
     retention = Retention(database, server.tenants, server.clock, settings.retention)
     keeper = RollupKeeper(
-        database, server.tenants, server.clock, lease, ready=server.database_ready.is_set, retention=retention
+        database,
+        server.tenants,
+        server.clock,
+        lease,
+        ready=server.database_ready.is_set,
+        retention=retention,
+        media=settings.rolled_up,
     )
     server.add_loop("rollup lease", lease.keep, max_silence_s=60)
     server.add_loop("rollups", keeper.keep, max_silence_s=2 * ROLL_EVERY_S)

@@ -42,6 +42,8 @@ class Retention:
     ) -> None:
         self._database, self._tenants, self._clock, self._months = database, tenants, clock, dict(months)
         self._done: dict[tuple[str, Medium], int] = {}
+        # Whoever deleted last may have ended before the months that were left empty were dropped.
+        self._may_be_empty = True
 
     async def apply(self, beat: Callable[[], None] = lambda: None) -> int:
         """Deletes where a further month has become too old. Returns how many readings went."""
@@ -53,8 +55,11 @@ class Retention:
                 if self._done.get((tenant.uid, medium), 0) >= cutoff_ms:
                     continue
                 deleted += await self._of_medium(tenant, medium, cutoff_ms, beat)
-        if deleted:
+        self._may_be_empty |= deleted > 0
+        if self._may_be_empty and oldest:
+            # Until it has succeeded: it gives way to whoever holds the table for longer than it waits.
             dropped = await self._database.run(lambda session: drop_empty(session, oldest))
+            self._may_be_empty = False
             for name in dropped:
                 _log.info("%s has no reading left and is dropped", name)
         return deleted

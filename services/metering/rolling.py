@@ -7,7 +7,7 @@ is older than it has to be kept, which rests on roll-ups, follows in the same lo
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from time import monotonic
 from typing import Final
@@ -28,9 +28,10 @@ from services.metering.pace import rest
 from services.metering.retention import Retention
 from services.metering.store import meters as store
 from services.metering.store import rollups
+from services.metering.store.amounts import Metered
 from services.metering.store.figures import metered
 from services.metering.store.heads import latest_slots
-from services.metering.store.rollup_build import may_be_kept, refresh
+from services.metering.store.rollup_build import EVERY_MEDIUM, may_be_kept, refresh
 from services.metering.store.tables import MeterRow
 
 _log = logging.getLogger(__name__)
@@ -54,10 +55,12 @@ class RollupKeeper:
         *,
         ready: Callable[[], bool] = lambda: True,
         retention: Retention | None = None,
+        media: Collection[int] = EVERY_MEDIUM,
     ) -> None:
-        """`ready` says whether the database has its schema yet; `retention` deletes what need not be kept longer."""
+        """`ready` says whether the database has its schema yet; `retention` deletes what need not be kept longer. Of
+        other media than `media` roll-ups are taken away."""
         self._database, self._tenants, self._clock, self._lease = database, tenants, clock, lease
-        self._ready, self._retention = ready, retention
+        self._ready, self._retention, self._media = ready, retention, media
 
     async def keep(self, beat: Callable[[], None]) -> None:
         """The loop. Without the database, the registry or the lease it waits."""
@@ -79,7 +82,7 @@ class RollupKeeper:
         waiting = 0
         for tenant in await self._tenants.all():
             tz = zone(tenant.time_zone)
-            due = await self._database.read(partial(_due, tenant=tenant, tz=tz))
+            due = await self._database.read(partial(_due, tenant=tenant, tz=tz, media=self._media))
             waiting += len(due)
             ROLLUPS_DUE.set(waiting)
             for begin in range(0, len(due), TOGETHER):
@@ -92,7 +95,7 @@ class RollupKeeper:
     async def _refresh(self, rows: list[MeterRow], tz: ZoneInfo) -> int:
         """Days that were made. A meter whose readings contradict each other keeps none of the others waiting."""
         try:
-            return await self._database.run(partial(refresh, rows=rows, tz=tz))
+            return await self._database.run(partial(refresh, rows=rows, tz=tz, media=self._media))
         except PermanentError as error:
             if len(rows) > 1:
                 return sum([await self._refresh([row], tz) for row in rows])
@@ -100,14 +103,20 @@ class RollupKeeper:
             return 0
 
 
-def _due(session: Session, tenant: Tenant, tz: ZoneInfo) -> list[MeterRow]:
-    """Meters of a town whose roll-ups are missing, no longer true, or a day behind."""
+def _due(session: Session, tenant: Tenant, tz: ZoneInfo, media: Collection[int]) -> list[MeterRow]:
+    """Meters of a town whose roll-ups are missing, no longer true, a day behind, or not to be kept any more."""
     rows = store.all_rows(session, [tenant.uid])
-    meters = [meter for meter in metered(session, rows) if may_be_kept(meter)]
-    states = rollups.states_of(session, [meter.row.uid for meter in meters])
+    states = rollups.states_of(session, [row.uid for row in rows])
     marked = rollups.marks_of(session, [state.key for state in states.values()])
-    latest = latest_slots(session, [life.key for meter in meters for life in meter.lives])
+    meters: list[Metered] = []
     due: list[MeterRow] = []
+    for meter in metered(session, rows):
+        state = states.get(meter.row.uid)
+        if may_be_kept(meter, media):
+            meters.append(meter)
+        elif state is not None and (state.until_ms > state.sealed_ms or state.key in marked):
+            due.append(meter.row)
+    latest = latest_slots(session, [life.key for meter in meters for life in meter.lives])
     floors: dict[int, int] = {}
     for meter in meters:
         newest = max((latest.get(life.key, 0) for life in meter.lives), default=0)

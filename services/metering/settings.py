@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from servicekit.settings import ServiceSettings
 from services.metering.acquisition.polling import TOLERANCE_S
@@ -36,6 +36,10 @@ class MeteringSettings(ServiceSettings):
     """How many local months before the present one readings are kept, by medium, as JSON: {"electricity": 36}. Media
     that are not named are kept for ever; days and months stay in any case."""
 
+    rollup_media: list[str] | None = None
+    """Media of whose meters sums of days and months are kept, as JSON: ["electricity", "gas"]; [] for none; all by
+    default. Figures are the same without and take longer. A medium with a retention cannot do without."""
+
     field_security: Path | None = None
     """TOML file with certificates and logins of field devices (Modbus over TLS, OPC UA); see docs/operations.md."""
     field_machine: str = ""
@@ -45,11 +49,30 @@ class MeteringSettings(ServiceSettings):
     @classmethod
     def _known_media(cls, months: dict[str, int]) -> dict[str, int]:
         for name, count in months.items():
-            if name.upper() not in Medium.__members__:
-                raise ValueError(f"{name!r} is not a medium: {', '.join(one.name.lower() for one in Medium)}")
+            _check_medium(name)
             if not 1 <= count <= 1200:
                 raise ValueError(f"{name}: {count} months are not between 1 and 1200")
         return months
+
+    @field_validator("rollup_media")
+    @classmethod
+    def _known_rollup_media(cls, media: list[str] | None, info: ValidationInfo) -> list[str] | None:
+        for name in media or ():
+            _check_medium(name)
+        if media is None:
+            return None
+        known = {name.upper() for name in media}
+        for name in info.data.get("retention_months", {}):
+            if name.upper() not in known:
+                raise ValueError(
+                    f"{name} is missing, whose readings LICHTBUCH_RETENTION_MONTHS gives up: days must stay"
+                )
+        return media
+
+    @property
+    def rolled_up(self) -> frozenset[Medium]:
+        """Media of whose meters roll-ups are kept."""
+        return frozenset(Medium if self.rollup_media is None else (Medium[name.upper()] for name in self.rollup_media))
 
     @property
     def retention(self) -> dict[Medium, int]:
@@ -65,3 +88,8 @@ class MeteringSettings(ServiceSettings):
     def resolved_spool_dir(self) -> Path:
         """Where the spool lies."""
         return self.spool_dir or self.own_dir / "spool"
+
+
+def _check_medium(name: str) -> None:
+    if name.upper() not in Medium.__members__:
+        raise ValueError(f"{name!r} is not a medium: {', '.join(one.name.lower() for one in Medium)}")

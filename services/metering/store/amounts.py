@@ -31,6 +31,7 @@ LONG_STEPS: Final = (Step.LOCAL_DAY, Step.GAS_DAY, Step.LOCAL_MONTH, Step.LOCAL_
 """Steps for which two probes of the primary key are less work than reading what lies between."""
 
 _SURE_CYCLES: Final = (Cycle.QUARTER_HOUR, Cycle.HALF_HOUR, Cycle.HOUR, Cycle.DAY)
+_RARE_CYCLES: Final = (Cycle.MONTH, Cycle.YEAR)
 _COARSE_CYCLES: Final = (Cycle.MONTH, Cycle.YEAR, Cycle.IRREGULAR)
 
 
@@ -44,8 +45,9 @@ class Metered:
     @property
     def is_interval_sure(self) -> bool:
         """True if how far apart timely readings are does not depend on the period that is looked at: then steps can be
-        worked out each by itself."""
-        return bool(self.row.endpoint_uid) or self.row.reading_cycle in _SURE_CYCLES
+        worked out each by itself. A meter that is read each month or year tells no days, whoever reads it."""
+        cycle = self.row.reading_cycle
+        return cycle in _SURE_CYCLES or (bool(self.row.endpoint_uid) and cycle not in _RARE_CYCLES)
 
 
 General: TypeAlias = Callable[[Session, Metered, Int64, Step], Consumption]
@@ -190,7 +192,7 @@ def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[D
 def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, kept: Consumption) -> Mask | None:
     """Which roll-ups may be used: what is sealed, and the rest while the meter is the same and nothing touched them.
     None for all of them, as nearly always."""
-    is_same = basis_of(meter.row, meter.lives) == state.basis
+    is_same = meter.is_interval_sure and basis_of(meter.row, meter.lives) == state.basis
     inside = int(kept.starts_ms[0]) >= state.from_ms and int(kept.ends_ms[-1]) <= state.until_ms
     if is_same and inside and marks is None:
         return None

@@ -6,7 +6,7 @@ here and what is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -26,7 +26,7 @@ from services.metering.figures.rollups import (
     month_floor_ms,
     whole_months,
 )
-from services.metering.meter import Kind
+from services.metering.meter import Kind, Medium
 from services.metering.reading import Int64
 from services.metering.store import feed, rollups, runs
 from services.metering.store.amounts import Metered, amounts
@@ -36,24 +36,30 @@ from services.metering.store.readings import usable_beside
 from services.metering.store.tables import MeterRow
 
 ROLLED_UP: Final = (Kind.COUNTER, Kind.INTERVAL)
+EVERY_MEDIUM: Final = frozenset(Medium)
 
 
-def may_be_kept(meter: Metered) -> bool:
-    """True if days of this meter add up, and each can be worked out by itself."""
+def may_be_kept(meter: Metered, media: Collection[int] = EVERY_MEDIUM) -> bool:
+    """True if days of this meter add up, each can be worked out by itself, and its medium is one of those kept."""
     whole_units = all(life.scale_exponent >= 0 for life in meter.lives)
-    return meter.row.kind in ROLLED_UP and meter.is_interval_sure and whole_units
+    return meter.row.kind in ROLLED_UP and meter.row.medium in media and meter.is_interval_sure and whole_units
 
 
-def refresh(session: Session, rows: Sequence[MeterRow], tz: ZoneInfo) -> int:
-    """Brings roll-ups of meters of one time zone up to date. Returns how many days were made."""
+def refresh(session: Session, rows: Sequence[MeterRow], tz: ZoneInfo, media: Collection[int] = EVERY_MEDIUM) -> int:
+    """Brings roll-ups of meters of one time zone up to date. Returns how many days were made.
+
+    Of meters that are to have none (any more) they go, all but what is sealed: no reading tells of that.
+    """
     feed.hold(session)
     states = rollups.states_of(session, [row.uid for row in rows])
     marks = rollups.marks_of(session, [state.key for state in states.values()])
     made = 0
     for meter in metered(session, rows):
         state = states.get(meter.row.uid)
-        if may_be_kept(meter):
+        if may_be_kept(meter, media):
             made += _refresh(session, meter, tz, state, marks.get(state.key) if state else None)
+        elif state is not None:
+            rollups.take_away(session, state)
     return made
 
 

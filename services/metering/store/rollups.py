@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -171,6 +171,17 @@ def _grouped(found: Mapping[int, Sequence[tuple[int, int, int]]]) -> dict[int, M
 def clear(session: Session, marks: Marks) -> None:
     """Takes marks away whose spans have been made anew."""
     session.connection().execute(text("DELETE FROM rollup_dirty WHERE id = :id"), [{"id": one} for one in marks.ids])
+
+
+def take_away(session: Session, state: State) -> None:
+    """Takes away what is kept of a meter, and its marks. What is sealed stays: readings that it came from are gone."""
+    connection, values = session.connection(), {"key": state.key, "sealed": state.sealed_ms}
+    connection.execute(text("DELETE FROM rollup WHERE meter_key = :key AND end_ms > :sealed"), values)
+    connection.execute(text("DELETE FROM rollup_dirty WHERE meter_key = :key"), values)
+    if state.sealed_ms:
+        put_state(session, replace(state, until_ms=state.sealed_ms))
+    else:
+        connection.execute(text("DELETE FROM rollup_meter WHERE key = :key"), values)
 
 
 def put(session: Session, meter_key: int, span: Span, parts: Consumption) -> None:

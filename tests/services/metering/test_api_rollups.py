@@ -80,3 +80,20 @@ def test_retention_is_set_per_medium_and_wrong_names_are_told(monkeypatch: pytes
         monkeypatch.setenv("LICHTBUCH_RETENTION_MONTHS", wrong)
         with pytest.raises(ValueError, match=r"not a medium|not between"):
             MeteringSettings()
+
+
+def test_roll_ups_are_set_per_medium_and_a_medium_with_retention_has_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert MeteringSettings().rolled_up == set(Medium)
+    monkeypatch.setenv("LICHTBUCH_ROLLUP_MEDIA", '["electricity", "Gas"]')
+    assert MeteringSettings().rolled_up == {Medium.ELECTRICITY, Medium.GAS}
+    monkeypatch.setenv("LICHTBUCH_ROLLUP_MEDIA", "[]")
+    assert MeteringSettings().rolled_up == set()
+    monkeypatch.setenv("LICHTBUCH_ROLLUP_MEDIA", '["steam"]')
+    with pytest.raises(ValueError, match="not a medium"):
+        MeteringSettings()
+    monkeypatch.setenv("LICHTBUCH_ROLLUP_MEDIA", '["gas"]')
+    monkeypatch.setenv("LICHTBUCH_RETENTION_MONTHS", '{"gas": 12}')
+    assert MeteringSettings().rolled_up == {Medium.GAS}
+    monkeypatch.setenv("LICHTBUCH_RETENTION_MONTHS", '{"gas": 12, "water": 24}')
+    with pytest.raises(ValueError, match="water is missing"):
+        MeteringSettings()

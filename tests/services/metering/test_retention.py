@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 from sqlalchemy import text
 from sqlmodel import Session
 
+from domain.errors import LichtbuchError
 from domain.intervals import Consumption
 from servicekit.clock import SteppedClock
 from servicekit.context import Tenant
@@ -51,11 +55,13 @@ async def store(database: Database) -> Database:
     return database
 
 
-def keeper(database: Database, months: dict[Medium, int]) -> RollupKeeper:
+def keeper(
+    database: Database, months: dict[Medium, int], media: Collection[Medium] = frozenset(Medium)
+) -> RollupKeeper:
     """What keeps roll-ups, with retention."""
     clock, tenants = SteppedClock(NOW), FixedTenants([HERSFELD])
     retention = Retention(database, tenants, clock, months)
-    return RollupKeeper(database, tenants, clock, AlwaysHeld(), retention=retention)  # type: ignore[arg-type]
+    return RollupKeeper(database, tenants, clock, AlwaysHeld(), retention=retention, media=media)  # type: ignore[arg-type]
 
 
 def retention(database: Database, months: dict[Medium, int]) -> Retention:
@@ -137,6 +143,98 @@ async def test_other_media_and_sensors_are_kept_for_ever(store: Database) -> Non
     assert await stored(store) == before
 
 
+async def kept_rows(database: Database) -> tuple[int, int]:
+    """How many sums are kept, and of how many meters."""
+    statement = text("SELECT (SELECT count(*) FROM rollup), (SELECT count(*) FROM rollup_meter)")
+    return tuple(await database.read(lambda session: session.connection().execute(statement).one()))
+
+
+def same(one: Consumption, other: Consumption) -> bool:
+    """Whether two answers agree in everything they say."""
+    columns = ("amount", "estimated_amount", "measured_ms", "flag")
+    return all(getattr(one, name).tolist() == getattr(other, name).tolist() for name in columns)
+
+
+async def test_roll_ups_are_kept_of_the_media_that_are_said_and_figures_are_the_same_without(store: Database) -> None:
+    heat = await filled(store, medium=int(Medium.HEAT))
+    power = await filled(store, meter_id="M-2")
+    steps = (Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL)
+    plain = {row.uid: [await sums(store, row, step) for step in steps] for row in (heat, power)}
+
+    async def figures_are_the_same() -> bool:
+        pairs = [(plain[row.uid], [await sums(store, row, step) for step in steps]) for row in (heat, power)]
+        return all(same(one, other) for before, now in pairs for one, other in zip(before, now, strict=True))
+
+    await keeper(store, {}).bring_up_to_date()
+    everything, meters = await kept_rows(store)
+    assert meters == 2
+    assert await figures_are_the_same()
+    only_heat = keeper(store, {}, {Medium.HEAT})
+    await only_heat.bring_up_to_date()
+    assert await kept_rows(store) == (everything // 2, 1)
+    assert await figures_are_the_same()
+    assert await only_heat.bring_up_to_date() == 0
+    await keeper(store, {}, ()).bring_up_to_date()
+    assert await kept_rows(store) == (0, 0)
+    assert await figures_are_the_same()
+    assert await keeper(store, {}).bring_up_to_date() > 0
+    assert await kept_rows(store) == (everything, 2)
+    assert await figures_are_the_same()
+
+
+async def test_days_whose_readings_are_gone_stay_where_roll_ups_are_switched_off(store: Database) -> None:
+    row = await filled(store)
+    await keeper(store, {}).bring_up_to_date()
+    await retention(store, {Medium.ELECTRICITY: 1}).apply()
+    before = [await sums(store, row, step) for step in (Step.LOCAL_DAY, Step.LOCAL_MONTH)]
+    without = keeper(store, {}, ())
+    for _ in range(2):
+        await without.bring_up_to_date()
+        after = [await sums(store, row, step) for step in (Step.LOCAL_DAY, Step.LOCAL_MONTH)]
+        assert all(same(one, other) for one, other in zip(before, after, strict=True))
+    [state] = (await store.read(lambda session: states_of(session, [row.uid]))).values()
+    assert state.until_ms == state.sealed_ms == FEBRUARY_MS
+    await keeper(store, {}).bring_up_to_date()
+    after = [await sums(store, row, step) for step in (Step.LOCAL_DAY, Step.LOCAL_MONTH)]
+    assert all(same(one, other) for one, other in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("cycle", [Cycle.MONTH, Cycle.YEAR])
+async def test_a_meter_that_is_polled_each_month_or_year_has_no_roll_ups_and_keeps_its_readings(
+    store: Database, cycle: Cycle
+) -> None:
+    polled = {"endpoint_uid": "0" * 32, "endpoint_id": "E-1"}
+    row = await filled(store, reading_cycle=int(cycle), **polled)
+    plain = await sums(store, row, Step.LOCAL_MONTH)
+    before = await stored(store)
+    await keeper(store, {}).bring_up_to_date()
+    assert await kept_rows(store) == (0, 0)
+    assert await retention(store, {Medium.ELECTRICITY: 1}).apply() == 0
+    assert await stored(store) == before
+    assert same(await sums(store, row, Step.LOCAL_MONTH), plain)
+
+
+async def test_roll_ups_of_a_meter_that_is_to_be_read_each_month_from_now_on_go(store: Database) -> None:
+    row = await filled(store, endpoint_uid="0" * 32, endpoint_id="E-1")
+    await keeper(store, {}).bring_up_to_date()
+    assert (await kept_rows(store))[1] == 1
+
+    def change(session: Session) -> MeterRow:
+        changed = session.get_one(MeterRow, row.uid)
+        changed.reading_cycle = int(Cycle.MONTH)
+        session.add(changed)
+        session.flush()
+        session.refresh(changed)
+        session.expunge(changed)
+        return changed
+
+    changed = await store.run(change)
+    at_once = await sums(store, changed, Step.LOCAL_MONTH)
+    await keeper(store, {}).bring_up_to_date()
+    assert await kept_rows(store) == (0, 0)
+    assert same(await sums(store, changed, Step.LOCAL_MONTH), at_once)
+
+
 async def test_what_is_read_before_the_seal_changes_no_kept_figure(store: Database) -> None:
     row = await filled(store)
     await keeper(store, {}).bring_up_to_date()
@@ -155,18 +253,63 @@ async def test_what_is_read_before_the_seal_changes_no_kept_figure(store: Databa
     assert state.sealed_ms == FEBRUARY_MS
 
 
+async def partitions_of(database: Database) -> list[str]:
+    """The months that have a table."""
+    names = text(
+        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'reading'::regclass"
+    )
+    return await database.read(lambda session: sorted(session.connection().execute(names).scalars()))
+
+
 @pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
 async def test_a_month_without_a_reading_is_dropped_and_comes_back_when_it_is_needed(store: Database) -> None:
     row = await filled(store)
     await keeper(store, {Medium.ELECTRICITY: 1}).bring_up_to_date()
     await retention(store, {Medium.ELECTRICITY: 1}).apply()
-    names = text(
-        "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = 'reading'::regclass"
-    )
-    left = await store.read(lambda session: sorted(session.connection().execute(names).scalars()))
+    left = await partitions_of(store)
     # The month of UTC that the local February begins in has its first reading yet.
     assert left == ["reading_y2026m01", "reading_y2026m02", "reading_y2026m03"]
     assert await store.run(lambda session: drop_empty(session, FEBRUARY_MS)) == []
     made = await store.run(lambda session: ensure_partitions(session, [(2025, 12)]))
     assert (2025, 12) in made
     assert (await sums(store, row)).amount.sum() > 0
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_a_month_that_could_not_be_dropped_is_dropped_with_the_next_pass(store: Database) -> None:
+    await filled(store)
+    await keeper(store, {}).bring_up_to_date()
+    work = retention(store, {Medium.ELECTRICITY: 1})
+    is_held, is_over = threading.Event(), threading.Event()
+
+    def hold(session: Session) -> None:
+        """Somebody who looks at readings for longer than dropping waits: it gives way."""
+        session.connection().execute(text("LOCK TABLE ONLY reading IN ACCESS SHARE MODE"))
+        is_held.set()
+        is_over.wait()
+
+    reader = asyncio.create_task(store.run(hold))
+    try:
+        await asyncio.to_thread(is_held.wait)
+        with pytest.raises(LichtbuchError):
+            await work.apply()
+    finally:
+        is_over.set()
+        await reader
+    assert (await stored(store))[1] == FEBRUARY_MS
+    assert "reading_y2025m12" in await partitions_of(store)
+    assert await work.apply() == 0
+    assert "reading_y2025m12" not in await partitions_of(store)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_months_that_were_left_empty_are_dropped_by_whoever_comes_next(store: Database) -> None:
+    await filled(store)
+    assert "reading_y2025m12" in await partitions_of(store)
+    await keeper(store, {}).bring_up_to_date()
+    [tenant] = await FixedTenants([HERSFELD]).all()
+    # What a process leaves that ends between deleting and dropping.
+    await retention(store, {Medium.ELECTRICITY: 1})._of_medium(tenant, Medium.ELECTRICITY, FEBRUARY_MS, lambda: None)
+    assert "reading_y2025m12" in await partitions_of(store)
+    assert await retention(store, {Medium.ELECTRICITY: 1}).apply() == 0
+    assert "reading_y2025m12" not in await partitions_of(store)
