@@ -21,6 +21,8 @@ from services.metering.waste.watch import Rule, Waste
 Made = list[tuple[Rule, Change]]
 RAISE: Final = "metering.findings.raise"
 END: Final = "metering.findings.end"
+MOST_NAMED: Final = 20
+"""Meters that the end of a finding names."""
 _NO_COST = (Rule.SUM_CHECK, Rule.STOCK)
 """What is missing from a sum is not known to be wasted."""
 
@@ -47,7 +49,7 @@ def settle(session: Session, tenant: Tenant, meter: MeterRow, looks: Sequence[Lo
             if not _extend(session, meter, row, look.waste):
                 continue
         elif change is Change.END and row is not None:
-            end(session, tenant, row, now)
+            _end_or_hand_on(session, tenant, row, now, look.shown_at)
         else:
             continue
         made.append((look.rule, change))
@@ -60,6 +62,13 @@ def end(session: Session, tenant: Tenant, row: FindingRow, now: datetime, reason
     row.revision += 1
     store.save(session, row)
     audit.record(session, END, _name(tenant, row), row.uid, tenant.uid, after=_state(row), reason=reason)
+
+
+def _end_or_hand_on(session: Session, tenant: Tenant, row: FindingRow, now: datetime, shown_at: Sequence[str]) -> None:
+    """Ends a finding: it is over, or it shows at meters behind this one, which then have it."""
+    if shown_at:
+        row.detail = f"it shows at {', '.join(shown_at[:MOST_NAMED])} behind it"
+    end(session, tenant, row, now, row.detail if shown_at else "")
 
 
 def _raise(session: Session, tenant: Tenant, meter: MeterRow, waste: Waste, now: datetime) -> None:

@@ -6,7 +6,7 @@ Reading only; what becomes of the findings is written by store/finding_changes.p
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -18,10 +18,9 @@ from domain.counters import Step as CounterStep
 from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds
 from services.metering.figures.consumption import Step, boundaries
-from services.metering.figures.load import believable
 from services.metering.figures.losses import Verdict, check_sum
 from services.metering.figures.weather import means_of_sensor
-from services.metering.meter import Flow, Kind, Medium, Unit
+from services.metering.meter import Flow, Kind, Unit
 from services.metering.reading import Int64
 from services.metering.slot import DAY_MS, from_ms, to_ms
 from services.metering.store import weather
@@ -31,17 +30,15 @@ from services.metering.store.heads import latest_slots
 from services.metering.store.profiles import resolution_ms
 from services.metering.store.readings import fetch_lives
 from services.metering.store.relations import rows_by_uid, sub_meters_of, terms_of
-from services.metering.store.tables import MeterRow
+from services.metering.store.tables import FindingRow, MeterRow
 from services.metering.waste.days import Windows, local_days
 from services.metering.waste.findings import SUM_DAYS, stock_check, sum_check
+from services.metering.waste.parameters import WasteRules
 from services.metering.waste.rest_days import is_rest_day
+from services.metering.waste.trees import SHARED, Tree, rate_of, rate_over
 from services.metering.waste.watch import (
     KEEPING_DAYS,
-    LEAK,
-    NIGHT,
-    WARM,
     WARM_WEEK,
-    WEEKEND,
     Rule,
     Waste,
     heating_in_warm_weather,
@@ -68,6 +65,8 @@ class Look:
     rule: Rule
     waste: Waste | None
     is_known: bool
+    shown_at: tuple[str, ...] = ()
+    """Ids of the meters behind it whose waste it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,10 +82,20 @@ class Past:
         return None if found is None else local_date(from_ms(found), tz)
 
 
-def look_at(
-    session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, means_centi: Mapping[date, int], past: Past
-) -> list[Look]:
+@dataclass(frozen=True, slots=True)
+class Looking:
+    """What all looks of a morning have in common. end_ms: the local midnight up to which is looked; means_centi: daily
+    means of the weather in hundredths of a degree Celsius."""
+
+    end_ms: int
+    tz: ZoneInfo
+    means_centi: Mapping[date, int] = field(default_factory=dict)
+    rules: WasteRules = field(default_factory=WasteRules)
+
+
+def look_at(session: Session, meter: Metered, looking: Looking, past: Past) -> list[Look]:
     """All rules that concern a meter, over the time up to a local midnight, or to its own last one that was read."""
+    end_ms, tz = looking.end_ms, looking.tz
     row = meter.row
     if row.kind == Kind.STOCK:
         return [_stock(session, meter, end_ms, tz, past)]
@@ -96,10 +105,37 @@ def look_at(
     last_ms = _last_midnight(session, [meter], end_ms, tz)
     if last_ms is None:
         return looks
-    looks += _by_hours(session, meter, last_ms, tz, past)
-    if row.medium in WARM:
-        looks += _warm(session, row, last_ms, tz, means_centi, past)
-    return looks
+    upto = replace(looking, end_ms=last_ms)
+    return looks + _by_hours(session, meter, upto, past) + _warm(session, row, upto, past)
+
+
+def parts_of(rows: Sequence[MeterRow]) -> dict[str, list[str]]:
+    """Uids of the meters whose use a meter counts too, by its uid: its sub-meters, or the terms added to a sum."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        if row.main_meter_uid:
+            found.setdefault(row.main_meter_uid, []).append(row.uid)
+        if row.kind == Kind.VIRTUAL:
+            found.setdefault(row.uid, []).extend(uid for uid, sign in terms_of(row) if sign > 0)
+    return found
+
+
+def in_tree(looks: Sequence[Look], row: MeterRow, tree: Tree, standing: Mapping[str, FindingRow]) -> list[Look]:
+    """The looks at a meter, without the waste that those behind it show, which are noted already; notes its own."""
+    found = {look.rule: look for look in looks}
+    for rule in SHARED:
+        look, stands = found.get(rule), standing.get(rule.value)
+        rate = None
+        if look is not None and look.waste is not None:
+            shown_at = tree.where(row.uid, look.waste)
+            if shown_at:
+                found[rule] = Look(rule, None, is_known=True, shown_at=shown_at)
+            else:
+                rate = rate_of(look.waste)
+        elif stands is not None and (look is None or not look.is_known):
+            rate = rate_over(stands.excess_amount, stands.start_ms, stands.end_ms)
+        tree.note(row.uid, row.meter_id, rule, rate)
+    return list(found.values())
 
 
 def outdoor_means(
@@ -144,12 +180,12 @@ def _newest(session: Session, meter: Metered) -> int:
     return max(latest_slots(session, [life.key for life in meter.lives]).values(), default=0)
 
 
-def _by_hours(session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, past: Past) -> list[Look]:
-    row = meter.row
+def _by_hours(session: Session, meter: Metered, looking: Looking, past: Past) -> list[Look]:
+    row, rules, end_ms, tz = meter.row, looking.rules, looking.end_ms, looking.tz
     of_building = not row.cabinet_id  # what a street's cabinet draws at night is light, and wanted
-    night = NIGHT.get(row.medium) if of_building else None
-    weekend = WEEKEND.get(row.medium) if of_building and row.rests_on_weekends else None
-    leak = LEAK.get(row.medium)
+    night = rules.night(row.medium) if of_building else None
+    weekend = rules.weekend(row.medium) if of_building and row.rests_on_weekends else None
+    leak = rules.leak(row.medium)
     if night is None and weekend is None and leak is None:
         return []
     begin = local_date(from_ms(end_ms), tz) - timedelta(days=LOOKED_AT_DAYS)
@@ -161,7 +197,7 @@ def _by_hours(session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, past:
     if not resolution_ms(session, meter, begin_ms, end_ms):
         return []
     bounds = boundaries(from_ms(begin_ms), from_ms(end_ms), Step.HOUR, tz)
-    steps = believable(from_readings(session, meter, bounds, Step.HOUR, tz))
+    steps = from_readings(session, meter, bounds, Step.HOUR, tz)
     days = local_days(steps, tz)
     looks: list[Look] = []
     if night is not None:
@@ -180,10 +216,12 @@ def _known(days: Windows, last: int) -> bool:
     return len(days.days) >= last and bool(days.known(COVERED_PERMILLE)[-last:].all())
 
 
-def _warm(
-    session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo, means_centi: Mapping[date, int], past: Past
-) -> list[Look]:
+def _warm(session: Session, row: MeterRow, looking: Looking, past: Past) -> list[Look]:
     """Up to the last day whose temperature is known."""
+    parameters = looking.rules.warm(row.medium)
+    if parameters is None:
+        return []
+    end_ms, tz, means_centi = looking.end_ms, looking.tz, looking.means_centi
     told = [day for day in means_centi if to_ms(local_day_bounds(day, tz)[1]) <= end_ms]
     if not told:
         return []
@@ -191,7 +229,6 @@ def _warm(
     if last_ms < end_ms - SILENT_DAYS * DAY_MS:
         return []
     days = _daily(session, row, last_ms, tz)
-    parameters = WARM[Medium(row.medium)]
     waste = heating_in_warm_weather(days, means_centi, parameters, past.since(Rule.HEATING_IN_WARM_WEATHER, tz))
     known = all(day in means_centi for day in days.days[-WARM_WEEK:]) and _known(days, WARM_WEEK)
     return [Look(Rule.HEATING_IN_WARM_WEATHER, waste, known)]
@@ -200,7 +237,7 @@ def _warm(
 def _daily(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo) -> Windows:
     """A heating year and more of local days, as far as they are measured."""
     [found] = consumption_of(session, [row], _day_bounds(end_ms, YEAR_DAYS, tz), Step.LOCAL_DAY, tz)
-    return _windows(believable(found), tz)
+    return _windows(found, tz)
 
 
 def _windows(found: Consumption, tz: ZoneInfo) -> Windows:
@@ -222,7 +259,7 @@ def _sums(session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, past: Pas
     days = SUM_DAYS if since_ms is None else max(SUM_DAYS, min(MOST_DAYS, -(-(end_ms - since_ms) // DAY_MS) + 1))
     bounds = _day_bounds(end_ms, days, tz)
     main, *parts = consumption_of(session, [row, *subs], bounds, Step.LOCAL_DAY, tz)
-    found = check_sum(believable(main), [believable(part) for part in parts], row.loss_tolerance_permille)
+    found = check_sum(main, parts, row.loss_tolerance_permille)
     known = found.verdict[-SUM_DAYS:] != Verdict.UNKNOWN
     return [Look(Rule.SUM_CHECK, sum_check(found, since_ms), bool(known.all()))]
 

@@ -38,7 +38,9 @@ from services.metering.store.amounts import Metered
 from services.metering.store.figures import metered
 from services.metering.store.finding_changes import Made, end, past_of, settle
 from services.metering.store.tables import MeterRow
-from services.metering.store.waste import Look, look_at, outdoor_means
+from services.metering.store.waste import Look, Looking, in_tree, look_at, outdoor_means, parts_of
+from services.metering.waste.parameters import WasteRules
+from services.metering.waste.trees import Tree, deepest_first
 from services.metering.waste.watch import Rule
 
 _log = logging.getLogger(__name__)
@@ -62,12 +64,13 @@ class WasteKeeper:
         lease: Lease,
         *,
         ready: Callable[[], bool] = lambda: True,
+        rules: WasteRules | None = None,
         memory: Path | None = None,
     ) -> None:
-        """`ready` says whether the database has its schema yet; `memory` is the file that tells the next worker at this
-        place which day was looked at."""
+        """`ready` says whether the database has its schema yet; `rules` are the numbers of the rules; `memory` is the
+        file that tells the next worker at this place which day was looked at."""
         self._database, self._tenants, self._clock, self._lease, self._ready = database, tenants, clock, lease, ready
-        self._memory = memory
+        self._memory, self._rules = memory, rules or WasteRules()
         self._looked = _remembered(memory)
 
     async def keep(self, beat: Callable[[], None]) -> None:
@@ -121,10 +124,12 @@ class WasteKeeper:
             lambda session: outdoor_means(session, tenant.uid, _outdoor(session, rows), end_ms, tz)
         )
         await self._database.run(lambda session: _end_of_deleted(session, tenant, now))
-        changes = 0
-        for row in rows:
+        looking, tree = Looking(end_ms, tz, means, self._rules), Tree(parts_of(rows))
+        by_uid, changes = {row.uid: row for row in rows}, 0
+        for uid in deepest_first(by_uid, tree.parts):
+            row = by_uid[uid]
             try:
-                looks = await self._database.read(partial(_look, row=row, end_ms=end_ms, tz=tz, means=means))
+                looks = await self._database.read(partial(_look, row=row, looking=looking, tree=tree))
                 made: Made = []
                 if looks:
                     made = await self._database.run(partial(settle, tenant=tenant, meter=row, looks=looks, now=now))
@@ -157,9 +162,10 @@ def _remembered(memory: Path | None) -> dict[str, date]:
         return {}
 
 
-def _look(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo, means: dict[date, int]) -> list[Look]:
+def _look(session: Session, row: MeterRow, looking: Looking, tree: Tree) -> list[Look]:
     [meter] = metered(session, [row])
-    return look_at(session, meter, end_ms, tz, means, past_of(session, row.uid))
+    looks = look_at(session, meter, looking, past_of(session, row.uid))
+    return in_tree(looks, row, tree, store.standing(session, row.uid))
 
 
 def _outdoor(session: Session, rows: list[MeterRow]) -> list[Metered]:

@@ -1,4 +1,6 @@
-"""Waste watch: rules that look at a meter's use and say what need not be. Pure; not: when they run and who is told.
+"""Waste watch: rules that look at a meter's use and say what need not be. Pure.
+
+Not here: when they run and who is told, their numbers per medium (parameters.py).
 
 Every rule has a name, parameters per medium, and needs steps of an hour or less that end with the last whole local day.
 It answers one finding or none; none where too little is covered. A finding goes on as long as its rule finds it: then
@@ -21,7 +23,6 @@ import numpy as np
 from domain.intervals import Consumption
 from domain.night import local_day_bounds
 from services.metering.figures.load import covered, median, rates
-from services.metering.meter import Medium
 from services.metering.reading import Int64
 from services.metering.slot import DAY_MS, HOUR_MS, to_ms
 from services.metering.waste.days import UNKNOWN, Windows, daytimes, local_days, nights
@@ -57,22 +58,20 @@ class Waste:
 class NightParameters:
     """night_base_load_up: median of the last nights against the median of the weeks before.
 
-    Up is what is above the usual by three robust standard deviations (1.4826 times the median absolute deviation), by
-    `least_permille` of it and by `least_rate`. Nights count that are covered by `coverage_permille`.
+    Up is what is above the usual by `deviations` robust standard deviations (1.4826 times the median absolute
+    deviation), by `least_permille` of it and by `least_rate`. Nights count that are covered by `coverage_permille`.
     """
 
     recent: int = 5
     recent_known: int = 4
     usual: int = 28
     usual_known: int = 14
+    deviations: int = 3
     least_permille: int = 200
     least_rate: int = 50
     coverage_permille: int = 750
 
 
-NIGHT: Final[Mapping[int, NightParameters]] = {Medium.ELECTRICITY: NightParameters()}
-"""Electricity only: at night heat follows the weather, and water has a rule of its own."""
-DEVIATIONS: Final = 3
 ROBUST_E4: Final = 14_826
 """Median absolute deviation to standard deviation of a normal distribution, in ten-thousandths."""
 
@@ -115,7 +114,7 @@ def _upper(usual: Int64, parameters: NightParameters) -> tuple[int, int]:
     """Above which rate a night is too high, and the usual rate."""
     normal = median(usual) or 0
     deviation = (median(np.abs(usual - normal)) or 0) * ROBUST_E4 // 10_000
-    most = max(DEVIATIONS * deviation, normal * parameters.least_permille // 1000, parameters.least_rate)
+    most = max(parameters.deviations * deviation, normal * parameters.least_permille // 1000, parameters.least_rate)
     return normal + most, normal
 
 
@@ -146,13 +145,6 @@ class WeekendParameters:
     coverage_permille: int = 900
 
 
-WEEKEND: Final[Mapping[int, WeekendParameters]] = {
-    Medium.ELECTRICITY: WeekendParameters(),
-    Medium.WATER: WeekendParameters(share_permille=200),
-    # Heating is set back and not off, and a cold Sunday needs more than a mild Friday.
-    Medium.HEAT: WeekendParameters(share_permille=600, rhythm_permille=300),
-    Medium.GAS: WeekendParameters(share_permille=600, rhythm_permille=300),
-}
 RAISING_DAYS: Final = 14
 KEEPING_DAYS: Final = 8
 WORKDAYS_LOOKED_AT: Final = 42
@@ -208,9 +200,6 @@ class LeakParameters:
     coverage_permille: int = 900
 
 
-LEAK: Final[Mapping[int, LeakParameters]] = {Medium.WATER: LeakParameters()}
-
-
 def water_never_stops(steps: Consumption, parameters: LeakParameters) -> Waste | None:
     """Water runs day and night: a leak. Its rate is that of the quietest step, the amount that rate all the time."""
     known, rate = covered(steps), rates(steps)
@@ -249,7 +238,6 @@ class WarmParameters:
     coverage_permille: int = 900
 
 
-WARM: Final[Mapping[int, WarmParameters]] = {Medium.HEAT: WarmParameters(), Medium.GAS: WarmParameters()}
 WARM_WEEK: Final = 7
 
 

@@ -293,7 +293,55 @@ async def test_a_sum_of_meters_is_watched_like_any_meter(watched: Watched) -> No
     terms = [pb.MeterTerm(meter=name_of("a")), pb.MeterTerm(meter=name_of("b"))]
     await watched.metering.meter("sum", kind=pb.READING_KIND_VIRTUAL, terms=terms, **WATER)
     await watched.look()
-    assert {one.meter for one in await watched.findings()} == {name_of("b"), name_of("sum")}
+    # Most of what the sum wastes shows at one of its parts: there it is raised, and once.
+    assert {one.meter for one in await watched.findings()} == {name_of("b")}
+
+
+@sqlite_only
+async def test_waste_is_raised_at_the_deepest_meter_that_shows_it(watched: Watched) -> None:
+    await watched.of_hours("main", **WATER)
+    await watched.of_hours("floor", main_meter=name_of("main"), **WATER)
+    await watched.of_hours("kitchen", main_meter=name_of("floor"), **WATER)
+    for meter in ("main", "floor", "kitchen"):
+        await watched.hours(meter, SCHOOL * 10 + LEAK * 4)
+    assert await watched.look() == 1
+    [found] = [one for one in await watched.findings() if one.rule == "water_never_stops"]
+    assert found.meter == name_of("kitchen")
+
+    # What a person has closed is the sub-meter's business too: the main meter does not raise it in its place.
+    note = pb.CloseFindingRequest(name=found.name, note="the fountain runs in summer")
+    await watched.metering.as_(OPERATOR).CloseFinding(note)
+    for meter in ("main", "floor", "kitchen"):
+        await watched.after(int(meter == "main"), meter, LEAK)
+    assert await watched.findings() == []
+
+
+@sqlite_only
+async def test_a_leak_of_which_sub_meters_show_little_is_raised_at_the_main_meter_too(watched: Watched) -> None:
+    await watched.of_hours("main", **WATER)
+    await watched.of_hours("sub", main_meter=name_of("main"), loss_tolerance_permille=1000, **WATER)
+    await watched.hours("main", SCHOOL * 10 + [100] * 24 * 4)
+    await watched.hours("sub", [0] * 24 * 10 + LEAK * 4)
+    await watched.look()
+    raised = {one.meter for one in await watched.findings() if one.rule == "water_never_stops"}
+    assert raised == {name_of("main"), name_of("sub")}
+
+
+@sqlite_only
+async def test_a_finding_goes_to_the_sub_meter_as_soon_as_there_is_one_that_shows_it(watched: Watched) -> None:
+    await watched.of_hours("main", **WATER)
+    await watched.hours("main", SCHOOL * 10 + LEAK * 4)
+    await watched.look()
+    [raised] = await watched.findings()
+    await watched.of_hours("sub", main_meter=name_of("main"), **WATER)
+    await watched.hours("sub", SCHOOL * 10 + LEAK * 4)
+    await watched.after(1, "main", LEAK)
+    watched.restart()
+    await watched.hours("sub", LEAK, TODAY + timedelta(days=1))
+    await watched.look()
+    assert [one.meter for one in await watched.findings() if one.rule == raised.rule] == [name_of("sub")]
+    past = {one.name: one for one in await watched.findings(with_past=True)}[raised.name]
+    assert (past.state, past.detail) == (pb.FINDING_STATE_ENDED, "it shows at sub behind it")
 
 
 @sqlite_only

@@ -8,16 +8,15 @@ from datetime import date, datetime, timedelta
 import numpy as np
 import pytest
 
-from services.metering.meter import Medium
 from services.metering.slot import HOUR_MS
 from services.metering.waste.days import local_days
 from services.metering.waste.rest_days import is_rest_day
 from services.metering.waste.watch import (
-    LEAK,
-    NIGHT,
-    WARM,
-    WEEKEND,
+    LeakParameters,
+    NightParameters,
     Rule,
+    WarmParameters,
+    WeekendParameters,
     heating_in_warm_weather,
     night_base_load_up,
     water_never_stops,
@@ -27,8 +26,8 @@ from tests.services.metering.profiles import BERLIN, archive, archive_means, bet
 
 FIRST = date(2026, 2, 2)
 """A Monday; the clocks change on 29 March, eight weeks later."""
-NIGHT_RULE, WEEKEND_RULE = NIGHT[Medium.ELECTRICITY], WEEKEND[Medium.ELECTRICITY]
-LEAK_RULE, WARM_RULE = LEAK[Medium.WATER], WARM[Medium.HEAT]
+NIGHT_RULE, WEEKEND_RULE = NightParameters(), WeekendParameters()
+LEAK_RULE, WARM_RULE = LeakParameters(), WarmParameters()
 
 
 def day_of(number: int) -> date:
@@ -288,8 +287,8 @@ def test_a_load_left_on_in_a_real_building_is_found() -> None:
 def test_a_boiler_that_runs_in_a_real_summer_is_found() -> None:
     seen = between(archive("b58", "gas"), date(2018, 6, 1), date(2019, 7, 20), BERLIN)
     means = archive_means()
-    assert heating_in_warm_weather(local_days(seen, BERLIN), means, WARM[Medium.GAS]) is None
+    assert heating_in_warm_weather(local_days(seen, BERLIN), means, WARM_RULE) is None
     seen.amount[-7 * 24 :] += 15_000
-    found = heating_in_warm_weather(local_days(seen, BERLIN), means, WARM[Medium.GAS])
+    found = heating_in_warm_weather(local_days(seen, BERLIN), means, WARM_RULE)
     assert found is not None
     assert 0 < found.excess_amount < 15_000 * 7 * 24
