@@ -42,6 +42,7 @@ from services.metering.validation.parameters import load as load_parameters
 from services.metering.waste.keeper import EVERY_S as WASTE_EVERY_S
 from services.metering.waste.keeper import LEASE as WASTE_LEASE
 from services.metering.waste.keeper import WasteKeeper
+from services.metering.waste.parameters import load as load_waste_rules
 from services.metering.watch import Bell
 
 MIGRATIONS: Final = Path(__file__).parent / "migrations"
@@ -49,7 +50,7 @@ LEASE: Final = "metering.polling"
 
 
 async def build(settings: MeteringSettings) -> Server:
-    """Metering, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong security file."""
+    """Metering, ready to start. Raises Unavailable where its own disk fails, InvalidInput for a wrong file."""
     server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
     if server.registry_channel is None:
         raise RuntimeError("metering has a registry to ask")
@@ -159,7 +160,8 @@ def _add_waste_watch(server: Server, settings: MeteringSettings, database: Datab
     lease = lease_for(WASTE_LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=server.clock)
     keeper = WasteKeeper(
         database, server.tenants, server.clock, lease,
-        ready=server.database_ready.is_set, memory=settings.own_dir / "waste-watched.json",
+        ready=server.database_ready.is_set, rules=load_waste_rules(settings.waste_rules),
+        memory=settings.own_dir / "waste-watched.json",
     )  # fmt: skip
     server.add_loop("waste lease", lease.keep, max_silence_s=60)
     server.add_loop("waste", keeper.keep, max_silence_s=2 * WASTE_EVERY_S)

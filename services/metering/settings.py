@@ -32,6 +32,9 @@ class MeteringSettings(ServiceSettings):
     validation_rules: Path | None = None
     """TOML file with parameters of the rules of validation that are other than the defaults; see docs/metering.md."""
 
+    waste_rules: Path | None = None
+    """TOML file with numbers of the waste watch that are other than the defaults; see docs/metering.md."""
+
     retention_months: dict[str, int] = Field(default_factory=dict)
     """How many local months before the present one readings are kept, by medium, as JSON: {"electricity": 36}. Media
     that are not named are kept for ever; days and months stay in any case."""

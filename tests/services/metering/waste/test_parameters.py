@@ -8,6 +8,7 @@ import pytest
 
 from domain.errors import InvalidInput
 from services.metering.meter import Medium
+from services.metering.settings import MeteringSettings
 from services.metering.waste.parameters import TABLE, WasteRules, load
 from services.metering.waste.watch import LeakParameters, NightParameters, WarmParameters, WeekendParameters
 
@@ -58,6 +59,11 @@ def test_a_wrong_file_is_refused_with_every_line_that_is_wrong(tmp_path: Path) -
     words = ("is no rule", "0 is not between 1", "is no parameter", "is no medium", "2.5 is not a whole number")
     for (_, reason), word in zip(found, words, strict=True):
         assert word in reason
+
+
+def test_the_settings_name_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LICHTBUCH_WASTE_RULES", str(written(tmp_path, "[water_never_stops]\ndays = 9\n")))
+    assert load(MeteringSettings().waste_rules).leak(Medium.WATER) == LeakParameters(days=9)
 
 
 def test_the_document_has_every_parameter_with_its_defaults() -> None:
