@@ -21,9 +21,10 @@ from servicekit.database import Database
 from servicekit.lease import Lease, lease_for
 from servicekit.server import Server
 from servicekit.wiring import make_server
+from services.metering.acquisition.asked import Asked
 from services.metering.acquisition.book import TargetBook
 from services.metering.acquisition.catch_up import PATIENCE_S as CATCH_UP_PATIENCE_S
-from services.metering.acquisition.catch_up import CatchUp, Memory
+from services.metering.acquisition.catch_up import CatchUp
 from services.metering.acquisition.devices import Devices, Opener
 from services.metering.acquisition.polling import LEAST_REAL_S, Poller
 from services.metering.acquisition.recorder import DRAIN_PATIENCE_S, PATIENCE_S, Recorder
@@ -126,7 +127,7 @@ def assemble(
         database=database,
         devices=devices,
         book=book,
-        memory=Memory(settings.own_dir / "caught-up.json"),
+        asked=Asked(settings.own_dir / "caught-up.json"),
         polled_ms=lambda: poller.polled_ms,
         may_work=lambda: lease.holds() and recorder.is_settled and server.database_ready.is_set(),
         settle=recorder.settle,

@@ -74,7 +74,10 @@ class TargetBook:
                 raise Unavailable("the database has no schema yet", 1.0)
             async with asyncio.timeout(PATIENCE_S):
                 targets, others = await self._database.read(partial(load, known=known))
-        except (LichtbuchError, TimeoutError) as error:
+        except Exception as error:
+            # Whatever is wrong with the list: what is known goes on being read.
+            if not isinstance(error, LichtbuchError | TimeoutError):
+                _log.exception("the list of meters cannot be read")
             self._next_s = now_s + 1.0
             if not self._loaded and not self.targets:
                 await self._from_snapshot(error)

@@ -8,24 +8,23 @@ keeps no history is asked once and remembered. Only flagged gaps are filled; wha
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
-import os
+import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from pathlib import Path
 from typing import Final, Protocol
 
 import numpy as np
 
-from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, OutOfLimits
+from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, OutOfLimits, RetryableError
 from fieldbus.device import HistoryReader
 from fieldbus.values import PointAddress, ValueBatch
 from servicekit.clock import Clock
 from servicekit.database import Database
+from services.metering.acquisition.asked import Asked
 from services.metering.acquisition.devices import Devices
 from services.metering.acquisition.target import Target, sample_of
 from services.metering.metrics import CAUGHT_UP, READINGS_STORED
@@ -44,10 +43,11 @@ LOOK_BACK_MS: Final = 31 * 24 * 3_600_000
 PIECE_MS: Final = 24 * 3_600_000
 """So much of the past is asked for at once."""
 PATIENCE_S: Final = 60.0
+REMEMBER_EVERY_S: Final = 30.0
+"""How often (real time) what was asked for is written down while much is asked."""
 LOOK_EVERY_REAL_S: Final = 5.0
 _REST_MS: Final = 60_000
 """This long before a slot the line is left alone."""
-_SCHEMA: Final = 1
 
 
 class Book(Protocol):
@@ -91,53 +91,21 @@ def recorded_at(wanted: Sequence[Wanted], batches: Sequence[ValueBatch], now_ms:
     return Readings.of(*np.array(rows, np.int64).T)
 
 
-class Memory:
-    """What was asked for already, in a local file: of each register until which slot, and what keeps no history."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._asked: dict[str, int] = {}
-        self._without: dict[str, str] = {}
-        self._read()
-
-    def asked_until(self, target: Target) -> int:
-        """The newest slot of a register whose past was asked for; 0 for none."""
-        return self._asked.get(target.life_uid, 0)
-
-    def has_history(self, endpoint_uid: str, described: str) -> bool:
-        """False where an endpoint has said that it keeps none of these points."""
-        return self._without.get(endpoint_uid) != described
-
-    def note(self, asked: Mapping[str, int], endpoint_uid: str = "", without: str = "") -> None:
-        """Remembers. A disk that fails costs a question asked twice."""
-        self._asked.update(asked)
-        if without:
-            self._without[endpoint_uid] = without
-        body = json.dumps({"schema": _SCHEMA, "asked": self._asked, "without": self._without})
-        try:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
-            partial = self._path.with_name(self._path.name + ".tmp")
-            partial.write_text(body, encoding="utf-8")
-            os.replace(partial, self._path)
-        except OSError as error:
-            _log.warning("what was caught up is not remembered: %s", error)
-
-    def keep_only(self, targets: Sequence[Target]) -> None:
-        """Forgets registers and endpoints that are gone."""
-        lives, endpoints = {target.life_uid for target in targets}, {target.endpoint_uid for target in targets}
-        self._asked = {uid: slot for uid, slot in self._asked.items() if uid in lives}
-        self._without = {uid: what for uid, what in self._without.items() if uid in endpoints}
-
-    def _read(self) -> None:
-        try:
-            document = json.loads(self._path.read_text(encoding="utf-8"))
-            if document["schema"] == _SCHEMA:
-                self._asked = {str(uid): int(slot) for uid, slot in document["asked"].items()}
-                self._without = {str(uid): str(what) for uid, what in document["without"].items()}
-        except FileNotFoundError:
-            return
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            _log.warning("what was caught up before cannot be read: %s", error)
+def halves(wanted: Sequence[Wanted]) -> list[list[Wanted]]:
+    """The same in two parts, the earlier one first: by time as long as there are several slots, then by registers.
+    Nothing where there is but one slot of one register. Pure."""
+    begin_ms = min(int(one.slots[0]) for one in wanted)
+    last_ms = max(int(one.slots[-1]) for one in wanted)
+    if begin_ms < last_ms:
+        middle_ms = (begin_ms + last_ms) // 2 + 1
+        parts = [
+            [Wanted(one.target, _within(one.slots, begin_ms, middle_ms)) for one in wanted],
+            [Wanted(one.target, _within(one.slots, middle_ms, last_ms + 1)) for one in wanted],
+        ]
+        return [[one for one in part if len(one.slots)] for part in parts]
+    if len(wanted) > 1:
+        return [list(wanted[: len(wanted) // 2]), list(wanted[len(wanted) // 2 :])]
+    return []
 
 
 class CatchUp:
@@ -150,7 +118,7 @@ class CatchUp:
         database: Database,
         devices: Devices,
         book: Book,
-        memory: Memory,
+        asked: Asked,
         polled_ms: Callable[[], int],
         may_work: Callable[[], bool],
         settle: Callable[[], Awaitable[None]],
@@ -163,13 +131,14 @@ class CatchUp:
         self._partitions = Partitions(database)
         self._devices = devices
         self._book = book
-        self._memory = memory
+        self._asked = asked
         self._polled_ms = polled_ms
         self._may_work = may_work
         self._settle = settle
         self._stored = stored
         self._done_ms = 0
         self._looked: dict[str, int] = {}
+        self._remembered_s = time.monotonic()
 
     async def run(self, beat: Callable[[], None]) -> None:
         """Looks after each slot, for ever."""
@@ -191,16 +160,31 @@ class CatchUp:
         able: defaultdict[str, list[Target]] = defaultdict(list)
         for target in self._book.targets:
             device: object = self._devices.opened(target.endpoint_uid)
-            if isinstance(device, HistoryReader) and self._memory.has_history(target.endpoint_uid, _described(target)):
+            if isinstance(device, HistoryReader) and self._asked.has_history(target.endpoint_uid, _described(target)):
                 able[target.endpoint_uid].append(target)
-        self._memory.keep_only(self._book.targets)
+        self._asked.keep_only(self._book.targets)
         filled = 0
-        for endpoint_uid, targets in able.items():
-            if not self._is_time():
-                break
-            beat()
-            filled += await self._endpoint(endpoint_uid, targets, slot_ms)
+        try:
+            for endpoint_uid, targets in able.items():
+                if not self._is_time():
+                    break
+                beat()
+                filled += await self._at(endpoint_uid, targets, slot_ms)
+        finally:
+            await self._asked.save()
         return filled
+
+    async def _at(self, endpoint_uid: str, targets: Sequence[Target], slot_ms: int) -> int:
+        """What comes of one endpoint. Nothing that one of them says keeps the others from being asked."""
+        try:
+            return await self._endpoint(endpoint_uid, targets, slot_ms)
+        except RetryableError:
+            raise
+        except LichtbuchError as error:
+            _log.error("the gaps of %s and others cannot be filled: %s", targets[0].name, error)
+        except Exception:
+            _log.exception("the gaps of %s and others cannot be filled", targets[0].name)
+        return 0
 
     def _is_time(self) -> bool:
         """Whether the next slot is far enough away."""
@@ -216,7 +200,7 @@ class CatchUp:
         wanted = [
             Wanted(target, slots)
             for target in targets
-            if len(slots := _after(gaps.get(target.life_key), self._memory.asked_until(target)))
+            if len(slots := _after(gaps.get(target.life_key), self._asked.asked_until(target)))
         ]
         looked = {target.life_uid: slot_ms for target in targets}
         if not wanted:
@@ -230,40 +214,59 @@ class CatchUp:
             piece = [Wanted(one.target, _within(one.slots, begin_ms, end_ms)) for one in wanted]
             piece = [one for one in piece if len(one.slots)]
             if piece:
-                count = await self._piece(endpoint_uid, piece)
-                if count is None:
-                    break
+                count, goes_on = await self._piece(endpoint_uid, piece)
                 filled += count
+                if not goes_on:
+                    break
+                await self._remember()
             begin_ms = end_ms
         if begin_ms > last_ms:
             self._looked |= looked
         return filled
 
-    async def _piece(self, endpoint_uid: str, wanted: Sequence[Wanted]) -> int | None:
-        """One question and what comes of it; None where it makes no sense to ask on."""
+    async def _remember(self) -> None:
+        now_s = time.monotonic()
+        if now_s - self._remembered_s >= REMEMBER_EVERY_S:
+            self._remembered_s = now_s
+            await self._asked.save()
+
+    async def _piece(self, endpoint_uid: str, wanted: Sequence[Wanted]) -> tuple[int, bool]:
+        """One question, or several smaller ones where the answer would be too large: how many slots are filled by it,
+        and whether it makes sense to ask on."""
         first = wanted[0].target
         device: object = self._devices.opened(endpoint_uid)
         if not isinstance(device, HistoryReader):
-            return None
+            return 0, False
         start = from_ms(min(int(one.slots[0]) for one in wanted) - TOLERANCE_MS)
         end = from_ms(max(int(one.slots[-1]) for one in wanted)) + timedelta(milliseconds=1)
         try:
             async with asyncio.timeout(PATIENCE_S):
                 batches = await device.history([one.target.address for one in wanted], start, end)
         except OutOfLimits as error:
-            _log.warning("too much is recorded at %s to fill its gaps: %s", first.name, error)
+            if smaller := halves(wanted):
+                return await self._pieces(endpoint_uid, smaller)
+            _log.warning("too much is recorded at %s to fill a gap: %s", first.name, error)
             batches = []
         except (FailedPrecondition, InvalidInput) as error:
             _log.info("no history is kept at the endpoint of %s: %s", first.name, error)
-            self._memory.note({}, endpoint_uid, _described(first))
-            return None
+            self._asked.note({}, endpoint_uid, _described(first))
+            return 0, False
         except (LichtbuchError, TimeoutError) as error:
             _log.debug("the history at the endpoint of %s is asked for later: %s", first.name, error)
-            return None
+            return 0, False
         readings = recorded_at(wanted, batches, to_ms(self._clock.now()))
         filled = await self._fill(readings, wanted)
-        self._memory.note({one.target.life_uid: int(one.slots[-1]) for one in wanted})
-        return filled
+        self._asked.note({one.target.life_uid: int(one.slots[-1]) for one in wanted})
+        return filled, True
+
+    async def _pieces(self, endpoint_uid: str, pieces: Sequence[Sequence[Wanted]]) -> tuple[int, bool]:
+        filled, goes_on = 0, True
+        for piece in pieces:
+            if not (goes_on and self._is_time()):
+                return filled, False
+            count, goes_on = await self._piece(endpoint_uid, piece)
+            filled += count
+        return filled, goes_on
 
     async def _fill(self, readings: Readings, wanted: Sequence[Wanted]) -> int:
         if not len(readings):

@@ -226,6 +226,8 @@ class Poller:
         began = watches.monotonic()
         # To all that it may tell of, lest each slot subscribe anew to those whose turn it is.
         await watches.keep(uid, device, self._watched[uid])
+        if not watches.has(uid):
+            return
         limit_ms = min(self._tolerance_ms // 4, PROOF_S * 1000 * self._clock.speed)
         for _ in range(_LOOKS):
             if watches.is_alive_since(uid, began):

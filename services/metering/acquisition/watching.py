@@ -29,6 +29,10 @@ _log = logging.getLogger(__name__)
 
 PROOF_S: Final = KEEP_ALIVE_S + 5.0
 """How long after a slot a sign of life is waited for: a server that has nothing to tell gives one so often."""
+_FIRST_PAUSE_S: Final = 60.0
+_LONGEST_PAUSE_S: Final = 3600.0
+"""Between two attempts (real time) to subscribe where that failed."""
+_MOST_DOUBLINGS: Final = 10
 _SCHEMES: Final = ("opc.tcp://",)
 
 
@@ -55,6 +59,9 @@ class _Watch:
     device: Device
     cycles: dict[PointAddress, tuple[int, ZoneInfo]]
     subscription: Subscription | None = None
+    failed: int = 0
+    next_try_s: float = 0.0
+    problem: str = ""
     told: dict[PointAddress, dict[int, _Report]] = field(default_factory=dict)
 
 
@@ -68,17 +75,37 @@ class Watches:
         self._watches: dict[str, _Watch] = {}
 
     async def keep(self, endpoint_uid: str, device: Device, targets: Sequence[Target]) -> None:
-        """Subscribes to what the targets read, unless that is subscribed to already."""
+        """Subscribes to what the targets read, unless that is subscribed to already. Where it cannot be, it is tried
+        again, ever more seldom."""
         cycles = _cycles(targets)
         known = self._watches.get(endpoint_uid)
         if known is not None and known.device is device and known.cycles == cycles:
+            watch = known
+        else:
+            await self._end(endpoint_uid)
+            watch = self._watches[endpoint_uid] = _Watch(device, cycles)
+        now_s = self._monotonic()
+        if watch.subscription is not None or now_s < watch.next_try_s:
             return
-        await self._end(endpoint_uid)
-        watch = self._watches[endpoint_uid] = _Watch(device, cycles)
+        # Before it is tried, since the deadline of the slot may end this attempt anywhere.
+        watch.next_try_s = now_s + min(_LONGEST_PAUSE_S, _FIRST_PAUSE_S * 2**watch.failed)
+        watch.failed = min(_MOST_DOUBLINGS, watch.failed + 1)
         try:
             watch.subscription = await device.subscribe(sorted(cycles), lambda batch: self._take(watch, batch))
-        except LichtbuchError as error:
-            _log.error("%s cannot be subscribed to and is polled: %s", targets[0].name, error)
+        except Exception as error:
+            # What is told is a convenience, and never keeps a value from being asked for.
+            if str(error) != watch.problem:
+                watch.problem = str(error)
+                unexpected = None if isinstance(error, LichtbuchError) else error
+                _log.error("%s cannot be subscribed to, it is polled: %s", targets[0].name, error, exc_info=unexpected)
+            return
+        if watch.problem:
+            _log.info("%s is subscribed to after all", targets[0].name)
+
+    def has(self, endpoint_uid: str) -> bool:
+        """Whether there is a subscription that may tell something of an endpoint."""
+        watch = self._watches.get(endpoint_uid)
+        return watch is not None and watch.subscription is not None
 
     async def keep_only(self, endpoint_uids: Iterable[str]) -> None:
         """Ends the subscriptions of all other endpoints."""

@@ -18,7 +18,8 @@ from fieldbus.device import Device, Limits
 from fieldbus.profile_loader import load_profile_file
 from fieldbus.values import PointAddress, TimeSource
 from servicekit.database import Database
-from services.metering.acquisition.catch_up import CatchUp, Memory
+from services.metering.acquisition.asked import Asked
+from services.metering.acquisition.catch_up import CatchUp
 from services.metering.meter import Acquisition, Kind, Medium, Unit
 from services.metering.reading import Status
 from services.metering.slot import SLOT_MS, ceil_slot_ms, from_ms, to_ms
@@ -226,7 +227,7 @@ def catch_up_of(town: Town, worker: Worker) -> CatchUp:
         database=town.database,
         devices=worker.poller._devices,
         book=worker.book,
-        memory=Memory(town.folder / "caught-up.json"),
+        asked=Asked(town.folder / "caught-up.json"),
         polled_ms=lambda: worker.poller.polled_ms,
         may_work=lambda: True,
         settle=worker.recorder.settle,

@@ -1,0 +1,57 @@
+"""The list of what is polled: kept as it is while it cannot be read anew, whatever the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from domain.errors import Unavailable
+from servicekit.database import Database
+from services.metering.acquisition import book as module
+from services.metering.acquisition.book import TargetBook
+from services.metering.acquisition.spool import Spool
+from tests.services.metering.field import Town
+
+pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+
+
+@pytest.fixture
+async def town(database: Database, tmp_path: Path) -> Town:
+    town = Town(database, tmp_path)
+    await town.add()
+    return town
+
+
+def book_of(town: Town, *, ready: Callable[[], bool] = lambda: True) -> TargetBook:
+    return TargetBook(town.database, town.folder / "meters.json", Spool(town.folder / "spool"), town.clock, ready=ready)
+
+
+@pytest.mark.parametrize("error", [Unavailable("the database is away", 1.0), KeyError("that nobody has thought of")])
+async def test_a_list_that_cannot_be_read_anew_stays_and_a_new_worker_takes_the_snapshot(
+    town: Town, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    first = book_of(town)
+    assert await first.refresh()
+    await first.save()
+
+    def fails(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr(module, "load", fails)
+    first.touch()
+    assert not await first.refresh()
+    assert len(first.targets) == 1
+    second = book_of(town)
+    assert not await second.refresh()
+    assert [target.meter_uid for target in second.targets] == [target.meter_uid for target in first.targets]
+
+
+async def test_before_the_database_has_its_schema_the_snapshot_is_taken_too(town: Town) -> None:
+    first = book_of(town)
+    await first.refresh()
+    await first.save()
+    early = book_of(town, ready=lambda: False)
+    assert not await early.refresh()
+    assert len(early.targets) == 1
