@@ -87,6 +87,7 @@ def _load_row(found: pb.LoadFigures, tz: Any, *, as_json: bool) -> dict[str, Any
         **{name: power(value, unit, as_json=as_json) if known else None for name, value in rates.items()},
         "peak_at": peak_at,
         "full_load_hours": found.full_load_hours if known else None,
+        "load_factor_permille": found.load_factor_permille if found.HasField("load_factor_permille") else None,
         "resolution_s": found.resolution_s or None,
         "coverage_permille": found.coverage_permille,
         "estimated": found.estimated_amount,
@@ -159,10 +160,11 @@ def compare(
     base_percent: Annotated[
         float, typer.Option("--base", help="Per cent of the reference use that follows no weather: hot water.")
     ] = 0.0,
+    energy: Annotated[bool, typer.Option("--energy", help="Gas in Wh, by the gas factors of both periods.")] = False,
     municipality: Town = "",
     as_json: Json = False,
 ) -> None:
-    """Compare consumption with another period: plainly, per square metre, and by degree days."""
+    """Compare consumption with another period: plainly, per square metre and degree day, and by degree days."""
     if not start or not end:
         raise InvalidInput.of("from", "--from and --until are needed: 2026-01-01 and 2027-01-01 for a year")
     if not 0 <= base_percent <= 100:
@@ -177,6 +179,7 @@ def compare(
             end_time=timestamp_to_proto(parsing.instant(end, tz, now, "until")),
             weather=await weather_name(session, weather),
             base_share_permille=round(base_percent * 10),
+            as_energy=energy,
         )
         if reference:
             begin = parsing.instant(reference, tz, now, "with")
@@ -222,9 +225,10 @@ def _comparison_row(found: pb.Comparison, *, as_json: bool) -> dict[str, Any]:
     unit = unit_of(found.unit)
     adjusted = found.weather_adjusted_reference_amount if found.HasField("weather_adjusted_reference_amount") else None
     per_m2 = found.milli_amount_per_m2 if found.HasField("milli_amount_per_m2") else None
+    per_degree_day, before = found.milli_amount_per_degree_day, found.reference_milli_amount_per_degree_day
 
-    def shown(value: int | None) -> int | str | None:
-        return value if as_json or value is None else amount(value, unit)
+    def shown(value: int | None, parts: int = 1) -> int | str | None:
+        return value if as_json or value is None else amount(value // parts, unit)
 
     return {
         "meter": found.meter.rsplit("/", 1)[-1],
@@ -235,7 +239,11 @@ def _comparison_row(found: pb.Comparison, *, as_json: bool) -> dict[str, Any]:
         "adjusted_change_permille": (
             found.weather_adjusted_change_permille if found.HasField("weather_adjusted_change_permille") else None
         ),
-        "per_m2": per_m2 if as_json or per_m2 is None else amount(per_m2 // 1000, unit),
+        "per_m2": shown(per_m2, 1000),
+        "per_degree_day": shown(per_degree_day if found.HasField("milli_amount_per_degree_day") else None, 1000),
+        "per_degree_day_before": shown(
+            before if found.HasField("reference_milli_amount_per_degree_day") else None, 1000
+        ),
         "coverage_permille": found.coverage_permille,
         "coverage_before_permille": found.reference_coverage_permille,
         **(

@@ -26,6 +26,7 @@ from tests.support.running import OPERATOR, TOWNS, VIEWER
 
 PERIOD = ("--from", "2026-03-28T11:00", "--until", "2026-03-28T11:45")
 """Eight to five slots before noon UTC, on the town's clock."""
+GAS = pb.GasFactor(valid_from="2026-01-01", calorific_value_wh_per_m3=11_250, state_number_e4=10_000)
 
 
 @pytest.fixture
@@ -57,6 +58,7 @@ async def test_a_load_profile_at_the_terminal(command: Command) -> None:
     assert code == 0
     assert (rows[0]["peak"], rows[0]["base"], rows[0]["used"], rows[0]["unit"]) == (4_000, 800, 1_700, "WH")
     assert rows[0]["peak_at"].startswith("2026-03-28T11:15")
+    assert rows[0]["load_factor_permille"] == 566
 
 
 async def test_losses_of_a_tree_at_the_terminal(command: Command) -> None:
@@ -80,6 +82,10 @@ async def test_a_comparison_at_the_terminal(command: Command) -> None:
     code, found = await command.json("meter", "compare", "M-1", *period)
     [row] = found["meters"]
     assert (row["used"], row["before"], row["change_permille"], row["provisional"]) == (200, 500, -600, True)
+    assert (row["per_degree_day"], row["per_degree_day_before"]) == (None, None)
+    await meter(command, "G-1", [0, 2_000, 4_000, 6_000], medium=pb.MEDIUM_GAS, unit=pb.UNIT_L, gas_factors=[GAS])
+    code, found = await command.json("meter", "compare", "G-1", "--energy", *period)
+    assert (found["meters"][0]["unit"], found["meters"][0]["used"]) == ("WH", 2 * 11_250)
     code, _, error = await command.run("meter", "compare", "M-1")
     assert (code, "--from and --until" in error) == (2, True)
 

@@ -17,7 +17,8 @@ from servicekit.convert import timestamp_to_proto
 @pytest.mark.parametrize(
     ("unit", "base", "scale", "factor"),
     [("m3", "L", 0, "1000"), ("m³", "L", -3, "1000000"), ("t", "KG", 0, "1000"), ("°C", "CELSIUS", -2, "100"),
-     ("kWh", "WH", 3, "1"), ("kW", "W", 0, "1000"), ("kvarh", "VARH", 0, "1000")],
+     ("kWh", "WH", 3, "1"), ("kW", "W", 0, "1000"), ("kvarh", "VARH", 0, "1000"), ("MW", "W", 0, "1000000"),
+     ("mW", "W", 0, "0.001"), ("mWh", "WH", -3, "1.000"), ("MWh", "WH", 0, "1000000"), ("mwh", "WH", 0, "1000000")],
 )  # fmt: skip
 def test_values_count_in_the_scale_of_the_meter(unit: str, base: str, scale: int, factor: str) -> None:
     assert Unit(unit).multiplier(base, scale, None) == Decimal(factor)

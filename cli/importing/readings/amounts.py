@@ -59,6 +59,12 @@ RATES: Final[Mapping[str, tuple[str, Decimal]]] = {
     "m³/h": ("L", Decimal(1000)),
 }
 """What flows: base unit, and how many of it an hour of one of these makes."""
+_MILLI: Final[Mapping[str, tuple[str, Decimal]]] = {
+    "mWh": ("WH", Decimal("0.001")),
+    "mJ": ("WH", Decimal("0.001") / _HOUR),
+    "mW": ("WH", Decimal("0.001")),
+}
+"""Written just so, a thousandth and no million: case tells nothing apart but this ("mwh" and "mw" are megas)."""
 SYMBOLS: Final = {
     "WH": "Wh", "L": "l", "KG": "kg", "CELSIUS": "°C", "LX": "lx", "DBA": "dB(A)", "COUNT": "count", "PERCENT": "%",
     "VARH": "varh", "W": "W",
@@ -72,7 +78,7 @@ class Unit:
 
     def __init__(self, text: str, field: str = "unit") -> None:
         plain = text.strip().casefold()
-        found = AMOUNTS.get(plain) or RATES.get(plain)
+        found = _MILLI.get(text.strip()) or AMOUNTS.get(plain) or RATES.get(plain)
         if found is None:
             raise InvalidInput.of(
                 field, f"{text!r} is none of Wh, kWh, MWh, MJ, kvarh, l, m3, kg, t, °C, lx, dB, %, count, W, kW"

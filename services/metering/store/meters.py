@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, or_
+from sqlalchemy import ColumnElement, and_, func, or_
 from sqlmodel import Session, col, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -72,12 +72,12 @@ def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
 
 
 def check_serial_number(session: Session, municipality_uid: str, serial_number: str, own_uid: str) -> None:
-    """Raises FailedPrecondition if another living meter of the municipality claims the serial number."""
+    """Raises FailedPrecondition if another living meter of the municipality claims the serial number, in any case."""
     if not serial_number:
         return
     statement = select(MeterRow).where(
         col(MeterRow.municipality_uid) == municipality_uid,
-        col(MeterRow.serial_number) == serial_number,
+        is_serial_number(serial_number),
         col(MeterRow.uid) != own_uid,
         _alive(),
     )
@@ -86,6 +86,12 @@ def check_serial_number(session: Session, municipality_uid: str, serial_number: 
         raise FailedPrecondition.of(
             "meter.serial_number", f"{serial_number!r} is the serial number of meter {other.meter_id}: one is wrong"
         )
+
+
+def is_serial_number(text: str) -> ColumnElement[bool]:
+    """The meters of a serial number, which people write in capitals or not."""
+    # The database on both sides: which letters it knows beyond A to Z is its affair.
+    return and_(col(MeterRow.serial_number) != "", func.lower(col(MeterRow.serial_number)) == func.lower(text))
 
 
 def find_row(session: Session, municipality_uid: str, meter_id: str) -> MeterRow | None:
@@ -137,7 +143,7 @@ def list_rows(
         plain = "".join(wanted.identity.split())
         statement = statement.where(
             or_(
-                col(MeterRow.serial_number) == wanted.identity.strip(),
+                is_serial_number(wanted.identity.strip()),
                 col(MeterRow.market_location) == plain,
                 col(MeterRow.metering_location) == plain.upper(),
             )

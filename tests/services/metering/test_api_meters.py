@@ -129,6 +129,12 @@ async def test_two_meters_claiming_one_serial_number_are_refused(metering: Meter
     await metering.meter("M-1", serial_number="4711")
     with pytest.raises(FailedPrecondition, match="M-1"):
         await metering.meter("M-2", serial_number="4711")
+    await metering.meter("M-3", serial_number="1EMH00-47 Ü")
+    for other in ("1emh00-47 Ü", "1EMH00-47 Ü"):
+        with pytest.raises(FailedPrecondition, match="serial number of meter M-3"):
+            await metering.meter("M-2", serial_number=other)
+    request = pb.ListMetersRequest(parent=PARENT, identity="1Emh00-47 Ü")
+    assert [one.name for one in (await metering.as_().ListMeters(request)).meters] == [name_of("M-3")]
     with pytest.raises(AlreadyExists):
         await metering.meter("M-1")
 
