@@ -272,10 +272,10 @@ class CatchUp:
         if not len(readings):
             return 0
         slots = readings.slot_ms
-        await self._partitions.ensure(months_between(int(slots.min()), int(slots.max())))
+        months = months_between(int(slots.min()), int(slots.max()))
         source = Source("history", OURSELVES, self._clock.now())
         uids = [one.target.meter_uid for one in wanted]
-        stored, _ = await self._database.run(lambda session: fill_gaps(session, readings, uids, source))
+        stored, _ = await self._partitions.store(months, lambda session: fill_gaps(session, readings, uids, source))
         if len(stored):
             CAUGHT_UP.inc(len(stored))
             for status in np.unique(stored.status).tolist():

@@ -60,7 +60,6 @@ class Recorder:
     ) -> None:
         """`stored` is called after readings were committed: whoever watches may look. `ready` says whether the database
         has its schema."""
-        self._database = database
         self._partitions = Partitions(database)
         self._spool = spool
         self._clock = clock
@@ -283,9 +282,9 @@ class Recorder:
             async with asyncio.timeout(patience_s):
                 # Gaps are flagged back to the last slot that was dealt with, which may be months ago.
                 first_ms = int(readings.slot_ms.min()) - MOST_FLAGGED * SLOT_MS
-                await self._partitions.ensure(months_between(first_ms, int(readings.slot_ms.max())))
+                months = months_between(first_ms, int(readings.slot_ms.max()))
                 source = Source("poll", OURSELVES, self._clock.now())
-                polled = await self._database.run(lambda s: write_read(s, readings, record.lives, source))
+                polled = await self._partitions.store(months, lambda s: write_read(s, readings, record.lives, source))
         except TimeoutError:
             raise TimedOut(f"the database took more than {patience_s:g} s") from None
         self._count(polled)

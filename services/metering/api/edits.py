@@ -46,7 +46,7 @@ class EditCalls(Calls):
         edit = _edit_from_proto(request)
         source = Source("edit", current_caller().subject, self.clock.now(), _reason(request.reason))
         slots = edit.slot_ms
-        await self.partitions.ensure(months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]))
+        months = months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)])
 
         def store_edit(session: Session) -> pb.EditReadingsResponse:
             lock.to_store_readings(session)
@@ -68,7 +68,8 @@ class EditCalls(Calls):
             names = dict.fromkeys(registers, meter_name(tenant.id, row))
             return pb.EditReadingsResponse(readings=readings_to_proto(asked, names), stored=len(new))
 
-        answer = await self.database.run(
+        answer = await self.partitions.store(
+            months,
             lambda session: once(
                 session,
                 request,
@@ -76,7 +77,7 @@ class EditCalls(Calls):
                 lambda: store_edit(session),
                 municipality_uid=tenant.uid,
                 real=self.clock.real(),
-            )
+            ),
         )
         self._stored(answer.stored, edit.status)
         return answer
@@ -113,8 +114,8 @@ class EditCalls(Calls):
         _, planned, tried = await self.database.read(made)
         if request.dry_run:
             return tried
-        await self.partitions.ensure(months_of(planned.readings.slot_ms))
-        answer = await self.database.run(
+        answer = await self.partitions.store(
+            months_of(planned.readings.slot_ms),
             lambda session: once(
                 session,
                 request,
@@ -122,7 +123,7 @@ class EditCalls(Calls):
                 lambda: fill(session),
                 municipality_uid=tenant.uid,
                 real=self.clock.real(),
-            )
+            ),
         )
         self._stored(len(answer.readings.values), Status.ESTIMATED)
         return answer

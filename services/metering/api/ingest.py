@@ -46,16 +46,15 @@ class IngestCalls(Calls):
         # What a person has put right gives way to nothing that is measured: who brings such needs the right to edit.
         if bool(np.isin(brought.status, _PUT_RIGHT).any()):
             current_caller().require(_EDIT, tenant.id)
-        if not request.dry_run:
-            slots = brought.slot_ms
-            await self.partitions.ensure(months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]))
+        slots = brought.slot_ms
+        months = months_of(slots[(slots <= now_ms) & (slots >= EARLIEST_SLOT_MS)]) if not request.dry_run else set()
         source = self.source(request.source)
 
         def ingest(session: Session) -> tuple[pb.IngestReadingsResponse, Sorted, Written]:
             given = _Given(tenant, list(request.readings.meters), brought, source, now_ms)
             return _ingest(session, given, self.parameters, request.dry_run)
 
-        answer, taken, written = await self.database.run(ingest)
+        answer, taken, written = await self.partitions.store(months, ingest)
         if written.batch_id:
             self.bell.ring()
         if not request.dry_run:

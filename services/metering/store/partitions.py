@@ -6,12 +6,13 @@ SQLite has none: there the functions do nothing.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session
 
 from servicekit.database import Database
@@ -25,7 +26,10 @@ _LOCK: Final = 0x6C62_6D65_7465_7231  # any number, the same in every replica
 _BELIEVED_S: Final = 60.0
 """How long (real time) a month is known to have a partition: retention of another replica may drop an empty one."""
 
+_CHECK_VIOLATION: Final = "23514"
+
 Month = tuple[int, int]
+Result = TypeVar("Result")
 
 
 def months_between(first_ms: int, last_ms: int) -> list[Month]:
@@ -49,7 +53,7 @@ def months_ahead(now_ms: int) -> list[Month]:
 
 
 class Partitions:
-    """Knows which months have a partition, and makes those that are missing, each in a transaction of its own."""
+    """Knows which months have a partition, makes those that are missing, and stores readings in them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -65,6 +69,22 @@ class Partitions:
             return
         made = await self._database.run(lambda session: ensure_partitions(session, missing))
         self._known = dict.fromkeys(made, now_s)
+
+    async def store(self, months: Iterable[Month], work: Callable[[Session], Result]) -> Result:
+        """Runs one transaction that stores readings of these months, with their partitions. Raises as `Database.run`.
+
+        A month that another replica has dropped as empty since it was seen here is made again, and the work done anew.
+        """
+        wanted = set(months)
+        await self.ensure(wanted)
+        try:
+            return await self._database.run(work)
+        except IntegrityError as error:
+            if not _lacks_partition(error):
+                raise
+        self._known.clear()
+        await self.ensure(wanted)
+        return await self._database.run(work)
 
 
 def ensure_partitions(session: Session, months: Iterable[Month]) -> set[Month]:
@@ -82,6 +102,13 @@ def ensure_partitions(session: Session, months: Iterable[Month]) -> set[Month]:
         connection.execute(text(f"ALTER TABLE reading ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})"))
         existing.add(month)
     return existing
+
+
+def _lacks_partition(error: IntegrityError) -> bool:
+    """PostgreSQL has no code of its own for it, and its words are translated: a constraint of the parent that has no
+    name is the one that every row has a partition."""
+    told = getattr(error.orig, "diag", None)
+    return told is not None and told.sqlstate == _CHECK_VIOLATION and not told.constraint_name
 
 
 def _existing(session: Session) -> set[Month]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -20,7 +21,7 @@ from services.metering.slot import SLOT_MS
 from services.metering.store import figures, ingest, readings
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.bulk import query_text
-from services.metering.store.partitions import Partitions, months_ahead, months_between, partition_name
+from services.metering.store.partitions import Partitions, drop_empty, months_ahead, months_between, partition_name
 from services.metering.store.rollup_build import refresh
 from tests.services.metering.making import NOON_MS, add_meter, series, source
 
@@ -158,6 +159,20 @@ async def test_partitions_are_made_ahead_and_only_once_by_replicas_that_start_to
     )
     tables = sorted(row[0] for row in found if row[0][9:].replace("m", "").isdigit())
     assert tables == [partition_name((2026, month)) for month in (3, 4, 5, 6)]
+
+
+async def test_a_month_that_another_replica_dropped_as_empty_meanwhile_is_made_again(database: Database) -> None:
+    partitions, months = Partitions(database), [(2026, 2), (2026, 3)]
+    meter = await database.run(add_meter)
+    key = meter.lives[0].key
+
+    def bring(slot_ms: int) -> Callable[[Session], ingest.Written]:
+        return lambda session: ingest.write(session, Readings.of([key], [slot_ms], [1]), source())
+
+    await partitions.store(months, bring(NOON_MS))
+    assert await database.run(lambda session: drop_empty(session, NOON_MS)) == ["reading_y2026m02"]
+    written = await partitions.store(months, bring(NOON_MS - MONTH_MS))
+    assert written.count(ingest.Outcome.STORED) == 1
 
 
 async def test_two_writers_of_the_same_slot_store_it_once(database: Database) -> None:
