@@ -280,6 +280,21 @@ def _circles(name: str, above: Mapping[str, str]) -> bool:
     return False
 
 
+def behind(meter: MeterItem, meters: Iterable[MeterItem]) -> tuple[MeterItem, ...]:
+    """All meters whose use a meter counts too, to any depth: sub-meters, and what is added to a sum."""
+    every = {each.name: each for each in meters}
+    found: dict[str, MeterItem] = {}
+    waiting = [meter]
+    while waiting:
+        whole = waiting.pop()
+        parts = [each for each in every.values() if each.main_meter == whole.name]
+        parts += [every[name] for name, is_subtracted in whole.terms if name in every and not is_subtracted]
+        new = [each for each in parts if each.name not in found and each.name != meter.name]
+        found |= {each.name: each for each in new}
+        waiting += new
+    return tuple(found.values())
+
+
 def sub_meters(meter: MeterItem, meters: Iterable[MeterItem]) -> tuple[MeterItem, ...]:
     """Meters that measure behind one."""
     return tuple(each for each in meters if each.main_meter == meter.name and each.name != meter.name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 from typing import Final
 
@@ -9,7 +10,8 @@ from nicegui import ui
 
 from lichtbuch.metering.v1 import metering_pb2
 from services.admin.figures import id_of
-from services.admin.meters import Life, MeterItem, is_late, registers, sub_meters
+from services.admin.findings import FindingNow
+from services.admin.meters import Life, MeterItem, behind, is_late, registers, sub_meters
 from services.admin.pages.fields import may
 from services.admin.pages.findings_card import finding_html
 from services.admin.pages.meter_desk import Desk
@@ -173,7 +175,7 @@ class FactsCard(Card):
 
 
 class MeterFindingsCard(Card):
-    """What the watch found about this meter."""
+    """What the watch found about this meter, and about those behind it: waste is raised as deep as it shows."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -183,6 +185,8 @@ class MeterFindingsCard(Card):
         """A sentence and a list."""
         self._sentence = ui.label().classes("quiet").mark("meter-findings-state")
         self._list = rich("ul", classes="faults").mark("meter-findings-list")
+        self._heading = rich("h3", escape(self.view.t("findings_behind"))).mark("meter-findings-behind")
+        self._behind = rich("ul", classes="faults").mark("meter-findings-behind-list")
         self._link = ui.link(self.view.t("findings_all"), page_path(self.view, "/findings"))
 
     def show(self) -> None:
@@ -191,7 +195,12 @@ class MeterFindingsCard(Card):
         found = [each for each in feed.value or () if each.meter == self._desk.meter.name]
         self._sentence.set_text(self.instead(feed) if feed.value is None else "" if found else t("findings_none_here"))
         self._sentence.set_visibility(not found)
-        self._link.set_visibility(bool(found))
-        self._list.set_content(
-            "".join(f'<li class="fault is-new">{finding_html(self.view, each, "")}</li>' for each in found)
-        )
+        names = {each.name for each in behind(self._desk.meter, self._desk.meters)}
+        deeper = [each for each in feed.value or () if each.meter in names]
+        self._link.set_visibility(bool(found or deeper))
+        self._list.set_content(self._items(found))
+        self._heading.set_visibility(bool(deeper))
+        self._behind.set_content(self._items(deeper))
+
+    def _items(self, findings: Sequence[FindingNow]) -> str:
+        return "".join(f'<li class="fault is-new">{finding_html(self.view, each, "")}</li>' for each in findings)

@@ -13,7 +13,7 @@ from lichtbuch.metering.v1 import metering_pb2
 from services.admin.consumption import Consumption, Part, share_permille, since_first
 from services.admin.findings import finding_from_proto, findings_csv, matching
 from services.admin.formats import Formats
-from services.admin.meters import MeterItem, by_place, chosen, is_late, meter_from_proto
+from services.admin.meters import MeterItem, behind, by_place, chosen, is_late, meter_from_proto
 from services.admin.periods import Period, Span
 from services.admin.quantities import (
     amount_text,
@@ -279,3 +279,17 @@ def test_findings_stand_by_what_they_cost_and_formulas_in_notes_are_texts() -> N
     assert [each.name[-1] for each in matching(found, new_only=True, places={})] == ["a"]
     assert matching(found, text="rathaus", places={"municipalities/t/meters/M": "Schule"}) == ()
     assert "'=1+1" in findings_csv(found, {}, BERLIN)
+
+
+def test_behind_a_meter_are_sub_meters_and_what_is_added_to_a_sum_to_any_depth() -> None:
+    electricity = {"display_name": "", "medium": 1, "unit": 1, "kind": 1, "place": "", "is_cabinet": False}
+    main, floor, kitchen, other = (
+        MeterItem(name=f"m/{identity}", main_meter=above, **electricity)  # type: ignore[arg-type]
+        for identity, above in (("main", ""), ("floor", "m/main"), ("kitchen", "m/floor"), ("other", ""))
+    )
+    terms = (("m/main", False), ("m/other", True), ("m/none", False))
+    virtual = MeterItem(name="m/sum", terms=terms, **electricity)  # type: ignore[arg-type]
+    every = (main, floor, kitchen, other, virtual)
+    assert {each.id for each in behind(virtual, every)} == {"main", "floor", "kitchen"}
+    assert [each.id for each in behind(floor, every)] == ["kitchen"]
+    assert behind(kitchen, every) == ()

@@ -11,6 +11,7 @@ from nicegui.testing.user_interaction import UserInteraction
 
 from domain.night import local_date, quarter_hours_of_day, unix_ms
 from lichtbuch.metering.v1 import metering_pb2
+from servicekit.convert import timestamp_to_proto
 from services.admin.texts import words
 from tests.services.admin.application import Application
 from tests.services.admin.test_planning_pages import element, html, visible
@@ -184,6 +185,18 @@ async def test_periods_are_walked_through_and_another_length_keeps_the_day(
     await sees(user, "Nov 2026")
     element(user, "period-day").value = "2014-03-01"
     await sees(user, DE["consumption_uncovered"])
+
+
+async def test_a_main_meter_tells_of_waste_that_shows_behind_it(application: Application, town: Town) -> None:
+    last = metered(town)
+    town.book.findings["deeper"] = metering_pb2.Finding(
+        name="municipalities/bad-hersfeld/findings/deeper", meter=name("R-3"), meter_display_name="Server",
+        rule="night_base_load_up", start_time=timestamp_to_proto(last), state=metering_pb2.FINDING_STATE_OPEN,
+        detail="the night base load is 3400 W, usual are 3000 W", unit=metering_pb2.UNIT_WH,
+    )  # fmt: skip
+    user = await application.open("viewer", f"{METERS}/R-1")
+    await tells(user, "meter-findings-behind-list", "Server", "Nachts laufen 3.400 W durch, üblich sind 3.000 W.")
+    assert visible(user, "meter-findings-behind")
 
 
 async def test_a_meter_read_once_a_year_tells_years_and_no_profile(application: Application, town: Town) -> None:
