@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ from tests.support.issuer import Issuer
 from tests.support.running import ADMIN, running_service, settings_for
 
 Mask = NDArray[np.bool_]
+TOGETHER = 8
+"""Devices whose meters are entered at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,17 @@ class Tally:
     most_spooled: int = 0
     wrong: list[str] = field(default_factory=list)
     by_slot_s: list[float] = field(default_factory=list)
+    phases_s: dict[str, float] = field(default_factory=dict)
+    """Seconds by what they went to; what is left is kills, the database's outages and the field."""
+
+    @contextmanager
+    def during(self, phase: str) -> Iterator[None]:
+        """Counts the time of something as that of a phase."""
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases_s[phase] = self.phases_s.get(phase, 0.0) + time.monotonic() - began
 
     def told(self, truth: Truth) -> str:
         """For people."""
@@ -92,6 +105,7 @@ class Tally:
                 f" {len(truth.silences)} silent meters, at most {self.most_spooled} records in the spool",
                 f"{self.readings} slots stored, {self.gaps} of them gaps, {self.imported} brought late,"
                 f" {self.requests} requests for {self.expected_requests} readings of a meter",
+                "time: " + ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in self.phases_s.items()),
                 f"wrong: {len(self.wrong)}",
                 *self.wrong[:40],
             ]
@@ -124,14 +138,16 @@ class Soak:
         try:
             async with self._registry() as registry:
                 self.process.registry = registry
-                await self.process.start(self.truth.slot_ms(0) - SLOT_MS)
-                await self._make_meters()
+                with self.tally.during("meters"):
+                    await self.process.start(self.truth.slot_ms(0) - SLOT_MS)
+                    await self._make_meters()
                 await self._go_through()
                 await self._end()
-                await self._reckon()
+                with self.tally.during("reckoning"):
+                    await self._reckon()
                 await self.process.stop()
         finally:
-            await self.process.kill()
+            await self.process.close()
             await self.station.stop()
             await self.database.close()
         self.tally.seconds = time.monotonic() - began
@@ -152,15 +168,19 @@ class Soak:
             kill = kills.get(slot)
             began = time.monotonic()
             if kill is not None:
+                now_ms = self.truth.slot_ms(slot) + 3_000
                 await self._die(kill)
                 if kill.down:
                     await self._stay_down(kill)
                     slot += kill.down
                     await self.station.show(slot - 1)
-                    await self.process.start(self.truth.slot_ms(slot - 1) + 800_000, away=is_away and self._cut is None)
+                    now_ms = self.truth.slot_ms(slot - 1) + 800_000
+                with self.tally.during("starts"):
+                    await self.process.start(now_ms, away=is_away and self._cut is None)
+                if kill.down:
                     continue
-                await self.process.start(self.truth.slot_ms(slot) + 3_000, away=is_away and self._cut is None)
-            state = await self.process.ask(go=self.truth.slot_ms(slot))
+            with self.tally.during("slots"):
+                state = await self.process.ask(go=self.truth.slot_ms(slot))
             if state["polled_ms"] != self.truth.slot_ms(slot):
                 self.tally.wrong.append(f"slot {slot} was not polled")
             self.tally.by_slot_s.append(time.monotonic() - began)
@@ -168,9 +188,10 @@ class Soak:
             self.missed[:, slot] = np.repeat(self.truth.silent[:, slot], REGISTERS)
             self.tally.expected_requests += int((~self.truth.silent[:, slot]).sum())
             if not is_away:
-                await self._tell_exchanges(slot)
-                if slot in self.plan.imports:
-                    await self._import_missed(slot)
+                with self.tally.during("people"):
+                    await self._tell_exchanges(slot)
+                    if slot in self.plan.imports:
+                        await self._import_missed(slot)
             slot += 1
 
     async def _take_database(self, away: bool) -> None:
@@ -244,12 +265,9 @@ class Soak:
 
     async def _make_meters(self) -> None:
         async with self._people() as stub:
-            for device in range(self.truth.devices):
-                housing, *others = [device * REGISTERS + number for number in range(REGISTERS)]
-                endpoint = f"{PARENT}/endpoints/D-{device:03d}"
-                await stub.CreateMeter(_creation(housing, endpoint=endpoint, serial_number=f"S-{device:03d}"))
-                device_name = f"{PARENT}/meters/{meter_id(housing)}"
-                await asyncio.gather(*(stub.CreateMeter(_creation(one, device=device_name)) for one in others))
+            for begin in range(0, self.truth.devices, TOGETHER):
+                devices = range(begin, min(self.truth.devices, begin + TOGETHER))
+                await asyncio.gather(*(_make_device(stub, device) for device in devices))
         rows = await self.database.read(lambda s: s.connection().execute(text("SELECT meter_id, uid FROM meter")).all())
         uids = {str(row[0]): str(row[1]) for row in rows}
         self._uids = [uids[meter_id(number)] for number in range(self.truth.registers)]
@@ -373,6 +391,15 @@ class Soak:
                     off = sums[good] - counted[number, end[good]]
                     if off.any():
                         wrong.append(f"{meter_id(number)}: consumption is off by {off[off != 0][:5].tolist()} Wh")
+
+
+async def _make_device(stub: Any, device: int) -> None:
+    """A housing, and the other registers in it."""
+    housing, *others = [device * REGISTERS + number for number in range(REGISTERS)]
+    endpoint = f"{PARENT}/endpoints/D-{device:03d}"
+    await stub.CreateMeter(_creation(housing, endpoint=endpoint, serial_number=f"S-{device:03d}"))
+    for one in others:
+        await stub.CreateMeter(_creation(one, device=f"{PARENT}/meters/{meter_id(housing)}"))
 
 
 def _creation(register: int, **more: str) -> pb.CreateMeterRequest:

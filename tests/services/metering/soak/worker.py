@@ -1,7 +1,8 @@
 """The metering process of a soak: the real service, on a clock that its parent steps through a pipe.
 
-It reads commands as lines of JSON from its standard input and answers each on its standard output. It ends as the
-parent likes: by SIGKILL from outside at any moment, or by SIGKILL from itself at a moment that was asked for.
+It reads lines of JSON from its standard input, first its options and then commands, and answers each on its standard
+output. It ends as the parent likes: by SIGKILL from outside at any moment, or by SIGKILL from itself at a moment that
+was asked for.
 """
 
 from __future__ import annotations
@@ -236,4 +237,7 @@ def _say(answer: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(json.loads(sys.argv[1])))
+    with open(0, "rb", buffering=0, closefd=False) as first:  # what follows is read by the event loop
+        line = first.readline()
+    if line:
+        asyncio.run(serve(json.loads(line)))
