@@ -1,4 +1,7 @@
-"""Asking an OpenID Connect issuer where its keys and its token endpoint are (OpenID Connect Discovery 1.0)."""
+"""Asking an OpenID Connect issuer where its keys and its token endpoint are (OpenID Connect Discovery 1.0).
+
+Here too is by what its certificate is judged.
+"""
 
 import json
 import ssl
@@ -24,12 +27,9 @@ async def discover(issuer: str, *, ca_file: Path | None = None) -> dict[str, Any
 
 async def fetch_json(url: str, *, ca_file: Path | None = None) -> dict[str, Any]:
     """A JSON object from the issuer. Raises Unavailable."""
-    verify: ssl.SSLContext | bool = True
-    if ca_file is not None and urlsplit(url).scheme == "https":
-        verify = ssl.create_default_context(cafile=str(ca_file))
     try:
         async with (
-            httpx.AsyncClient(verify=verify, timeout=_TIMEOUT_S, follow_redirects=False) as client,
+            httpx.AsyncClient(verify=verification(url, ca_file), timeout=_TIMEOUT_S, follow_redirects=False) as client,
             client.stream("GET", url, headers={"accept": "application/json"}) as answer,
         ):
             if answer.status_code != 200:
@@ -48,3 +48,14 @@ async def fetch_json(url: str, *, ca_file: Path | None = None) -> dict[str, Any]
     if not isinstance(body, dict):
         raise Unavailable("the issuer's answer is not an object", 5.0)
     return body
+
+
+def verification(url: str, ca_file: Path | None = None) -> ssl.SSLContext | bool:
+    """What the certificate of a server is judged by: the authorities of a file, or those that are trusted everywhere.
+
+    For an address without TLS it is nobody: to read all authorities takes longer than to ask, and holds up the event
+    loop.
+    """
+    if urlsplit(url).scheme != "https":
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return ssl.create_default_context(cafile=str(ca_file)) if ca_file is not None else True

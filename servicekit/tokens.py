@@ -11,7 +11,7 @@ import httpx
 
 from domain.errors import NotAuthenticated, Unavailable
 from servicekit.clock import system_time
-from servicekit.discovery import discover
+from servicekit.discovery import discover, verification
 from servicekit.shared import SharedWork
 
 _log = logging.getLogger(__name__)
@@ -108,7 +108,7 @@ class ClientCredentials:
             form["audience"] = self._audience
         asked_at = self._real()
         try:
-            async with httpx.AsyncClient(verify=_verification(self._ca_file), timeout=_TIMEOUT_S) as client:
+            async with httpx.AsyncClient(verify=verification(endpoint, self._ca_file), timeout=_TIMEOUT_S) as client:
                 answer = await client.post(endpoint, data=form, auth=(self._client_id, self._secret()))
         except (httpx.HTTPError, OSError) as error:
             raise Unavailable(f"the issuer cannot be reached: {type(error).__name__}", 2.0) from error
@@ -125,11 +125,3 @@ class ClientCredentials:
         self._token = token
         self._refresh_at = asked_at + timedelta(seconds=life_s * _REFRESH_AT)
         self._ends_at = asked_at + timedelta(seconds=life_s)
-
-
-def _verification(ca_file: Path | None) -> Any:
-    if ca_file is None:
-        return True
-    import ssl
-
-    return ssl.create_default_context(cafile=str(ca_file))

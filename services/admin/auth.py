@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 import httpx
 
 from domain.errors import NotAuthenticated, Unavailable
-from servicekit.discovery import discover
+from servicekit.discovery import discover, verification
 from services.admin.id_token import IdTokenJudge
 
 _TIMEOUT_S: Final = 5.0
@@ -149,7 +149,8 @@ class OpenId:
             "code_verifier": attempt.verifier,
         }
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT_S, follow_redirects=False) as client:
+            trusted = verification(endpoint)
+            async with httpx.AsyncClient(verify=trusted, timeout=_TIMEOUT_S, follow_redirects=False) as client:
                 answer = await client.post(endpoint, data=form, headers={"accept": "application/json"})
         except (httpx.HTTPError, OSError) as error:
             raise Unavailable(f"the issuer cannot be reached: {type(error).__name__}", 2.0) from error

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +39,14 @@ BINDINGS: dict[str, list[Binding]] = {
 
 def settings_for(service: str = "metering", **values: Any) -> ServiceSettings:
     """Settings of a service that listens where the system likes."""
-    kind = type("Settings", (ServiceSettings,), {"service": service, "__annotations__": {}})
     given = {"listen": "127.0.0.1:0", "metrics_listen": "127.0.0.1:0", "drain_s": 1.0, "holder": "test", **values}
-    settings: ServiceSettings = kind(**given)
-    return settings
+    return _settings_of(service)(**given)
+
+
+@cache
+def _settings_of(service: str) -> type[ServiceSettings]:
+    """The class of a service's settings: to make one takes longer than most requests."""
+    return type("Settings", (ServiceSettings,), {"service": service, "__annotations__": {}})
 
 
 def access_from(bindings: Mapping[str, Iterable[Binding]]) -> LocalAccess:
