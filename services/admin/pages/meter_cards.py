@@ -165,7 +165,7 @@ class FactsCard(Card):
         words = [
             t("meter_serial_short", number=life.serial_number) if life.serial_number else "",
             span,
-            t("life_first", value=reading(life.first_reading)) if counts else "",
+            t("life_first", value=reading(life.first_reading)) if counts and known else "",
             t("life_final", value=reading(life.final_reading)) if counts and end is not None else "",
             t("life_ratio", ratio=formats.number(life.transformer_ratio)) if life.transformer_ratio > 1 else "",
             life.obis_code,

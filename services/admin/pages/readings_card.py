@@ -22,7 +22,7 @@ from services.admin.readings import Reading, ReadingNow
 AGAIN_S: Final = 60.0
 _PLAIN: Final = (metering_pb2.READING_STATUS_MEASURED, metering_pb2.READING_STATUS_HAND)
 BY_MACHINE: Final = ("poll", "history", "reset", "revalidation")
-SOURCES: Final = (*BY_MACHINE, "hand", "import", "edit", "estimate", "exchange")
+SOURCES: Final = (*BY_MACHINE, "hand", "import", "edit", "estimate", "exchange", "installation")
 """Where metering says that readings come from, as far as there is a word for it."""
 _PRESSED: Final = """(event) => {
   const button = event.target.closest("[data-row]");

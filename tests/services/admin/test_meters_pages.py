@@ -208,6 +208,18 @@ async def test_a_meter_read_once_a_year_tells_years_and_no_profile(application: 
     await sees(user, DE["consumption_coarse"], DE["load_none"])
 
 
+async def test_a_first_counter_is_told_of_what_somebody_hung_up_and_of_nothing_else(
+    application: Application, town: Town
+) -> None:
+    metered(town)
+    first = DE["life_first"].partition("{")[0]
+    user = await application.open("viewer", f"{METERS}/R-1")
+    await tells(user, "meter-lives", first)
+    user = await application.open("viewer", f"{METERS}/R-1-EIN")
+    await tells(user, "meter-lives", "1-1:2.8.0")
+    assert first not in texts(user, "meter-lives")
+
+
 async def test_gas_is_told_in_kwh_and_in_cubic_metres(application: Application, town: Town) -> None:
     last = metered(town)
     user = await application.open("viewer", f"{METERS}/G-1?span=month&day={lately(last)}")

@@ -53,6 +53,7 @@ def metered(town: "Town") -> datetime:
         _made(
             "R-1-EIN", "Einspeisung", electricity, wh, building="Rathaus", obis_code="1-1:2.8.0", device=name("R-1"),
             flow=metering_pb2.FLOW_FEED_IN,
+            lives=[metering_pb2.RegisterLife(uid="3", unit=wh, obis_code="1-1:2.8.0", transformer_ratio=1)],
         ),
         _made("R-2", "Küche", electricity, wh, building="Rathaus", main_meter=name("R-1"), serial_number="K-77"),
         _made("R-3", "Server", electricity, wh, building="Rathaus", main_meter=name("R-1"), serial_number="S-12"),
