@@ -100,7 +100,10 @@ class Health:
     async def keep_checking(self) -> None:
         """Checks for as long as the service runs."""
         while True:
-            await self.check_now()
+            try:
+                await self.check_now()
+            except Exception:  # or what was told last would be told for ever
+                _log.exception("the checks of health failed")
             await asyncio.sleep(CHECK_EVERY_S)
 
     async def _run(self, name: str) -> str:

@@ -144,7 +144,7 @@ class Server:
         for loop in self._loops:
             self._start_loop(loop)
         for name, work in self._pending:
-            self._tasks.append(asyncio.create_task(work(), name=name))
+            self._tasks.append(asyncio.create_task(_once(name, work), name=name))
         await self.health.check_now()
         self._tasks.append(asyncio.create_task(self.health.keep_checking(), name="health"))
         _log.info("%s listens on port %d, metrics on port %d", self.settings.service, self.port, self.metrics_port)
@@ -230,6 +230,14 @@ class Server:
             return
         host, port = split_address(self.settings.metrics_listen, lowest_port=0)
         self.metrics_port = await self._status.start(host, port)
+
+
+async def _once(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """What runs once does not end without a word either."""
+    try:
+        await work()
+    except Exception:
+        _log.exception("task %s failed", name)
 
 
 class _Collector:

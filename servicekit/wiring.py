@@ -24,6 +24,7 @@ from servicekit.tokens import ClientCredentials, NoToken, TokenSource
 
 _log = logging.getLogger(__name__)
 
+MIGRATE_AGAIN_S: Final = 30.0
 HOUSEKEEPING_EVERY_S: Final = 3600.0
 DATABASE_PATIENCE_S: Final = 60.0
 """How long a service that needs its database waits for it at start."""
@@ -153,5 +154,10 @@ async def _migrated(server: Server) -> None:
 
 
 async def _migrate_later(server: Server, database: Database, migrations: Path) -> None:
-    await _migrate(database, migrations, float("inf"))
-    server.database_ready.set()
+    while not server.database_ready.is_set():
+        try:
+            await _migrate(database, migrations, float("inf"))
+            server.database_ready.set()
+        except Exception:  # somebody may put right what is wrong with it
+            _log.exception("the database of %s cannot be migrated", database.service)
+            await asyncio.sleep(MIGRATE_AGAIN_S)

@@ -85,8 +85,9 @@ def assemble(
     parameters = load_parameters(settings.validation_rules)
     servicer = MeteringServicer(database, clock, endpoints, bell, changed=book.touch, parameters=parameters)
     server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer)
+    ready = server.database_ready.is_set
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
-    server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat), max_silence_s=300)
+    server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat, ready=ready), max_silence_s=300)
     _add_rollups(server, settings, database)
     _add_waste_watch(server, settings, database)
     if not settings.polling:

@@ -20,6 +20,7 @@ from servicekit.clock import Clock
 from servicekit.context import Caller, Tenant, acting_as
 from servicekit.database import Database
 from servicekit.tenants import TenantDirectory
+from services.metering.alone import is_away, tell
 from services.metering.figures.rollups import months_back
 from services.metering.meter import Medium
 from services.metering.metrics import READINGS_DELETED
@@ -70,8 +71,15 @@ class Retention:
         for row in rows:
             if row.medium != medium:
                 continue
-            with acting_as(Caller.of_service("metering"), action=ACTION):
-                count = await self._database.run(partial(_delete, tenant=tenant, row=row, cutoff_ms=cutoff_ms))
+            try:
+                with acting_as(Caller.of_service("metering"), action=ACTION):
+                    count = await self._database.run(partial(_delete, tenant=tenant, row=row, cutoff_ms=cutoff_ms))
+            except Exception as error:
+                # Whatever is wrong with one meter, that of the others goes when its time has come.
+                if is_away(error):
+                    raise
+                tell(_log, error, "old readings of meter %s of %s cannot be deleted", row.meter_id, tenant.id)
+                count = None
             complete = complete and count is not None
             deleted += count or 0
             beat()

@@ -15,13 +15,14 @@ from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 
-from domain.errors import LichtbuchError, PermanentError
+from domain.errors import LichtbuchError
 from domain.night import zone
 from servicekit.clock import Clock
 from servicekit.context import Tenant
 from servicekit.database import Database
 from servicekit.lease import Lease
 from servicekit.tenants import TenantDirectory
+from services.metering.alone import is_away, tell
 from services.metering.figures.rollups import basis_of, day_floor_ms
 from services.metering.metrics import ROLLUPS_DUE, ROLLUPS_MADE
 from services.metering.pace import rest
@@ -93,13 +94,15 @@ class RollupKeeper:
         return made
 
     async def _refresh(self, rows: list[MeterRow], tz: ZoneInfo) -> int:
-        """Days that were made. A meter whose readings contradict each other keeps none of the others waiting."""
+        """Days that were made. A meter whose days cannot be made, whatever the reason, keeps no other waiting."""
         try:
             return await self._database.run(partial(refresh, rows=rows, tz=tz, media=self._media))
-        except PermanentError as error:
+        except Exception as error:
+            if is_away(error):
+                raise
             if len(rows) > 1:
                 return sum([await self._refresh([row], tz) for row in rows])
-            _log.warning("there are no roll-ups of meter %s: %s", rows[0].meter_id, error)
+            tell(_log, error, "there are no roll-ups of meter %s", rows[0].meter_id)
             return 0
 
 

@@ -24,6 +24,7 @@ from lichtbuch.metering.v1 import metering_pb2_grpc
 from servicekit.client import connect
 from servicekit.context import current_caller, current_tenants
 from servicekit.database import Database
+from servicekit.health import Health
 from servicekit.server import EXIT_FAILED, Server
 from servicekit.tenants import FixedTenants
 from servicekit.tokens import StaticToken
@@ -114,6 +115,31 @@ async def test_a_loop_that_fails_is_started_again_as_the_service_itself(issuer):
     async with running_service(issuer, lambda server: server.add_loop("field", loop, 60)):
         await eventually(lambda: len(callers) >= 2)
     assert set(callers) == {"service:metering"}
+
+
+async def test_a_round_of_checks_that_fails_is_not_the_last_one(monkeypatch):
+    class Shaky(Health):
+        rounds = 0
+
+        async def check_now(self) -> None:
+            self.rounds += 1
+            if self.rounds == 1:
+                raise RuntimeError("a bus is on fire")
+            await super().check_now()
+
+    monkeypatch.setattr("servicekit.health.CHECK_EVERY_S", 0.001)
+    health = Shaky()
+    checking = asyncio.create_task(health.keep_checking())
+    await eventually(lambda: health.serving, within_s=120)
+    checking.cancel()
+
+
+async def test_what_runs_once_does_not_fail_without_a_word(issuer, caplog):
+    async def work() -> None:
+        raise RuntimeError("a bus is on fire")
+
+    async with running_service(issuer, lambda server: server.add_task("migration", work)):
+        await eventually(lambda: "task migration failed" in caplog.text, within_s=120)
 
 
 async def test_metrics_count_calls_by_code(meters):

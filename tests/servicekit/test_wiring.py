@@ -3,14 +3,15 @@
 import asyncio
 import json
 import logging
+from pathlib import Path
 
 import pytest
 import structlog
 
-from domain.errors import FailedPrecondition, NotAuthenticated, Unavailable
+from domain.errors import Corrupted, FailedPrecondition, NotAuthenticated, Unavailable
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from lichtbuch.metering.v1 import metering_pb2_grpc
-from servicekit import logs, migrate
+from servicekit import logs, migrate, wiring
 from servicekit.client import connect
 from servicekit.context import Caller, acting_as, current_caller, current_request_id, current_tenant
 from servicekit.tokens import ClientCredentials, NoToken, StaticToken
@@ -129,3 +130,28 @@ def test_outside_of_a_call_nobody_calls():
     with acting_as(Caller.of_service("ledger"), request_id="r9"):
         assert current_caller().service == "ledger"
         assert current_request_id() == "r9"
+
+
+class Ailing:
+    """A database that cannot be migrated, until somebody has put it right."""
+
+    service = "metering"
+
+    def __init__(self, *errors: Exception) -> None:
+        self.errors = list(errors)
+
+    async def migrate(self, _: object) -> None:
+        """Fails as often as it has errors."""
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+async def test_a_migration_that_fails_is_tried_again_whatever_it_fails_with(monkeypatch):
+    class Waiting:
+        database_ready = asyncio.Event()
+
+    monkeypatch.setattr(wiring, "MIGRATE_AGAIN_S", 0.001)
+    server, database = Waiting(), Ailing(Corrupted("half a page"), RuntimeError("that nobody has thought of"))
+    await wiring._migrate_later(server, database, Path("migrations"))  # type: ignore[arg-type]
+    assert server.database_ready.is_set()
+    assert database.errors == []

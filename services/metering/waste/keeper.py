@@ -21,13 +21,14 @@ from zoneinfo import ZoneInfo
 
 from sqlmodel import Session
 
-from domain.errors import LichtbuchError, RetryableError
+from domain.errors import LichtbuchError
 from domain.night import local_date, local_day_bounds, zone
 from servicekit.clock import Clock
 from servicekit.context import Tenant
 from servicekit.database import Database
 from servicekit.lease import Lease
 from servicekit.tenants import TenantDirectory
+from services.metering.alone import is_away, tell
 from services.metering.meter import Kind, Unit
 from services.metering.metrics import WASTE_CHANGES, WASTE_FINDINGS, WASTE_LOOKED
 from services.metering.pace import rest
@@ -133,12 +134,12 @@ class WasteKeeper:
                 made: Made = []
                 if looks:
                     made = await self._database.run(partial(settle, tenant=tenant, meter=row, looks=looks, now=now))
-            except RetryableError:
-                raise
-            except LichtbuchError as error:
+            except Exception as error:
                 # One meter that cannot be worked out keeps nobody from looking at the others.
-                _log.warning("meter %s of %s cannot be looked at: %s", row.meter_id, tenant.id, error)
-                continue
+                if is_away(error):
+                    raise
+                tell(_log, error, "meter %s of %s cannot be looked at", row.meter_id, tenant.id)
+                made = []
             for rule, change in made:
                 WASTE_CHANGES.labels(rule.value, change.name.lower()).inc()
             changes += len(made)
