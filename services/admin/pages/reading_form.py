@@ -36,6 +36,7 @@ AHEAD: Final = timedelta(minutes=5)
 """Clocks of phones may be a little fast."""
 KNOWN_RULES: Final = (
     "time", "gap", "negative_step", "small_step_back", "spike", "stuck", "zero", "unit_break", "sum_check", "digits",
+    "overlap",
 )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from services.metering.store.estimates import cycle_of
 from services.metering.store.lives import heads_of
 from services.metering.store.readings import fetch, fetch_lives, nearest_usable
 from services.metering.store.tables import MeterRow
+from services.metering.validation.overlap_rule import near, shortest_ms
 from services.metering.validation.parameters import Parameters
 from services.metering.validation.series import RuleFinding, Series
 from services.metering.validation.table import check
@@ -34,6 +35,8 @@ _DENSE_PERCENT: Final = 90
 _AT_ONCE: Final = 500_000
 """Readings that are looked at together, as far as can be told."""
 _YEAR_MS: Final = 366 * DAY_MS
+_ALWAYS: Final = ("overlap",)
+"""What even a single amount is looked at for."""
 _STEPWISE: Final = ("digits", "spike", "negative_step", "small_step_back")
 _JUDGED: Final = (Status.MEASURED, Status.HAND)
 
@@ -64,6 +67,7 @@ def series_of(subject: Subject, readings: Readings, now_ms: int) -> Series:
         slot_ms=there.slot_ms,
         value=there.value,
         cycle_ms=longest_ms(cycle_of(subject.row, there)),
+        interval_ms=longest_ms(subject.row.reading_cycle) if subject.row.kind == Kind.INTERVAL else 0,
         observed_ms=there.observed_ms,
         time_source=there.time_source,
         doubted=there.status == Status.DOUBTFUL,
@@ -97,28 +101,42 @@ def check_brought(
         (key, rows)
         for key, rows in _registers(ordered)
         if Kind(subjects[key].row.kind) is not Kind.VIRTUAL
-        and (rows.stop - rows.start >= WORTH_CHECKING or bool(changed[rows].any()))
+        and (rows.stop - rows.start >= WORTH_CHECKING or bool(changed[rows].any()) or _may_overlap(subjects[key].row))
     ]
     heads = heads_of(session, [key for key, _ in chosen])
     stored = _Stored(session, ordered, [(key, rows) for key, rows in chosen if key in heads])
     for key, rows in chosen:
         mine = ordered.take(rows)
         head = heads.get(key)
-        around = stored.around(subjects[key].life, mine) if head is not None else Readings.none()
+        around = stored.around(subjects[key], mine) if head is not None else Readings.none()
         before = _before(session, subjects[key], mine, around)
         whole = Readings.concatenate([before, around, mine])
         order = np.argsort(whole.slot_ms, kind="stable")
         series = series_of(subjects[key], whole.take(order), now_ms)
-        findings, doubtful = check(series, parameters)
+        is_few = len(mine) < WORTH_CHECKING and not bool(changed[rows].any())
+        findings, doubtful = check(series, parameters, _ALWAYS if is_few else ())
         doubted = series.slot_ms[doubtful]
         mask: Mask = np.isin(mine.slot_ms, doubted) & np.isin(mine.status, _JUDGED)
         is_late = head is not None and head.latest_slot_ms > int(mine.slot_ms[-1])
         if is_late:
             mask |= judged[rows] == Status.DOUBTFUL
+        mask |= _overlapping(series, mine, around, parameters) & np.isin(mine.status, _JUDGED)
         status[rows] = np.where(mask, int(Status.DOUBTFUL), mine.status)
         first, last = int(mine.slot_ms[0]), int(mine.slot_ms[-1])
         found += [Found(key, one) for one in findings if one.last_slot_ms >= first and one.first_slot_ms <= last]
     return status, found
+
+
+def _may_overlap(row: MeterRow) -> bool:
+    """True for amounts of intervals longer than the quarter hours that they are stored at."""
+    return row.kind == Kind.INTERVAL and longest_ms(row.reading_cycle) > SLOT_MS
+
+
+def _overlapping(series: Series, mine: Readings, around: Readings, parameters: Parameters) -> Mask:
+    """What is brought and overlaps with what is stored, before or after: that was there first."""
+    chosen = parameters.of("overlap", series.medium)
+    shortest = shortest_ms(series.interval_ms, chosen) if chosen["enabled"] else 0
+    return near(mine.slot_ms, around.slot_ms, shortest)
 
 
 def _registers(ordered: Readings) -> Iterator[tuple[int, slice]]:
@@ -151,17 +169,22 @@ class _Stored:
         for key, begin, end in zip(keys, *(edge.tolist() for edge in edges), strict=True):
             self._margins[key] = both.take(slice(begin, end))
 
-    def around(self, life: RegisterLife, mine: Readings) -> Readings:
-        """What is stored within four weeks of the readings of a life."""
+    def around(self, subject: Subject, mine: Readings) -> Readings:
+        """What is stored within four weeks of the readings of a life, or the interval of one that is longer."""
+        life, width = subject.life, _width_ms(subject.row)
         first, last = int(mine.slot_ms[0]), int(mine.slot_ms[-1])
-        there = self._margins.get(life.key)
+        there = self._margins.get(life.key) if width == _AROUND_MS else None
         if there is None:
-            spans = [(first - _AROUND_MS, last + _AROUND_MS)]
+            spans = [(first - width, last + width)]
             if _is_dense(mine.slot_ms):
-                spans = [(first - _AROUND_MS, first), (last + 1, last + _AROUND_MS)]
+                spans = [(first - width, first), (last + 1, last + width)]
             there = Readings.concatenate([fetch(self._session, [life.key], begin, end) for begin, end in spans])
         inside = (there.slot_ms >= life.begin_ms) & (there.slot_ms < life.end_ms)
         return there.take(inside & np.isin(there.status, USABLE) & ~np.isin(there.slot_ms, mine.slot_ms))
+
+
+def _width_ms(row: MeterRow) -> int:
+    return max(_AROUND_MS, longest_ms(row.reading_cycle) if row.kind == Kind.INTERVAL else 0)
 
 
 def _is_dense(slot_ms: Int64) -> bool:
@@ -191,7 +214,8 @@ def check_stored(
     The weeks around the span are looked at too, as they tell what is usual; told is what touches the span.
     """
     start_ms, end_ms = span
-    begin, end = start_ms - _AROUND_MS, end_ms + _AROUND_MS
+    width = max((_width_ms(one.row) for one in subjects), default=_AROUND_MS)
+    begin, end = start_ms - width, end_ms + width
     alive = [one for one in subjects if one.life.begin_ms < end and one.life.end_ms > begin]
     at_once = max(1, _AT_ONCE // max(1, (min(end, now_ms) - begin) // SLOT_MS))
     for first in range(0, len(alive), at_once):

@@ -52,6 +52,11 @@ PARAMETERS: Final[Table] = MappingProxyType(
         "gap": {
             "longest_permille": Parameter("longest distance of two readings, in per mille of the cycle", 1500),
         },
+        "overlap": {
+            "shortest_permille": Parameter(
+                "shortest distance of two amounts, in per mille of the longest interval of the meter's cycle", 850
+            ),
+        },
         "negative_step": {},
         "small_step_back": {},
         "spike": {

@@ -24,6 +24,7 @@ class Series:
     INTERVAL's value is the amount of the interval that ends at its slot. observed_ms, time_source: may be empty.
     doubted: rows that are in doubt already and are left out; by_people: rows that somebody read at any minute; both may
     be empty. cycle_ms: how far apart readings are, of days, months and years the longest, 0 where nobody knows.
+    interval_ms: how long the intervals of an INTERVAL are at most, where its meter says so; else 0.
     rollover: largest counter plus one, 0 for never. noise: largest step back that is noise. most_per_h: most that can
     be counted in an hour, 0 if unknown. now_ms: the time.
     """
@@ -33,6 +34,7 @@ class Series:
     slot_ms: Int64
     value: Int64
     cycle_ms: int = 0
+    interval_ms: int = 0
     observed_ms: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     time_source: Int64 = field(default_factory=lambda: np.empty(0, np.int64))
     doubted: Mask = field(default_factory=lambda: np.zeros(0, np.bool_))

@@ -12,6 +12,7 @@ from services.metering.reading import Mask
 from services.metering.validation.clock_rules import gap, time
 from services.metering.validation.counter_rules import digits, negative_step, small_step_back, spike
 from services.metering.validation.level_rules import stuck
+from services.metering.validation.overlap_rule import overlap
 from services.metering.validation.parameters import PARAMETERS, Parameters
 from services.metering.validation.series import RuleFinding, Series, Verdict
 from services.metering.validation.unit_rule import unit_break
@@ -32,6 +33,7 @@ RULES: Final = (
     Entry("time", time, True),
     Entry("gap", gap, True),
     Entry("digits", digits, False),
+    Entry("overlap", overlap, False),
     Entry("spike", spike, False),
     Entry("negative_step", negative_step, False),
     Entry("small_step_back", small_step_back, False),

@@ -56,7 +56,7 @@ def zero(series: Series, parameters: Mapping[str, int]) -> Verdict:
     wrong, usual = _far_from_zero(grid, starts, ends, parameters, resolution(series.value))
     sizes = ends - starts
     shares = np.add.reduceat(wrong[_rows(starts, ends)].astype(np.int64), np.cumsum(sizes) - sizes) * 1000
-    level = np.array([np.nanmedian(usual[a:b]) if b > a else 0 for a, b in zip(starts, ends, strict=True)])
+    level = np.array([_median(usual[a:b]) for a, b in zip(starts.tolist(), ends.tolist(), strict=True)])
     chosen = (shares >= sizes * parameters["share_permille"]) & _zeros_are_rare(grid, starts, ends, cycle, parameters)
     for number in np.flatnonzero(chosen).tolist():
         chosen[number] = _edges_are_far(grid, int(starts[number]), int(ends[number]), level[number], parameters)
@@ -75,6 +75,12 @@ def zero(series: Series, parameters: Mapping[str, int]) -> Verdict:
     doubtful = nothing.doubtful
     doubtful[grid.rows] = in_runs(starts, ends, len(grid.amount))[grid.places]
     return Verdict(limited(found), doubtful & (series.value == 0))
+
+
+def _median(usual: Floats) -> float:
+    """The middle of what is usual, where anything is."""
+    known = usual[~np.isnan(usual)]
+    return float(np.median(known)) if len(known) else 0.0
 
 
 class _Grid:

@@ -207,3 +207,37 @@ async def test_only_the_rules_that_are_asked_for_are_told(metering: Metering) ->
     assert await told("gap", "digits") == {"gap"}
     with pytest.raises(InvalidInput, match=r"rules\[1\]"):
         await told("gap", "nonsense")
+
+
+# --- amounts that overlap -------------------------------------------------------------------------------------
+
+
+async def used(metering: Metering, first: int, last: int) -> list[int]:
+    request = pb.QueryConsumptionRequest(
+        parent=PARENT, meters=[name_of()], start_time=stamp(first), end_time=stamp(last), step=pb.STEP_TOTAL
+    )
+    return list((await metering.as_().QueryConsumption(request)).amounts)
+
+
+async def test_monthly_amounts_at_consecutive_quarter_hours_are_not_counted_thrice(metering: Metering) -> None:
+    await metering.meter(kind=pb.READING_KIND_INTERVAL, reading_cycle=pb.READING_CYCLE_MONTH)
+    answer = await metering.ingest(columns([5, 6, 7]))
+    assert told(answer.findings) == [(name_of(), "overlap", 2, True)]
+    assert await statuses(metering) == [1, DOUBTFUL, DOUBTFUL]
+    assert await used(metering, -96 * 60, 0) == [5]
+    again = await metering.ingest(columns([5, 6, 7]))
+    assert (again.stored, again.refused) == (0, 0)
+    assert told((await validated(metering, rules=["overlap"])).findings) == []
+
+
+@sqlite_only
+async def test_an_amount_that_overlaps_with_a_stored_one_is_in_doubt_on_either_side_of_it(metering: Metering) -> None:
+    await metering.meter(kind=pb.READING_KIND_INTERVAL, reading_cycle=pb.READING_CYCLE_YEAR)
+    year = 365 * 96
+    await metering.ingest(columns([100], first=-year))
+    for first in (-year - 96 * 200, -year + 96 * 200):
+        answer = await metering.ingest(columns([7], first=first))
+        assert told(answer.findings) == [(name_of(), "overlap", 1, True)]
+    answer = await metering.ingest(columns([120], first=0))
+    assert told(answer.findings) == []
+    assert await used(metering, -2 * year, 0) == [220]

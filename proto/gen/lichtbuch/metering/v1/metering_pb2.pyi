@@ -915,7 +915,7 @@ class RuleFinding(_message.Message):
     """Name of the meter."""
     rule: _builtins.str
     """Name of the rule: "time", "gap", "negative_step", "small_step_back", "spike", "stuck", "zero", "unit_break",
-    "sum_check", "digits".
+    "sum_check", "digits", "overlap".
     """
     count: _builtins.int
     """How many readings, or missing slots, are concerned."""
