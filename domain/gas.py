@@ -90,7 +90,7 @@ class GasFactors:
             if before.valid_from == after.valid_from:
                 raise InvalidInput.of(field, f"two factors are valid from {after.valid_from}")
         self._field = field
-        self._tz = tz
+        self.tz = tz
         self._begins_ms = [unix_ms(gas_day_bounds(factor.valid_from, tz)[0]) for factor in self.factors]
 
     def at(self, instant: datetime) -> GasFactor:
@@ -156,7 +156,7 @@ class GasFactors:
         index = bisect_right(self._begins_ms, instant_ms) - 1
         if index >= 0:
             return index
-        day = gas_day(instant_from_unix_ms(instant_ms), self._tz)
+        day = gas_day(instant_from_unix_ms(instant_ms), self.tz)
         first = f"; the first is valid from {self.factors[0].valid_from}" if self.factors else ""
         raise FailedPrecondition.of(
             self._field, f"no calorific value and state number are known for the gas day {day}{first}"

@@ -8,16 +8,27 @@ readings can write the same bytes and compare the hash. Columns are written here
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Final
 
 from domain.canonical import CANONICAL_VERSION, canonical_bytes
+from domain.gas import GasFactors, gas_day_bounds
+from domain.night import instant_from_unix_ms
 from services.metering.life import RegisterLife
 from services.metering.reading import Int64, Readings
 
 KIND: Final = "lichtbuch.metering.readings"
 SCHEMA: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """What made energy of gas. factors: gas day from which each holds, Wh per m3, ten-thousandths of the state number.
+    worth: what each register counts, by the uid of its life: volume as it flows, at base conditions, or energy."""
+
+    factors: Sequence[tuple[str, int, int]]
+    worth: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +38,7 @@ class MeterEvidence:
     span: Unix ms of the first and last thing that counts. What was recorded about a register outside of it, an exchange
     of next year, is no part of the evidence: it changes nothing about the figures. deliveries: instant and amount of
     those that a store's use rests on; meters of other kinds have none, and their evidence does not speak of them.
+    conversion: what turned a gas meter's readings into energy, where that was asked for.
     """
 
     uid: str
@@ -34,6 +46,18 @@ class MeterEvidence:
     readings: Readings
     span: tuple[int, int]
     deliveries: Sequence[tuple[int, int]] = ()
+    conversion: Conversion | None = None
+
+
+def converted(evidence: MeterEvidence, factors: GasFactors, worth: Mapping[str, str]) -> MeterEvidence:
+    """The evidence of the same figures in energy: with the factors that hold within its span, and what the registers
+    count (by the uid of their life)."""
+    first, last = (instant_from_unix_ms(edge) for edge in evidence.span)
+    held = [one for one in factors.factors if gas_day_bounds(one.valid_from, factors.tz)[0] <= last]
+    begun = [one for one in held if gas_day_bounds(one.valid_from, factors.tz)[0] <= first]
+    used = [*begun[-1:], *held[len(begun) :]]
+    rows = tuple((one.valid_from.isoformat(), one.calorific_value_wh_per_m3, one.state_number_e4) for one in used)
+    return replace(evidence, conversion=Conversion(rows, worth))
 
 
 def evidence_of(
@@ -79,14 +103,18 @@ def _meter(meter: MeterEvidence) -> Iterator[bytes]:
     yield b"{"
     if meter.deliveries:
         yield b'"deliveries":' + canonical_bytes([list(one) for one in sorted(meter.deliveries)]) + b","
+    if meter.conversion is not None:
+        yield b'"gas_factors":' + canonical_bytes([list(one) for one in meter.conversion.factors]) + b","
     yield b'"lives":['
     for number, life in enumerate(sorted(meter.lives, key=lambda one: (one.begin_ms, one.uid))):
         yield b"," if number else b""
-        yield from _life(life, meter.readings.take(meter.readings.register == life.key), meter.span)
+        mine = meter.readings.take(meter.readings.register == life.key)
+        worth = None if meter.conversion is None else meter.conversion.worth.get(life.uid)
+        yield from _life(life, mine, meter.span, worth)
     yield b'],"uid":' + canonical_bytes(meter.uid) + b"}"
 
 
-def _life(life: RegisterLife, readings: Readings, span: tuple[int, int]) -> Iterator[bytes]:
+def _life(life: RegisterLife, readings: Readings, span: tuple[int, int], worth: str | None) -> Iterator[bytes]:
     begins = life.is_first_known and span[0] <= life.begin_ms <= span[1]
     ends = life.is_final_known and span[0] <= life.end_ms <= span[1]
     # Keys in order of their code points, as canonical JSON has them.
@@ -99,7 +127,8 @@ def _life(life: RegisterLife, readings: Readings, span: tuple[int, int]) -> Iter
     yield b',"slots_ms":' + _column(readings.slot_ms)
     yield b',"statuses":' + _column(readings.status)
     yield b',"uid":' + canonical_bytes(life.uid)
-    yield b',"values":' + _column(readings.value) + b"}"
+    yield b',"values":' + _column(readings.value)
+    yield (b',"worth":' + canonical_bytes(worth) if worth is not None else b"") + b"}"
 
 
 def _column(values: Int64) -> bytes:

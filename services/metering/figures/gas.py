@@ -57,6 +57,13 @@ def in_energy(
     return joined(whole, bounds_ms)
 
 
+def worth_of(life: RegisterLife) -> Worth:
+    """What a register of a gas meter counts."""
+    if life.unit == Unit.WH:
+        return Worth.ENERGY
+    return Worth.BASE_VOLUME if _is_at_base(life) else Worth.METERED_VOLUME
+
+
 def naming(error: FailedPrecondition, meter: str) -> FailedPrecondition:
     """The same refusal, saying of which meter it is."""
     reasons = [f"{meter}: {violation.reason}" for violation in error.violations]
@@ -67,9 +74,7 @@ def _worth(found: Consumption, lives: Sequence[RegisterLife]) -> Int64:
     """What the amount of each step is. Where nothing is known nothing has to be converted."""
     worth = np.full(found.amount.shape, Worth.METERED_VOLUME, np.int64)
     for life in lives:
-        kind = Worth.ENERGY if life.unit == Unit.WH else Worth.BASE_VOLUME if _is_at_base(life) else None
-        if kind is not None:
-            worth[(found.starts_ms >= life.begin_ms) & (found.starts_ms < life.end_ms)] = kind
+        worth[(found.starts_ms >= life.begin_ms) & (found.starts_ms < life.end_ms)] = worth_of(life)
     worth[(found.flag == Flag.MISSING) & (found.amount == 0)] = Worth.ENERGY
     return worth
 

@@ -16,7 +16,7 @@ from domain.errors import FailedPrecondition
 from domain.intervals import Consumption, Flag
 from domain.night import local_date, local_day_bounds
 from services.metering.figures.consumption import Step
-from services.metering.figures.gas import counts_volume, factors_of, in_energy, naming
+from services.metering.figures.gas import counts_volume, factors_of, in_energy, naming, worth_of
 from services.metering.figures.rollups import joined
 from services.metering.figures.virtual import combined
 from services.metering.meter import Kind, Medium
@@ -50,14 +50,18 @@ def energy_of(
         with limits_of(row):
             return combined(parts)
 
+    factors, is_volume = factors_of(row.gas_factors, tz), counts_volume(row.medium, meter.lives)
+
     def volume(finer_ms: Int64) -> Consumption:
         if found is None and meter.is_interval_sure and step in _BY_KEPT_DAYS:
             return _shortest(session, meter, finer_ms, step, tz)
-        return from_readings(session, meter, finer_ms, step, tz, found)
+        amount = from_readings(session, meter, finer_ms, step, tz, found)
+        if found is not None and is_volume:
+            found.rests_on_conversion(factors, {life.uid: worth_of(life).name.lower() for life in meter.lives})
+        return amount
 
-    if not counts_volume(row.medium, meter.lives):
+    if not is_volume:
         return volume(bounds_ms)
-    factors = factors_of(row.gas_factors, tz)
     try:
         with limits_of(row):
             return in_energy(volume, bounds_ms, meter.lives, factors)

@@ -6,7 +6,7 @@ unit than the meter's (a gas meter that counted litres before it counted kWh) te
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 from zoneinfo import ZoneInfo
@@ -14,9 +14,10 @@ from zoneinfo import ZoneInfo
 from sqlmodel import Session
 
 from domain.errors import FailedPrecondition, OutOfLimits
+from domain.gas import GasFactors
 from domain.intervals import Consumption
 from services.metering.figures.consumption import Step, consumption, usable
-from services.metering.figures.evidence import MeterEvidence, evidence_of
+from services.metering.figures.evidence import MeterEvidence, converted, evidence_of
 from services.metering.figures.kinds import interval_amounts, stock_amounts
 from services.metering.figures.stock import StockFinding
 from services.metering.figures.virtual import combined
@@ -52,6 +53,10 @@ class Found:
                 f"more than {MAX_EVIDENCE} readings of all meters together: ask for fewer, or without evidence",
             )
         self.evidence.append(evidence)
+
+    def rests_on_conversion(self, factors: GasFactors, worth: Mapping[str, str]) -> None:
+        """Adds to what was kept last by what it became energy."""
+        self.evidence[-1] = converted(self.evidence[-1], factors, worth)
 
 
 def metered(session: Session, rows: Sequence[MeterRow], *, all_units: bool = False) -> list[Metered]:

@@ -9,6 +9,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
+from google.protobuf.field_mask_pb2 import FieldMask
 
 from domain.errors import FailedPrecondition
 from domain.gas import gas_day_bounds
@@ -97,7 +98,39 @@ async def test_gas_days_are_worth_what_their_factors_say(metering: Metering) -> 
     assert list(month.amounts) == [wh(42_000, OLD) // 10**7, exact - wh(42_000, OLD) // 10**7]
     litres = await query(metering, ["G-1"], pb.STEP_TOTAL, as_energy=False)
     assert (list(litres.amounts), list(litres.units)) == ([96_000], [pb.UNIT_L])
-    assert litres.evidence_hash == (await query(metering, ["G-1"], pb.STEP_TOTAL)).evidence_hash
+    in_energy = await query(metering, ["G-1"], pb.STEP_TOTAL)
+    assert in_energy.evidence_hash != litres.evidence_hash
+
+
+@sqlite_only
+async def test_the_evidence_of_energy_is_another_one_after_a_factor_was_corrected(metering: Metering) -> None:
+    await gas_meter(metering, gas_factors=[OLD, NEW])
+
+    async def hashes(start: datetime = BEGIN, end: datetime = END) -> tuple[str, str]:
+        energy, litres = [
+            await query(metering, ["G-1"], pb.STEP_TOTAL, start, end, as_energy=as_energy)
+            for as_energy in (True, False)
+        ]
+        return energy.evidence_hash, litres.evidence_hash
+
+    async def change(*factors: pb.GasFactor, **more: Any) -> None:
+        changed = pb.Meter(name=name_of("G-1"), gas_factors=factors, **more)
+        mask = FieldMask(paths=["gas_factors", *more])
+        await metering.as_().UpdateMeter(pb.UpdateMeterRequest(meter=changed, update_mask=mask))
+
+    march = gas_day_bounds(date(2026, 3, 1), BERLIN)[0]
+    february = (BEGIN, march - timedelta(hours=2))  # with the reading after it, as far as figures look
+    before, of_february = await hashes(), await hashes(*february)
+    corrected = pb.GasFactor(valid_from="2026-03-01", calorific_value_wh_per_m3=10_988, state_number_e4=9_511)
+    await change(OLD, corrected)
+    after = await hashes()
+    assert (after[0] != before[0], after[1]) == (True, before[1])
+    assert await hashes(*february) == of_february
+    # A factor of next year, or one that had been replaced before the period began, changes nothing about it.
+    older = pb.GasFactor(valid_from="2020-01-01", calorific_value_wh_per_m3=11_111, state_number_e4=9_000)
+    later = pb.GasFactor(valid_from="2027-01-01", calorific_value_wh_per_m3=11_111, state_number_e4=9_000)
+    await change(older, OLD, corrected, later)
+    assert await hashes() == after
 
 
 @sqlite_only

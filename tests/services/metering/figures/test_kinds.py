@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from itertools import pairwise
 
 import numpy as np
@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from domain.canonical import document
 from domain.errors import OutOfLimits
+from domain.gas import GasFactor, GasFactors
 from domain.intervals import Flag
 from services.metering.figures.consumption import Step, boundaries, consumption, is_coarse
-from services.metering.figures.evidence import evidence_of, evidence_pieces
+from services.metering.figures.evidence import converted, evidence_of, evidence_pieces
 from services.metering.figures.kinds import begins_of, interval_amounts, stock_amounts
 from services.metering.figures.values import values_by_step
 from services.metering.life import Origin, RegisterLife
@@ -201,6 +202,18 @@ def test_the_evidence_of_a_store_names_the_deliveries_that_count_and_stays_canon
     assert document("lichtbuch.metering.readings", 1, {"meters": [told]}) == pieces
     without_any = evidence_of("m" * 32, [LIFE], readings, (NOON_MS, NOON_MS + DAY_MS))
     assert "deliveries" not in json.loads(b"".join(evidence_pieces([without_any])))["body"]["meters"][0]
+
+
+def test_the_evidence_of_energy_names_factors_and_what_registers_count_and_stays_canonical() -> None:
+    readings = at([NOON_MS, NOON_MS + DAY_MS], [100, 150])
+    plain = evidence_of("m" * 32, [LIFE], readings, (NOON_MS, NOON_MS + DAY_MS), [(NOON_MS + 1, 5)])
+    factors = GasFactors(
+        [GasFactor(date(2026, 1, 1), 11_250, 9_634), GasFactor(date(2019, 1, 1), 11_000, 9_000)], BERLIN
+    )
+    pieces = b"".join(evidence_pieces([converted(plain, factors, {LIFE.uid: "base_volume"})]))
+    told = json.loads(pieces)["body"]["meters"][0]
+    assert (told["gas_factors"], told["lives"][0]["worth"]) == ([["2026-01-01", 11_250, 9_634]], "base_volume")
+    assert document("lichtbuch.metering.readings", 1, {"meters": [told]}) == pieces
 
 
 # --- sensors --------------------------------------------------------------------------------------------------

@@ -1966,8 +1966,8 @@ class QueryConsumptionResponse(_message.Message):
     UNITS_FIELD_NUMBER: _builtins.int
     COARSE_METER_INDEXES_FIELD_NUMBER: _builtins.int
     evidence_hash: _builtins.str
-    """SHA-256 in hex over the canonical bytes of all readings that it rests on; empty where it was left out, or where
-    readings of the period have been given up by retention.
+    """SHA-256 in hex over the canonical bytes of all readings that it rests on, of gas in energy also of the factors and of
+    what registers count; empty where it was left out, or where readings of the period have been given up by retention.
     """
     @_builtins.property
     def meters(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
