@@ -128,6 +128,7 @@ class Recorder:
         """The loop that empties the spool, oldest first, as long as the database takes it."""
         pause_s = FIRST_PAUSE_S
         look_s = 0.0
+        waits_for = ""
         while True:
             beat()
             if (now_s := asyncio.get_running_loop().time()) >= look_s:
@@ -142,10 +143,13 @@ class Recorder:
                     continue
             try:
                 while await self.drain_one():
-                    pause_s = FIRST_PAUSE_S
+                    pause_s, waits_for = FIRST_PAUSE_S, ""
                     beat()
             except RetryableError as error:
-                _log.debug("the spool waits for the database: %s", error)
+                # Once for each reason: it may be a disk that cannot be read, and then it waits for a person.
+                if str(error) != waits_for:
+                    waits_for = str(error)
+                    _log.warning("the spool cannot be drained yet: %s", error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(LONGEST_PAUSE_S, pause_s * 2)
 

@@ -109,6 +109,32 @@ async def test_what_a_full_disk_does_not_take_waits_in_memory_and_is_kept_in_ord
     assert lost() == before
 
 
+async def test_a_spool_that_cannot_be_read_says_so_once_and_is_drained_when_it_can(
+    town: Town, rig: Rig, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.read(0)
+    await eventually(lambda: bool(rig.spool.depth), within_s=120)
+    attempts: list[int] = []
+    plain = Path.read_bytes
+
+    def broken(path: Path) -> bytes:
+        if path.suffix == ".rec":
+            attempts.append(1)
+            raise OSError(5, "Input/output error")
+        return plain(path)
+
+    monkeypatch.setattr(recording, "LONGEST_PAUSE_S", 0.01)
+    monkeypatch.setattr(recording, "FIRST_PAUSE_S", 0.01)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        rig.has_database = True
+        await eventually(lambda: len(attempts) > 3, within_s=120)
+    await eventually(lambda: not rig.spool.depth, within_s=120)
+    told = [record.message for record in caplog.records if "Input/output error" in record.message]
+    assert len(told) == 1
+    assert (await town.readings()).slot_ms.tolist() == [NOON_MS]
+
+
 async def test_what_waits_in_memory_goes_to_the_database_when_that_is_back_before_the_disk(
     town: Town, rig: Rig
 ) -> None:
