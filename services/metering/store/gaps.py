@@ -45,6 +45,9 @@ def fill_gaps(session: Session, readings: Readings, meter_uids: Sequence[str], s
     }
     # Exchanged meanwhile: what the device of now remembers is not the register of then.
     ordered = readings.take(np.isin(readings.register, list(lives)))
+    begins = np.array([lives[key].begin_ms for key in ordered.register.tolist()], np.int64)
+    # A gap of before the meter was hung up, as somebody has said since, is none of its slots.
+    ordered = ordered.take(ordered.slot_ms >= begins)
     meters = {uid: session.get_one(MeterRow, uid) for uid in meter_uids}
     rules = {key: rules_of(meters[life.meter_uid], life) for key, life in lives.items()}
     ordered.status = judge_among_stored(session, ordered, lives, rules)

@@ -44,7 +44,7 @@ def install(
     if what is not None:
         _check_housing(session, meter, what)
     _check_kept(session, meter, now.begin_ms)
-    read = _first_read(session, first)
+    read = _first_read(session, first, min(first.begin_ms, now.begin_ms))
     if what is not None and read is not None:
         _check_first(meter, now, read)
     row = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == first.key)).one()
@@ -58,14 +58,15 @@ def install(
     return True
 
 
-def _first_read(session: Session, life: RegisterLife) -> Point | None:
-    """The first reading of a register that somebody or something took, estimates and what is in doubt left out."""
+def _first_read(session: Session, life: RegisterLife, since_ms: int) -> Point | None:
+    """The first reading of a register since an instant that somebody or something took: no estimate, none in doubt."""
     statement = text(
-        "SELECT slot_ms, value FROM reading r WHERE life_key = :key AND slot_ms < :end"
+        "SELECT slot_ms, value FROM reading r WHERE life_key = :key AND slot_ms >= :since AND slot_ms < :end"
         f" AND status IN ({_READ}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
-        " AND n.slot_ms = r.slot_ms AND n.slot_ms < :end AND n.revision > r.revision) ORDER BY slot_ms LIMIT 1"
+        " AND n.slot_ms = r.slot_ms AND n.slot_ms >= :since AND n.slot_ms < :end AND n.revision > r.revision)"
+        " ORDER BY slot_ms LIMIT 1"
     )
-    row = session.connection().execute(statement, {"key": life.key, "end": life.end_ms}).first()
+    row = session.connection().execute(statement, {"key": life.key, "since": since_ms, "end": life.end_ms}).first()
     return None if row is None else Point(int(row[0]), int(row[1]))
 
 

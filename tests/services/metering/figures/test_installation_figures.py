@@ -19,9 +19,9 @@ from services.metering.figures import evidence
 from services.metering.figures.consumption import Step, boundaries
 from services.metering.life import Installation
 from services.metering.meter import Cycle, Kind
-from services.metering.reading import Readings
+from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS, to_ms
-from services.metering.store import figures, ingest, meters, rollups
+from services.metering.store import figures, gaps, ingest, meters, rollups
 from services.metering.store.amounts import amounts
 from services.metering.store.installations import install
 from services.metering.store.lives import lives_of
@@ -199,5 +199,19 @@ def test_an_installation_of_long_ago_is_summed_up_day_by_day(store: Database) ->
         assert hang(session, meter.row, slot, 0)
         assert refresh(session, [meter.row], BERLIN) > 35 * 365
         assert_same(session, now(session, meter.row).row)
+
+    store.run_now(check)
+
+
+def test_what_a_device_remembers_of_before_it_hung_there_fills_none_of_its_gaps(store: Database) -> None:
+    def check(session: Session) -> None:
+        stored = add_meter(session, new_uid())
+        key = stored.lives[0].key
+        ingest.write(session, stretch(key, 0, 20, status=Status.GAP), source())
+        assert hang(session, stored.row, 10, 1_050)
+        filled, unwanted = gaps.fill_gaps(session, stretch(key, 5, 10), [stored.row.uid], source("history"))
+        assert filled.slot_ms.tolist() == [BEGIN_MS + place * SLOT_MS for place in range(10, 15)]
+        assert unwanted == 5
+        assert hang(session, stored.row, 9, 1_050)
 
     store.run_now(check)
