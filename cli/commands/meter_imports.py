@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from cli.importing.meters import (
     as_told,
     checked,
     differing,
+    independent,
     ordered,
     read_meters,
     refusals_of,
@@ -34,6 +36,8 @@ from domain.errors import AlreadyExists, FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 
 SHOWN_REFUSALS: Final = 20
+AT_ONCE: Final = 16
+"""Lines that are on their way to the service at a time."""
 
 
 @dataclass
@@ -46,6 +50,8 @@ class MeterReport:
     refusals: list[Refusal] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     stored: bool = False
+    ended_by: int | None = None
+    """The line that was refused and ended the import."""
 
 
 def import_meters(
@@ -57,9 +63,9 @@ def import_meters(
 ) -> None:
     """Take in meters: new ones are created, others get what the file tells. The same file again changes nothing.
 
-    Nothing is stored while a line is wrong in itself. What only the service knows to be wrong ends the import at that
-    line, unless --skip-invalid. Exit code 0: stored, or a dry run without refusals; 3: stored without the refused
-    lines; 2: nothing stored.
+    Nothing is stored while a line is wrong in itself. What only the service knows to be wrong ends the import there,
+    unless --skip-invalid; a few lines that were on their way may be stored. Exit code 0: stored, or a dry run without
+    refusals; 3: stored without the refused lines; 2: nothing stored.
     """
 
     async def ask(session: Session) -> tuple[Table, MeterReport]:
@@ -110,21 +116,44 @@ async def take_meters(session: Session, table: Table, *, skip_invalid: bool, dry
     if wrong and not skip_invalid and not dry_run:
         return report
     report.stored = not dry_run
-    for line in lines:
-        if line.number in wrong:
-            continue
-        try:
-            await _take(session, parent, line, stored, report, dry_run=dry_run)
-            continue
-        except AlreadyExists:
-            report.refusals.append(Refusal(line.number, METERS.id_column, "somebody has created it meanwhile"))
-        except (InvalidInput, FailedPrecondition) as error:
-            report.refusals += refusals_of(line, InvalidInput(violations=error.violations))
-        if not skip_invalid:
-            report.notes.append(f"line {line.number} was refused: those after it were not looked at")
-            break
+    turns = asyncio.Semaphore(AT_ONCE)
+
+    async def take(line: Line) -> None:
+        """One line; none any more once one was refused that ends the import."""
+        async with turns:
+            if report.ended_by is None:
+                await _take_or_refuse(session, parent, line, stored, report, dry_run=dry_run, goes_on=skip_invalid)
+
+    for group in independent([line for line in lines if line.number not in wrong], stored):
+        async with asyncio.TaskGroup() as tasks:
+            for line in group:
+                tasks.create_task(take(line))
+    if report.ended_by is not None:
+        report.notes.append(f"line {report.ended_by} was refused: no further lines were looked at")
+    report.refusals.sort(key=lambda refusal: refusal.line)
     report.stored = report.stored and bool(report.created or report.updated or report.unchanged)
     return report
+
+
+async def _take_or_refuse(
+    session: Session,
+    parent: str,
+    line: Line,
+    stored: dict[str, pb.Meter],
+    report: MeterReport,
+    *,
+    dry_run: bool,
+    goes_on: bool,
+) -> None:
+    try:
+        await _take(session, parent, line, stored, report, dry_run=dry_run)
+        return
+    except AlreadyExists:
+        report.refusals.append(Refusal(line.number, METERS.id_column, "somebody has created it meanwhile"))
+    except (InvalidInput, FailedPrecondition) as error:
+        report.refusals += refusals_of(line, InvalidInput(violations=error.violations))
+    if not goes_on:
+        report.ended_by = min(line.number, report.ended_by or line.number)
 
 
 async def _take(

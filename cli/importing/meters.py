@@ -111,6 +111,31 @@ def ordered(lines: Iterable[Line], stored: Iterable[str]) -> tuple[list[Line], l
     return done, refusals
 
 
+def independent(lines: Iterable[Line], stored: Mapping[str, pb.Meter]) -> list[list[Line]]:
+    """Lines in groups within which they may come in any order: what comes of them is what would come line by line.
+
+    In different groups, in the order given, are lines of which one names the other's meter (as it is to be or as it is
+    stored), that claim or give up the same serial number, or that sit in the same housing.
+    """
+    groups: list[list[Line]] = []
+    claimed: dict[str, int] = {}
+    named: dict[str, int] = {}
+    for line in lines:
+        states = [line.meter, *(one for one in [stored.get(line.meter.name)] if one is not None)]
+        claims = {line.meter.name}
+        claims |= {f"serial number {state.serial_number.casefold()}" for state in states if state.serial_number}
+        claims |= {f"housing {state.device}" for state in states if state.device}
+        names = {name for state in states for _, name in _named(state)}
+        before = [claimed.get(key, -1) for key in claims | names] + [named.get(key, -1) for key in claims]
+        place = max(before) + 1
+        if place == len(groups):
+            groups.append([])
+        groups[place].append(line)
+        claimed |= dict.fromkeys(claims, place)
+        named |= {name: max(place, named.get(name, -1)) for name in names}
+    return groups
+
+
 def _named(meter: pb.Meter) -> list[tuple[str, str]]:
     named = [
         ("device", meter.device),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands.meter_imports import AT_ONCE
+from cli.importing.meters import Line, independent
 from cli.session import Session
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from tests.cli.metering_command import Command, metering_command
@@ -118,14 +120,14 @@ async def test_what_only_the_service_knows_ends_the_import_at_its_line(command: 
     assert "other" in report["refusals"][0]["reason"]
 
 
-@pytest.mark.parametrize(("skip_invalid", "looked_at"), [(False, 1), (True, 3)])
+@pytest.mark.parametrize(("skip_invalid", "looked_at"), [(False, AT_ONCE), (True, AT_ONCE + 5)])
 async def test_a_meter_that_somebody_creates_meanwhile_is_a_refusal_like_others(
     command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, skip_invalid: bool, looked_at: int
 ) -> None:
     from cli.commands import meter_imports
     from cli.importing.tables import read_table
 
-    lines = [f"M-{number},Meter,electricity,wh,,Rathaus,,,,,," for number in range(3)]
+    lines = [f"M-{number},Meter,electricity,wh,,Rathaus,,,,,," for number in range(AT_ONCE + 5)]
     table = read_table(file_of(tmp_path, lines))
     await command.run("import", "meters", str(file_of(tmp_path, lines)))
 
@@ -136,9 +138,11 @@ async def test_a_meter_that_somebody_creates_meanwhile_is_a_refusal_like_others(
     session = session_of(command)
     report = await meter_imports.take_meters(session, table, skip_invalid=skip_invalid, dry_run=False)
     await session.close()
-    assert [(item.line, item.reason) for item in report.refusals] == [
-        (number + 2, "somebody has created it meanwhile") for number in range(looked_at)
-    ]
+    # Those that were on their way when the first one was refused are told of too.
+    told = [(number + 2, "somebody has created it meanwhile") for number in range(looked_at)]
+    found = [(item.line, item.reason) for item in report.refusals]
+    assert found == (told if skip_invalid else told[: len(found)])
+    assert 1 <= len(found) <= looked_at
     assert len(report.notes) == (0 if skip_invalid else 1)
     assert (report.created, report.stored) == (0, False)
 
@@ -196,3 +200,45 @@ async def test_meters_go_out_into_a_file_that_comes_in_as_it_was(command: Comman
     await write_meters(session, tmp_path)
     await session.close()
     assert (tmp_path / "meters.csv").read_bytes() == first
+
+
+async def test_lines_that_touch_one_another_have_the_outcome_that_they_would_have_one_by_one(
+    command: Command, tmp_path: Path
+) -> None:
+    header = "meter_id,medium,unit,building,serial_number,main_meter"
+    many = [f"M-{number},electricity,wh,Rathaus,S-{number},{'M-0' if number else ''}" for number in range(40)]
+    code, first = await command.json("import", "meters", str(file_of(tmp_path, many, header)))
+    assert (code, first["created"], first["refusals"]) == (0, 40, [])
+    # A number goes from one meter to the next one of the file, and one line is wrong only to the service.
+    moved = ["M-1,electricity,wh,Rathaus,S-new,M-0", "M-2,electricity,wh,Rathaus,S-1,M-0"]
+    twice = ["M-3,electricity,wh,Rathaus,S-twice,M-0", "M-4,electricity,wh,Rathaus,s-twice,M-0"]
+    file = file_of(tmp_path, [*moved, *twice], header)
+    code, report = await command.json("import", "meters", str(file), "--skip-invalid")
+    assert (code, report["updated"], report["refused"]) == (3, 3, 1)
+    assert [(one["line"], one["column"]) for one in report["refusals"]] == [(5, "serial_number")]
+
+
+async def test_an_import_that_ends_at_a_line_says_which_and_looks_at_no_further_lines(
+    command: Command, tmp_path: Path
+) -> None:
+    header = "meter_id,medium,unit,serial_number,main_meter"
+    await command.json("import", "meters", str(file_of(tmp_path, ["A,electricity,wh,S-1,"], header)))
+    lines = ["B,electricity,wh,S-1,", "C,electricity,wh,,B"]
+    code, report = await command.json("import", "meters", str(file_of(tmp_path, lines, header)))
+    assert (code, report["created"], report["stored"]) == (2, 0, False)
+    assert report["notes"] == ["line 2 was refused: no further lines were looked at"]
+    assert [one["line"] for one in report["refusals"]] == [2]
+
+
+def test_lines_go_together_that_need_nothing_of_one_another() -> None:
+    def line(number: int, meter: str, **facts: str) -> Line:
+        names = {key: f"{TOWN}/meters/{value}" for key, value in facts.items() if key != "serial_number"}
+        return Line(number, pb.Meter(name=f"{TOWN}/meters/{meter}", **({**facts, **names})), ())  # type: ignore[arg-type]
+
+    old, whole = (f"{TOWN}/meters/{meter}" for meter in ("old", "whole"))
+    stored = {old: pb.Meter(name=old, serial_number="X", main_meter=whole)}
+    lines = [
+        line(1, "old"), line(2, "whole"), line(3, "low", device="whole"), line(4, "high", device="whole"),
+        line(5, "sub", main_meter="whole"), line(6, "alone", serial_number="x"), line(7, "other"),
+    ]  # fmt: skip
+    assert [[one.number for one in group] for group in independent(lines, stored)] == [[1, 7], [2, 6], [3, 5], [4]]
