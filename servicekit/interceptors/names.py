@@ -52,6 +52,7 @@ class Source:
         return str(getattr(holder, self.fields[-1]))
 
 
+@lru_cache(maxsize=1024)
 def sources_of(request: Descriptor) -> tuple[Source, ...]:
     """Where a request may say what it is about, the first that is there counts.
 
