@@ -33,6 +33,8 @@ from tests.support.warm_command import Done
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPEED = 600.0
+NOON_IN_S = 45.0
+"""So small a town is set up sooner than the demonstration's."""
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loop_scope="module")]
 
@@ -41,7 +43,9 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900), pytest.mark.asyncio(loo
 async def night(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Night]:
     """The town after its night."""
     folder = tmp_path_factory.mktemp("night")
-    async with Town.make(folder, speed=SPEED, luminaires=300, cabinets=6, monitored=3, buildings=2) as town:
+    async with Town.make(
+        folder, speed=SPEED, noon_in_s=NOON_IN_S, luminaires=300, cabinets=6, monitored=3, buildings=2
+    ) as town:
         await town.start_everything()
         noon, end = await town.next_night()
         yield await live_through(Night(town, noon, end))

@@ -28,6 +28,8 @@ from tests.support.town import Town, with_databases
 
 BERLIN = ZoneInfo("Europe/Berlin")
 SPEED = 600.0
+NOON_IN_S = 45.0
+"""So small a town is set up sooner than the demonstration's."""
 SETTLED = timedelta(minutes=30)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -38,7 +40,7 @@ async def town(
     tmp_path: Path, postgres_server: PostgresServer, postgres_database_url: str
 ) -> AsyncIterator[tuple[Town, PostgresServer, str]]:
     """A small town on PostgreSQL, set up before its noon."""
-    made = Town.make(tmp_path, speed=SPEED, luminaires=120, cabinets=4, monitored=2, buildings=1)
+    made = Town.make(tmp_path, speed=SPEED, noon_in_s=NOON_IN_S, luminaires=120, cabinets=4, monitored=2, buildings=1)
     made.layout = with_databases(made.layout, dict.fromkeys(SERVICES, postgres_database_url))
     async with made:
         await made.start_everything()

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import httpx
 
-from cli.demo.layout import BERLIN, DEFAULT_PORTS, SERVICES, Layout, time_lapse_start
+from cli.demo.layout import BERLIN, DEFAULT_PORTS, SERVICES, SETTING_UP_S, Layout, time_lapse_start
 from cli.demo.seed import demonstration_token, healthy, seed, until_answering
 from cli.session import Session
 from domain.errors import LichtbuchError, RetryableError
@@ -43,10 +43,15 @@ class Town:
     _client: httpx.AsyncClient | None = None
 
     @classmethod
-    def make(cls, directory: Path, *, speed: float, **sizes: Any) -> Town:
-        """A town whose clock starts now; `sizes` are fields of the layout."""
+    def make(cls, directory: Path, *, speed: float, noon_in_s: float = SETTING_UP_S, **sizes: Any) -> Town:
+        """A town whose clock starts now; `sizes` are fields of the layout.
+
+        In time-lapse its noon comes in so many seconds. A town that is not set up by then waits for the next one.
+        """
         anchor = datetime.now(UTC)
-        start = sizes.pop("start", None) or (time_lapse_start(anchor, speed) if speed != 1 else None)
+        start = sizes.pop("start", None)
+        if start is None and speed != 1:
+            start = time_lapse_start(anchor, speed) + timedelta(seconds=(SETTING_UP_S - noon_in_s) * speed)
         layout = Layout(directory, speed=speed, anchor=anchor, start=start, ports=free_ports(), **sizes)
         return cls(layout)
 
