@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -87,14 +88,19 @@ def _flag_between(
     known = keys_of_uids(session, [lives[key] for key in seldom])
     polled = polled_slots(session, list(known.values()))
     spans = {span.key: span for span in spans_of(session, list(known.values()))}
+    order = np.lexsort((rows.slot_ms, rows.register))
+    register, slot = rows.register[order], rows.slot_ms[order]
+    starts = np.flatnonzero(np.r_[True, register[1:] != register[:-1]])
+    between = cache(slots_between)  # nearly all of them were read last at one and the same slot
     parts: list[Readings] = []
-    for given, schedule in seldom.items():
-        key = known.get(lives[given])
-        slots = np.unique(rows.slot_ms[rows.register == given])
-        if key is None or not len(slots):
+    for given, slots in zip(register[starts].tolist(), np.split(slot, starts[1:]), strict=True):
+        key, schedule = known.get(lives[given]), seldom[given]
+        if key is None:
             continue
         first_ms, last_ms = polled.get(key, 0) or int(slots[0]), int(slots[-1])
-        missing = slots_between(schedule.cycle, max(first_ms, last_ms - _LOOK_BACK_MS), last_ms, schedule.tz)
+        missing = between(schedule.cycle, max(first_ms, last_ms - _LOOK_BACK_MS), last_ms, schedule.tz)
+        if not len(missing):
+            continue
         missing = missing[(missing >= spans[key].begin_ms) & (missing < spans[key].end_ms)]
         parts.append(Readings.gaps(key, np.setdiff1d(missing, slots)))
     gaps = Readings.concatenate(parts)
