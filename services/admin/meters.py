@@ -21,6 +21,8 @@ READ_BY_HAND: Final = (
     metering_pb2.READING_KIND_INSTANT,
 )
 """Kinds of which somebody can read a value off: amounts of intervals and sums of other meters stand nowhere."""
+ESTIMABLE: Final = (metering_pb2.READING_KIND_COUNTER, metering_pb2.READING_KIND_INTERVAL)
+"""Kinds whose gaps are filled: between two stocks lie deliveries, and sums have no readings."""
 _OFTEN: Final = (*HOURLY_OR_MORE, metering_pb2.READING_CYCLE_DAY)
 _LATE_AFTER_H: Final = {
     metering_pb2.READING_CYCLE_QUARTER_HOUR: 2,
@@ -123,6 +125,12 @@ class MeterItem:
     def has_profile(self) -> bool:
         """It is read often enough for the load profile of a day, as far as is known."""
         return self.is_read_often and self.cycle != metering_pb2.READING_CYCLE_DAY
+
+    @property
+    def is_estimable(self) -> bool:
+        """Readings are expected of it at times that are known, and what lies between two of them can be shared out."""
+        is_expected = self.is_read_often or self.cycle == metering_pb2.READING_CYCLE_MONTH
+        return self.kind in ESTIMABLE and is_expected
 
     @property
     def is_readable(self) -> bool:

@@ -103,7 +103,7 @@ class ReadingsCard(Card):
         t, town, found = self.view.t, self.view.town, self._feed.answer
         meter, number = self._desk.meter, self.view.formats.number
         may_edit = town.may_edit_readings.value is True
-        self._estimate.set_visibility(may_edit and meter.kind != metering_pb2.READING_KIND_INSTANT)
+        self._estimate.set_visibility(may_edit and meter.is_estimable)
         self._enter.set_visibility(town.may_read_in.value is True and meter.is_readable)
         self._table.set_visibility(bool(found))
         if not found:

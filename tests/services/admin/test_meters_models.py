@@ -293,3 +293,22 @@ def test_behind_a_meter_are_sub_meters_and_what_is_added_to_a_sum_to_any_depth()
     assert {each.id for each in behind(virtual, every)} == {"main", "floor", "kitchen"}
     assert [each.id for each in behind(floor, every)] == ["kitchen"]
     assert behind(kitchen, every) == ()
+
+
+@pytest.mark.parametrize(
+    ("kind", "cycle", "endpoint", "is_estimable"),
+    [
+        (metering_pb2.READING_KIND_COUNTER, metering_pb2.READING_CYCLE_QUARTER_HOUR, "", True),
+        (metering_pb2.READING_KIND_INTERVAL, metering_pb2.READING_CYCLE_MONTH, "", True),
+        (metering_pb2.READING_KIND_COUNTER, metering_pb2.READING_CYCLE_UNSPECIFIED, "em-1", True),
+        (metering_pb2.READING_KIND_COUNTER, metering_pb2.READING_CYCLE_UNSPECIFIED, "", False),
+        (metering_pb2.READING_KIND_COUNTER, metering_pb2.READING_CYCLE_YEAR, "", False),
+        (metering_pb2.READING_KIND_STOCK, metering_pb2.READING_CYCLE_DAY, "", False),
+        (metering_pb2.READING_KIND_VIRTUAL, metering_pb2.READING_CYCLE_DAY, "", False),
+    ],
+)
+def test_gaps_are_filled_only_where_readings_are_expected(
+    kind: int, cycle: int, endpoint: str, is_estimable: bool
+) -> None:
+    meter = MeterItem("m/1", "", 1, 1, kind, "", False, cycle=cycle, endpoint=endpoint)
+    assert meter.is_estimable is is_estimable
