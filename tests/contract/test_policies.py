@@ -103,6 +103,8 @@ def test_numbers_carry_their_unit_in_the_name() -> None:
         # In the base unit that the meter names: `unit` stands beside them.
         "value", "values", "amount", "amounts", "latest_value", "first_reading", "final_reading", "rollover",
         "means", "minima", "maxima",
+        # In thousandths of that unit for each degree day.
+        "milli_amount_per_degree_day", "reference_milli_amount_per_degree_day",
         # Powers: of that unit in an hour.
         "peak", "base_load", "night_base_load", "mean",
         "seen_revisions", "days", "degree_days_centi", "corrected", "count", "total",
