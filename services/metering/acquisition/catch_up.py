@@ -21,6 +21,7 @@ import numpy as np
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, OutOfLimits, RetryableError
 from fieldbus.device import HistoryReader
+from fieldbus.faults import OverBudget
 from fieldbus.values import PointAddress, ValueBatch
 from servicekit.clock import Clock
 from servicekit.database import Database
@@ -41,7 +42,7 @@ TOLERANCE_MS: Final = SLOT_MS
 LOOK_BACK_MS: Final = 31 * 24 * 3_600_000
 """Older gaps are left to people."""
 PIECE_MS: Final = 24 * 3_600_000
-"""So much of the past is asked for at once."""
+"""So much of the past is asked for at once, less where a link may not carry that."""
 PATIENCE_S: Final = 60.0
 REMEMBER_EVERY_S: Final = 30.0
 """How often (real time) what was asked for is written down while much is asked."""
@@ -138,6 +139,7 @@ class CatchUp:
         self._stored = stored
         self._done_ms = 0
         self._looked: dict[str, int] = {}
+        self._piece_ms: dict[str, int] = {}
         self._remembered_s = time.monotonic()
 
     async def run(self, beat: Callable[[], None]) -> None:
@@ -210,7 +212,7 @@ class CatchUp:
         begin_ms = min(int(one.slots[0]) for one in wanted)
         last_ms = max(int(one.slots[-1]) for one in wanted)
         while begin_ms <= last_ms and self._is_time():
-            end_ms = min(begin_ms + PIECE_MS, last_ms + 1)
+            end_ms = min(begin_ms + self._piece_ms.get(endpoint_uid, PIECE_MS), last_ms + 1)
             piece = [Wanted(one.target, _within(one.slots, begin_ms, end_ms)) for one in wanted]
             piece = [one for one in piece if len(one.slots)]
             if piece:
@@ -222,6 +224,7 @@ class CatchUp:
             begin_ms = end_ms
         if begin_ms > last_ms:
             self._looked |= looked
+            self._piece_ms.pop(endpoint_uid, None)
         return filled
 
     async def _remember(self) -> None:
@@ -250,6 +253,12 @@ class CatchUp:
         except (FailedPrecondition, InvalidInput) as error:
             _log.info("no history is kept at the endpoint of %s: %s", first.name, error)
             self._asked.note({}, endpoint_uid, _described(first))
+            return 0, False
+        except OverBudget as error:
+            # What came until then is lost with the rest: the next time so much less is asked for.
+            piece_ms = max(SLOT_MS, self._piece_ms.get(endpoint_uid, PIECE_MS) // 4)
+            self._piece_ms[endpoint_uid] = piece_ms
+            _log.info("of the history behind %s %d min are asked for next: %s", first.name, piece_ms // 60_000, error)
             return 0, False
         except (LichtbuchError, TimeoutError) as error:
             _log.debug("the history at the endpoint of %s is asked for later: %s", first.name, error)

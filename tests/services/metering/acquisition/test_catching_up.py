@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from domain.errors import OutOfLimits
+from fieldbus.faults import OverBudget
 from fieldbus.values import PointAddress, Quality, TimeSource, ValueBatch
 from servicekit.clock import SteppedClock
 from servicekit.database import Database
@@ -32,6 +33,7 @@ class Recording(FieldMeter):
         self.most = most
         self.asked: list[int] = []
         self.error: Exception | None = None
+        self.refusal: Exception = OutOfLimits.of("end", "ask for less")
 
     async def history(self, points: Sequence[PointAddress], start: datetime, end: datetime) -> list[ValueBatch]:
         """What it counted every five minutes."""
@@ -41,7 +43,7 @@ class Recording(FieldMeter):
         instants = np.arange(first * RECORDED_EVERY_MS, to_ms(end), RECORDED_EVERY_MS)
         self.asked.append(len(instants))
         if len(instants) > self.most:
-            raise OutOfLimits.of("end", "ask for less")
+            raise self.refusal
         hours = (instants - to_ms(self._counted_from)) / 3_600_000
         count = len(instants)
         return [
@@ -122,6 +124,19 @@ async def test_a_server_that_gives_but_few_values_at_once_is_asked_for_less_unti
     meter.asked.clear()
     assert await catch_up_of(town, worker).look(worker.poller.polled_ms) == 0
     assert meter.asked == []
+
+
+async def test_a_link_that_may_carry_but_few_bytes_is_asked_for_less_each_time_until_its_gaps_are_filled(
+    town: Town, workers: list[Worker]
+) -> None:
+    meter = await add(town, "M-1", most=10)
+    meter.refusal = OverBudget("no bytes are left for now")
+    worker = await outage(town, workers, meter)
+    catch_up = catch_up_of(town, worker)
+    filled = [await catch_up.look(worker.poller.polled_ms) for _ in range(6)]
+    assert sum(filled) == 8
+    assert filled[0] == 0  # and no second question in the same look
+    assert await statuses(town, "M-1") == 10 * [1]
 
 
 async def test_a_server_with_too_much_for_a_single_slot_keeps_its_gaps_and_is_left_in_peace(
