@@ -16,10 +16,10 @@ from fieldbus.profile import Profile
 from fieldbus.values import PointAddress, Quality, ValueBatch
 from services.metering.acquisition.target import Target
 from services.metering.metrics import FOREIGN_METERS, SERIAL_CHECKS
+from services.metering.slot import DAY_MS
 
 _log = logging.getLogger(__name__)
 
-_DAY_MS: Final = 86_400_000
 _POINTS: Final = ("serial_number", "meter_number")  # the second is what M-Bus calls a meter's identification
 _SURE_FROM: Final = 5  # digits that must agree where one of two numbers is a part of the other
 
@@ -48,7 +48,7 @@ class SerialNumbers:
         if not registered or not point:
             return
         key = f"{targets[0].endpoint_uid} {' '.join(sorted(t.serial_number for t in registered))}"
-        if now_ms < self._asked_ms.get(key, -_DAY_MS) + _DAY_MS:
+        if now_ms < self._asked_ms.get(key, -DAY_MS) + DAY_MS:
             return
         try:
             batch = await device.read((PointAddress(point),))

@@ -33,6 +33,7 @@ from domain.errors import Corrupted, Exhausted, Unavailable
 from domain.names import new_uid
 from services.metering.metrics import SPOOL_BYTES, SPOOL_DAMAGED, SPOOL_DROPPED, SPOOL_RECORDS, SPOOL_THINNED
 from services.metering.reading import Readings
+from services.metering.slot import HOUR_MS
 
 _log = logging.getLogger(__name__)
 
@@ -42,7 +43,6 @@ _THINNED: Final = "-h.rec"
 _BROKEN: Final = ".bad"
 _PARTIAL: Final = ".tmp"
 _LOCK: Final = "lock"
-_HOUR_MS: Final = 3_600_000
 _PREPARED: Final = "."
 _PREPARING_S: Final = 3_600.0
 DEFAULT_MAX_BYTES: Final = 256 * 1024 * 1024
@@ -304,7 +304,7 @@ class Spool:
             self.put_aside(file.name, str(error))
             return 0
         # Gaps need no place: what is missing between two stored slots is flagged when they are stored.
-        kept = record.readings.take((record.readings.slot_ms % _HOUR_MS == 0) & ~record.readings.is_gap)
+        kept = record.readings.take((record.readings.slot_ms % HOUR_MS == 0) & ~record.readings.is_gap)
         given_up = int((~record.readings.is_gap).sum()) - len(kept)
         if not len(kept):
             path.unlink(missing_ok=True)
