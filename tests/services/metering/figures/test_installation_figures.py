@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,7 @@ from domain.names import new_uid
 from servicekit.database import Database
 from services.metering.figures import evidence
 from services.metering.figures.consumption import Step, boundaries
-from services.metering.life import Installation
+from services.metering.life import Installation, Origin
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS, to_ms
@@ -178,7 +179,7 @@ def test_what_was_in_doubt_before_it_hung_there_is_not_the_newest_that_it_showed
     store.run_now(check)
 
 
-def test_evidence_goes_back_to_the_first_counter_only_where_no_reading_is_nearer(store: Database) -> None:
+def test_evidence_goes_to_the_first_and_last_counter_only_where_no_reading_is_nearer(store: Database) -> None:
     def check(session: Session) -> None:
         meter = add_polled(session)
         assert hang(session, meter.row, -100, 5)
@@ -188,6 +189,11 @@ def test_evidence_goes_back_to_the_first_counter_only_where_no_reading_is_nearer
         bounds = (BEGIN_MS + 20 * SLOT_MS, BEGIN_MS + 40 * SLOT_MS)
         assert evidence.evidence_of("m", meter.lives, none, bounds).span == (begin, bounds[1])
         assert evidence.evidence_of("m", meter.lives, near, bounds).span == (BEGIN_MS + 10 * SLOT_MS, bounds[1])
+        end = BEGIN_MS + 90 * SLOT_MS
+        taken_down = replace(meter.lives[0], removed_ms=end, final_reading=9_000, ended_by=Origin.DISMOUNTED)
+        assert evidence.evidence_of("m", [taken_down], none, bounds).span == (begin, end)
+        after = stretch(meter.lives[0].key, 50, 1)
+        assert evidence.evidence_of("m", [taken_down], after, bounds).span == (begin, BEGIN_MS + 50 * SLOT_MS)
 
     store.run_now(check)
 
