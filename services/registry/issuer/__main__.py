@@ -58,12 +58,14 @@ def issuer_url(host: str, port: int) -> str:
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    """A socket bound before anything is printed, so that a taken port is told and port 0 is known. Raises OSError."""
+    """A socket that listens before anything is printed: a taken port is told, port 0 is known, and nobody who reads
+    the address is turned away because the server is still starting. Raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
+        listener.listen(MAX_CONNECTIONS)
     except OSError:
         listener.close()
         raise
