@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 
 
-async def eventually(condition: Callable[[], bool], within_s: float = 30.0) -> None:
+async def eventually(condition: Callable[[], bool], within_s: float = 90.0) -> None:
     """Returns as soon as the condition holds. Raises AssertionError if it has not after a time that is long enough."""
     deadline = asyncio.get_running_loop().time() + within_s
     while not condition():
