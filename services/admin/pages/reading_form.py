@@ -37,7 +37,6 @@ AHEAD: Final = timedelta(minutes=5)
 KNOWN_RULES: Final = (
     "time", "gap", "negative_step", "small_step_back", "spike", "stuck", "zero", "unit_break", "sum_check", "digits",
     "overlap",
-    "overlap",
 )  # fmt: skip
 
 

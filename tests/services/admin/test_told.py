@@ -8,9 +8,14 @@ import pytest
 
 import services.metering
 from domain.errors import FailedPrecondition, InvalidInput, NotFound
+from services.admin.findings import RULES
 from services.admin.formats import Formats
+from services.admin.pages.reading_form import KNOWN_RULES
+from services.admin.pages.readings_card import SOURCES
+from services.admin.texts import words
 from services.admin.told import Told, reasons, told
 from services.metering.meter import Unit
+from services.metering.validation.parameters import PARAMETERS
 from services.metering.waste.findings import sentence
 from services.metering.waste.watch import Rule, Waste
 
@@ -39,6 +44,18 @@ def test_what_the_watch_over_waste_has_seen_is_told_in_german(rule: Rule, unit: 
     assert seen.language == ""
     assert any(number in seen.text for number in ("24.500", "123.456"))
     assert " the " not in seen.text
+
+
+def test_every_rule_of_validation_and_of_the_watch_has_words() -> None:
+    german = words("de")
+    assert set(PARAMETERS) - set(KNOWN_RULES) == set()
+    assert {f"doubt_{rule}" for rule in KNOWN_RULES} - german.keys() == set()
+    assert {rule.value for rule in Rule} == set(RULES)
+    assert {f"finding_rule_{rule}" for rule in RULES} - german.keys() == set()
+
+
+def test_every_place_that_readings_come_from_has_words() -> None:
+    assert {f"source_of_{source}" for source in SOURCES} - words("de").keys() == set()
 
 
 def test_numbers_and_instants_are_written_as_people_write_them() -> None:
