@@ -9,6 +9,7 @@ from lichtbuch.lighting.v1 import faults_pb2 as flt
 from servicekit.database import Database
 from services.lighting.app import MIGRATIONS
 from tests.services.lighting.running import FITTER, Lighting, T, at, running_lighting
+from tests.support.waiting import eventually
 
 NIGHT = ((0, 0), (5, 1000), (10, 500), (17, 1000), (19.2, 0))
 
@@ -72,7 +73,7 @@ async def test_a_restart_raises_nothing_again(issuer, database_url, tmp_path):
         fault = (await told(first, 1))[0]
         await first.operator.AcknowledgeFault(flt.AcknowledgeFaultRequest(name=fault.name, note="seen"))
     async with running_lighting(issuer, database_url, tmp_path, clock=first.clock, town=first.town) as second:
-        await second.known()  # before that it passes over an empty town, and raises nothing because it sees nothing
+        await eventually(lambda: second.parts.control.holds_field)  # before that it sees nothing, and raises nothing
         await second.passes(6)
         [same] = await told(second, 1)
         assert (same.uid, same.acknowledgement_note) == (fault.uid, "seen")
@@ -200,7 +201,7 @@ async def test_faults_of_a_night_without_the_database_are_told_once_when_it_is_b
         first.town.lamp(1, 1).lamp_failure = True
         await first.passes(6)
     async with running_lighting(issuer, postgres_database_url, tmp_path, clock=first.clock, town=first.town) as second:
-        await second.known()  # before that it passes over an empty town, and raises nothing because it sees nothing
+        await eventually(lambda: second.parts.control.holds_field)  # before that it sees nothing, and raises nothing
         await second.passes(6)
         postgres_server.bring_back(postgres_database_url)
         await second.parts.memory.refresh()

@@ -42,6 +42,7 @@ async def test_a_night_goes_on_without_the_database_through_a_restart_and_its_hi
         assert first.parts.control.holds_field
     clock, town = first.clock, first.town
     async with running_lighting(issuer, postgres_database_url, tmp_path, clock=clock, town=town) as second:
+        await eventually(lambda: second.parts.control.holds_field)
         await second.to(11.2)
         assert second.town.levels(1) == [700, 500, 500, 500]
         await second.to(17.2)
@@ -73,6 +74,7 @@ async def test_a_lock_out_holds_through_a_restart_without_the_database(
         await first.operator.CreateLockout(pb.CreateLockoutRequest(parent=T, lockout=lockout))
         postgres_server.cut_off(postgres_database_url)
     async with running_lighting(issuer, postgres_database_url, tmp_path, clock=first.clock, town=first.town) as second:
+        await eventually(lambda: second.parts.control.holds_field)
         await second.to(8)
         assert [w for w in second.town.controller(1).writes if w[0] != "heartbeat"] == []
         assert second.town.gateway(1).writes == []
@@ -125,6 +127,7 @@ async def test_a_broken_snapshot_is_told_and_does_not_keep_the_service_from_star
     snapshot = tmp_path / "lighting" / "inventory.json"
     snapshot.write_text(snapshot.read_text()[:-100])
     async with running_lighting(issuer, one_database_url, tmp_path, clock=first.clock, town=first.town) as second:
+        await eventually(lambda: second.parts.control.holds_field)
         await second.to(6)
         assert second.town.levels(1) == [1000] * 4
         await asyncio.wait_for(second.parts.memory.refresh(), 30)
