@@ -63,6 +63,7 @@ class Comparing:
 
     weather: str = ""
     base_share_permille: int = 0
+    as_energy: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class Metering:
         start, end = (timestamp_to_proto(local_instant(day, time(0), tz)) for day in days)
         request = metering_pb2.CompareConsumptionRequest(
             parent=self.name, meters=[meter.name], start_time=start, end_time=end,
-            weather=asked.weather, base_share_permille=asked.base_share_permille,
+            weather=asked.weather, base_share_permille=asked.base_share_permille, as_energy=asked.as_energy,
         )  # fmt: skip
         answer = await self._clients.metering.CompareConsumption(request, timeout=QUESTION_DEADLINE_S)
         return consumption.compared_from_proto(answer)

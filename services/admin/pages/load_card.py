@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from html import escape
 from typing import Final
@@ -51,7 +51,7 @@ class LoadCard(Card):
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         town = desk.view.town
-        self._comparing = Comparing()
+        self._comparing = Comparing(as_energy=desk.as_energy)
         self._feed: Asked[tuple[Period, Comparing], _Told] = Asked(
             "metering", (desk.period, self._comparing), self._fetch, AGAIN_S, town.clock.real
         )
@@ -85,6 +85,7 @@ class LoadCard(Card):
         return _Told(load, compared, said)
 
     def _changed(self) -> None:
+        self._comparing = replace(self._comparing, as_energy=self._desk.as_energy)
         question = (self._desk.period, self._comparing)
         if question == self._feed.question:
             self._feed.fetch_soon()
@@ -147,7 +148,7 @@ class LoadCard(Card):
 
     def _asked(self) -> None:
         share = permille_of(self._base.value)
-        self._comparing = Comparing(self._weather.value or "", share or 0)
+        self._comparing = Comparing(self._weather.value or "", share or 0, self._desk.as_energy)
         self._changed()
 
     def _show_load(self, load: Load) -> None:

@@ -224,8 +224,10 @@ async def test_gas_is_told_in_kwh_and_in_cubic_metres(application: Application, 
     last = metered(town)
     user = await application.open("viewer", f"{METERS}/G-1?span=month&day={lately(last)}")
     await tells(user, "consumption-tiles", "Wh")
+    await tells(user, "compared", "Wh")
     element(user, "as-energy").value = False
     await tells(user, "consumption-tiles", "m³")
+    await tells(user, "compared", "m³")
     assert visible(user, "weather")
     await eventually(lambda: "dwd-00232" in element(user, "weather").options)
     element(user, "weather").value = "dwd-00232"

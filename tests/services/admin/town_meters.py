@@ -179,8 +179,12 @@ class MeterCalls(ReadingCalls):
             meter = self._meter(name)
             amount, guessed, covered = self._amount(meter, start, end)
             then, then_guessed, then_covered = self._amount(meter, start - year, end - year)
+            unit: Any = meter.unit
+            if request.as_energy and meter.gas_factors:
+                held, unit = meter.gas_factors[-1], metering_pb2.UNIT_WH
+                amount, then = (each * held.calorific_value_wh_per_m3 // 1000 for each in (amount, then))
             one = metering_pb2.Comparison(
-                meter=name, unit=meter.unit, amount=amount, estimated_amount=guessed,
+                meter=name, unit=unit, amount=amount, estimated_amount=guessed,
                 coverage_permille=covered * 1000 // (end - start), reference_amount=then,
                 reference_estimated_amount=then_guessed,
                 reference_coverage_permille=then_covered * 1000 // (end - start),
