@@ -79,7 +79,6 @@ class Wanted:
     tz: ZoneInfo
     rollover: int = 0
     total: Callable[[int, int], int | None] = lambda start_ms, end_ms: None
-    longest_sensor_gap_ms: int = LONGEST_SENSOR_GAP_MS
 
 
 @dataclass(slots=True)
@@ -154,8 +153,8 @@ def _fill(known: Known, wanted: Wanted, knots: Knots, gap: Sequence[int]) -> lis
         return [value % wanted.rollover for value in values] if wanted.rollover else values
     if wanted.kind is Kind.INTERVAL:
         return _amounts(known, wanted, knots, gap)
-    if end_ms - start_ms > wanted.longest_sensor_gap_ms:
-        hours = wanted.longest_sensor_gap_ms / HOUR_MS
+    if end_ms - start_ms > LONGEST_SENSOR_GAP_MS:
+        hours = LONGEST_SENSOR_GAP_MS / HOUR_MS
         return f"a sensor's values are not drawn through more than {hours:.3g} h"
     return [before + _rounded((after - before) * (slot - start_ms), end_ms - start_ms) for slot in gap]
 

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from domain.errors import InvalidInput
+from domain.intervals import Flag
 from services.metering.figures.consumption import Step, consumption
-from services.metering.figures.load import load_figures
+from services.metering.figures.load import believable, covered, load_figures
 from services.metering.life import Origin, RegisterLife
 from services.metering.meter import Cycle, Unit
 from services.metering.reading import Readings
@@ -90,3 +91,13 @@ def test_a_real_heat_meter_of_three_years_is_read_off_its_counter() -> None:
     assert found.peak_rate is not None
     assert found.peak_rate == max(after - before for before, after in pairwise(counters))
     assert found.base_rate == 0  # in summer it heats water now and then
+
+
+def test_of_a_step_that_no_meter_can_have_counted_nothing_is_known() -> None:
+    whole = steps(NOON_MS, [100, 2**53 - 1, -(2**53) + 1, 200])
+    told = believable(whole)
+    assert told.amount.tolist() == [100, 0, 0, 200]
+    assert covered(told).tolist() == [True, False, False, True]
+    assert [Flag(one) for one in told.flag.tolist()] == [Flag.MEASURED, Flag.MISSING, Flag.MISSING, Flag.MEASURED]
+    plain = steps(NOON_MS, [100, 200])
+    assert believable(plain) is plain
