@@ -230,11 +230,11 @@ def _near_first(session: Session, life: RegisterLife, at_ms: int, *, before: boo
 
 def any_stored(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> bool:
     """True if any reading of these registers lies in start <= slot <= end. One probe of the primary key each."""
-    statement = text(any_stored_text(session, keys))
+    statement = text(_any_stored_text(session, keys))
     return session.connection().execute(statement, {"start": start_ms, "end": end_ms}).first() is not None
 
 
-def any_stored_text(session: Session, keys: Sequence[int]) -> str:
+def _any_stored_text(session: Session, keys: Sequence[int]) -> str:
     """The query of `any_stored`, with :start and :end."""
     within = "r.slot_ms >= :start AND r.slot_ms <= :end LIMIT 1"
     if not is_postgresql(session):
