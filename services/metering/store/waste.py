@@ -18,6 +18,7 @@ from domain.counters import Step as CounterStep
 from domain.intervals import Consumption
 from domain.night import local_date, local_day_bounds
 from services.metering.figures.consumption import Step, boundaries
+from services.metering.figures.load import believable
 from services.metering.figures.losses import Verdict, check_sum
 from services.metering.figures.weather import means_of_sensor
 from services.metering.meter import Flow, Kind, Unit
@@ -197,7 +198,7 @@ def _by_hours(session: Session, meter: Metered, looking: Looking, past: Past) ->
     if not resolution_ms(session, meter, begin_ms, end_ms):
         return []
     bounds = boundaries(from_ms(begin_ms), from_ms(end_ms), Step.HOUR, tz)
-    steps = from_readings(session, meter, bounds, Step.HOUR, tz)
+    steps = believable(from_readings(session, meter, bounds, Step.HOUR, tz))
     days = local_days(steps, tz)
     looks: list[Look] = []
     if night is not None:
@@ -237,7 +238,7 @@ def _warm(session: Session, row: MeterRow, looking: Looking, past: Past) -> list
 def _daily(session: Session, row: MeterRow, end_ms: int, tz: ZoneInfo) -> Windows:
     """A heating year and more of local days, as far as they are measured."""
     [found] = consumption_of(session, [row], _day_bounds(end_ms, YEAR_DAYS, tz), Step.LOCAL_DAY, tz)
-    return _windows(found, tz)
+    return _windows(believable(found), tz)
 
 
 def _windows(found: Consumption, tz: ZoneInfo) -> Windows:
@@ -259,7 +260,7 @@ def _sums(session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, past: Pas
     days = SUM_DAYS if since_ms is None else max(SUM_DAYS, min(MOST_DAYS, -(-(end_ms - since_ms) // DAY_MS) + 1))
     bounds = _day_bounds(end_ms, days, tz)
     main, *parts = consumption_of(session, [row, *subs], bounds, Step.LOCAL_DAY, tz)
-    found = check_sum(main, parts, row.loss_tolerance_permille)
+    found = check_sum(believable(main), [believable(part) for part in parts], row.loss_tolerance_permille)
     known = found.verdict[-SUM_DAYS:] != Verdict.UNKNOWN
     return [Look(Rule.SUM_CHECK, sum_check(found, since_ms), bool(known.all()))]
 

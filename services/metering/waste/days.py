@@ -47,7 +47,7 @@ class Windows:
 
     def rate(self, least_permille: int) -> Int64:
         """Mean rate of each window in base units per hour; `UNKNOWN` where too little is covered."""
-        mean = proportion(self.amount, HOUR_MS, np.maximum(self.covered_ms, 1))
+        mean = proportion(self.amount, HOUR_MS, np.maximum(self.covered_ms, 1), self.starts_ms)
         found: Int64 = np.where(self.known(least_permille), mean, UNKNOWN)
         return found
 
