@@ -143,7 +143,8 @@ def judge(state: RegisterState, rules: RegisterRules, slot_ms: int, value: int) 
     is_noise = -step <= rules.noise and value * 2 >= state.good.value
     if not is_noise and not rules.connected_load_w and (behind := _spike_behind(state, rules, here)):
         return behind  # a register that rolled over would have made more than a whole turn in two readings
-    if _rolled_over(rules, elapsed_ms, step):
+    # A fall that was no rollover in its own time does not become one because more time has passed since.
+    if not _goes_on_below(state, rules, here) and _rolled_over(rules, elapsed_ms, step):
         return Verdict(Status.MEASURED, RegisterState(here, before=state.good), Finding.ROLLOVER)
     if is_noise:
         return Verdict(Status.DOUBTFUL, state, Finding.NOISE)
@@ -172,12 +173,20 @@ def _rolled_over(rules: RegisterRules, elapsed_ms: int, step: int) -> bool:
     return step + rules.rollover <= (rules.rollover // 10 if limit is None else min(limit, rules.rollover // 2))
 
 
+def _goes_on_below(state: RegisterState, rules: RegisterRules, here: Point) -> bool:
+    """True if a counter that fell counts on from where it fell to: a reset, however long it waits to be recorded."""
+    latest = state.latest
+    if state.suspect is None or latest is None or here.value < latest.value:
+        return False
+    limit = rules.largest_step(here.slot_ms - latest.slot_ms)
+    return limit is None or here.value - latest.value <= limit
+
+
 def _dropped(state: RegisterState, good: Point, rules: RegisterRules, here: Point) -> Verdict:
     first, latest = state.suspect, state.latest
     if first is None or latest is None or here.value < latest.value:
         return Verdict(Status.DOUBTFUL, replace(state, suspect=here, latest=here), Finding.DROP)
-    limit = rules.largest_step(here.slot_ms - latest.slot_ms)
-    if limit is not None and here.value - latest.value > limit:
+    if not _goes_on_below(state, rules, here):
         return Verdict(Status.DOUBTFUL, state, Finding.SPIKE)
     return Verdict(Status.MEASURED, RegisterState(here, before=latest), Finding.RESET, _reset(good, rules, first))
 

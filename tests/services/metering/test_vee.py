@@ -71,6 +71,20 @@ def test_a_second_reading_confirms_a_reset_and_the_register_began_at_zero() -> N
     assert verdict.state.good == Point(2 * SLOT_MS, 1_000)
 
 
+def test_a_reset_shortly_before_the_rollover_stays_a_reset_however_long_it_waits_to_be_recorded() -> None:
+    rules = RegisterRules(connected_load_w=10_000, rollover=1_000_000_000)
+    good = Point(NOON_MS, 999_992_604)
+    fallen = judge(RegisterState(good), rules, NOON_MS + SLOT_MS, 174)
+    assert (fallen.status, fallen.finding) == (Status.DOUBTFUL, Finding.DROP)
+    # A step of 7 570 Wh is too much for a quarter of an hour, and not for three.
+    for slots, value in ((2, 416), (3, 1_409), (8, 3_000)):
+        verdict = judge(fallen.state, rules, NOON_MS + slots * SLOT_MS, value)
+        assert verdict.finding is Finding.RESET
+        assert verdict.reset == Reset(NOON_MS + SLOT_MS // 2, good.value, 0)
+    # One wrong low answer is none: what goes on below it has rolled over.
+    assert judge(fallen.state, rules, NOON_MS + 3 * SLOT_MS, 100).finding is Finding.ROLLOVER
+
+
 def test_a_new_register_that_came_with_a_value_begins_there() -> None:
     dropped = judge(AT, LOAD, SLOT_MS, 400_000)
     verdict = judge(dropped.state, LOAD, 2 * SLOT_MS, 401_000)
