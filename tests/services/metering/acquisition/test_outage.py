@@ -58,7 +58,7 @@ async def workers(town: Town) -> AsyncIterator[list[Worker]]:
 
 
 async def drained(worker: Worker) -> None:
-    await eventually(lambda: worker.spool.depth == 0, 30)
+    await eventually(lambda: worker.spool.depth == 0)
 
 
 async def all_slots_once(town: Town, count: int) -> None:
