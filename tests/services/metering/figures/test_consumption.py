@@ -18,7 +18,7 @@ from services.metering.figures.consumption import Step, boundaries
 from services.metering.figures.evidence import evidence_hash, evidence_of, evidence_pieces
 from services.metering.life import Exchange, Origin, RegisterLife, split
 from services.metering.reading import Readings, Status
-from services.metering.slot import SLOT_MS, to_ms
+from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS, to_ms
 from tests.services.metering.making import NOON_MS, series
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -38,7 +38,7 @@ def test_local_days_of_the_clock_changes_have_23_and_25_hours() -> None:
 
 def test_a_period_that_cuts_a_month_cuts_its_step() -> None:
     bounds = boundaries(at("2026-01-15T00:00+01:00"), at("2026-03-02T00:00+01:00"), Step.LOCAL_MONTH, BERLIN)
-    assert (np.diff(bounds) // c.DAY_MS).tolist() == [17, 28, 1]
+    assert (np.diff(bounds) // DAY_MS).tolist() == [17, 28, 1]
 
 
 def test_a_period_off_the_quarter_hours_is_refused_by_field() -> None:
@@ -105,11 +105,11 @@ def test_a_rollover_is_counted_through() -> None:
 
 
 def test_hourly_readings_tell_an_hour_and_nothing_about_its_quarters() -> None:
-    slots = [NOON_MS + n * c.HOUR_MS for n in range(5)]
+    slots = [NOON_MS + n * HOUR_MS for n in range(5)]
     readings = Readings.of([1] * 5, slots, [0, 4, 8, 12, 16])
     hours = c.consumption([LIFE], readings, np.array(slots), Step.HOUR, is_polled=False)
     assert hours.coverage_permille().tolist() == [1000] * 4
-    quarters = np.arange(NOON_MS, NOON_MS + c.HOUR_MS + 1, SLOT_MS)
+    quarters = np.arange(NOON_MS, NOON_MS + HOUR_MS + 1, SLOT_MS)
     found = c.consumption([LIFE], readings, quarters, Step.QUARTER_HOUR, is_polled=False)
     assert (found.estimated_amount.tolist(), found.coverage_permille().tolist()) == ([1] * 4, [0] * 4)
 
