@@ -44,12 +44,10 @@ class Ground:
     folder: Path
     server: PostgresServer
     template: str
-    count: int = 0
 
     @contextmanager
     def fresh(self, kind: str, first_ms: int, last_ms: int) -> Iterator[Database]:
         """A database with the schema and the months of a period, gone after the block."""
-        self.count += 1
         name = f"bench_{new_uid()}"  # the server may be shared with others who measure
         if kind == "sqlite":
             file = self.folder / f"{name}.db"
