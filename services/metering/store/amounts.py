@@ -66,8 +66,14 @@ def amounts(
     """Consumption of each meter in each step. tz: of the municipality, for roll-ups; None makes no use of them."""
     if step not in LONG_STEPS:
         return [general(session, meter, bounds_ms, step) for meter in meters]
-    if step is Step.TOTAL and tz is not None:
-        return _totals(session, meters, bounds_ms, tz, general)
+    if step in (Step.TOTAL, Step.LOCAL_YEAR) and tz is not None:
+        return _by_months(session, meters, bounds_ms, step, tz, general)
+    return _drafted(session, meters, bounds_ms, step, tz, general)
+
+
+def _drafted(
+    session: Session, meters: Sequence[Metered], bounds_ms: Int64, step: Step, tz: ZoneInfo | None, general: General
+) -> list[Consumption]:
     drafts = [Draft(bounds_ms) for _ in meters]
     if tz is not None and step is not Step.GAS_DAY:
         from_rollups(session, meters, drafts, step)
@@ -77,16 +83,18 @@ def amounts(
     return [draft.consumption() for draft in drafts]
 
 
-def _totals(
-    session: Session, meters: Sequence[Metered], bounds_ms: Int64, tz: ZoneInfo, general: General
+def _by_months(
+    session: Session, meters: Sequence[Metered], bounds_ms: Int64, step: Step, tz: ZoneInfo, general: General
 ) -> list[Consumption]:
-    """By months, which are few and kept, where months add up: where what is timely does not depend on the period."""
-    months = boundaries(from_ms(int(bounds_ms[0])), from_ms(int(bounds_ms[-1])), Step.LOCAL_MONTH, tz)
+    """By months, which are few and kept, where months add up: where what is timely does not depend on the period. The
+    readings of a year's first months may be gone while its last one is not over."""
+    within = boundaries(from_ms(int(bounds_ms[0])), from_ms(int(bounds_ms[-1])), Step.LOCAL_MONTH, tz)
+    months = np.union1d(bounds_ms, within)
     sure = [meter for meter in meters if meter.is_interval_sure]
     others = [meter for meter in meters if not meter.is_interval_sure]
-    by_month = amounts(session, sure, months, Step.LOCAL_MONTH, tz, general=general)
+    by_month = _drafted(session, sure, months, Step.LOCAL_MONTH, tz, general)
     parts = [_joined(meter, one, bounds_ms) for meter, one in zip(sure, by_month, strict=True)]
-    whole = amounts(session, others, bounds_ms, Step.TOTAL, general=general)
+    whole = _drafted(session, others, bounds_ms, step, tz, general)
     by_uid = {meter.row.uid: one for meter, one in zip([*sure, *others], [*parts, *whole], strict=True)}
     return [by_uid[meter.row.uid] for meter in meters]
 

@@ -28,7 +28,7 @@ from services.metering.store.limits import limits_of
 from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow
 
-_BY_KEPT_DAYS: Final = (Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL)
+_BY_KEPT_DAYS: Final = (Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.LOCAL_YEAR, Step.TOTAL)
 
 
 def is_converted(row: MeterRow) -> bool:
@@ -71,13 +71,11 @@ def energy_of(
 
 def _shortest(session: Session, meter: Metered, bounds_ms: Int64, step: Step, tz: ZoneInfo) -> Consumption:
     """Consumption by kept days and months where they answer it. Boundaries may lie anywhere."""
-    # The whole period is one step of `amounts`, whatever boundaries it has; months may be cut.
-    by = Step.LOCAL_MONTH if step is Step.TOTAL else step
     days = {bound: _day_of(bound, tz) for bound in bounds_ms.tolist()}
     cut = sorted({day_ms for bound, day_ms in days.items() if bound != day_ms[0]})
     inside = [edge for day_ms in cut for edge in day_ms if bounds_ms[0] < edge < bounds_ms[-1]]
     fine = np.unique(np.concatenate((bounds_ms, np.array(inside, np.int64))))
-    [part] = amounts(session, [meter], fine, by, tz, general=general_in(tz))
+    [part] = amounts(session, [meter], fine, step, tz, general=general_in(tz))
     for day_ms in cut:
         _divide(session, meter, part, day_ms, tz)
     return joined(part, bounds_ms)

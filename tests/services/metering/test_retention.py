@@ -86,9 +86,9 @@ async def filled(database: Database, **facts: object) -> MeterRow:
     return await database.run(fill)
 
 
-async def sums(database: Database, row: MeterRow, step: Step = Step.LOCAL_DAY) -> Consumption:
+async def sums(database: Database, row: MeterRow, step: Step = Step.LOCAL_DAY, until: datetime = LAST) -> Consumption:
     """What the meter used."""
-    bounds = boundaries(FIRST, LAST, step, BERLIN)
+    bounds = boundaries(FIRST, until, step, BERLIN)
     return (await database.read(lambda session: consumption_of(session, [row], bounds, step, BERLIN)))[0]
 
 
@@ -113,6 +113,19 @@ async def test_old_readings_go_and_the_figures_stay(store: Database) -> None:
     audited = text("SELECT count(*) FROM audit_record WHERE action = :action")
     count = await store.read(lambda session: session.connection().execute(audited, {"action": ACTION}).scalar_one())
     assert count == 1
+
+
+@pytest.mark.parametrize("step", [Step.LOCAL_YEAR, Step.TOTAL])
+async def test_a_year_that_is_not_over_keeps_its_figure_and_its_coverage(store: Database, step: Step) -> None:
+    row = await filled(store)
+    new_year = datetime(2027, 1, 1, tzinfo=BERLIN)
+    before = await sums(store, row, step, new_year)
+    await keeper(store, {}).bring_up_to_date()
+    assert await retention(store, {Medium.ELECTRICITY: 1}).apply() > 0
+    after = await sums(store, row, step, new_year)
+    assert after.amount.tolist() == before.amount.tolist()
+    assert after.measured_ms.tolist() == before.measured_ms.tolist()
+    assert after.estimated_amount.tolist() == before.estimated_amount.tolist()
 
 
 async def test_nothing_goes_before_its_roll_ups_are_there(store: Database) -> None:

@@ -23,7 +23,7 @@ from services.metering.slot import to_ms
 from services.metering.store.energy import energy_of
 from services.metering.store.figures import Found
 from tests.services.metering.running import PARENT, Metering, name_of, running_metering
-from tests.services.metering.test_retention import FIRST, LAST, filled, keeper, retention, store
+from tests.services.metering.test_retention import FIRST, LAST, NOW, filled, keeper, retention, store
 from tests.support.issuer import Issuer
 from tests.support.running import VIEWER
 
@@ -201,11 +201,14 @@ async def test_a_sum_of_gas_meters_is_the_energy_of_its_terms(metering: Metering
     assert list(answer.units) == [pb.UNIT_WH] * 3
 
 
-@pytest.mark.parametrize("step", [Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.TOTAL])
-async def test_kept_days_tell_the_energy_of_readings_that_are_gone(store: Database, step: Step) -> None:
+@pytest.mark.parametrize("step", [Step.LOCAL_DAY, Step.LOCAL_MONTH, Step.LOCAL_YEAR, Step.TOTAL])
+@pytest.mark.parametrize("until", [LAST, NOW], ids=["kept days", "a day that is not over"])
+async def test_kept_days_tell_the_energy_of_readings_that_are_gone(
+    store: Database, step: Step, until: datetime
+) -> None:
     factors = '[["2025-01-01", 11250, 9634], ["2026-01-01", 10987, 9511], ["2026-02-14", 11111, 9600]]'
     row = await filled(store, medium=int(Medium.GAS), unit=int(Unit.L), gas_factors=factors)
-    bounds = boundaries(FIRST, LAST, step, BERLIN)
+    bounds = boundaries(FIRST, until, step, BERLIN)
 
     async def asked(found: Found | None = None) -> Consumption:
         return await store.read(lambda session: energy_of(session, row, bounds, step, BERLIN, found))
