@@ -73,6 +73,7 @@ class Ground:
 def ground() -> Iterator[Ground]:
     """Both kinds of database, until the end of the block."""
     folder = Path(tempfile.mkdtemp(prefix="lichtbuch-bench-"))
+    folder.chmod(0o755)  # the server runs as a user of its own where we are root
     server = start_postgres(folder / "postgres")
     try:
         for url in (f"sqlite:///{folder / 'template.db'}", template := server.create_database()):

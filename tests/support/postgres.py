@@ -78,6 +78,7 @@ def start_postgres(folder: Path) -> PostgresServer:
         server = PostgresServer(given, lambda: None)
         server.execute("SELECT 1")
         return server
+    folder.mkdir(parents=True, exist_ok=True)
     tried: list[str] = []
     for start in (_start_shipped, _start_system):
         try:
