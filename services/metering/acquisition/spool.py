@@ -14,6 +14,7 @@ is not enough it drops the oldest. Both loudly.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -122,6 +123,8 @@ class Spool:
         try:
             prepared.mkdir(parents=True, exist_ok=True)
             lock = _lock(prepared)
+            if lock is None:
+                raise OSError(errno.ENOLCK, "its lock is not to be had")
             prepared.rename(self._folder)
             _sync_folder(self._root)  # or a power cut takes the folder with all that was flushed into it
         except OSError as error:
@@ -358,15 +361,19 @@ def _sync_folder(folder: Path) -> None:
 
 def _lock(folder: Path) -> int | None:
     """Handle that holds the folder's lock until it is closed or the process dies; None if somebody else holds it, or
-    has just removed it. Raises FileNotFoundError where there is no folder, OSError where the disk fails."""
+    has just removed it. Raises FileNotFoundError where there is no folder, OSError where the disk fails or knows no
+    locks: nobody could tell the living from the dead there."""
     path = folder / _LOCK
     handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.path.samestat(os.fstat(handle), path.stat()):
             return handle
-    except OSError:
+    except (BlockingIOError, FileNotFoundError):
         pass
+    except OSError:
+        os.close(handle)
+        raise
     os.close(handle)
     return None
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
+import logging
 import os
+import re
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client import REGISTRY
 
 from domain.errors import Exhausted, Unavailable
 from services.metering.acquisition.spool import Record, Spool
+from services.metering.metrics import SPOOL_DROPPED, SPOOL_THINNED
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
 from tests.services.metering.making import NOON_MS, series
@@ -46,6 +52,25 @@ def abandon(spool: Spool) -> None:
 
 def slots(records: list[Record]) -> list[int]:
     return [slot for one in records for slot in one.readings.slot_ms.tolist()]
+
+
+def lost() -> tuple[float, float]:
+    """How many readings full spools have given up between full hours, and how many beside."""
+    found = [REGISTRY.get_sample_value(f"{counter._name}_total") for counter in (SPOOL_THINNED, SPOOL_DROPPED)]
+    return found[0] or 0, found[1] or 0
+
+
+def errors(caplog: pytest.LogCaptureFixture, pattern: str) -> int:
+    """The sum of the numbers in the errors of a pattern that were logged; no other error was."""
+    messages = [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR]
+    found = [re.fullmatch(pattern, message) for message in messages]
+    assert all(found), messages
+    return sum(int(one[1]) for one in found if one)
+
+
+def no_locks(*_: object) -> None:
+    """As flock on a file system that knows none."""
+    raise OSError(errno.ENOLCK, "No locks available")
 
 
 def on_disk(spool: Spool) -> tuple[int, int]:
@@ -104,7 +129,34 @@ def test_a_damaged_record_is_put_aside_and_the_others_go_on(tmp_path: Path) -> N
     assert len(list(spool._folder.glob("*.bad"))) == 1
 
 
-def test_a_full_spool_thins_to_full_hours_before_it_drops_anything(tmp_path: Path) -> None:
+def test_where_no_lock_is_to_be_had_the_spool_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    spool, dead = Spool(tmp_path), opened(tmp_path)
+    dead.append(record())
+    abandon(dead)
+    with monkeypatch.context() as file_system:
+        file_system.setattr(fcntl, "flock", no_locks)
+        with pytest.raises(Unavailable, match="No locks available"):
+            spool.open()
+        assert not spool._folder.exists()
+    spool.open()
+    assert slots(drained(spool)) == slots([record()])
+
+
+def test_a_file_system_that_ceases_to_know_locks_is_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dead, spool = opened(tmp_path), opened(tmp_path)
+    dead.append(record())
+    abandon(dead)
+    with monkeypatch.context() as file_system:
+        file_system.setattr(fcntl, "flock", no_locks)
+        with pytest.raises(Unavailable, match="No locks available"):
+            spool.take_over()
+    assert spool.take_over() == 1
+
+
+def test_a_full_spool_thins_to_full_hours_before_it_drops_anything(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    thinned, dropped = lost()
     day = [record(4 * hour, 4) for hour in range(24)]
     size = len(day[0].encode())
     spool = opened(tmp_path, max_bytes=18 * size)
@@ -114,9 +166,12 @@ def test_a_full_spool_thins_to_full_hours_before_it_drops_anything(tmp_path: Pat
     found = slots(drained(spool))
     assert {slot for slot in found if slot % 3_600_000 == 0} == {NOON_MS + n * 4 * SLOT_MS for n in range(24)}
     assert len(found) < 96
+    assert lost() == (thinned + 96 - len(found), dropped)
+    assert errors(caplog, r"the spool is full: (\d+) readings between full hours are given up") == 96 - len(found)
 
 
-def test_a_spool_full_of_full_hours_drops_its_oldest(tmp_path: Path) -> None:
+def test_a_spool_full_of_full_hours_drops_its_oldest(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    thinned, dropped = lost()
     hours = [Record(Readings.of([1], [NOON_MS + n * 4 * SLOT_MS], [n]), LIVES) for n in range(40)]
     spool = opened(tmp_path, max_bytes=10 * len(hours[0].encode()))
     for one in hours:
@@ -124,6 +179,8 @@ def test_a_spool_full_of_full_hours_drops_its_oldest(tmp_path: Path) -> None:
     found = slots(drained(spool))
     assert found == slots(hours)[-len(found) :]
     assert len(found) >= 8
+    assert lost() == (thinned, dropped + 40 - len(found))
+    assert errors(caplog, r"the spool is full of full hours: its (\d+) oldest readings are lost") == 40 - len(found)
 
 
 def test_gaps_in_a_full_spool_take_no_place(tmp_path: Path) -> None:
