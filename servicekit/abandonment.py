@@ -9,12 +9,15 @@ statement of it is refused before it starts. Not here: transactions (database.py
 from __future__ import annotations
 
 import contextlib
+import logging
 import sqlite3
 import threading
 import time
 from typing import Any, Final
 
 from sqlalchemy import Connection, Engine, event
+
+_log = logging.getLogger(__name__)
 
 AWAITED: Final = "lichtbuch_awaited"
 """Execution option of a connection: the `Awaited` of the transaction that uses it."""
@@ -103,9 +106,15 @@ class Ender:
             return
         with self._turn:
             self._ending.append(awaited)
-            if not self._is_running:
-                self._is_running = True
+            if self._is_running:
+                return
+            try:
                 threading.Thread(target=self._run, name=self._name, daemon=True).start()
+            except RuntimeError as error:
+                # No thread is to be had at the moment: the next one that is abandoned tries again, for this one too.
+                _log.error("an abandoned statement goes on to its end: %s", error)
+            else:
+                self._is_running = True
 
     def _run(self) -> None:
         while True:

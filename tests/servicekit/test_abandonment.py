@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlmodel import Session, select
 
-from servicekit.abandonment import Abandoned, Awaited
+from servicekit.abandonment import Abandoned, Awaited, Ender
 from servicekit.database import Database
 from tests.support.meter_service import MIGRATIONS, MeterRow
 from tests.support.waiting import eventually
@@ -41,14 +41,26 @@ def without_end(session: Session) -> None:
     session.connection().execute(text(statement)).all()
 
 
-async def give_up(call: Callable[[Callable[[Session], None]], Awaitable[None]], work: Callable[[Session], None]) -> Any:
-    """Calls, waits until the work has begun, and goes away."""
-    begun = threading.Event()
+def saying_its_question(work: Callable[[Session], None], begun: threading.Event) -> Callable[[Session], None]:
+    """The work, and says when it puts a question to the driver: what it writes before is no end of anything."""
 
     def noted(session: Session) -> None:
-        begun.set()
+        connection = session.connection()
+
+        @event.listens_for(connection, "before_cursor_execute")
+        def tell(_connection: Connection, _cursor: object, statement: str, *_: object) -> None:
+            if statement.startswith(("WITH", "SELECT")):
+                begun.set()
+
         work(session)
 
+    return noted
+
+
+async def give_up(call: Callable[[Callable[[Session], None]], Awaitable[None]], work: Callable[[Session], None]) -> Any:
+    """Calls, waits until its question is put to the driver, and goes away."""
+    begun = threading.Event()
+    noted = saying_its_question(work, begun)
     task = asyncio.ensure_future(call(noted))
     await eventually(begun.is_set, within_s=120)
     task.cancel()
@@ -71,9 +83,13 @@ async def test_nor_does_it_begin_another_statement(database):
 
 
 async def test_a_deadline_does_the_same(database):
+    begun = threading.Event()
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.05):
-            await database.read(without_end)
+        async with asyncio.timeout(None) as deadline:
+            reading = asyncio.ensure_future(database.read(saying_its_question(without_end, begun)))
+            await eventually(begun.is_set, within_s=120)
+            deadline.reschedule(asyncio.get_running_loop().time())
+            await reading
     assert await uids(database) == []
 
 
@@ -134,11 +150,13 @@ async def test_health_answers_while_every_reader_is_busy(database_url):
 class Driver:
     """A connection that counts how often it is cancelled."""
 
-    stops = 0
+    def __init__(self) -> None:
+        self.stops, self.is_stopped = 0, threading.Event()
 
     def cancel_safe(self, timeout: float) -> None:
         """As psycopg's."""
         self.stops += 1
+        self.is_stopped.set()
 
 
 def test_nothing_is_stopped_before_it_begins_nor_once_it_has_only_to_be_committed():
@@ -172,3 +190,22 @@ def test_a_connection_that_was_stopped_is_not_used_again():
     awaited.stop()
     assert driver.stops == 1
     assert awaited.end()
+
+
+def test_where_no_thread_is_to_be_had_the_next_one_that_is_abandoned_ends_both(monkeypatch):
+    ender, first, second, start = Ender("ends"), Awaited(), Awaited(), threading.Thread.start
+    drivers = Driver(), Driver()
+    for awaited, driver in zip((first, second), drivers, strict=True):
+        awaited.begin(driver)
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", none_left)
+    ender.end(first)
+    assert first.is_at_work
+    monkeypatch.setattr(threading.Thread, "start", start)
+    ender.end(second)
+    assert all(driver.is_stopped.wait(120) for driver in drivers)
+    for awaited in (first, second):
+        awaited.end()
