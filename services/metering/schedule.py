@@ -7,6 +7,7 @@ irregular, is read every quarter hour. How long cycles are, for figures and rule
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from datetime import date, timedelta
 from functools import lru_cache
@@ -15,15 +16,34 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from domain.night import local_date, local_day_bounds
+from domain.errors import InvalidInput
+from domain.night import DEFAULT_TIME_ZONE, local_date, local_day_bounds, zone
 from services.metering.meter import Cycle
 from services.metering.reading import Int64
 from services.metering.slot import SLOT_MS, from_ms, to_ms
+
+_log = logging.getLogger(__name__)
 
 _FIXED_MS: Final = {Cycle.HALF_HOUR: 2 * SLOT_MS, Cycle.HOUR: 4 * SLOT_MS}
 _OF_CALENDAR: Final = (Cycle.DAY, Cycle.MONTH, Cycle.YEAR)
 SELDOM: Final = (*_FIXED_MS, *_OF_CALENDAR)
 """Cycles whose slots are not every quarter hour."""
+
+
+def slots_differ(cycle: int, other: int) -> bool:
+    """Whether two cycles have other slots: all that are not seldom have the same."""
+    return cycle != other and (cycle in SELDOM or other in SELDOM)
+
+
+@lru_cache(maxsize=1024)
+def zone_of(name: str) -> ZoneInfo:
+    """The time zone of an IANA name. One that nobody knows is said once, and the default stands for it: what is written
+    wrong of one municipality must not keep the meters of all others from being read."""
+    try:
+        return zone(name)
+    except InvalidInput as error:
+        _log.error("cycles begin at the midnight of %s where the time zone is wrong: %s", DEFAULT_TIME_ZONE, error)
+        return zone(DEFAULT_TIME_ZONE)
 
 
 @lru_cache(maxsize=1024)

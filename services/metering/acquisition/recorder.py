@@ -25,8 +25,7 @@ from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.partitions import Partitions, months_between
-from services.metering.store.polled import MOST_FLAGGED, Polled
-from services.metering.store.seldom import write_read
+from services.metering.store.polled import MOST_FLAGGED, Polled, write_polled
 
 _log = logging.getLogger(__name__)
 
@@ -72,6 +71,7 @@ class Recorder:
         self._waiting: deque[Record] = deque()
         self._gathered: list[Record] = []
         self._problem: str | None = None
+        self._most = MOST_TOGETHER
         if spool.depth:
             self._backlog.set()
 
@@ -155,11 +155,15 @@ class Recorder:
 
     async def drain_one(self) -> bool:
         """Stores the oldest spooled records; False if there are none. Raises RetryableError: the database is away."""
-        oldest = _agreeing(await asyncio.to_thread(self._spool.oldest, MOST_TOGETHER))
+        oldest = _agreeing(await asyncio.to_thread(self._spool.oldest, self._most))
         if not oldest:
             return False
         try:
             await self._store(_together([record for _, record in oldest]), DRAIN_PATIENCE_S)
+        except TimedOut:
+            # The same again would take as long again.
+            self._most = max(1, sum(len(record.readings) for _, record in oldest) // 2)
+            raise
         except RetryableError:
             raise
         except Exception as error:
@@ -171,6 +175,7 @@ class Recorder:
             return True
         for name, _ in oldest:
             await asyncio.to_thread(self._spool.remove, name)
+        self._most = min(MOST_TOGETHER, self._most * 2)
         if not self._spool.depth:
             _log.info("the spool is drained")
         return True
@@ -288,7 +293,7 @@ class Recorder:
                 first_ms = int(readings.slot_ms.min()) - MOST_FLAGGED * SLOT_MS
                 months = months_between(first_ms, int(readings.slot_ms.max()))
                 source = Source("poll", OURSELVES, self._clock.now())
-                polled = await self._partitions.store(months, lambda s: write_read(s, readings, record.lives, source))
+                polled = await self._partitions.store(months, lambda s: write_polled(s, readings, record.lives, source))
         except TimeoutError:
             raise TimedOut(f"the database took more than {patience_s:g} s") from None
         self._count(polled)

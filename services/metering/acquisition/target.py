@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from domain.errors import Corrupted
-from domain.night import DEFAULT_TIME_ZONE, zone
+from domain.night import DEFAULT_TIME_ZONE
 from fieldbus.values import PointAddress, Quality, ValueBatch
 from services.metering.meter import Acquisition, Cycle, Kind, parts_of_unit
 from services.metering.reading import VALUE_MAX, TimeSource
-from services.metering.schedule import last_slot_ms
+from services.metering.schedule import last_slot_ms, zone_of
 from services.metering.vee import Point, RegisterRules, RegisterState
 
 _SCHEMA: Final = 2
@@ -64,7 +64,7 @@ class Target:
 
     def due_ms(self, slot_ms: int) -> int:
         """The slot at which it was to be read last, up to a quarter hour: that itself where it is its turn."""
-        return last_slot_ms(self.cycle, slot_ms, zone(self.time_zone))
+        return last_slot_ms(self.cycle, slot_ms, zone_of(self.time_zone))
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,13 +17,12 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from domain.errors import LichtbuchError
-from domain.night import zone
 from fieldbus.device import Device, Subscription
 from fieldbus.opcua.pulse import KEEP_ALIVE_S
 from fieldbus.values import DeviceState, PointAddress, Quality, ValueBatch
 from services.metering.acquisition.target import Target
 from services.metering.meter import Acquisition, Cycle
-from services.metering.schedule import next_slot_ms
+from services.metering.schedule import next_slot_ms, zone_of
 
 _log = logging.getLogger(__name__)
 
@@ -177,7 +176,7 @@ def _cycles(targets: Sequence[Target]) -> dict[PointAddress, tuple[int, ZoneInfo
     """How often each point is read. Where two meters read a point in different ways, each quarter hour serves both."""
     cycles: dict[PointAddress, tuple[int, ZoneInfo]] = {}
     for target in targets:
-        mine = target.cycle, zone(target.time_zone)
+        mine = target.cycle, zone_of(target.time_zone)
         if cycles.setdefault(target.address, mine) != mine:
             cycles[target.address] = Cycle.QUARTER_HOUR, mine[1]
     return cycles

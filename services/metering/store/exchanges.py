@@ -17,7 +17,7 @@ from sqlmodel import Session, select
 from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
 from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
-from services.metering.slot import SLOT_MS
+from services.metering.slot import SLOT_MS, floor_slot_ms
 from services.metering.store import edits, feed
 from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
@@ -153,8 +153,9 @@ def _move_readings(
         write(session, part, of)
     _drop_estimates(session, meter, ended, source)
     _set_head(session, ended)
-    if polled_ms >= begun.begin_ms:
-        _set_polled(session, begun.key, polled_ms)
+    if polled_ms:
+        # Also where nobody has read it yet: what is missed from its begin on is a gap of its own.
+        _set_polled(session, begun.key, max(polled_ms, floor_slot_ms(begun.begin_ms - 1)))
 
 
 def _beneath_estimates(revisions: Readings) -> Readings:

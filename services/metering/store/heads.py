@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import text
 from sqlmodel import Session
 
 from services.metering.life import FOREVER_MS
@@ -45,3 +46,12 @@ def latest_slots(session: Session, keys: Sequence[int]) -> dict[int, int]:
     """Slot of the newest reading that is no gap, by register; registers without any reading are left out."""
     statement = f"SELECT life_key, latest_slot_ms FROM register_head WHERE life_key IN {key_set(session, keys)}"
     return {int(key): int(slot) for key, slot in fetch_rows(session, statement)}
+
+
+def pass_over(session: Session, meter_uid: str, slot_ms: int) -> None:
+    """Says that polling has dealt with all slots of a meter's living register up to one, if it has with any."""
+    statement = text(
+        "UPDATE register_head SET polled_slot_ms = :slot WHERE polled_slot_ms > 0 AND polled_slot_ms < :slot"
+        " AND life_key IN (SELECT key FROM register_life WHERE meter_uid = :meter AND removed_ms IS NULL)"
+    )
+    session.connection().execute(statement, {"slot": slot_ms, "meter": meter_uid})

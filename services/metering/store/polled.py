@@ -1,4 +1,5 @@
-"""Storing what polling has read: for the register that lived at each slot, and without unflagged holes between slots.
+"""Storing what polling has read: for the register that lived at each slot, and without unflagged holes between the
+slots of its cycle.
 
 Polled readings may come late, out of the spool: meanwhile a register may have been exchanged, and what it was read
 under is not what it belongs to.
@@ -9,18 +10,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 import numpy as np
 from sqlmodel import Session
 
+from domain.night import DEFAULT_TIME_ZONE
 from services.metering.life import keys_at, reread
+from services.metering.meter import Cycle
 from services.metering.reading import VALUE_MAX, Int64, Readings, Status, order_by_register, repeats
+from services.metering.schedule import slots_between, zone_of
 from services.metering.slot import SLOT_MS
 from services.metering.store import feed, lock
 from services.metering.store.heads import polled_slots, spans_of
 from services.metering.store.ingest import Outcome, write
 from services.metering.store.lives import keys_of_uids, lives_of, rules_of, state_before
+from services.metering.store.seldom import schedules_of
 from services.metering.store.tables import MeterRow
 from services.metering.vee import judge_all
 
@@ -29,6 +35,7 @@ _log = logging.getLogger(__name__)
 MOST_FLAGGED: Final = 9_600
 """Most slots (a hundred days) of a register that are flagged as gaps in one go; older holes stay holes, which count the
 same: nothing covers them."""
+_EVERY_QUARTER_HOUR: Final = (Cycle.QUARTER_HOUR, zone_of(DEFAULT_TIME_ZONE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,32 +127,33 @@ def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64) -> 
 
 
 def _with_gaps_between(session: Session, ordered: Readings) -> Readings:
-    """The readings, and a flagged gap for every slot that polling has passed over since the last one it dealt with."""
+    """The readings, and a flagged gap for every slot of its cycle that polling has passed over, by register: since the
+    last one it dealt with, or since the first of these readings where there was none."""
     if not len(ordered):
         return ordered
     starts = np.flatnonzero(np.r_[True, ordered.register[1:] != ordered.register[:-1]])
     keys = ordered.register[starts].tolist()
     polled = polled_slots(session, keys)
-    parts = [ordered]
+    holes: list[tuple[int, int, Int64]] = []
     for key, slots in zip(keys, np.split(ordered.slot_ms, starts[1:]), strict=True):
-        polled_ms = polled.get(key, 0)
-        if not 0 < polled_ms < slots[0]:
-            polled_ms = 0
-        elif len(slots) == 1 and slots[0] - polled_ms == SLOT_MS:
-            continue  # what nearly all of them are
-        missing = _missing(np.concatenate(([polled_ms], slots)) if polled_ms else slots)
+        first_ms, last_ms = int(slots[0]), int(slots[-1])
+        after_ms = polled.get(key, 0) or first_ms
+        later = len(slots) if first_ms > after_ms else int(np.count_nonzero(slots > after_ms))
+        if last_ms - after_ms > later * SLOT_MS:  # hardly ever of what is read every quarter hour
+            holes.append((key, after_ms, slots))
+    if not holes:
+        return ordered
+    schedules = schedules_of(session, [key for key, _, _ in holes])
+    between = cache(slots_between)  # nearly all of them were read last at one and the same slot
+    parts = [ordered]
+    for key, after_ms, slots in holes:
+        cycle, tz = schedules.get(key, _EVERY_QUARTER_HOUR)
+        last_ms = int(slots[-1])
+        due = between(cycle, max(after_ms, last_ms - MOST_FLAGGED * SLOT_MS), last_ms, tz)
+        missing = np.setdiff1d(due, slots, assume_unique=True) if len(due) else due
         if len(missing):
             parts.append(Readings.gaps(key, missing))
     if len(parts) == 1:
         return ordered
     whole = Readings.concatenate(parts)
     return whole.take(order_by_register(whole))
-
-
-def _missing(slots: Int64) -> Int64:
-    """Slots that lie between ascending ones and are not among them; the newest of them, where there are too many."""
-    if len(slots) < 2 or bool((np.diff(slots) == SLOT_MS).all()):
-        return np.empty(0, np.int64)
-    last = int(slots[-1])
-    first = max(int(slots[0]), last - MOST_FLAGGED * SLOT_MS)
-    return np.setdiff1d(np.arange(first, last, SLOT_MS, dtype=np.int64), slots)

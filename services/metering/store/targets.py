@@ -15,6 +15,7 @@ from servicekit.tenants import stored_ids, time_zones
 from services.metering.acquisition.target import Target
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Readings, Status
+from services.metering.schedule import slots_differ
 from services.metering.store.endpoints import all_rows as all_endpoints
 from services.metering.store.heads import polled_slots
 from services.metering.store.lives import lives_of, rules_of, state_before
@@ -39,9 +40,18 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
         (row, life) for row in polled if (life := next((one for one in lives[row.uid] if one.removed_ms is None), None))
     ]
     edited = edited_lately(session, [target for target in known.values() if target.state.good is not None])
+    changed = edited | {
+        life.key
+        for row, life in living
+        if (before := known.get((row.uid, life.key))) is not None and slots_differ(before.cycle, row.reading_cycle)
+    }
     standing = _standings(
         session,
-        [(life, rules_of(row, life)) for row, life in living if (row.uid, life.key) not in known or life.key in edited],
+        [
+            (life, rules_of(row, life))
+            for row, life in living
+            if (row.uid, life.key) not in known or life.key in changed
+        ],
     )
     targets: list[Target] = []
     zones = time_zones(session)
