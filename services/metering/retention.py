@@ -56,7 +56,6 @@ class Retention:
                 if self._done.get((tenant.uid, medium), 0) >= cutoff_ms:
                     continue
                 deleted += await self._of_medium(tenant, medium, cutoff_ms, beat)
-        self._may_be_empty |= deleted > 0
         if self._may_be_empty and oldest:
             # Until it has succeeded: it gives way to whoever holds the table for longer than it waits.
             dropped = await self._database.run(lambda session: drop_empty(session, oldest))
@@ -81,11 +80,14 @@ class Retention:
                 tell(_log, error, "old readings of meter %s of %s cannot be deleted", row.meter_id, tenant.id)
                 count = None
             complete = complete and count is not None
-            deleted += count or 0
+            if count:
+                deleted += count
+                # At once: the database may be away before the others have had their turn.
+                self._may_be_empty = True
+                READINGS_DELETED.inc(count)
             beat()
         if complete:
             self._done[tenant.uid, medium] = cutoff_ms
-        READINGS_DELETED.inc(deleted)
         return deleted
 
 

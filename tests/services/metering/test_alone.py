@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from prometheus_client import Counter
 
 from domain.errors import TimedOut, Unavailable
 from servicekit.clock import SteppedClock
@@ -96,6 +97,30 @@ async def test_a_database_that_is_away_ends_the_pass(
     for work in (keeper(database, {}).bring_up_to_date, watch(database).look):
         with pytest.raises(Unavailable):
             await work()
+
+
+async def test_what_went_before_the_database_was_away_is_counted_and_its_months_go_all_the_same(
+    database: Database, meters: list[MeterRow], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await keeper(database, {}).bring_up_to_date()
+    work, dropped = retention_of(database, {Medium.ELECTRICITY: 1}), list[int]()
+
+    def drop(_: object, before_ms: int) -> list[str]:
+        dropped.append(before_ms)
+        return []
+
+    monkeypatch.setattr(retention, "drop_empty", drop)
+    monkeypatch.setattr(retention, "READINGS_DELETED", counted := Counter("test_readings_deleted", "", registry=None))
+    work._may_be_empty = False  # as it is after a pass that dropped what was empty
+    monkeypatch.setattr(retention, "delete_older", fails_at(meters[2], AWAY, delete_older))
+    with pytest.raises(Unavailable):
+        await work.apply()
+    gone = counted._value.get()
+    assert gone > 0
+    monkeypatch.setattr(retention, "delete_older", lambda *_: None)  # its roll-ups are not up to date any more
+    assert await work.apply() == 0
+    assert len(dropped) == 1
+    assert counted._value.get() == gone
 
 
 def watch(database: Database) -> waste.WasteKeeper:
