@@ -6,6 +6,7 @@ When their registers were hung up, given way to others or taken down: installing
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from sqlmodel import Session
@@ -33,16 +34,42 @@ from services.metering.api.meter_fields import (
 )
 from services.metering.life import Installation, Origin
 from services.metering.meter import Kind
-from services.metering.slot import to_ms
+from services.metering.schedule import slots_differ
+from services.metering.slot import floor_slot_ms, to_ms
 from services.metering.store import lock
 from services.metering.store import meters as store
 from services.metering.store.feed import Source
+from services.metering.store.heads import pass_over
+from services.metering.store.installations import check_registers
 from services.metering.store.lives import change_living, end_life
-from services.metering.store.relations import check_relations, check_unused, pass_on, registers_of
+from services.metering.store.relations import Related, check_relations, check_unused, pass_on, registers_of
 from services.metering.store.tables import MeterRow
 
 _MEANING = ("kind", "medium", "unit", "scale_exponent", "transformer_ratio")
 """What says how stored values are to be read: fixed once there are any."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """What an update makes of a meter: how it stands, also as it was answered, and how it is to be."""
+
+    before: store.StoredMeter
+    was: pb.Meter
+    after: MeterFields
+    related: Related
+    is_hung_anew: bool
+
+    @property
+    def is_of_register(self) -> bool:
+        """True if stored readings could come to mean something else."""
+        row = self.before.row
+        is_meant_otherwise = any(getattr(row, name) != getattr(self.after, name) for name in _MEANING)
+        return self.is_hung_anew or self.has_other_slots or is_meant_otherwise
+
+    @property
+    def has_other_slots(self) -> bool:
+        """True if polling reads it at other slots from now on."""
+        return slots_differ(self.before.row.reading_cycle, self.after.reading_cycle)
 
 
 class MeterCalls(Calls):
@@ -115,7 +142,7 @@ class MeterCalls(Calls):
         source = self.source(SOURCE)
         found = await self._fields(tenant, given, paths)
 
-        def update(session: Session) -> pb.Meter:
+        def look(session: Session) -> _Change:
             row = store.get_row(session, tenant.uid, name.id, str(name))
             before = store.whole(session, [row])[0]
             check_etag(given.etag, etag(before))
@@ -124,20 +151,29 @@ class MeterCalls(Calls):
             related = related_of(session, wanted)
             counted_in = frozenset(life.unit for life in before.lives)
             after = in_housing(given, wanted, related.device, paths).checked(related, counted_in)
-            is_hung_anew = any(_differs(given, was, path) for path in dated)
-            if is_hung_anew or any(getattr(row, name) != getattr(after, name) for name in _MEANING):
+            return _Change(before, was, after, related, any(_differs(given, was, path) for path in dated))
+
+        def update(session: Session) -> pb.Meter:
+            change = look(session)
+            if change.is_of_register:
                 lock.to_change_registers(session)
-                session.expire_all()  # readings may have come while we waited
-                before = store.whole(session, [row])[0]
-            _check_meaning(session, before, after)
+                session.expire_all()  # readings may have come while we waited, and somebody else's change
+                change = look(session)
+            row, was, after, related = change.before.row, change.was, change.after, change.related
+            _check_meaning(session, change.before, after)
             store.check_serial_number(session, tenant.uid, after.serial_number, row.uid)
             check_relations(session, MeterRow(**{**row.model_dump(), **after.values()}), related)
+            if change.has_other_slots:
+                pass_over(session, row.uid, floor_slot_ms(to_ms(self.clock.now())))
             after.put(row)
             row.revision += 1
             session.add(row)
             pass_on(session, row)
-            if is_hung_anew:
-                _put_installation(session, row, given_installation(_with(was, given, dated), self.clock.now()), source)
+            if change.is_hung_anew:
+                hung = given_installation(_with(was, given, dated), self.clock.now())
+                if hung is not None:
+                    _check_registers(session, row, hung)
+                _put_installation(session, row, hung, source)
             device = related.device or row
             for one in (row, *registers_of(session, row.uid)):
                 change_living(session, one, device.serial_number)
@@ -235,6 +271,13 @@ def _put_installation(session: Session, row: MeterRow, what: Installation | None
     try:
         put_installation(session, row, what, source)
     except (InvalidInput, FailedPrecondition) as error:
+        raise error.under("meter") from None
+
+
+def _check_registers(session: Session, row: MeterRow, what: Installation) -> None:
+    try:
+        check_registers(session, row, what.at_ms)
+    except InvalidInput as error:
         raise error.under("meter") from None
 
 

@@ -20,6 +20,7 @@ from services.metering.reading import USABLE, Status
 from services.metering.slot import slot_text
 from services.metering.store import edits, feed, rollups
 from services.metering.store.lives import lives_of, rules_of
+from services.metering.store.relations import registers_of
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.vee import Finding, Point, RegisterState, judge
 
@@ -101,6 +102,21 @@ def _check_housing(session: Session, meter: MeterRow, what: Installation) -> Non
         raise InvalidInput.of(
             "installed_at", f"the housing that it sits in was hung up at {slot_text(housing[0].begin_ms)}"
         )
+
+
+def check_registers(session: Session, housing: MeterRow, at_ms: int) -> None:
+    """Raises InvalidInput if a register in the housing is known to have come at another time than any meter there, were
+    the first one hung up at `at_ms`: the same as `install` says of the register."""
+    registers = registers_of(session, housing.uid)
+    lives = lives_of(session, [housing.uid, *(row.uid for row in registers)])
+    begins = [at_ms, *(life.installed_ms for life in lives[housing.uid][1:])]
+    for row in registers:
+        begin = lives[row.uid][0].installed_ms
+        if None not in begins and begin is not None and begin not in begins:
+            raise InvalidInput.of(
+                "installed_at",
+                f"register {row.meter_id} in its housing was hung up at {slot_text(begin)}: install both together",
+            )
 
 
 def _check_kept(session: Session, meter: MeterRow, begin_ms: int) -> None:

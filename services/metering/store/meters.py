@@ -11,6 +11,7 @@ from sqlmodel import Session, col, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
 from services.metering.life import RegisterLife
+from services.metering.store import lock
 from services.metering.store.lives import first_life, heads_of, lives_of
 from services.metering.store.relations import rows_by_uid, terms_of
 from services.metering.store.tables import MeterRow, RegisterHeadRow
@@ -72,9 +73,13 @@ def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
 
 
 def check_serial_number(session: Session, municipality_uid: str, serial_number: str, own_uid: str) -> None:
-    """Raises FailedPrecondition if another living meter of the municipality claims the serial number, in any case."""
+    """Raises FailedPrecondition if another living meter of the municipality claims the serial number, in any case.
+
+    Who states the same one at the same time waits until this transaction is over.
+    """
     if not serial_number:
         return
+    lock.to_give_serial_numbers(session)
     statement = select(MeterRow).where(
         col(MeterRow.municipality_uid) == municipality_uid,
         is_serial_number(serial_number),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -24,6 +25,8 @@ from servicekit.access import Binding, Role
 from servicekit.audit import AuditRecord
 from servicekit.client import connect
 from servicekit.database import Database
+from services.metering.store import lock
+from tests.services.metering.holding import held, outcome
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
 from tests.support.running import ADMIN, HERSFELD, OPERATOR, PLANNER, SCHWALM, VIEWER
@@ -123,6 +126,24 @@ async def test_an_endpoint_of_another_service_is_refused(metering: Metering) -> 
     endpoint = metering.registry.add("gateway", owner=registry_pb2.ENDPOINT_OWNER_LIGHTING)
     with pytest.raises(FailedPrecondition, match="another service"):
         await metering.meter(endpoint=endpoint)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_of_two_that_claim_one_serial_number_at_the_same_time_one_is_refused(metering: Metering) -> None:
+    await metering.meter("M-3")
+    number = pb.Meter(name=name_of("M-3"), serial_number="aBC")
+    change = pb.UpdateMeterRequest(meter=number, update_mask=FieldMask(paths=["serial_number"]))
+    async with held(metering, lock.to_give_serial_numbers) as waiting, asyncio.TaskGroup() as tasks:
+        claims = [
+            tasks.create_task(outcome(call))
+            for call in (
+                metering.meter("M-1", serial_number="abc"),
+                metering.meter("M-2", serial_number="ABC"),
+                metering.as_().UpdateMeter(change),
+            )
+        ]
+        await waiting(2)
+    assert sorted(one.result() for one in claims) == ["FailedPrecondition", "FailedPrecondition", "done"]
 
 
 async def test_two_meters_claiming_one_serial_number_are_refused(metering: Metering) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,6 +14,8 @@ from sqlmodel import Session
 from domain.errors import FailedPrecondition, InvalidInput, NotPermitted
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
+from services.metering.store import lock
+from tests.services.metering.holding import held, outcome
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
 
@@ -31,6 +34,17 @@ async def install(metering: Metering, meter_id: str = "M-1", at: int = -12, **va
     """Records that a meter was hung up so many slots after noon."""
     request = pb.InstallMeterRequest(name=name_of(meter_id), installed_at=stamp(at), **values)
     answer: pb.Meter = await metering.as_().InstallMeter(request)
+    return answer
+
+
+async def dated(metering: Metering, meter_id: str, at: int | None, **values: Any) -> pb.Meter:
+    """Says of one meter alone when it was hung up; None for nobody knows."""
+    when: dict[str, Any] = {} if at is None else {"installed_at": stamp(at)}
+    paths = ["installed_at", "first_reading"] if at is None else ["installed_at", *values]
+    request = pb.UpdateMeterRequest(
+        meter=pb.Meter(name=name_of(meter_id), **when, **values), update_mask=FieldMask(paths=paths)
+    )
+    answer: pb.Meter = await metering.as_().UpdateMeter(request)
     return answer
 
 
@@ -138,6 +152,74 @@ async def test_a_housing_is_hung_up_with_all_its_registers(metering: Metering) -
     with pytest.raises(InvalidInput, match="the housing that it sits in was hung up at"):
         await metering.meter("high", device=name_of("whole"), installed_at=stamp(-11), first_reading=0)
     await metering.meter("high", device=name_of("whole"), installed_at=stamp(-12), first_reading=0)
+
+
+@sqlite_only
+async def test_a_housing_is_not_dated_apart_from_its_registers(metering: Metering) -> None:
+    await metering.meter("whole")
+    await metering.meter(
+        "low", device=name_of("whole"), obis_code="1-0:1.8.2", installed_at=stamp(-12), first_reading=0
+    )
+    await metering.meter("high", device=name_of("whole"), obis_code="1-0:1.8.1")
+    with pytest.raises(InvalidInput, match=r"meter.installed_at: register low in its housing was hung up at"):
+        await dated(metering, "whole", -11, first_reading=0)
+    await dated(metering, "whole", -12, first_reading=0)
+    with pytest.raises(InvalidInput, match="register low in its housing was hung up at"):
+        await dated(metering, "whole", -10)
+    assert (await get(metering, "whole")).installed_at == stamp(-12)
+    parts = [pb.RegisterInstallation(meter=name_of(one), first_reading=0) for one in ("low", "high")]
+    await install(metering, "whole", at=-10, first_reading=0, registers=parts)
+    assert {(await get(metering, one)).installed_at.seconds for one in ("whole", "low", "high")} == {stamp(-10).seconds}
+    await dated(metering, "whole", None)
+    assert not (await get(metering, "whole")).HasField("installed_at")
+
+
+@sqlite_only
+async def test_a_register_that_came_with_a_later_housing_leaves_the_first_one_free(metering: Metering) -> None:
+    await metering.meter("whole")
+    await metering.ingest(columns([50], meter_id="whole"))
+    request = pb.ExchangeMeterRequest(name=name_of("whole"), exchanged_at=stamp(-4), final_reading=60)
+    await metering.as_().ExchangeMeter(request)
+    await metering.meter("low", device=name_of("whole"), obis_code="1-0:1.8.2", installed_at=stamp(-4), first_reading=0)
+    assert (await dated(metering, "whole", -12, first_reading=0)).installed_at == stamp(-12)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_two_who_put_one_half_right_each_leave_the_others_half(metering: Metering) -> None:
+    await metering.meter(installed_at=stamp(-12), first_reading=0)
+    async with held(metering, lock.to_change_registers) as waiting, asyncio.TaskGroup() as tasks:
+        date = pb.UpdateMeterRequest(
+            meter=pb.Meter(name=name_of(), installed_at=stamp(-10)), update_mask=FieldMask(paths=["installed_at"])
+        )
+        first = pb.UpdateMeterRequest(
+            meter=pb.Meter(name=name_of(), first_reading=5), update_mask=FieldMask(paths=["first_reading"])
+        )
+        for request in (date, first):
+            tasks.create_task(metering.as_().UpdateMeter(request))
+        await waiting(2)
+    found = await get(metering)
+    assert (found.installed_at, found.first_reading) == (stamp(-10), 5)
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+async def test_of_two_who_have_seen_the_same_meter_the_second_is_told(metering: Metering) -> None:
+    seen = await metering.meter(installed_at=stamp(-12), first_reading=0)
+    async with held(metering, lock.to_change_registers) as waiting, asyncio.TaskGroup() as tasks:
+        both = [
+            tasks.create_task(
+                outcome(
+                    metering.as_().UpdateMeter(
+                        pb.UpdateMeterRequest(
+                            meter=pb.Meter(name=name_of(), first_reading=first, etag=seen.etag),
+                            update_mask=FieldMask(paths=["first_reading"]),
+                        )
+                    )
+                )
+            )
+            for first in (5, 6)
+        ]
+        await waiting(2)
+    assert sorted(one.result() for one in both) == ["Conflict", "done"]
 
 
 @sqlite_only

@@ -1,0 +1,54 @@
+"""What tests of callers at the same time share: a lock of PostgreSQL that is held until they wait for it. No tests."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+from sqlalchemy import text
+from sqlmodel import Session
+
+from domain.errors import LichtbuchError
+from tests.services.metering.running import Metering
+from tests.support.waiting import eventually
+
+
+@asynccontextmanager
+async def held(metering: Metering, take: Callable[[Session], None]) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
+    """Takes an advisory lock, gives what waits until so many others want one, and lets go of it after that."""
+    database, loop = metering.servicer.database, asyncio.get_running_loop()
+    is_held, go_on = asyncio.Event(), threading.Event()
+
+    def hold(session: Session) -> None:
+        take(session)
+        loop.call_soon_threadsafe(is_held.set)
+        assert go_on.wait(120)
+
+    def count(session: Session) -> int:
+        query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+        return int(session.connection().execute(query).scalar_one())
+
+    async def waiting(others: int) -> None:
+        try:
+            await eventually(lambda: database.run_now(count) >= others, 120)
+        finally:
+            go_on.set()
+
+    holding = asyncio.create_task(database.run(hold))
+    try:
+        await is_held.wait()
+        yield waiting
+    finally:
+        go_on.set()
+        await holding
+
+
+async def outcome(call: Awaitable[object]) -> str:
+    """What came of a call: "done", or the name of its error."""
+    try:
+        await call
+    except LichtbuchError as error:
+        return type(error).__name__
+    return "done"
