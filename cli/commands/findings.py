@@ -85,6 +85,7 @@ def _short(row: dict[str, Any], *, past: bool) -> dict[str, Any]:
         "until": f"{row['until']:%Y-%m-%d}",
         "too_much": row["too_much"],
         "cost": row["cost"],
+        "coverage_permille": row["coverage_permille"],
         **({"state": row["state"]} if past else {}),
         "known_to": row["known_to"],
         "note": row["note"],

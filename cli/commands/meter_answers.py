@@ -120,8 +120,10 @@ def losses(
     answer, tz = online(ask, municipality)
     unit = unit_of(answer.unit)
     rows = []
+    # A service that does not tell what is estimated leaves the column empty.
+    estimates = answer.estimated_amounts or [0] * len(answer.starts_unix_ms)
     for index, start_ms in enumerate(answer.starts_unix_ms):
-        main, subs = answer.main_amounts[index], answer.sub_amounts[index]
+        main, subs, estimated = answer.main_amounts[index], answer.sub_amounts[index], estimates[index]
         verdict = enum_word(pb.LossVerdict.Name(answer.verdicts[index]), "LOSS_VERDICT_")
         rows.append(
             {
@@ -132,6 +134,7 @@ def losses(
                 "difference": main - subs if as_json else amount(main - subs, unit),
                 "permille": round((main - subs) * 1000 / main) if main else None,
                 "verdict": verdict,
+                "estimated": estimated if as_json else amount(estimated, unit),
                 "coverage_permille": answer.coverages_permille[index],
             }
         )
@@ -204,7 +207,10 @@ def compare(
         }
         print_json({"reference": {"from": begin, "until": until}, "degree_days": degree_days, "meters": rows})
         return
-    print_rows(rows, False, empty="there are no meters that count")
+    # Of what nobody asked for, degree days or floors, there are no columns.
+    told = {name for row in rows for name, value in row.items() if value is not None}
+    shown = [{name: value for name, value in row.items() if name in told} for row in rows]
+    print_rows(shown, False, empty="there are no meters that count")
     note(f"compared with {begin:%Y-%m-%d %H:%M} to {until:%Y-%m-%d %H:%M}")
     for name, found in known.items():
         note(
@@ -246,14 +252,8 @@ def _comparison_row(found: pb.Comparison, *, as_json: bool) -> dict[str, Any]:
         ),
         "coverage_permille": found.coverage_permille,
         "coverage_before_permille": found.reference_coverage_permille,
-        **(
-            {
-                "unit": unit,
-                "estimated": found.estimated_amount,
-                "estimated_before": found.reference_estimated_amount,
-                "provisional": found.is_provisional,
-            }
-            if as_json
-            else {}
-        ),
+        "estimated": shown(found.estimated_amount),
+        "estimated_before": shown(found.reference_estimated_amount),
+        "provisional": found.is_provisional,
+        **({"unit": unit} if as_json else {}),
     }

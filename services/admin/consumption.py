@@ -201,6 +201,8 @@ class Loss:
     verdict: int
     """A LossVerdict of the contract."""
     coverage: int
+    estimated: int
+    """Of the main meter and the sub-meters added up."""
 
     @property
     def difference(self) -> int:
@@ -220,13 +222,15 @@ class Losses:
 
 def losses_from_proto(answer: metering_pb2.QueryLossesResponse) -> Losses:
     """The losses of a tree."""
+    # Of a service that does not tell what is estimated yet nothing is.
+    estimates = answer.estimated_amounts or [0] * len(answer.starts_unix_ms)
     columns = zip(
         answer.starts_unix_ms, answer.main_amounts, answer.sub_amounts, answer.verdicts, answer.coverages_permille,
-        strict=True,
+        estimates, strict=True,
     )  # fmt: skip
     rows = [
-        Loss(instant_from_unix_ms(start), main, subs, int(verdict), coverage)
-        for start, main, subs, verdict, coverage in columns
+        Loss(instant_from_unix_ms(start), main, subs, int(verdict), coverage, estimated)
+        for start, main, subs, verdict, coverage, estimated in columns
     ]
     return Losses(tuple(answer.sub_meters), int(answer.unit), answer.tolerance_permille, tuple(rows))
 

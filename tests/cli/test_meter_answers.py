@@ -70,6 +70,14 @@ async def test_losses_of_a_tree_at_the_terminal(command: Command) -> None:
     assert "1 sub-meters (a)" in error
     code, found = await command.json("meter", "losses", "main", "--step", "quarter-hour", *PERIOD)
     assert (found["sub_meters"], [one["difference"] for one in found["steps"]][:2]) == (["a"], [10, 490])
+    await meter(command, "b", [0], main_meter=name_of("main"))
+    await command.metering.IngestReadings(
+        pb.IngestReadingsRequest(parent=PARENT, readings=columns([2_100], first=-5, meter_id="b"), source="hand")
+    )
+    code, found = await command.json("meter", "losses", "main", "--step", "quarter-hour", *PERIOD)
+    assert [one["estimated"] for one in found["steps"]] == [700, 700, 700]
+    code, out, error = await command.run("meter", "losses", "main", "--step", "quarter-hour", *PERIOD)
+    assert ("estimated" in out, "0.700 kWh" in out) == (True, True), out
 
 
 async def test_a_comparison_at_the_terminal(command: Command) -> None:
@@ -78,6 +86,7 @@ async def test_a_comparison_at_the_terminal(command: Command) -> None:
     code, out, error = await command.run("meter", "compare", "M-1", *period)
     assert code == 0, error
     assert "0.200 kWh" in out
+    assert ("estimated" in out, "provisional" in out, "degree" in out) == (True, True, False), out
     assert "compared with 2026-03-28 11:00" in error
     code, found = await command.json("meter", "compare", "M-1", *period)
     [row] = found["meters"]
@@ -147,6 +156,7 @@ async def test_findings_at_the_terminal(command: Command, tmp_path: Path) -> Non
     assert code == 0, error
     assert "20 L/h at least" in out
     assert "10.80 EUR" in out
+    assert ("coverage" in out, "1000" in out) == (True, True), out
     code, rows = await command.json("findings", "list", "--meter", "W")
     [row] = rows
     assert (row["rule"], row["too_much"], row["unit"], row["state"]) == ("water_never_stops", 2_400, "L", "open")

@@ -57,7 +57,7 @@ class LossesCard(Card):
             return
         names = formats.listed([self._desk.called(name) for name in found.sub_meters])
         self._sentence.set_text(t("losses_of", meters=names, tolerance=formats.percent(found.tolerance)))
-        words = ("losses_share", "losses_main", "losses_subs", "losses_difference", "coverage")
+        words = ("losses_share", "losses_main", "losses_subs", "losses_difference", "estimated_of_it", "coverage")
         heads = [Cell(t("period")), Cell(t("losses_verdict")), *(Cell(t(word), NUMBER) for word in words)]
         self._table.set_content(table_html(t("losses"), heads, [self._row(found, row) for row in found.rows]))
 
@@ -67,7 +67,8 @@ class LossesCard(Card):
         day = formats.local(row.start).date()
         name = period_text(self.view, period) if period.span is Span.DAY else step_text(self.view, period, day, "")
         bad = row.verdict in _WRONG
-        amounts = [amount_text(formats, each, found.unit, medium) for each in (row.main, row.subs, row.difference)]
+        shown = (row.main, row.subs, row.difference, row.estimated)
+        amounts = [amount_text(formats, each, found.unit, medium) for each in shown]
         return [
             Cell(name),
             Cell(t(f"loss_verdict_{row.verdict}"), "warn" if bad else ""),

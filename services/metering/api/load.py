@@ -118,6 +118,7 @@ def _losses(session: Session, name: str, bounds: Int64, step: Step, tz: ZoneInfo
         sub_amounts=found.subs.tolist(),
         verdicts=found.verdict.astype(np.int64).tolist(),
         coverages_permille=found.coverage_permille.tolist(),
+        estimated_amounts=found.estimated_amount.tolist(),
         unit=main.unit,  # type: ignore[arg-type]
         tolerance_permille=main.loss_tolerance_permille,
     )

@@ -38,7 +38,7 @@ class Verdict(IntEnum):
 class SumCheck:
     """Sum check in columns, a row per step. Amounts in base units; difference = main - subs.
 
-    coverage_permille: the least of all sides. verdict: `Verdict` as uint8.
+    coverage_permille: the least of all sides. estimated_amount: of all sides added up. verdict: `Verdict` as uint8.
     """
 
     starts_ms: Int64

@@ -148,7 +148,7 @@ class MeterCalls(ReadingCalls):
             sub_meters=[each.name for each in subs], unit=main.unit, tolerance_permille=tolerance
         )
         for begin, until in steps_of(request.step, start, end):
-            amount, _, covered = self._amount(main, begin, until)
+            amount, guessed, covered = self._amount(main, begin, until)
             parts = [self._amount(each, begin, until) for each in subs]
             summed = sum(part[0] for part in parts)
             coverage = min(covered, *(part[2] for part in parts)) * 1000 // (until - begin)
@@ -162,6 +162,7 @@ class MeterCalls(ReadingCalls):
             answer.ends_unix_ms.append(until)
             answer.main_amounts.append(amount)
             answer.sub_amounts.append(summed)
+            answer.estimated_amounts.append(guessed + sum(part[1] for part in parts))
             answer.verdicts.append(verdict)
             answer.coverages_permille.append(coverage)
         return answer

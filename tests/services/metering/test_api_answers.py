@@ -110,7 +110,23 @@ async def test_a_main_meter_is_held_against_its_sub_meters(metering: Metering) -
     assert list(answer.main_amounts) == [1_000] * 3
     assert list(answer.sub_amounts)[:2] == [990, 800]
     assert list(answer.coverages_permille) == [1000, 1000, 0]
+    assert list(answer.estimated_amounts) == [0, 0, 0]
     assert (answer.tolerance_permille, answer.unit) == (20, pb.UNIT_WH)
+
+
+@sqlite_only
+async def test_losses_tell_what_is_estimated_of_all_their_meters(metering: Metering) -> None:
+    await tree(metering)
+    await metering.meter("c", main_meter=name_of("main"))
+    await metering.ingest(columns([0], meter_id="c"))
+    await metering.ingest(columns([60], first=-5, meter_id="c"))
+    request = pb.QueryLossesRequest(
+        name=name_of("main"), start_time=stamp(-8), end_time=stamp(-6), step=pb.STEP_QUARTER_HOUR
+    )
+    answer = await metering.as_(VIEWER).QueryLosses(request)
+    assert list(answer.sub_amounts) == [990 + 20, 800 + 20]
+    assert list(answer.estimated_amounts) == [20, 20]
+    assert list(answer.coverages_permille) == [0, 0]
 
 
 @sqlite_only

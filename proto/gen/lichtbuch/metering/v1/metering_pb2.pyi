@@ -609,7 +609,9 @@ class Meter(_message.Message):
     exchange may bring another.
     """
     reading_cycle: Global___ReadingCycle.ValueType
-    """How often it is read."""
+    """How often it is read: at which slots it is polled, of which one without a reading is a gap, and of intervals how
+    long one is. Unspecified is polled every quarter hour.
+    """
     flow: Global___Flow.ValueType
     """Which way it counts."""
     device: _builtins.str
@@ -795,7 +797,9 @@ class ReadingBatch(_message.Message):
     STORED_AT_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     source: _builtins.str
-    """Where they come from: "polling", "history", "hand", "import:FILE", "edit", "estimate"."""
+    """Where they come from: "poll", "history" (recordings of a device), "hand", "import:FILE", "edit", "estimate",
+    "revalidation" (in doubt no more after an edit), "exchange", "reset" (found by the service) or "installation".
+    """
     actor: _builtins.str
     """Subject id of who brought them."""
     reason: _builtins.str
@@ -2352,6 +2356,7 @@ class QueryLossesResponse(_message.Message):
     COVERAGES_PERMILLE_FIELD_NUMBER: _builtins.int
     UNIT_FIELD_NUMBER: _builtins.int
     TOLERANCE_PERMILLE_FIELD_NUMBER: _builtins.int
+    ESTIMATED_AMOUNTS_FIELD_NUMBER: _builtins.int
     unit: Global___Unit.ValueType
     """Unit of the amounts."""
     tolerance_permille: _builtins.int
@@ -2384,6 +2389,10 @@ class QueryLossesResponse(_message.Message):
     def coverages_permille(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Least coverage of any of the meters in per mille."""
 
+    @_builtins.property
+    def estimated_amounts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Part of the amounts of all meters, main and sub-meters added up, that is estimated in time."""
+
     def __init__(
         self,
         *,
@@ -2396,10 +2405,11 @@ class QueryLossesResponse(_message.Message):
         coverages_permille: _abc.Iterable[_builtins.int] | None = ...,
         unit: Global___Unit.ValueType = ...,
         tolerance_permille: _builtins.int = ...,
+        estimated_amounts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "main_amounts", b"main_amounts", "starts_unix_ms", b"starts_unix_ms", "sub_amounts", b"sub_amounts", "sub_meters", b"sub_meters", "tolerance_permille", b"tolerance_permille", "unit", b"unit", "verdicts", b"verdicts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["coverages_permille", b"coverages_permille", "ends_unix_ms", b"ends_unix_ms", "estimated_amounts", b"estimated_amounts", "main_amounts", b"main_amounts", "starts_unix_ms", b"starts_unix_ms", "sub_amounts", b"sub_amounts", "sub_meters", b"sub_meters", "tolerance_permille", b"tolerance_permille", "unit", b"unit", "verdicts", b"verdicts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3042,7 +3052,9 @@ class Finding(_message.Message):
     meter_display_name: _builtins.str
     """Display name of the meter."""
     rule: _builtins.str
-    """Rule: "night_base_load_up", "weekend_use", "water_never_stops", "heating_in_warm_weather", "sum_check"."""
+    """Rule: "night_base_load_up", "weekend_use", "water_never_stops", "heating_in_warm_weather", "sum_check",
+    "stock_does_not_add_up".
+    """
     excess_amount: _builtins.int
     """Amount that is too much, in the meter's unit."""
     unit: Global___Unit.ValueType

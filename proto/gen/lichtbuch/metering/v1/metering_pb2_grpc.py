@@ -283,14 +283,15 @@ class MeteringServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def QueryConsumption(self, request, context):
-        """Answers consumption by slots, local days or local months, with coverage and estimated share.
+        """Answers consumption by quarter hours, hours, local days, gas days, local months, local years or as one total, with
+        coverage and estimated share.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def QueryValues(self, request, context):
-        """Answers mean, least and greatest value of sensors by slots, local days or local months.
+        """Answers mean, least and greatest value of sensors by the same steps.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

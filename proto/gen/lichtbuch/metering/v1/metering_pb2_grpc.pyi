@@ -68,9 +68,11 @@ class MeteringServiceStub:
     ExportReadings: _grpc.UnaryStreamMultiCallable[_metering_pb2.ExportReadingsRequest, _metering_pb2.ExportReadingsResponse]
     """Sends stored readings of a period of any length, in columns."""
     QueryConsumption: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse]
-    """Answers consumption by slots, local days or local months, with coverage and estimated share."""
+    """Answers consumption by quarter hours, hours, local days, gas days, local months, local years or as one total, with
+    coverage and estimated share.
+    """
     QueryValues: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryValuesRequest, _metering_pb2.QueryValuesResponse]
-    """Answers mean, least and greatest value of sensors by slots, local days or local months."""
+    """Answers mean, least and greatest value of sensors by the same steps."""
     QueryLoad: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryLoadRequest, _metering_pb2.QueryLoadResponse]
     """Answers peak load, base load and what else a load profile tells."""
     QueryLosses: _grpc.UnaryUnaryMultiCallable[_metering_pb2.QueryLossesRequest, _metering_pb2.QueryLossesResponse]
@@ -136,9 +138,11 @@ class MeteringServiceAsyncStub(MeteringServiceStub):
     ExportReadings: _aio.UnaryStreamMultiCallable[_metering_pb2.ExportReadingsRequest, _metering_pb2.ExportReadingsResponse]  # type: ignore[assignment]
     """Sends stored readings of a period of any length, in columns."""
     QueryConsumption: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryConsumptionRequest, _metering_pb2.QueryConsumptionResponse]  # type: ignore[assignment]
-    """Answers consumption by slots, local days or local months, with coverage and estimated share."""
+    """Answers consumption by quarter hours, hours, local days, gas days, local months, local years or as one total, with
+    coverage and estimated share.
+    """
     QueryValues: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryValuesRequest, _metering_pb2.QueryValuesResponse]  # type: ignore[assignment]
-    """Answers mean, least and greatest value of sensors by slots, local days or local months."""
+    """Answers mean, least and greatest value of sensors by the same steps."""
     QueryLoad: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryLoadRequest, _metering_pb2.QueryLoadResponse]  # type: ignore[assignment]
     """Answers peak load, base load and what else a load profile tells."""
     QueryLosses: _aio.UnaryUnaryMultiCallable[_metering_pb2.QueryLossesRequest, _metering_pb2.QueryLossesResponse]  # type: ignore[assignment]
@@ -291,7 +295,9 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metering_pb2.QueryConsumptionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metering_pb2.QueryConsumptionResponse, _abc.Awaitable[_metering_pb2.QueryConsumptionResponse]]:
-        """Answers consumption by slots, local days or local months, with coverage and estimated share."""
+        """Answers consumption by quarter hours, hours, local days, gas days, local months, local years or as one total, with
+        coverage and estimated share.
+        """
 
     @_abc_1.abstractmethod
     def QueryValues(
@@ -299,7 +305,7 @@ class MeteringServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _metering_pb2.QueryValuesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_metering_pb2.QueryValuesResponse, _abc.Awaitable[_metering_pb2.QueryValuesResponse]]:
-        """Answers mean, least and greatest value of sensors by slots, local days or local months."""
+        """Answers mean, least and greatest value of sensors by the same steps."""
 
     @_abc_1.abstractmethod
     def QueryLoad(
