@@ -89,7 +89,7 @@ PARAMETERS: Final[Table] = MappingProxyType(
             "instant_h": Parameter(
                 "hours that a sensor may show one value",
                 24,
-                {"light": 30, "traffic": 72, "oil": 2_400, "pellets": 2_400},
+                {"light": 30, "oil": 2_400, "pellets": 2_400},
             ),
         },
         "zero": {
