@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import pytest
 
 from cli.commands.reading_exports import writer_to
-from cli.commands.reading_imports import Outcome, directory_of, facts_of, known_meter, send_readings
+from cli.commands.reading_imports import directory_of, facts_of, known_meter, send_readings
 from cli.exporting.readings import Format, rows_of
 from cli.importing.readings.declared import Declared, Series, read_mapping
 from cli.importing.readings.reader import open_readings
@@ -22,11 +20,20 @@ from domain.errors import Unavailable
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.convert import timestamp_to_proto
 from servicekit.database import Database
+from tests.services.metering.importing import (
+    BERLIN,
+    HALF_HOURS,
+    HOURS,
+    REAL,
+    Town,
+    amount,
+    bring,
+    bring_twice,
+    with_real_files,
+)
 from tests.services.metering.running import PARENT, Metering, running_metering
 from tests.support.issuer import Issuer
 
-REAL = Path(os.environ.get("LICHTBUCH_SHARED_DATA", Path(__file__).parents[4] / "shared" / "data")) / "meters"
-with_real_files = pytest.mark.skipif(not REAL.is_dir(), reason=f"the real meters are not at {REAL}")
 sqlite_only = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 MSCONS = """UNA:+.? '
 UNB+UNOC:3+A:500+B:500+260102:1200+R1'
@@ -42,44 +49,12 @@ DTM+164:202601012315?+00:303'
 UNT+10+1'
 UNZ+1+R1'
 """
-BERLIN = ZoneInfo("Europe/Berlin")
-HALF_HOURS = {"kind": pb.READING_KIND_INTERVAL, "reading_cycle": pb.READING_CYCLE_HALF_HOUR}
-HOURS = {"kind": pb.READING_KIND_INTERVAL, "reading_cycle": pb.READING_CYCLE_HOUR}
-
-
-class Town:
-    """What a command's session is, as far as files of readings go."""
-
-    def __init__(self, metering: Metering) -> None:
-        self.metering = metering.as_()
-
-    async def parent(self) -> str:
-        return PARENT
-
-    async def zone(self) -> ZoneInfo:
-        return BERLIN
 
 
 @pytest.fixture
 async def metering(issuer: Issuer, database: Database) -> AsyncIterator[Metering]:
     async with running_metering(issuer, database) as running:
         yield running
-
-
-async def bring(metering: Metering, file: Path, declared: Declared, **options: Any) -> Outcome:
-    session: Any = Town(metering)
-    dry_run, zone = options.pop("dry_run", False), options.pop("zone", "Europe/Berlin")
-    opened = open_readings(file, declared, await directory_of(session), time_zone=zone, **options)
-    return await send_readings(session, opened, f"import:{file.name}", dry_run=dry_run)
-
-
-async def bring_twice(metering: Metering, file: Path, declared: Declared, **options: Any) -> Outcome:
-    """Brings a file, and again: the second time changes nothing. Answers the first outcome."""
-    first = await bring(metering, file, declared, **options)
-    again = await bring(metering, file, declared, **options)
-    assert (again.stored, again.unchanged + again.refused) == (0, first.stored + first.unchanged + first.refused)
-    assert again.refused == first.refused
-    return first
 
 
 async def write_out(metering: Metering, file: Path, form: Format = Format.CSV) -> int:
@@ -97,18 +72,6 @@ async def write_out(metering: Metering, file: Path, form: Format = Format.CSV) -
         async for part in session.metering.ExportReadings(request):
             written += writer.write(rows_of(part.readings, known))
     return written
-
-
-async def amount(metering: Metering, meter_id: str, first: datetime, end: datetime) -> int:
-    request = pb.QueryConsumptionRequest(
-        parent=PARENT,
-        meters=[f"{PARENT}/meters/{meter_id}"],
-        start_time=timestamp_to_proto(first),
-        end_time=timestamp_to_proto(end),
-        step=pb.STEP_TOTAL,
-    )
-    answer: pb.QueryConsumptionResponse = await metering.as_().QueryConsumption(request)
-    return answer.amounts[0]
 
 
 # --- real files --------------------------------------------------------------------------------------------
@@ -192,19 +155,53 @@ meter = "gas"
     assert await amount(metering, "strom", *year) >= measured
 
 
+ZEROS = {
+    ("b4", "electricity"): [("2019-10-04T03:00:00Z", "2019-10-06T00:00:00Z", 46)],
+    ("b58", "electricity"): [("2017-03-26T02:00:00Z", "2017-03-26T02:00:00Z", 1)],
+    ("b4", "gas"): [
+        ("2017-11-27T12:00:00Z", "2018-01-01T00:00:00Z", 829),
+        ("2018-03-12T13:00:00Z", "2018-03-13T06:00:00Z", 18),
+        ("2018-11-10T01:00:00Z", "2018-11-11T13:00:00Z", 37),
+        ("2020-11-27T16:00:00Z", "2020-11-27T21:00:00Z", 6),
+    ],
+    ("b58", "gas"): [
+        ("2017-11-18T11:00:00Z", "2018-01-01T00:00:00Z", 1_046),
+        ("2018-06-04T02:00:00Z", "2018-06-05T00:00:00Z", 23),
+    ],
+}
+"""By building and medium: the zeros that stand for missing values, by the ends of the first and the last hour. Zeros of
+a boiler that is off in summer are none of them."""
+
+
 @with_real_files
 @sqlite_only
-async def test_zeros_that_nobody_declared_missing_are_found_by_the_rules(metering: Metering) -> None:
-    await metering.meter("strom", **HOURS)
-    file = REAL / "cambridge/ucam_b4_hourly_2017_2020.csv"
-    declared = Declared(meter="strom", value_column="electricity", unit="kWh", stamp="start")
-    outcome = await bring(metering, file, declared)
-    assert (outcome.stored, outcome.file.tally.missing) == (35_064, 0)
-    assert "zero" in outcome.found
+@pytest.mark.parametrize(("building", "medium"), ZEROS)
+async def test_zeros_that_nobody_declared_missing_are_found_by_the_rules_and_only_those(
+    metering: Metering, building: str, medium: str
+) -> None:
+    await metering.meter("m", medium=pb.MEDIUM_GAS if medium == "gas" else pb.MEDIUM_ELECTRICITY, **HOURS)
+    file = REAL / f"cambridge/ucam_{building}_hourly_2017_2020.csv"
+    outcome = await bring_twice(metering, file, Declared(meter="m", value_column=medium, unit="kWh", stamp="start"))
+    assert (outcome.stored, outcome.all_refused, outcome.file.tally.missing) == (35_064, 0, 0)
     facts = facts_of(file, outcome, False)
-    assert facts["findings_by_rule"]["zero"] == sum(
-        finding["count"] for finding in facts["findings"] if finding["rule"] == "zero"
+    span = {"from": "2017-01-01T01:00Z", "until": "2021-01-01T00:00Z"}
+    assert facts["meters"] == [{"meter": "m", "readings": 35_064, **span}]
+    zeros = ZEROS[building, medium]
+    breaks = ["2018-01-01T01:00:00Z", "2018-06-05T01:00:00Z"] if (building, medium) == ("b58", "gas") else []
+    count = {"zero": sum(one[2] for one in zeros), "unit_break": len(breaks)}
+    assert facts["findings_by_rule"] == {rule: number for rule, number in count.items() if number}
+    found = facts["findings"]
+    assert [(one["from"], one["until"], one["count"]) for one in found if one["rule"] == "zero"] == zeros
+    assert [one["until"] for one in found if one["rule"] == "unit_break"] == breaks
+    assert {one["doubted"] for one in found if one["rule"] == "zero"} == {True}
+    request = pb.ListReadingsRequest(
+        parent=PARENT,
+        start_time=timestamp_to_proto(datetime.fromisoformat(zeros[0][0])),
+        end_time=timestamp_to_proto(datetime.fromisoformat(zeros[0][1]) + timedelta(milliseconds=1)),
     )
+    listed = (await metering.as_().ListReadings(request)).readings
+    assert list(listed.statuses) == [pb.READING_STATUS_DOUBTFUL] * zeros[0][2]
+    assert set(listed.values) == {0}
 
 
 @with_real_files
