@@ -11,7 +11,8 @@ import pytest
 
 from servicekit.database import Database, Session
 from servicekit.tenants import TenantRow
-from services.metering.meter import Cycle
+from services.metering.acquisition.watching import _cycles
+from services.metering.meter import Acquisition, Cycle
 from services.metering.reading import Status
 from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, to_ms
 from services.metering.store.gaps import gaps_of
@@ -194,3 +195,27 @@ async def test_a_monthly_and_a_yearly_meter_are_read_on_the_first(town: Town, wo
     assert found.slot_ms.tolist() == [new_year, local(2027, 2, 1)]
     assert found.status.tolist() == [Status.MEASURED, Status.GAP]
     assert (await town.readings("year")).slot_ms.tolist() == [new_year]
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+@pytest.mark.parametrize("acquisition", [Acquisition.POLL, Acquisition.SUBSCRIBE])
+async def test_a_time_zone_that_nobody_knows_keeps_no_meter_of_any_town_from_being_read(
+    town: Town, workers: list[Worker], caplog: pytest.LogCaptureFixture, acquisition: Acquisition
+) -> None:
+    name = f"Europe/Atlantis-{acquisition.name}"
+
+    def misspell(session: Session) -> None:
+        row = session.get_one(TenantRow, TOWN)
+        row.time_zone = name
+        session.add(row)
+
+    await town.database.run(misspell)
+    await town.add("quarter", acquisition=int(acquisition))
+    await town.add("day", reading_cycle=int(Cycle.DAY))
+    worker = start(workers, town)
+    await pass_slots(worker, NOON_MS + SLOT_MS)
+    assert (await town.readings("quarter")).slot_ms.tolist() == [NOON_MS, NOON_MS + SLOT_MS]
+    of_day = next(target for target in worker.book.targets if target.cycle == Cycle.DAY)
+    assert of_day.due_ms(NOON_MS) == local(2026, 3, 28)
+    assert _cycles([of_day]) == {of_day.address: (Cycle.DAY, BERLIN)}
+    assert len([record for record in caplog.records if name in record.message]) == 1

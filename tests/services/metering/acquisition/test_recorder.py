@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from domain.errors import TimedOut
 from servicekit.clock import SteppedClock
 from servicekit.database import Database
 from services.metering.acquisition import recorder as recording
 from services.metering.acquisition.recorder import Recorder
-from services.metering.acquisition.spool import Spool
+from services.metering.acquisition.spool import Record, Spool
 from services.metering.metrics import READINGS_REFUSED
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
@@ -211,3 +212,30 @@ async def test_what_a_worker_leaves_that_dies_is_drained_by_one_that_lives(
         assert await stored(town) == [(0, 1), (1, 1), (2, 1)]
     finally:
         await living.cancel()
+
+
+async def test_what_takes_the_database_too_long_at_once_is_drained_in_smaller_parts(
+    town: Town, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = rig.recorder._store
+    tried: list[int] = []
+
+    async def slow(record: Record, patience_s: float) -> None:
+        """A database that gets through three readings within its time."""
+        tried.append(len(record.readings))
+        if len(record.readings) > 3:
+            raise TimedOut("the database took more than 30 s")
+        await plain(record, patience_s)
+
+    for slot in range(8):
+        rig.read(slot)
+        await rig.recorder.settle()
+    await rig.cancel()
+    assert rig.spool.depth == 8
+    rig.has_database = True
+    monkeypatch.setattr(rig.recorder, "_store", slow)
+    monkeypatch.setattr(recording, "FIRST_PAUSE_S", 0.01)
+    rig.begin()
+    await eventually(lambda: rig.recorder.is_settled)
+    assert await stored(town) == [(slot, 1) for slot in range(8)]
+    assert tried[:3] == [8, 4, 2]
