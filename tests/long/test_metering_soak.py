@@ -37,8 +37,10 @@ OUTAGE = range(SLOTS // 3, SLOTS // 3 + DAY)
 AFTER = range(OUTAGE.stop, OUTAGE.stop + 24)
 """What was spooled is drained, most of it, within these."""
 KILLS = 50
+FULL_SIZE = (200, 31)
 _POINTS = ("store.before", "store.committed")
 _POINTS_AWAY = ("spool.partial", "spool.written")
+_POINTS_RESET = ("reset.before", "reset.recorded")
 _POINTS_AFTER = ("drain.committed", "drain.removed", "store.before", "")
 
 
@@ -62,7 +64,7 @@ def kills_of(truth: Truth) -> list[Kill]:
     # While resets are being recorded: a reset is confirmed by the second reading after it.
     resets = [change.at + 1 for change in truth.changes if not change.is_exchange]
     for number, slot in enumerate([one for one in resets if one not in OUTAGE and one not in AFTER][:6]):
-        kills.setdefault(slot, Kill(slot, ("reset.before", "reset.recorded")[number % 2], count=1 + number))
+        kills.setdefault(slot, Kill(slot, _POINTS_RESET[number % 2], count=1 + number))
     busy = {change.at + away for change in truth.changes for away in range(-2, 4)} | set(OUTAGE) | set(AFTER)
     quiet = [slot for slot in range(8, SLOTS - 40) if slot not in busy]
     downs = 0
@@ -88,8 +90,14 @@ async def test_a_month_of_two_thousand_registers(
         2026, START_MS, devices=METERS, slots=SLOTS, exchanges=METERS // 10, resets=METERS // 10,
         silences=METERS // 5, no_change=range(0),
     )  # fmt: skip
+    exchanges = sum(change.is_exchange for change in truth.changes)
+    kills = kills_of(truth)
+    assert (exchanges, len(truth.changes) - exchanges) == (METERS // 10, METERS // 10)
+    if (METERS, DAYS) == FULL_SIZE:
+        assert (len(kills), exchanges, len(truth.changes) - exchanges) == (KILLS, 20, 20)
+        assert {kill.point for kill in kills} == {"", *_POINTS, *_POINTS_AWAY, *_POINTS_AFTER, *_POINTS_RESET}
     imports = [slot for slot in range(DAY, SLOTS, 2 * DAY) if slot not in OUTAGE] + [SLOTS - 2]
-    plan = Plan(truth, kills_of(truth), [OUTAGE], imports)
+    plan = Plan(truth, kills, [OUTAGE], imports)
 
     def cut(away: bool) -> None:
         (postgres_server.cut_off if away else postgres_server.bring_back)(postgres_database_url)
@@ -100,6 +108,8 @@ async def test_a_month_of_two_thousand_registers(
         print(f"\n{tally.told(truth)}", flush=True)
     assert tally.wrong == []
     assert tally.kills == len(plan.kills)
+    # The rest dies at the end of a slot, or at any moment.
+    assert {*_POINTS, *_POINTS_AWAY, "drain.committed", "drain.removed"} <= tally.died_at.keys()
     assert tally.imported > 0
     assert tally.gaps > tally.imported
     assert tally.most_spooled >= len(OUTAGE)

@@ -31,6 +31,7 @@ async def test_two_days_with_a_dst_night_are_kept_to_the_watt_hour(issuer: Issue
     tally = await Soak(plan, tmp_path, f"sqlite:///{tmp_path}/metering.db", issuer, None).run()
     assert tally.wrong == []
     assert tally.kills == len(kills)
+    assert tally.died_at == {"spool.written": 1, "drain.committed": 1}
     assert tally.imported > 0
     assert tally.most_spooled >= len(outage) - 2
     assert tally.gaps > tally.imported

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -73,6 +74,8 @@ class Tally:
 
     seconds: float = 0.0
     kills: int = 0
+    died_at: Counter[str] = field(default_factory=Counter)
+    """Those of the kills that came when a point was passed, by point."""
     requests: int = 0
     expected_requests: int = 0
     readings: int = 0
@@ -103,6 +106,7 @@ class Tally:
                 f" {self.seconds / 60:.1f} min, a slot {middle * 1000:.0f} ms (99 %: {worst * 1000:.0f} ms)",
                 f"{self.kills} kills, {exchanges} exchanges, {len(truth.changes) - exchanges} resets,"
                 f" {len(truth.silences)} silent meters, at most {self.most_spooled} records in the spool",
+                "killed at: " + ", ".join(f"{point} {count}" for point, count in sorted(self.died_at.items())),
                 f"{self.readings} slots stored, {self.gaps} of them gaps, {self.imported} brought late,"
                 f" {self.requests} requests for {self.expected_requests} readings of a meter",
                 "time: " + ", ".join(f"{phase} {seconds:.0f} s" for phase, seconds in self.phases_s.items()),
@@ -152,6 +156,7 @@ class Soak:
             await self.database.close()
         self.tally.seconds = time.monotonic() - began
         self.tally.requests, self.tally.kills = self.station.requests, self.process.kills
+        self.tally.died_at = self.process.died_at
         return self.tally
 
     # --- the time ---------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ from tests.support.running import ADMIN
 
 _ROOT = Path(__file__).resolve().parents[4]
 PATIENCE_S = 600.0
+COMES_WITHIN_S = 30.0
+"""How long a point is waited for that was not passed in the slot."""
 _LAST_WORDS = 2_000
 
 
@@ -39,6 +42,8 @@ class Process:
         self._next: asyncio.subprocess.Process | None = None
         self.port = 0
         self.starts = self.kills = 0
+        self.died_at: Counter[str] = Counter()
+        """How often it killed itself at a point that it passed."""
         self.refused = {"conflict": 0, "no_register": 0, "not_kept": 0, "lost": 0}
         """What the processes said they did not store, as far as they lived to say it."""
         self._said: dict[str, float] = {}
@@ -81,10 +86,17 @@ class Process:
         return await self._answer()
 
     async def killed_during(self, command: dict[str, Any], after_s: float) -> None:
-        """A command in whose midst it is killed, or right after it."""
+        """A command in whose midst it is killed, or right after it: at the point that it says, or else by us."""
         self._send(command)
+        point, process = command.get("die_at", ""), self._process
         with contextlib.suppress(TimeoutError, Died):
             await asyncio.wait_for(self._answer(), after_s)
+        if point and process is not None:
+            # What it does by itself, a drain above all, comes when its pauses are over.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), COMES_WITHIN_S)
+            if process.returncode == -signal.SIGKILL:
+                self.died_at[point] += 1
         await self.kill()
 
     async def kill(self) -> None:
