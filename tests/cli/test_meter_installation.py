@@ -88,9 +88,15 @@ async def test_a_file_says_since_when_meters_hang_there_and_gets_it_back(command
     }
     code, back = await command.json("import", "meters", str(tmp_path / "meters.csv"))
     assert (code, back["unchanged"], back["updated"]) == (0, 4, 0)
-    right = file_of(tmp_path, ["whole,,2015-07-01,5", "old,,,"], "meter_id,building,installed_at,first_reading")
+    header = "meter_id,building,installed_at,first_reading"
+    right = file_of(tmp_path, ["old,,2015-07-01,5", "air,,2024-01-01,"], header)
     code, changed = await command.json("import", "meters", str(right))
     assert (code, changed["updated"], changed["unchanged"]) == (0, 1, 1)
+    apart = file_of(tmp_path, ["whole,,2015-07-01,5"], header)
+    code, refused = await command.json("import", "meters", str(apart))
+    assert (code != 0, refused["updated"], refused["refused"]) == (True, 0, 1)
+    assert [item["column"] for item in refused["refusals"]] == ["installed_at"]
+    assert "register low in its housing was hung up at" in refused["refusals"][0]["reason"]
 
 
 async def test_a_line_that_says_half_of_it_is_named(command: Command, tmp_path: Path) -> None:
