@@ -15,6 +15,8 @@ T = TypeVar("T")
 
 SLOW_S: Final = 60.0
 """Real seconds between attempts to see what one may not see: a role may be given meanwhile."""
+AGAIN_S: Final = 5.0
+"""Real seconds until what has failed for the first time is tried again; longer each time, up to its own interval."""
 
 _log = get_logger(__name__)
 
@@ -131,8 +133,13 @@ class Feed(Kept[T]):
             self.put(value)
 
     async def keep(self) -> None:
-        """Fetches for ever, more slowly what the person may not see."""
+        """Fetches for ever: more slowly what the person may not see, soon again what just did not come."""
+        failures = 0
         while True:
             await self.refresh()
+            failures = failures + 1 if self.problem in (Problem.AWAY, Problem.FAILED) else 0
             denied = self.problem in (Problem.DENIED, Problem.MISSING)
-            await asyncio.sleep(max(self.every_s, SLOW_S) if denied else self.every_s)
+            pause_s = max(self.every_s, SLOW_S) if denied else self.every_s
+            if failures:
+                pause_s = min(pause_s, AGAIN_S * 2.0 ** min(failures - 1, 10))
+            await asyncio.sleep(pause_s)

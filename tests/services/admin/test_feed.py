@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 import pytest
 
 from domain.errors import InvalidInput, LichtbuchError, NotAuthenticated, NotFound, NotPermitted, TimedOut, Unavailable
+from services.admin import feed as feeds
 from services.admin.feed import Feed, Problem, problem_of
+from tests.support.waiting import eventually
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
@@ -108,3 +110,18 @@ async def test_who_has_changed_something_is_not_answered_by_a_call_from_before()
     source.answer = "after"
     await after
     assert (source.asked, kept.value) == (2, "after")
+
+
+async def test_what_did_not_come_is_asked_for_soon_again_however_seldom_it_is_fetched(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(feeds, "AGAIN_S", 0.001)
+    source = Source(Unavailable("away"))
+    kept: Feed[object] = Feed("lighting", source, 3600.0, lambda: AT)
+    keeping = asyncio.create_task(kept.keep())
+    try:
+        await eventually(lambda: source.asked >= 3)
+        source.answer = "lamps"
+        await eventually(lambda: kept.value == "lamps" and kept.problem is None)
+    finally:
+        keeping.cancel()
