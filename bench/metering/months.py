@@ -4,6 +4,9 @@ Ours from raw readings: differences at the ends of runs (store/runs.py), by the 
 months that the service keeps. The peers are what one writes who knows the database, over the same table and keys: the
 first counter of each local month, less that of the month before, with local time by the best means that each database
 has. Counters need no difference of every two neighbours, which would be slower. All have to come to the same sums.
+
+Told besides, without a promise: the same from raw readings where each register has a gap in each month, so that no run
+reaches over one, and the readings themselves have to be read.
 """
 
 from __future__ import annotations
@@ -12,9 +15,11 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from statistics import median
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session
 
@@ -25,7 +30,7 @@ from domain.night import local_month_bounds
 from servicekit.database import Database
 from services.metering.figures.consumption import Step, boundaries
 from services.metering.reading import Int64, column
-from services.metering.slot import SLOT_MS
+from services.metering.slot import DAY_MS, SLOT_MS
 from services.metering.store import ingest
 from services.metering.store import meters as meter_store
 from services.metering.store.amounts import amounts
@@ -70,6 +75,9 @@ def run(report: Report, quick: bool) -> None:
             with here.fresh(kind, int(bounds[0]), int(bounds[-1])) as database:
                 _fill(database, meters, bounds)
                 _compare(report, database, kind, bounds, meters, rounds)
+            with here.fresh(kind, int(bounds[0]), int(bounds[-1])) as database:
+                _fill(database, meters, bounds, with_gaps=True)
+                _tell_of_gaps(report, database, kind, bounds, meters, rounds)
 
 
 def _compare(report: Report, database: Database, kind: str, bounds: Int64, meters: int, rounds: int) -> None:
@@ -101,13 +109,41 @@ def _compare(report: Report, database: Database, kind: str, bounds: Int64, meter
     report.tell(PART, f"s to make the roll-ups of all days and months of them in {TITLES[kind]}", made_s)
 
 
-def _fill(database: Database, meters: int, bounds: Int64) -> None:
-    """A year of each meter through the store's own way; the statistics that every way may use."""
+def _tell_of_gaps(report: Report, database: Database, kind: str, bounds: Int64, meters: int, rounds: int) -> None:
+    """How long ours takes from raw readings with gaps, and SQL beside it, which never looks at what is missing."""
+    query = _PEER.format(month=_MONTH[kind], start=int(bounds[0]), end=int(bounds[-1]))
+    rows = database.run_now(lambda session: meter_store.all_rows(session, [TOWN]))
+    ways: dict[str, Callable[[Session], Sums]] = {
+        "ours": lambda session: _ours(session, rows, bounds, None),
+        _PEER_NAME[kind]: lambda session: _peer(session, query),
+    }
+    _check(
+        report, kind, {"with gaps": database.run_now(ways["ours"]), "peer": database.run_now(ways[_PEER_NAME[kind]])}
+    )
+    times: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            times[name].append(seconds(lambda way=way: database.run_now(way)))  # type: ignore[misc]
+    for name, took in times.items():
+        what = (
+            f"s for {len(bounds) - 1} local months of {meters} meters with a gap in each, raw, {TITLES[kind]}: {name}"
+        )
+        report.tell(PART, what, median(took))
+
+
+def _fill(database: Database, meters: int, bounds: Int64, *, with_gaps: bool = False) -> None:
+    """A year of each meter through the store's own way; the statistics that every way may use.
+
+    with_gaps: a day into each month one reading is missing.
+    """
+    missing = bounds[:-1] + DAY_MS
     made = database.run_now(lambda session: add_meters(session, meters))
     slots = int(bounds[-1] - bounds[0]) // SLOT_MS + 1
     for begin in range(0, meters, CHUNK):
         keys = column([meter.lives[0].key for meter in made[begin : begin + CHUNK]])
         readings = counters(keys, int(bounds[0]), 0, slots)
+        if with_gaps:
+            readings = readings.take(~np.isin(readings.slot_ms, missing))
         database.run_now(lambda session, readings=readings: ingest.write(session, readings, SOURCE))  # type: ignore[misc]
     with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
         connection.exec_driver_sql("ANALYZE" if database.dialect == "sqlite" else "VACUUM ANALYZE")
