@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from cli.commands import reading_imports
 from cli.commands.reading_exports import writer_to
 from cli.commands.reading_imports import directory_of, facts_of, known_meter, send_readings
 from cli.exporting.readings import Format, rows_of
@@ -259,6 +262,24 @@ async def test_a_file_that_breaks_in_the_middle_keeps_what_was_stored_before(
     outcome = await bring(metering, file, Declared(meter="m"), size=100)
     assert outcome.stored == 300
     assert "does a quote never close" in str(outcome.error)
+
+
+@sqlite_only
+@pytest.mark.parametrize("is_watched", [True, False])
+async def test_who_sits_before_a_terminal_sees_how_far_an_import_is_and_a_file_of_notes_is_left_alone(
+    metering: Metering, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_watched: bool
+) -> None:
+    await metering.meter("m")
+    slots = [datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=15 * number) for number in range(30)]
+    file = tmp_path / "x.csv"
+    file.write_text("time;kWh\n" + "".join(f"{slot.isoformat()};1\n" for slot in slots), encoding="utf-8")
+    shown = io.StringIO()
+    terminal = Console(file=shown, width=80, force_terminal=is_watched, _environ={"TERM": "xterm"})
+    monkeypatch.setattr(reading_imports, "notes", terminal)
+    assert (await bring(metering, file, Declared(meter="m"), size=10)).stored == 30
+    assert ("importing" in shown.getvalue()) == is_watched
+    assert ("97%" in shown.getvalue()) == is_watched  # 30 lines of readings, and that of the names
+    assert is_watched or not shown.getvalue()
 
 
 class GoneAfter:
