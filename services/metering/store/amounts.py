@@ -114,15 +114,25 @@ class Draft:
     estimated_amount: Int64 = field(init=False)
     measured_ms: Int64 = field(init=False)
     flag: np.ndarray[tuple[int], np.dtype[np.uint8]] = field(init=False)
+    is_taken: bool = field(init=False, default=False)
 
     def __post_init__(self) -> None:
+        # There is one for each meter of an answer: what is done here is done a thousand times.
         count = len(self.bounds_ms) - 1
         self.settled = np.zeros(count, np.bool_)
-        self.amount, self.estimated_amount, self.measured_ms = (np.zeros(count, np.int64) for _ in range(3))
-        self.flag = np.full(count, Flag.MISSING, np.uint8)
+        self.amount, self.estimated_amount, self.measured_ms = np.zeros((3, count), np.int64)
+        self.flag = np.empty(count, np.uint8)
+        self.flag.fill(Flag.MISSING)
+
+    @property
+    def is_settled(self) -> bool:
+        """True once nothing is open."""
+        return self.is_taken or bool(self.settled.all())
 
     def open_bounds_ms(self) -> tuple[int, int]:
         """Begin of the first and end of the last step that is not settled."""
+        if len(self.settled) and not self.settled[0] and not self.settled[-1]:
+            return int(self.bounds_ms[0]), int(self.bounds_ms[-1])
         places = np.flatnonzero(~self.settled)
         return int(self.bounds_ms[places[0]]), int(self.bounds_ms[places[-1] + 1])
 
@@ -134,7 +144,7 @@ class Draft:
 
     def take(self, whole: Consumption) -> None:
         """Settles all steps."""
-        self.settled[:] = True
+        self.settled[:] = self.is_taken = True
         self.amount, self.estimated_amount = whole.amount, whole.estimated_amount
         self.measured_ms, self.flag = whole.measured_ms, whole.flag
 
@@ -157,7 +167,7 @@ class Draft:
 
 def fill(session: Session, draft: Draft, meter: Metered, step: Step, general: General) -> None:
     """Settles what is open by the general way."""
-    if bool(draft.settled.all()):
+    if draft.is_settled:
         return
     spans = draft.open_spans()
     if not meter.is_interval_sure:
@@ -184,7 +194,7 @@ def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[D
         wanted: dict[int, tuple[int, int]] = {}
         for draft, meter in zip(drafts, meters, strict=True):
             state = states.get(meter.row.uid)
-            if state is not None and not draft.settled.all():
+            if state is not None and not draft.is_settled:
                 wanted[state.key] = draft.open_bounds_ms()
         if not wanted:
             return
@@ -247,7 +257,7 @@ def _part(kept: Consumption, at: slice | Int64) -> Consumption:
 def in_runs(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft]) -> None:
     """Settles the steps that lie in a run."""
     bounds_ms = drafts[0].bounds_ms if drafts else np.empty(0, np.int64)
-    wanted = [(draft, meter) for draft, meter in zip(drafts, meters, strict=True) if not draft.settled.all()]
+    wanted = [(draft, meter) for draft, meter in zip(drafts, meters, strict=True) if not draft.is_settled]
     keys = [life.key for _, meter in wanted for life in meter.lives if _has_runs(meter, life)]
     if not keys:
         return
