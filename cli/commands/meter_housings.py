@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any, Final
+from zoneinfo import ZoneInfo
 
 import typer
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from cli import parsing
 from cli.commands.meter_facts import Identity, meter_of, show
@@ -37,14 +39,14 @@ def install_meter(
     """Record when a meter was hung up and what it showed then; it may have been long ago, and said wrongly before."""
 
     async def ask(session: Session) -> tuple[pb.Meter, Any]:
-        tz = await session.zone()
+        name, when, tz = await _named(session, identity, at)
         request = pb.InstallMeterRequest(
-            name=await session.name("meters", identity),
-            installed_at=timestamp_to_proto(parsing.instant(at, tz, datetime.now(UTC), "--at")),
+            name=name,
+            installed_at=when,
             first_reading=first,
             registers=[
-                pb.RegisterInstallation(meter=name, first_reading=first_one)
-                for name, first_one, _ in await _registers(session, registers, _FIRST)
+                pb.RegisterInstallation(meter=register, first_reading=first_one)
+                for register, first_one, _ in await _registers(session, registers, _FIRST)
             ],
             reason=reason,
         )
@@ -72,19 +74,19 @@ def exchange_meter(
     """Record that a meter was exchanged with all registers in its housing; it may have been long ago."""
 
     async def ask(session: Session) -> tuple[pb.Meter, Any]:
-        tz = await session.zone()
+        name, when, tz = await _named(session, identity, at)
         change = pb.RegisterChange(transformer_ratio=ratio, obis_code=obis, scale_exponent=scale, rollover=rollover)
         if unit is not None:
             change.unit = meter_of({"unit": unit}, await session.parent(), tz)[0].unit
         request = pb.ExchangeMeterRequest(
-            name=await session.name("meters", identity),
-            exchanged_at=timestamp_to_proto(parsing.instant(at, tz, datetime.now(UTC), "--at")),
+            name=name,
+            exchanged_at=when,
             final_reading=final,
             first_reading=first,
             serial_number=serial,
             registers=[
-                pb.RegisterExchange(meter=name, final_reading=last_one, first_reading=first_one)
-                for name, last_one, first_one in await _registers(session, registers, _FINAL_FIRST)
+                pb.RegisterExchange(meter=register, final_reading=last_one, first_reading=first_one)
+                for register, last_one, first_one in await _registers(session, registers, _FINAL_FIRST)
             ],
             change=change,
             reason=reason,
@@ -106,20 +108,27 @@ def dismount_meter(
     """Record that a meter was taken down for good; it can be asked about as before, and its number is free."""
 
     async def ask(session: Session) -> tuple[pb.Meter, Any]:
-        tz = await session.zone()
+        name, when, tz = await _named(session, identity, at)
         request = pb.DismountMeterRequest(
-            name=await session.name("meters", identity),
-            dismounted_at=timestamp_to_proto(parsing.instant(at, tz, datetime.now(UTC), "--at")),
+            name=name,
+            dismounted_at=when,
             final_reading=final,
             registers=[
-                pb.RegisterDismounting(meter=name, final_reading=last_one)
-                for name, last_one, _ in await _registers(session, registers, _FINAL)
+                pb.RegisterDismounting(meter=register, final_reading=last_one)
+                for register, last_one, _ in await _registers(session, registers, _FINAL)
             ],
             reason=reason,
         )
         return await session.metering.DismountMeter(request), tz
 
     show(*online(ask, municipality), as_json)
+
+
+async def _named(session: Session, identity: str, at: str) -> tuple[str, Timestamp, ZoneInfo]:
+    """What every one of these calls begins with: the meter, the instant, and the zone in which it is shown."""
+    tz = await session.zone()
+    when = timestamp_to_proto(parsing.instant(at, tz, datetime.now(UTC), "--at"))
+    return await session.name("meters", identity), when, tz
 
 
 async def _registers(session: Session, given: Sequence[str] | None, form: str) -> list[tuple[str, int, int]]:

@@ -93,6 +93,13 @@ async def metering_command(tmp_path: Path) -> AsyncIterator[Command]:
     issuer.close()
 
 
+def file_of(folder: Path, header: str, lines: list[str]) -> Path:
+    """A CSV file with a header and lines."""
+    file = folder / "some.csv"
+    file.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
+    return file
+
+
 @cache
 def _empty_database() -> bytes:
     """A file of metering's with nothing but the schema in it: copying it is quicker than migrating."""

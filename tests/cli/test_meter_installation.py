@@ -10,7 +10,7 @@ import pytest
 
 from cli.commands.meter_imports import write_meters
 from cli.session import Session
-from tests.cli.metering_command import Command, metering_command
+from tests.cli.metering_command import Command, file_of, metering_command
 
 HEADER = "meter_id,medium,unit,kind,device,installed_at,first_reading"
 LINES = [
@@ -25,12 +25,6 @@ LINES = [
 async def command(tmp_path: Path) -> AsyncIterator[Command]:
     async with metering_command(tmp_path) as running:
         yield running
-
-
-def file_of(folder: Path, lines: list[str], header: str = HEADER) -> Path:
-    file = folder / "some.csv"
-    file.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    return file
 
 
 async def test_a_meter_is_hung_up_with_it_or_later_and_put_right(command: Command) -> None:
@@ -68,7 +62,7 @@ async def test_a_meter_is_hung_up_with_it_or_later_and_put_right(command: Comman
 
 
 async def test_a_file_says_since_when_meters_hang_there_and_gets_it_back(command: Command, tmp_path: Path) -> None:
-    file = file_of(tmp_path, LINES)
+    file = file_of(tmp_path, HEADER, LINES)
     code, first = await command.json("import", "meters", str(file))
     assert (code, first["created"], first["refused"]) == (0, 4, 0)
     code, again = await command.json("import", "meters", str(file))
@@ -89,10 +83,10 @@ async def test_a_file_says_since_when_meters_hang_there_and_gets_it_back(command
     code, back = await command.json("import", "meters", str(tmp_path / "meters.csv"))
     assert (code, back["unchanged"], back["updated"]) == (0, 4, 0)
     header = "meter_id,building,installed_at,first_reading"
-    right = file_of(tmp_path, ["old,,2015-07-01,5", "air,,2024-01-01,"], header)
+    right = file_of(tmp_path, header, ["old,,2015-07-01,5", "air,,2024-01-01,"])
     code, changed = await command.json("import", "meters", str(right))
     assert (code, changed["updated"], changed["unchanged"]) == (0, 1, 1)
-    apart = file_of(tmp_path, ["whole,,2015-07-01,5"], header)
+    apart = file_of(tmp_path, header, ["whole,,2015-07-01,5"])
     code, refused = await command.json("import", "meters", str(apart))
     assert (code != 0, refused["updated"], refused["refused"]) == (True, 0, 1)
     assert [item["column"] for item in refused["refusals"]] == ["installed_at"]
@@ -106,7 +100,7 @@ async def test_a_line_that_says_half_of_it_is_named(command: Command, tmp_path: 
         "c,electricity,wh,,,first of June,3",
         "d,temperature,celsius,instant,,2015-06-01,3",
     ]
-    code, report = await command.json("import", "meters", str(file_of(tmp_path, lines)))
+    code, report = await command.json("import", "meters", str(file_of(tmp_path, HEADER, lines)))
     assert (code, report["stored"]) == (2, False)
     assert {(item["line"], item["column"]) for item in report["refusals"]} == {
         (2, "installed_at"),

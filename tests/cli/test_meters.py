@@ -14,7 +14,7 @@ from cli.commands.meter_imports import AT_ONCE
 from cli.importing.meters import Line, independent
 from cli.session import Session
 from lichtbuch.metering.v1 import metering_pb2 as pb
-from tests.cli.metering_command import Command, metering_command
+from tests.cli.metering_command import Command, file_of, metering_command
 
 TOWN = "municipalities/bad-hersfeld"
 HEADER = "meter_id,display_name,medium,unit,kind,building,obis_code,serial_number,device,main_meter,rollover,terms"
@@ -31,12 +31,6 @@ LINES = [
 async def command(tmp_path: Path) -> AsyncIterator[Command]:
     async with metering_command(tmp_path) as running:
         yield running
-
-
-def file_of(folder: Path, lines: list[str], header: str = HEADER) -> Path:
-    file = folder / "some.csv"
-    file.write_text("\n".join([header, *lines]) + "\n", encoding="utf-8")
-    return file
 
 
 async def test_a_meter_is_added_shown_changed_exchanged_and_removed(command: Command) -> None:
@@ -71,7 +65,7 @@ async def test_a_meter_is_added_shown_changed_exchanged_and_removed(command: Com
 
 
 async def test_a_file_of_meters_is_taken_in_once_and_changes_what_it_tells(command: Command, tmp_path: Path) -> None:
-    file = file_of(tmp_path, LINES)
+    file = file_of(tmp_path, HEADER, LINES)
     code, tried = await command.json("import", "meters", str(file), "--dry-run")
     assert (code, tried["created"], tried["stored"]) == (0, 5, False)
     code, first = await command.json("import", "meters", str(file))
@@ -80,7 +74,7 @@ async def test_a_file_of_meters_is_taken_in_once_and_changes_what_it_tells(comma
     assert (code, again["created"], again["updated"], again["unchanged"]) == (0, 0, 0, 5)
     meter = await command.metering.GetMeter(pb.GetMeterRequest(name=f"{TOWN}/meters/low"))
     assert (meter.serial_number, meter.obis_code) == ("4711", "1-0:1.8.2")
-    fewer = file_of(tmp_path, ["whole,4713", "kitchen,"], "meter_id,serial_number")
+    fewer = file_of(tmp_path, "meter_id,serial_number", ["whole,4713", "kitchen,"])
     code, changed = await command.json("import", "meters", str(fewer))
     assert (code, changed["updated"], changed["unchanged"]) == (0, 1, 1)
     meter = await command.metering.GetMeter(pb.GetMeterRequest(name=f"{TOWN}/meters/low"))
@@ -98,7 +92,7 @@ async def test_a_wrong_line_is_named_and_nothing_is_stored_without_being_told_to
         "c,,electricity,wh,,,,,,,many,",
         "pv,,electricity,wh,,,,,,,,",
     ]
-    file = file_of(tmp_path, wrong)
+    file = file_of(tmp_path, HEADER, wrong)
     code, report = await command.json("import", "meters", str(file))
     assert (code, report["stored"], report["refused"]) == (2, False, 5)
     assert {(item["line"], item["column"]) for item in report["refusals"]} == {
@@ -114,7 +108,7 @@ async def test_a_wrong_line_is_named_and_nothing_is_stored_without_being_told_to
 
 async def test_what_only_the_service_knows_ends_the_import_at_its_line(command: Command, tmp_path: Path) -> None:
     await command.run("meter", "add", "other", "--medium", "electricity", "--unit", "wh", "--serial", "4711")
-    code, report = await command.json("import", "meters", str(file_of(tmp_path, LINES)))
+    code, report = await command.json("import", "meters", str(file_of(tmp_path, HEADER, LINES)))
     assert code in (2, 3)
     assert [(item["line"], item["column"]) for item in report["refusals"]] == [(4, "serial_number")]
     assert "other" in report["refusals"][0]["reason"]
@@ -128,8 +122,8 @@ async def test_a_meter_that_somebody_creates_meanwhile_is_a_refusal_like_others(
     from cli.importing.tables import read_table
 
     lines = [f"M-{number},Meter,electricity,wh,,Rathaus,,,,,," for number in range(AT_ONCE + 5)]
-    table = read_table(file_of(tmp_path, lines))
-    await command.run("import", "meters", str(file_of(tmp_path, lines)))
+    table = read_table(file_of(tmp_path, HEADER, lines))
+    await command.run("import", "meters", str(file_of(tmp_path, HEADER, lines)))
 
     async def before_they_were_created(_: object) -> list[pb.Meter]:
         return []
@@ -172,7 +166,7 @@ def session_of(command: Command) -> Session:
 async def test_meters_go_out_into_a_file_that_comes_in_as_it_was(command: Command, tmp_path: Path) -> None:
     from cli.commands.meter_imports import write_meters
 
-    await command.run("import", "meters", str(file_of(tmp_path, LINES)))
+    await command.run("import", "meters", str(file_of(tmp_path, HEADER, LINES)))
     gas = pb.Meter(
         medium=pb.MEDIUM_GAS,
         unit=pb.UNIT_L,
@@ -207,12 +201,12 @@ async def test_lines_that_touch_one_another_have_the_outcome_that_they_would_hav
 ) -> None:
     header = "meter_id,medium,unit,building,serial_number,main_meter"
     many = [f"M-{number},electricity,wh,Rathaus,S-{number},{'M-0' if number else ''}" for number in range(40)]
-    code, first = await command.json("import", "meters", str(file_of(tmp_path, many, header)))
+    code, first = await command.json("import", "meters", str(file_of(tmp_path, header, many)))
     assert (code, first["created"], first["refusals"]) == (0, 40, [])
     # A number goes from one meter to the next one of the file, and one line is wrong only to the service.
     moved = ["M-1,electricity,wh,Rathaus,S-new,M-0", "M-2,electricity,wh,Rathaus,S-1,M-0"]
     twice = ["M-3,electricity,wh,Rathaus,S-twice,M-0", "M-4,electricity,wh,Rathaus,s-twice,M-0"]
-    file = file_of(tmp_path, [*moved, *twice], header)
+    file = file_of(tmp_path, header, [*moved, *twice])
     code, report = await command.json("import", "meters", str(file), "--skip-invalid")
     assert (code, report["updated"], report["refused"]) == (3, 3, 1)
     assert [(one["line"], one["column"]) for one in report["refusals"]] == [(5, "serial_number")]
@@ -222,9 +216,9 @@ async def test_an_import_that_ends_at_a_line_says_which_and_looks_at_no_further_
     command: Command, tmp_path: Path
 ) -> None:
     header = "meter_id,medium,unit,serial_number,main_meter"
-    await command.json("import", "meters", str(file_of(tmp_path, ["A,electricity,wh,S-1,"], header)))
+    await command.json("import", "meters", str(file_of(tmp_path, header, ["A,electricity,wh,S-1,"])))
     lines = ["B,electricity,wh,S-1,", "C,electricity,wh,,B"]
-    code, report = await command.json("import", "meters", str(file_of(tmp_path, lines, header)))
+    code, report = await command.json("import", "meters", str(file_of(tmp_path, header, lines)))
     assert (code, report["created"], report["stored"]) == (2, 0, False)
     assert report["notes"] == ["line 2 was refused: no further lines were looked at"]
     assert [one["line"] for one in report["refusals"]] == [2]

@@ -230,20 +230,15 @@ def _near_first(session: Session, life: RegisterLife, at_ms: int, *, before: boo
 
 def any_stored(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> bool:
     """True if any reading of these registers lies in start <= slot <= end. One probe of the primary key each."""
-    statement = text(_any_stored_text(session, keys))
-    return session.connection().execute(statement, {"start": start_ms, "end": end_ms}).first() is not None
-
-
-def _any_stored_text(session: Session, keys: Sequence[int]) -> str:
-    """The query of `any_stored`, with :start and :end."""
     within = "r.slot_ms >= :start AND r.slot_ms <= :end LIMIT 1"
-    if not is_postgresql(session):
-        return f"SELECT 1 FROM reading r WHERE r.life_key IN {key_set(session, keys)} AND {within}"
-    # LATERAL with a limit is never made a join: of ten thousand registers a join reads whole months to find nothing.
-    return (
-        f"SELECT 1 FROM unnest({array(keys)}) AS k(life_key)"
-        f" CROSS JOIN LATERAL (SELECT 1 FROM reading r WHERE r.life_key = k.life_key AND {within}) AS found LIMIT 1"
-    )
+    query = f"SELECT 1 FROM reading r WHERE r.life_key IN {key_set(session, keys)} AND {within}"
+    if is_postgresql(session):
+        # LATERAL with a limit is never made a join, which for ten thousand registers may read months to find nothing.
+        query = (
+            f"SELECT 1 FROM unnest({array(keys)}) AS k(life_key) CROSS JOIN LATERAL"
+            f" (SELECT 1 FROM reading r WHERE r.life_key = k.life_key AND {within}) AS found LIMIT 1"
+        )
+    return session.connection().execute(text(query), {"start": start_ms, "end": end_ms}).first() is not None
 
 
 def delete_before(session: Session, keys: Sequence[int], before_ms: int) -> int:
