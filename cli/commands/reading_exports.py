@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import tzinfo
 from pathlib import Path
 from typing import Annotated
@@ -13,7 +13,8 @@ import typer
 
 from cli.commands.meters import Meters, list_all, period
 from cli.commands.reading_imports import known_meter
-from cli.exporting.readings import CsvWriter, Format, JsonLinesWriter, ParquetWriter, Writer, rows_of
+from cli.exporting.parquet import ParquetWriter
+from cli.exporting.readings import CsvWriter, Format, JsonLinesWriter, Writer, rows_of
 from cli.options import Json, Town
 from cli.output import note
 from cli.session import Session, online
@@ -71,9 +72,8 @@ def writer_to(path: Path | None, form: Format, tz: tzinfo) -> Iterator[Writer]:
     part = path.with_name(path.name + ".part")
     try:
         if form is Format.PARQUET:
-            writer: Writer = ParquetWriter(part)
-            yield writer
-            writer.close()
+            with closing(ParquetWriter(part)) as writer:
+                yield writer
         else:
             with part.open("w", encoding="utf-8", newline="") as stream:
                 yield _text_writer(stream, form, tz)

@@ -1,4 +1,4 @@
-"""Stored readings as CSV, JSON Lines or Parquet, piece by piece: no more of an export is in memory than a piece.
+"""Stored readings as CSV or JSON Lines, piece by piece: no more of an export is in memory than a piece.
 
 The columns are those that an import takes again (cli/importing/readings/long_table.py): values are exact decimals of
 the unit beside them, times say their offset, a gap has no value.
@@ -12,17 +12,12 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, tzinfo
 from decimal import Decimal
 from enum import StrEnum
-from pathlib import Path
-from typing import IO, Any, Final, NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol
 
 from cli.importing.readings.amounts import SYMBOLS
 from cli.importing.readings.known import KnownMeter, Status
 from cli.importing.readings.long_table import OWN_COLUMNS
 from lichtbuch.metering.v1 import metering_pb2 as pb
-
-ROW_GROUP: Final = 100_000
-"""Rows of a Parquet file that are written together: enough to be read quickly, few enough to be held."""
-_DIGITS, _PLACES = 25, 6
 
 
 class Format(StrEnum):
@@ -157,47 +152,3 @@ class JsonLinesWriter:
 
 def _text(value: str) -> str:
     return json.dumps(value, ensure_ascii=False)
-
-
-class ParquetWriter:
-    """Parquet with instants of UTC and exact decimals. Raises OSError where the file cannot be written."""
-
-    def __init__(self, path: Path) -> None:
-        # Half a second and 50 MB that no other command needs.
-        import pyarrow
-        from pyarrow import parquet
-
-        self._arrow = pyarrow
-        instant, word = pyarrow.timestamp("ms", tz="UTC"), pyarrow.dictionary(pyarrow.int32(), pyarrow.string())
-        types = (word, instant, pyarrow.decimal128(_DIGITS, _PLACES), word, word, word, instant, pyarrow.int32())
-        self._schema = pyarrow.schema(list(zip(OWN_COLUMNS, types, strict=True)))
-        self._file = parquet.ParquetWriter(path, self._schema, compression="zstd")
-        self._waiting: list[Row] = []
-
-    def write(self, rows: Iterator[Row]) -> int:
-        """Writes rows and returns how many."""
-        count = 0
-        for row in rows:
-            count += 1
-            self._waiting.append(row)
-            if len(self._waiting) >= ROW_GROUP:
-                self._flush()
-        return count
-
-    def close(self) -> None:
-        """Writes the last row group and the footer."""
-        if self._waiting:
-            self._flush()
-        self._file.close()
-
-    def _flush(self) -> None:
-        arrays: list[Any] = [
-            self._arrow.array(column, self._type(number)).cast(self._schema.field(number).type)
-            for number, column in enumerate(zip(*self._waiting, strict=True))
-        ]
-        self._file.write_table(self._arrow.Table.from_arrays(arrays, schema=self._schema))
-        self._waiting.clear()
-
-    def _type(self, number: int) -> Any:
-        wanted = self._schema.field(number).type
-        return self._arrow.string() if self._arrow.types.is_dictionary(wanted) else wanted

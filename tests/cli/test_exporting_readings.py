@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import io
 import json
-from datetime import UTC, datetime
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -13,10 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cli.exporting import readings as exporting
-from cli.exporting.readings import CsvWriter, JsonLinesWriter, ParquetWriter, Row, plain, rows_of
+from cli.exporting import parquet as exporting
+from cli.exporting.parquet import ParquetWriter
+from cli.exporting.readings import CsvWriter, JsonLinesWriter, Row, plain, rows_of
 from cli.importing.readings.declared import Declared
 from cli.importing.readings.known import Directory, Kind, KnownMeter, Status, Step
+from cli.importing.readings.long_table import OWN_COLUMNS
 from cli.importing.readings.reader import open_readings
 from lichtbuch.metering.v1 import metering_pb2 as pb
 
@@ -99,6 +104,47 @@ def test_parquet_is_written_by_row_groups(tmp_path: Path, monkeypatch: pytest.Mo
     assert [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)] == [10, 10, 4]
     assert set(file.read().column("value").to_pylist()) == {Decimal("-3.250000")}
     assert file.read().column_names == ["meter", "slot", "value", "unit", "status", "source", "observed_at", "revision"]
+
+
+def test_what_parquet_says_is_exact_to_the_last_digit_of_the_largest_and_the_smallest(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    instant = datetime(2026, 10, 25, 0, 59, 59, 999_000, tzinfo=UTC)
+    slot_ms = round(instant.timestamp() * 1000)
+    values = [plain(sign * (2**53 - 1), scale) for sign in (1, -1) for scale in (-6, 0, 6)] + [None]
+    rows = [Row("m", slot_ms, value, "kWh", "measured", "Zähler 'ä'", slot_ms + 1, 3) for value in values]
+    with closing(ParquetWriter(tmp_path / "x.parquet")) as writer:
+        assert writer.write(iter(rows)) == 7
+    told = parquet.read_table(tmp_path / "x.parquet").to_pylist()
+    assert [row["value"] for row in told] == values
+    assert {(row["slot"], row["observed_at"]) for row in told} == {(instant, instant + timedelta(milliseconds=1))}
+    assert {(row["source"], row["revision"]) for row in told} == {("Zähler 'ä'", 3)}
+
+
+def test_a_period_without_a_reading_is_a_parquet_file_without_a_row(tmp_path: Path) -> None:
+    from pyarrow import parquet
+
+    ParquetWriter(tmp_path / "x.parquet").close()
+    told = parquet.read_table(tmp_path / "x.parquet")
+    assert (told.num_rows, told.column_names) == (0, list(OWN_COLUMNS))
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_a_full_disk_is_told_once_and_prints_nothing_of_the_library(capfd: pytest.CaptureFixture[str]) -> None:
+    rows = (Row("m", slot * 900_000, Decimal(slot), "Wh", "measured", "", 0, 0) for slot in range(300_000))
+    with pytest.raises(OSError, match="No space left"), closing(ParquetWriter(Path("/dev/full"))) as writer:
+        writer.write(rows)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_rows_that_break_off_leave_no_thread_behind(tmp_path: Path) -> None:
+    def rows() -> Iterator[Row]:
+        yield Row("m", 0, Decimal(1), "Wh", "measured", "", 0, 0)
+        raise ConnectionError("gone")
+
+    with pytest.raises(ConnectionError, match="gone"), closing(ParquetWriter(tmp_path / "x.parquet")) as writer:
+        writer.write(rows())
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("parquet")]
 
 
 reading = st.tuples(

@@ -139,7 +139,7 @@ unit = "kW"
 def test_no_other_command_pays_for_parquet() -> None:
     import subprocess
 
-    loaded = "import sys, cli.main; print([name for name in sys.modules if name.startswith('pyarrow')])"
+    loaded = "import sys, cli.main; print([name for name in sys.modules if name.startswith('arro3')])"
     done = subprocess.run([sys.executable, "-c", loaded], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
 
