@@ -100,6 +100,8 @@ class Load:
     night_base: int
     mean: int
     full_load_hours: int
+    load_factor: int | None
+    """Mean by peak in per mille; None without a peak above zero."""
     refusal: str
 
 
@@ -120,6 +122,7 @@ def load_from_proto(answer: metering_pb2.QueryLoadResponse) -> Load | None:
         night_base=figures.night_base_load,
         mean=figures.mean,
         full_load_hours=figures.full_load_hours,
+        load_factor=figures.load_factor_permille if figures.HasField("load_factor_permille") else None,
         refusal=figures.refusal,
     )
 
@@ -153,6 +156,8 @@ class Compared:
     is_provisional: bool
     degree_days: DegreeDays | None
     reference_degree_days: DegreeDays | None
+    milli_amount_per_degree_day: int | None
+    reference_milli_amount_per_degree_day: int | None
 
 
 def compared_from_proto(answer: metering_pb2.CompareConsumptionResponse) -> Compared | None:
@@ -181,6 +186,12 @@ def compared_from_proto(answer: metering_pb2.CompareConsumptionResponse) -> Comp
         is_provisional=one.is_provisional,
         degree_days=_degree_days(answer, "period_degree_days"),
         reference_degree_days=_degree_days(answer, "reference_degree_days"),
+        milli_amount_per_degree_day=(
+            one.milli_amount_per_degree_day if one.HasField("milli_amount_per_degree_day") else None
+        ),
+        reference_milli_amount_per_degree_day=(
+            one.reference_milli_amount_per_degree_day if one.HasField("reference_milli_amount_per_degree_day") else None
+        ),
     )
 
 

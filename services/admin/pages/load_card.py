@@ -157,6 +157,7 @@ class LoadCard(Card):
         def power(per_hour: int) -> str:
             return load_text(formats, per_hour, load.unit, medium)
 
+        factor = t("load_factor")
         peak = t("load_peak_at", time=formats.date_and_time(load.peak_at)) if load.peak_at else t("load_peak")
         self._tiles.set_content(
             tiles_html(
@@ -166,6 +167,7 @@ class LoadCard(Card):
                     ("off", power(load.night_base), t("load_night")),
                     ("plain", power(load.mean), t("load_mean")),
                     ("plain", f"{formats.number(load.full_load_hours)} h", t("load_hours")),
+                    *([] if load.load_factor is None else [("plain", formats.percent(load.load_factor), factor)]),
                 ]
             )
         )
@@ -225,9 +227,22 @@ class LoadCard(Card):
                     then=self._degree_days(compared.reference_degree_days),
                 )
             )  # fmt: skip
+        said += self._per_degree_day(compared)
         if compared.is_provisional and compared.adjusted_reference is not None:
             said.append(t("compared_provisional"))
         self._words.set_text(" ".join(said))
+
+    def _per_degree_day(self, compared: Compared) -> list[str]:
+        """What a degree day used, then and now; nothing where it is known of neither period."""
+        each = (compared.milli_amount_per_degree_day, compared.reference_milli_amount_per_degree_day)
+        if not self._comparing.weather or each == (None, None):
+            return []
+        formats, medium = self.view.formats, self._desk.meter.medium
+        now, then = (
+            self.view.t("unknown_figure") if one is None else amount_text(formats, one, compared.unit, medium, -3)
+            for one in each
+        )
+        return [self.view.t("compared_per_degree_day", now=now, then=then)]
 
     def _days(self, period: Period) -> str:
         """The days that are compared: those of the period that are over."""

@@ -88,7 +88,7 @@ async def test_a_meter_tells_what_it_is_what_it_counted_and_how_well(application
     await tells(user, "meter-pairs", "1EMH0815", "51238696780", "DE00012345678", "R-2 Küche", "R-1-EIN Einspeisung")
     await tells(user, "meter-lives", "am Zähler 0,5", "Wandler × 40", "getauscht oder ausgebaut")
     await tells(user, "consumption-tiles", "davon geschätzt", "durch Messwerte abgedeckt")
-    await tells(user, "load-tiles", "36,0 kW", "16,0 kW")
+    await tells(user, "load-tiles", "36,0 kW", "16,0 kW", DE["load_factor"], " %")
     await tells(user, "compared", "+", "kWh")
     await tells(user, "compared-words", "je m² (2.000 m²)", DE["compared_uneven"])
     await tells(user, "losses-table", DE["loss_verdict_2"], DE["estimated_of_it"])
@@ -177,7 +177,7 @@ async def test_gas_is_told_in_kwh_and_in_cubic_metres(application: Application, 
     await eventually(lambda: "dwd-00232" in element(user, "weather").options)
     element(user, "weather").value = "dwd-00232"
     await tells(user, "compared", DE["compared_adjusted"])
-    await tells(user, "compared-words", "330,0 K d", DE["compared_provisional"])
+    await tells(user, "compared-words", "330,0 K d", DE["compared_provisional"], "Je Heizgradtag (K d): ", " m³,")
 
 
 async def test_what_is_fed_in_is_called_so(application: Application, town: Town) -> None:

@@ -129,6 +129,8 @@ class MeterCalls(ReadingCalls):
                 figures.base_load = figures.night_base_load = powers[len(powers) // 20]
                 figures.mean = sum(powers) // len(powers)
                 figures.full_load_hours = amount // max(1, powers[-1])
+                if powers[-1] > 0:
+                    figures.load_factor_permille = sum(powers) * 1000 // (len(powers) * powers[-1])
             else:
                 figures.refusal = "the meter is read too seldom for a profile"
             answer.figures.append(figures)
@@ -196,6 +198,9 @@ class MeterCalls(ReadingCalls):
             if meter.floor_area_m2:
                 one.milli_amount_per_m2 = amount * 1000 // meter.floor_area_m2
             if request.weather:
+                one.milli_amount_per_degree_day = amount * 1000 // 330
+                if then:
+                    one.reference_milli_amount_per_degree_day = then * 1000 // 300
                 one.weather_adjusted_reference_amount = then * 11 // 10
                 if then:
                     one.weather_adjusted_change_permille = (amount * 10 - then * 11) * 1000 // (then * 11)
