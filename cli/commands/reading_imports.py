@@ -136,7 +136,7 @@ async def send_readings(session: Session, file: ReadingsFile, source: str, *, dr
     """Sends a file piece by piece. What goes wrong on the way ends it, and stands in the outcome."""
     outcome, parent = Outcome(file), await session.parent()
     with Progress(console=notes, transient=True, disable=not notes.is_terminal) as progress:
-        task = progress.add_task("importing", total=file.lines or None)
+        task = progress.add_task("importing", total=file.size or None)
         try:
             for piece in file.pieces:
                 if len(piece):
@@ -144,7 +144,10 @@ async def send_readings(session: Session, file: ReadingsFile, source: str, *, dr
                         parent=parent, readings=columns_of(piece), source=source, dry_run=dry_run
                     )
                     outcome.add(piece, await session.metering.IngestReadings(request, timeout=300))
-                progress.update(task, completed=file.tally.lines)
+                progress.update(task, completed=file.done())
+            # Behind the last reading there may be lines without one; and a spreadsheet's length shows at its end.
+            whole = file.size or file.done() or 1
+            progress.update(task, total=whole, completed=whole)
         except LichtbuchError as error:
             if not outcome.stored and not outcome.unchanged:
                 raise

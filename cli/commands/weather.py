@@ -33,7 +33,9 @@ STEPS: Final = {
 
 
 def import_weather(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV of the DWD (daily or hourly), or any with °C.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="CSV of the DWD (daily or hourly), or any with °C; also .gz.")
+    ],
     station: Annotated[
         str, typer.Option("--station", help="What the station is called; default dwd-NUMBER for files of the DWD.")
     ] = "",

@@ -1,4 +1,4 @@
-"""Files into rows of text: CSV in any usual habit, XLSX, GeoJSON, Shapefile, JSON records.
+"""Files into rows of text: CSV in any usual habit, XLSX, GeoJSON, Shapefile, JSON records; texts gzipped, too.
 
 A row is a mapping of column name to text, with the line it came from. What a cell means is not decided here. A file
 that cannot be read at all raises InvalidInput; a row that does not fit its header is handed on as refused.
@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import codecs
 import csv
+import gzip
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -30,8 +32,9 @@ FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 DELIMITERS: Final = (";", ",", "\t", "|")
 # A spreadsheet cell longer than this is no inventory value but an accident, for instance a quote that never closes.
 MAX_CELL: Final = 100_000
-# What an archive (XLSX, zipped Shapefile) may unpack to. The inventory of a large city takes a hundredth of it.
+# What an archive (XLSX, zipped Shapefile, gzip) may unpack to. The inventory of a large city takes a hundredth of it.
 MAX_UNPACKED: Final = 1 << 30
+_NO_TEXTS: Final = (".xlsx", ".xlsm", ".xls", ".shp", ".zip", ".gz")
 
 
 @dataclass(frozen=True)
@@ -60,19 +63,42 @@ def read_table(path: Path) -> Table:
     if not path.is_file():
         raise InvalidInput.of("file", f"{path} is not a file")
     ending = path.suffix.lower()
+    if ending == ".gz":
+        return _from_text(_unzipped(path), path.stem)
     if ending in (".xlsx", ".xlsm"):
         return _read_xlsx(path)
     if ending == ".xls":
         raise InvalidInput.of("file", "this is the old Excel format: save it as .xlsx or as CSV")
     if ending in (".shp", ".zip"):
         return _read_shapefile(path)
-    content = path.read_bytes()
+    return _from_text(path.read_bytes(), path.name)
+
+
+def _unzipped(path: Path) -> bytes:
+    """What a gzipped text unpacks to. Raises InvalidInput where that is broken, too much, or an archive once more."""
+    if Path(path.stem).suffix.lower() in _NO_TEXTS:
+        raise InvalidInput.of("file", f"{path.name}: only texts are read gzipped; unpack it first")
+    try:
+        with gzip.open(path) as stream:
+            content = stream.read(MAX_UNPACKED + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InvalidInput.of("file", f"{path.name} cannot be read to its end: {error}") from error
+    if len(content) > MAX_UNPACKED:
+        raise InvalidInput.of(
+            "file", f"{path.name} unpacks to more than {MAX_UNPACKED >> 20} MiB, at most so many are read"
+        )
+    return content
+
+
+def _from_text(content: bytes, name: str) -> Table:
+    """A file of text by its bytes; of `name` only the ending counts."""
+    ending = Path(name).suffix.lower()
     if not content.strip():
-        raise InvalidInput.of("file", f"{path.name} is empty")
+        raise InvalidInput.of("file", f"{name} is empty")
     if ending in (".json", ".geojson") or content.lstrip(codecs.BOM_UTF8 + b" \t\r\n")[:1] in (b"{", b"["):
-        return _read_json(content, path.name)
+        return _read_json(content, name)
     if b"\x00" in content[:4096] and not content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InvalidInput.of("file", f"{path.name} is no text: CSV, XLSX, GeoJSON and Shapefiles are read")
+        raise InvalidInput.of("file", f"{name} is no text: CSV, XLSX, GeoJSON and Shapefiles are read")
     return _read_csv(content)
 
 

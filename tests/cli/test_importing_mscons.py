@@ -226,3 +226,15 @@ def test_a_counter_for_a_meter_of_intervals_is_refused(tmp_path: Path) -> None:
 def test_what_is_no_interchange_is_refused_as_a_whole(tmp_path: Path, text: str, reason: str) -> None:
     with pytest.raises(InvalidInput, match=reason):
         taken(opened(tmp_path, text, layout="mscons"))
+
+
+def test_how_far_an_interchange_of_a_single_line_has_been_read_is_told_in_bytes(tmp_path: Path) -> None:
+    body = [*location(), *(segment for _ in range(3_000) for segment in QUARTERS)]
+    file = tmp_path / "mscons.txt"
+    file.write_text(interchange(message(body), line=""), encoding="latin-1")
+    found = open_readings(file, Declared(), TOWN, time_zone="Europe/Berlin", size=1_000)
+    told = [found.done() for _ in found.pieces]
+    assert len(told) == 7
+    assert told == sorted(told)
+    assert 0 < told[0] < found.size == file.stat().st_size
+    assert told[-1] <= found.size

@@ -150,3 +150,13 @@ def test_a_file_that_may_be_cut_off_is_told(tmp_path: Path) -> None:
     found = opened(tmp_path, "time;kWh\n2026-01-01T00:00Z;1\n2026-01-01T00:15Z;1", meter="m")
     assert len(taken(found)) == 2
     assert "cut off?" in found.tally.notes[0]
+
+
+@pytest.mark.parametrize("end", ["\n", "", "\n\n"])
+def test_how_far_a_table_has_been_read_is_told_in_lines_of_the_file(tmp_path: Path, end: str) -> None:
+    file = tmp_path / "x.csv"
+    rows = [f"{datetime(2026, 1, 1, hour).isoformat()}Z;1" for hour in range(6)]
+    file.write_text("from the logger\n\ntime;kWh\n" + "\n".join(rows) + end, encoding="utf-8")
+    found = open_readings(file, Declared(meter="m", header_line=3), TOWN, time_zone="UTC", size=2)
+    assert [found.done() for _ in found.pieces] == [5, 7, 9, 9]
+    assert found.size == 9 + (end == "\n\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 from datetime import date
 from decimal import Decimal
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from cli.importing import tables
 from cli.importing.tables import Table, read_table
 from cli.importing.weather import WeatherFile, read_weather
 from domain.errors import InvalidInput
@@ -224,3 +226,33 @@ def test_a_file_that_does_not_fit_is_refused_as_a_whole(
     with pytest.raises(InvalidInput) as caught:
         weather_of(tmp_path, f"{header}\n2024-01-01,5\n", **options)
     assert caught.value.violations[0].field == field
+
+
+def test_a_gzipped_file_is_read_as_it_is_and_a_broken_one_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "produkt_klima_tag.TXT.gz"
+    packed = gzip.compress(KLIMA_TAG.encode())
+    path.write_bytes(packed)
+    assert read_weather(read_table(path), tz=BERLIN) == weather_of(tmp_path, KLIMA_TAG)
+    for content, reason in (
+        (packed[:-9], "cannot be read to its end"),
+        (b"date;temp\n2024-01-01;5\n", "cannot be read to its end"),
+        (gzip.compress(b" \n"), "is empty"),
+        (gzip.compress(b"\x00" * 100), "is no text"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(InvalidInput, match=reason):
+            read_table(path)
+
+
+def test_a_gzipped_file_that_would_fill_the_memory_or_is_an_archive_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MAX_UNPACKED", 1 << 20)
+    path = tmp_path / "weather.csv.gz"
+    path.write_bytes(gzip.compress(b"date;temp\n" + b"2024-01-01;5\n" * 100_000))
+    with pytest.raises(InvalidInput, match="unpacks to more than 1 MiB"):
+        read_table(path)
+    archive = tmp_path / "weather.xlsx.gz"
+    archive.write_bytes(gzip.compress(b"PK"))
+    with pytest.raises(InvalidInput, match="only texts are read gzipped"):
+        read_table(archive)

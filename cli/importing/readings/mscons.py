@@ -56,7 +56,8 @@ class MsconsReader:
         # EDIFACT's character sets UNOA to UNOC are parts of Latin-1.
         scanned = scan(path, declared.encoding)
         self._encoding = "latin-1" if scanned.encoding == "cp1252" else scanned.encoding
-        self.lines = scanned.lines
+        self.size, self.at = scanned.size, 0
+        """Bytes of the file, and how many of them have been read."""
         self._message = _Message()
         self._messages = 0
 
@@ -76,6 +77,7 @@ class MsconsReader:
                     ended = segment.tag == "UNZ"
                     self._take(segment)
                     if collector.full:
+                        self.at = raw.tell()
                         yield collector.take()
                 self._finish_quantity()
                 if not ended:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -19,11 +19,15 @@ from domain.errors import InvalidInput, Violation
 
 @dataclass
 class ReadingsFile:
-    """A file that is being read: `tally` grows while `pieces` are taken. `lines` is how many it has, 0 for unknown."""
+    """A file that is being read: `tally` grows while `pieces` are taken.
+
+    `done` tells how much of `size` has been read, in lines or bytes; the size is 0 where nobody knows it.
+    """
 
     layout: str
     habits: str
-    lines: int
+    size: int
+    done: Callable[[], int]
     tally: Tally
     pieces: Iterator[Piece]
 
@@ -57,7 +61,7 @@ def open_readings(
         told = replace(declared, stamp="end", series=tuple(replace(one, stamp="") for one in declared.series))
         taker = Taker(told, directory, collector, Numbers("."), tz, hand)
         reader = mscons.MsconsReader(path, told, taker, tz)
-        return ReadingsFile(layout, "MSCONS", reader.lines, tally, reader.pieces())
+        return ReadingsFile(layout, "MSCONS", reader.size, lambda: reader.at, tally, reader.pieces())
     source = open_source(path, encoding=declared.encoding, header_line=declared.header_line)
     if not source.ends:
         tally.note("the last line does not end with a line break: was the file cut off?")
@@ -77,7 +81,7 @@ def open_readings(
         taker = Taker(declared, directory, collector, numbers, tz, hand)
         pieces = long_table.LongReader(source, long, declared, taker, tz, hand).pieces()
     habits = f"{layout}, {source.habits}, decimal {numbers.decimal!r}"
-    return ReadingsFile(layout, habits, source.lines, tally, pieces)
+    return ReadingsFile(layout, habits, source.lines, lambda: source.at, tally, pieces)
 
 
 def _numbers(source: Source, declared: Declared, cells: list[int]) -> Numbers:

@@ -34,17 +34,19 @@ _NOT_CP1252: Final = (0x81, 0x8D, 0x8F, 0x90, 0x9D)
 
 @dataclass(frozen=True, slots=True)
 class Scanned:
-    """What going through a text told: its encoding, its lines, and whether the last one ends."""
+    """What going through a text told: its encoding, its lines and bytes (unpacked), and whether the last line ends."""
 
     encoding: str
     lines: int
+    size: int
     ends: bool
     head: bytes
 
 
 @dataclass
 class Source:
-    """A table: `columns` may name one twice (the hour that autumn repeats). `rows` are told with their line number."""
+    """A table: `columns` may name one twice (the hour that autumn repeats). `rows` are told with their line number;
+    `at` is that of the last one taken, `lines` how many there are, 0 for unknown."""
 
     columns: list[str]
     sample: list[tuple[int, list[str]]]
@@ -52,12 +54,15 @@ class Source:
     lines: int
     ends: bool = True
     delimiter: str = ""
+    at: int = 0
     _rest: Iterator[tuple[int, list[str]]] = field(default_factory=lambda: iter(()))
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Line and cells of each row that is not empty; once. Raises InvalidInput where the file breaks."""
-        yield from self.sample
-        yield from self._rest
+        for rows in (self.sample, self._rest):
+            for line, cells in rows:
+                self.at = line
+                yield line, cells
 
 
 def open_bytes(path: Path) -> IO[bytes]:
@@ -122,7 +127,7 @@ def _scan(stream: IO[bytes], name: str, declared: str) -> Scanned:
     if encoding == "cp1252" and guessed and odd:
         encoding = "latin-1"
     ends = tail.rstrip(b"\0").endswith((b"\n", b"\r"))
-    return Scanned(encoding, lines + (0 if ends else 1), ends, head[: 1 << 16])
+    return Scanned(encoding, lines + (0 if ends else 1), at, ends, head[: 1 << 16])
 
 
 def open_source(path: Path, *, encoding: str = "", header_line: int = 0, delimiter: str = "") -> Source:

@@ -140,16 +140,15 @@ async def test_gas_in_therms_is_refused_by_name_and_taken_once_it_is_in_kwh(
     ],
 )
 async def test_the_temperatures_beside_the_samples_become_means_of_local_days_and_are_stored_once(
-    metering: Metering, tmp_path: Path, name: str, column: str, zone: str, hours: int, days: int
+    metering: Metering, name: str, column: str, zone: str, hours: int, days: int
 ) -> None:
-    plain = tmp_path / f"{name}.csv"
-    plain.write_bytes(gzip.decompress((SAMPLES / f"{name}.csv.gz").read_bytes()))
+    file = SAMPLES / f"{name}.csv.gz"
     tz = ZoneInfo(zone)
-    found = read_weather(read_table(plain), tz=tz, times="utc")
+    found = read_weather(read_table(file), tz=tz, times="utc")
     assert (found.lines, found.missing, found.refusals, found.temperature_column) == (hours, 0, [], column)
     by_day: defaultdict[date, list[Decimal]] = defaultdict(list)
-    with plain.open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
+    with gzip.open(file, "rt", encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
             at = datetime.fromisoformat(row["dt"])
             value = Decimal(row[column])
             celsius = (value - 32) * 5 / 9 if column == "tempF" else value
@@ -163,7 +162,7 @@ async def test_the_temperatures_beside_the_samples_become_means_of_local_days_an
         station=name,
         days=[(day - date(1970, 1, 1)).days for day in found.means],
         mean_centidegrees=list(found.means.values()),
-        source=f"import:{name}.csv",
+        source=f"import:{file.name}",
     )
     for stored in (days, 0):
         answer = await metering.as_().IngestTemperatures(request)
