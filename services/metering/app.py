@@ -79,13 +79,13 @@ def assemble(
     if database is None:
         raise RuntimeError("metering has a database")
     bell = Bell()
-    spool = Spool(settings.resolved_spool_dir, settings.spool_max_bytes)
-    book = TargetBook(database, settings.own_dir / "meters.json", spool, clock, ready=server.database_ready.is_set)
-    endpoints = EndpointReplica(registry, database, server.tenants, clock, changed=book.touch)
     parameters = load_parameters(settings.validation_rules)
+    ready = server.database_ready.is_set
+    spool = Spool(settings.resolved_spool_dir, settings.spool_max_bytes)
+    book = TargetBook(database, settings.own_dir / "meters.json", spool, clock, ready=ready, parameters=parameters)
+    endpoints = EndpointReplica(registry, database, server.tenants, clock, changed=book.touch)
     servicer = MeteringServicer(database, clock, endpoints, bell, changed=book.touch, parameters=parameters)
     server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer)
-    ready = server.database_ready.is_set
     server.add_loop("endpoints", endpoints.keep_fresh, max_silence_s=6 * REFRESH_EVERY_S)
     server.add_loop("partitions", lambda beat: keep_partitions(database, clock, beat, ready=ready), max_silence_s=300)
     _add_rollups(server, settings, database)
@@ -93,7 +93,7 @@ def assemble(
     if not settings.polling:
         return None
     spool.open()
-    recorder = Recorder(database, spool, clock, stored=bell.ring, ready=server.database_ready.is_set)
+    recorder = Recorder(database, spool, clock, stored=bell.ring, ready=ready, parameters=parameters)
     fieldbus = field_of(clock, settings)
     devices = Devices(opener or fieldbus)
     lease = lease_for(LEASE, database, settings.own_dir, holder=settings.resolved_holder, clock=clock)
@@ -102,7 +102,7 @@ def assemble(
         devices=devices,
         book=book,
         keeper=recorder,
-        resets=StoredResets(database, clock),
+        resets=StoredResets(database, clock, parameters),
         may_poll=lease.holds,
         tolerance_s=settings.poll_tolerance_s,
     )
@@ -130,9 +130,10 @@ def assemble(
         book=book,
         asked=Asked(settings.own_dir / "caught-up.json"),
         polled_ms=lambda: poller.polled_ms,
-        may_work=lambda: lease.holds() and recorder.is_settled and server.database_ready.is_set(),
+        may_work=lambda: lease.holds() and recorder.is_settled and ready(),
         settle=recorder.settle,
         stored=bell.ring,
+        parameters=parameters,
     )
     server.add_loop("catch-up", catch_up.run, max_silence_s=60 + CATCH_UP_PATIENCE_S)
     server.add_loop("drain", recorder.drain, max_silence_s=30 + DRAIN_PATIENCE_S)

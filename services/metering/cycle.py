@@ -19,6 +19,12 @@ MONTH_MS: Final = 31 * DAY_MS
 YEAR_MS: Final = 366 * DAY_MS
 FIXED: Final = (Cycle.QUARTER_HOUR, Cycle.HALF_HOUR, Cycle.HOUR)
 """Cycles that are equally long whenever they are; those of the local calendar are not."""
+BILLED: Final = (Cycle.MONTH, Cycle.YEAR)
+"""Cycles whose intervals may be longer and shorter than the calendar's."""
+SHORTEST_PERMILLE: Final = 800
+LONGEST_PERMILLE: Final = 1250
+"""Of a cycle's length: months of 25 to 38 days, years of 293 to 457. The real bills of a household in Illinois
+(eemeter's samples) are 26 to 33 days long."""
 _LENGTH_MS: Final = {
     Cycle.QUARTER_HOUR: SLOT_MS,
     Cycle.HALF_HOUR: 2 * SLOT_MS,
@@ -40,6 +46,13 @@ def length_ms(cycle: int) -> int:
 def longest_ms(cycle: int) -> int:
     """Longest distance of two readings that follow one another as they should; 0 as of `length_ms`."""
     return length_ms(cycle) + _AUTUMN_MS.get(Cycle(cycle), 0)
+
+
+def may_last(cycle: int, span_ms: int) -> bool:
+    """Whether an interval of a cycle may be so long: months and years of bills run from one reading of the meter to the
+    next, some days beside a calendar month. Two months are none, nor is the part of one."""
+    length = length_ms(cycle) if cycle in BILLED else 0
+    return length * SHORTEST_PERMILLE <= span_ms * 1000 <= length * LONGEST_PERMILLE and length > 0
 
 
 def usual_interval_ms(slot_ms: Int64) -> int:

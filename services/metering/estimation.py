@@ -68,7 +68,8 @@ class Wanted:
     """What is to be estimated: slots with start <= slot < end of a meter, and how.
 
     rollover: of the register. total: tells how much was counted from one instant to another, where something else does
-    (the counter beside a load profile); None where nobody knows.
+    (the counter beside a load profile); None where nobody knows. is_noise: tells whether a counter that falls from one
+    value to another does so by no more than noise.
     """
 
     kind: Kind
@@ -79,6 +80,7 @@ class Wanted:
     tz: ZoneInfo
     rollover: int = 0
     total: Callable[[int, int], int | None] = lambda start_ms, end_ms: None
+    is_noise: Callable[[int, int], bool] = lambda before, after: False
 
 
 @dataclass(slots=True)
@@ -145,8 +147,12 @@ def _fill(known: Known, wanted: Wanted, knots: Knots, gap: Sequence[int]) -> lis
     """Values of the missing slots of one gap, or why there are none."""
     (start_ms, before), (end_ms, after) = knots
     if wanted.kind is Kind.COUNTER:
+        # By however much a counter may fall: what fell is in doubt, and no gap begins or ends with it. That it does not
+        # falls to people who put it right, and to a file without the rule of small steps back.
         step, amount = classify_step(Register(wanted.rollover, noise=0), before, after, end_ms - start_ms)
         if step not in (Step.FORWARD, Step.ROLLOVER):
+            if wanted.is_noise(before, after):
+                return f"the counter falls from {before} to {after}, no more than noise: put one of the two right first"
             return f"the counter falls from {before} to {after}: record the exchange or the reset first"
         weights = _weights(known, wanted, [start_ms, *gap, end_ms])
         values = [before + part for part in spread(amount, weights)[:-1]]

@@ -3,17 +3,18 @@
 Steps are judged one by one here, as polling meets them; whole series, and what is no counter, by
 services/metering/validation. Estimation and editing are not here. A check never changes a value: it says MEASURED or
 DOUBTFUL, and for a register that was reset it says so once the next reading confirms it (one wrong answer of a device
-is not a reset).
+is not a reset). The numbers are those of the file of rules (validation/parameters.py), by medium; whoever knows a
+register puts them into its RegisterRules once (store/lives.py).
 
 The rules, in the order in which a reading meets them; "good" is the last reading that passed:
 - digits: a counter at or above the rollover is doubtful;
 - rollover: a drop that is a plausible step across the rollover is measured;
 - spike behind: a drop to where the good reading before the last one plausibly led proves that the last one was wrong
   (where nobody knows the load, nothing else does); it is measured, and domain/intervals.py leaves the spike out;
-- noise: a small step back (one count; what a meter that saves every five minutes may lose) is doubtful;
+- noise: a small step back (one count; what a meter that saves now and then may lose) is doubtful;
 - drop: any other step back is doubtful, and a suspected reset or exchange;
 - reset: a second reading that goes on from the dropped one confirms it;
-- spike: a step above what the connected load can draw is doubtful.
+- spike: a step above what the connected load can draw is doubtful, unless that rule is switched off.
 """
 
 from __future__ import annotations
@@ -30,14 +31,16 @@ from services.metering.slot import HOUR_MS
 
 NOISE: Final = 100
 """One count of 0.1 kWh (or 100 l): to step back by it is noise; times the transformer ratio."""
-LOAD_MARGIN_PERCENT: Final = 150
+MARGIN_PERMILLE: Final = 1_500
 """Connected load is what is written on the plates; inrush, replaced lamps and clock error may exceed it."""
-LATENESS_MS: Final = 900_000
+LATENESS_S: Final = 900
 """A slot may be read late and the one before early: the energy of one slot more is no spike."""
 SAVING_INTERVAL_S: Final = 300
 """Some meters store their energy every five minutes and step back by that much after a power loss (Janitza UMG 96)."""
 ASSUMED_LOAD_W: Final = 100_000
 """Where the load is unknown: only to tell a counter that restarted at zero from one that came with a value."""
+ROLLOVER_PERMILLE: Final = 100
+"""Where the load is unknown, a generous step across the rollover: a reset half-way through a register is none."""
 
 
 class Finding(StrEnum):
@@ -57,8 +60,13 @@ class RegisterRules:
     """What is known of a register, in the numbers that it stores, transformer ratio included; 0 is unknown or never.
 
     connected_load_w: the most that it can count in an hour, for Wh the load in W. assumed_load: taken where that is
-    unknown, only to tell a restart at zero. one_count: its smallest step, ratio not included. is_counter: False for
-    amounts, sensors and stocks, whose values may do anything.
+    unknown, only to tell a restart at zero. one_count: largest step back that is noise, ratio not included. is_counter:
+    False for amounts, sensors and stocks, whose values may do anything.
+
+    saving_s: seconds at the connected load that it may lose with the mains. margin_permille, lateness_ms: share of the
+    connected load that is believed, and how much later than its slot a reading may come. rollover_permille: largest
+    step across the rollover where the load is not known, as a share of the register. doubts_spikes: False where a step
+    above what is believed is measured all the same.
     """
 
     rollover: int = 0
@@ -67,20 +75,33 @@ class RegisterRules:
     one_count: int = NOISE
     assumed_load: int = ASSUMED_LOAD_W
     is_counter: bool = True
+    saving_s: int = SAVING_INTERVAL_S
+    margin_permille: int = MARGIN_PERMILLE
+    lateness_ms: int = LATENESS_S * 1000
+    rollover_permille: int = ROLLOVER_PERMILLE
+    doubts_spikes: bool = True
 
     @property
     def noise(self) -> int:
         """Largest step back that is noise."""
-        saved = self.connected_load_w * SAVING_INTERVAL_S // 3600
+        saved = self.connected_load_w * self.saving_s // 3600
         return max(self.one_count * self.transformer_ratio, saved)
+
+    def is_noise(self, before: int, after: int) -> bool:
+        """True if a counter below another one is no more than noise. One that loses half of itself began anew."""
+        return before - after <= self.noise and after * 2 >= before
 
     def largest_step(self, elapsed_ms: int) -> int | None:
         """Largest plausible step in a span; None where the connected load is unknown."""
-        return _energy(self.connected_load_w, elapsed_ms) if self.connected_load_w else None
+        return self.drawn(self.connected_load_w, elapsed_ms) if self.connected_load_w else None
 
+    def drawn(self, load: int, elapsed_ms: int) -> int:
+        """Most that is believed to be counted in a span at a load."""
+        return load * self.margin_permille * (elapsed_ms + self.lateness_ms) // (1000 * HOUR_MS) + 1
 
-def _energy(load_w: int, elapsed_ms: int) -> int:
-    return load_w * LOAD_MARGIN_PERCENT * (elapsed_ms + LATENESS_MS) // (100 * HOUR_MS) + 1
+    def rollover_step(self) -> int:
+        """Largest step across the rollover where the load is not known."""
+        return min(self.rollover * self.rollover_permille // 1000, self.rollover // 2)
 
 
 class Point(NamedTuple):
@@ -136,11 +157,11 @@ def judge(state: RegisterState, rules: RegisterRules, slot_ms: int, value: int) 
         return Verdict(Status.MEASURED, state)
     step = value - state.good.value
     if step >= 0:
-        limit = rules.largest_step(elapsed_ms)
+        limit = rules.largest_step(elapsed_ms) if rules.doubts_spikes else None
         if limit is not None and step > limit:
             return Verdict(Status.DOUBTFUL, state, Finding.SPIKE)
         return Verdict(Status.MEASURED, RegisterState(here, before=state.good))
-    is_noise = -step <= rules.noise and value * 2 >= state.good.value
+    is_noise = rules.is_noise(state.good.value, value)
     if not is_noise and not rules.connected_load_w and (behind := _spike_behind(state, rules, here)):
         return behind  # a register that rolled over would have made more than a whole turn in two readings
     # A fall that was no rollover in its own time does not become one because more time has passed since.
@@ -158,7 +179,7 @@ def _spike_behind(state: RegisterState, rules: RegisterRules, here: Point) -> Ve
         return None
     step, limit = here.value - before.value, rules.largest_step(here.slot_ms - before.slot_ms)
     if step < 0:
-        is_noise = -step <= rules.noise and here.value * 2 >= before.value
+        is_noise = rules.is_noise(before.value, here.value)
         return Verdict(Status.DOUBTFUL, RegisterState(before), Finding.NOISE) if is_noise else None
     if limit is not None and step > limit:
         return None
@@ -169,8 +190,7 @@ def _rolled_over(rules: RegisterRules, elapsed_ms: int, step: int) -> bool:
     if not rules.rollover:
         return False
     limit = rules.largest_step(elapsed_ms)
-    # Without a known load a tenth of the register is a generous step: a reset half-way through is not a rollover.
-    return step + rules.rollover <= (rules.rollover // 10 if limit is None else min(limit, rules.rollover // 2))
+    return step + rules.rollover <= (rules.rollover_step() if limit is None else min(limit, rules.rollover // 2))
 
 
 def _goes_on_below(state: RegisterState, rules: RegisterRules, here: Point) -> bool:
@@ -197,7 +217,7 @@ def _reset(good: Point, rules: RegisterRules, first: Point) -> Reset:
     From zero the energy since the reset is kept; what was drawn between the last good reading and the reset is lost
     with the old counter, and nobody can know it. When it happened nobody knows either: half-way is taken.
     """
-    drawn = _energy(rules.connected_load_w or rules.assumed_load, first.slot_ms - good.slot_ms)
+    drawn = rules.drawn(rules.connected_load_w or rules.assumed_load, first.slot_ms - good.slot_ms)
     if first.value <= drawn:
         return Reset((good.slot_ms + first.slot_ms) // 2, good.value, 0)
     return Reset(first.slot_ms, good.value, first.value)
@@ -237,10 +257,10 @@ def _all_plausible(slot_ms: Int64, value: Int64, state: RegisterState, rules: Re
     step, elapsed = np.diff(value), np.diff(slot_ms)
     if bool((step < 0).any()):
         return False
-    if not rules.connected_load_w:
+    if not rules.connected_load_w or not rules.doubts_spikes:
         return True
     # In float64: a year's gap times a load in W overflows nothing and a rounding of 1e-16 decides nothing.
-    limit = rules.connected_load_w * (LOAD_MARGIN_PERCENT / 100) * (elapsed + LATENESS_MS) / HOUR_MS
+    limit = rules.connected_load_w * (rules.margin_permille / 1000) * (elapsed + rules.lateness_ms) / HOUR_MS
     return bool((step <= limit).all())
 
 

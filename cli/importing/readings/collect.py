@@ -78,6 +78,8 @@ class Collector:
     def __init__(self, tally: Tally, size: int = PIECE) -> None:
         self.tally = tally
         self._size = size
+        self.held = 0
+        """Values that may become readings yet: nobody knows where they end while the file is not over."""
         self._piece = Piece()
         self._index: dict[str, int] = {}
 
@@ -124,7 +126,7 @@ class Collector:
         tally.by_reason[told] += 1
         if len(tally.refusals) < MAX_TOLD:
             tally.refusals.append(Refusal(line, column, reason, value[:100]))
-        if tally.refused >= HOPELESS and not tally.readings:
+        if tally.refused >= HOPELESS and not tally.readings and not self.held:
             seen: dict[str, Refusal] = {}
             for refusal in tally.refusals:
                 seen.setdefault(refusal.reason, refusal)

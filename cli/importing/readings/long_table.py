@@ -152,6 +152,9 @@ class LongReader:
                 yield collector.take()
         for name in list(self._open):
             self._close(name, None)
+        for _ in self._taker.settle():
+            if collector.full:
+                yield collector.take()
         yield collector.take()
 
     def _take(self, line: int, cells: Sequence[str]) -> None:

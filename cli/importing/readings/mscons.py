@@ -12,16 +12,18 @@ import io
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
+from cli.importing.readings.bills import CYCLES
 from cli.importing.readings.collect import Piece
 from cli.importing.readings.declared import Declared
 from cli.importing.readings.edifact import BrokenOff, Segment, Segments
 from cli.importing.readings.known import Status, Step
 from cli.importing.readings.source import open_bytes, scan
-from cli.importing.readings.stamps import instants_of
-from cli.importing.readings.taking import Channel, Taker, end_of
+from cli.importing.readings.stamps import end_of, instants_of
+from cli.importing.readings.taking import Channel, Taker
 from domain.errors import InvalidInput
+from services.metering.cycle import may_last
 
 QUALITIES: Final = {
     "220": Status.MEASURED,   # true value
@@ -34,7 +36,8 @@ QUALITIES: Final = {
     "Z30": Status.GAP,        # missing value
 }  # fmt: skip
 """What the qualifier of a quantity (DE 6063) says of it. What is no true value gives way to one that comes later."""
-_DIGITS: Final = {"102": 8, "203": 12, "303": 12, "204": 14, "304": 14}
+_DATE: Final = "102"
+_DIGITS: Final = {_DATE: 8, "203": 12, "303": 12, "204": 14, "304": 14}
 _ELECTRICITY: Final = ("1-",)
 _GAS: Final = ("7-",)
 _VOLUME: Final = "3."
@@ -159,7 +162,8 @@ class MsconsReader:
         if qualifier not in ("163", "164", "7", "9"):
             return
         try:
-            instant = self._instant(segment.get(0, 1), segment.get(0, 2))
+            form = segment.get(0, 2)
+            instant = _Instant(self._instant(segment.get(0, 1), form), form == _DATE)
         except ValueError as error:
             self._refuse(segment, str(error), segment.get(0, 1))
             message.broken_time = True
@@ -198,7 +202,7 @@ class MsconsReader:
             raise ValueError("belongs to no location: there is neither LOC+172 nor RFF+MG")
         times = {**message.times, **message.line_times, **message.own_times}
         begin, end = times.get("163"), times.get("164")
-        step = _LENGTHS.get((end - begin) // 1000) if begin is not None and end is not None else None
+        step = _LENGTHS.get((end.ms - begin.ms) // 1000) if begin is not None and end is not None else None
         channel = self._channel(message, name, segment.get(0, 2) or _unit_of(message.obis), step)
         if channel is None:
             self._taker.collector.tally.skipped += 1
@@ -206,16 +210,29 @@ class MsconsReader:
         if channel.is_interval:
             if begin is None or end is None:
                 raise ValueError("is no interval: DTM+163 or DTM+164 is missing")
-            if channel.step and end_of(begin, channel.step, self._tz) != end:
-                raise ValueError(f"is an interval of {(end - begin) // 60000} minutes, not of {channel.step.value}")
-            slot = end
+            slot = end.ms if channel.step is None else self._end(begin, end, channel.step)
         else:
             at = times.get("7", times.get("9", end if begin is None or begin == end else None))
             if at is None:
                 raise ValueError("is no state at an instant: DTM+7 and DTM+9 are missing")
-            slot = at
+            slot = at.ms
         # ISO 9735 takes point and comma for the same decimal mark, whichever UNA names.
         self._taker.cell(segment.number, channel, "QTY", slot, text.replace(",", "."), status)
+
+    def _end(self, begin: _Instant, end: _Instant, step: Step) -> int:
+        """Where an interval of a meter that has such steps ends, Unix ms. Bills may last some days more or less; of
+        dates alone the last day is in it where that makes the step whole. Raises ValueError for anything else."""
+        try:
+            whole = end_of(begin.ms, step, self._tz)
+        except ValueError:  # a month that begins on the 31st
+            whole = None
+        if whole is not None and whole in (end.ms, end_of(end.ms, Step.DAY, self._tz) if end.is_date else end.ms):
+            return whole
+        is_bill = step in CYCLES and may_last(CYCLES[step], end.ms - begin.ms)
+        if is_bill and not end.is_date:
+            return end.ms
+        why = ": dates do not say whether the last day is in it" if is_bill else ""
+        raise ValueError(f"is an interval of {(end.ms - begin.ms) // 60000} minutes, not of {step.value}{why}")
 
     def _channel(self, message: _Message, name: str, unit: str, step: Step | None) -> Channel | None:
         taker, known = self._taker, (name, message.location, message.serial)
@@ -245,6 +262,13 @@ class MsconsReader:
             offset = _offset(zone)
             return round((local - offset).replace(tzinfo=UTC).timestamp() * 1000)
         return instants_of(local, self._tz, end=True).first
+
+
+class _Instant(NamedTuple):
+    """A time of a DTM, Unix ms; or the beginning of the day that it names."""
+
+    ms: int
+    is_date: bool
 
 
 _FIELDS: Final = ((0, 4), (4, 6), (6, 8), (8, 10), (10, 12), (12, 14))
@@ -280,12 +304,12 @@ class _Message:
         self.reference, self.is_readings, self.segments = reference, is_readings, segments
         self.quantity: Segment | None = None
         self.broken_time = False
-        self.own_times: dict[str, int] = {}
+        self.own_times: dict[str, _Instant] = {}
         self.begin_location()
 
     def begin_location(self, location: str = "") -> None:
         """A new metering point: what was said of the one before holds no longer."""
         self.location = location
         self.serial = self.obis = ""
-        self.times: dict[str, int] = {}
-        self.line_times: dict[str, int] = {}
+        self.times: dict[str, _Instant] = {}
+        self.line_times: dict[str, _Instant] = {}

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
 from typing import Final, NamedTuple
 
+from cli.importing.readings.known import Step
 from domain.errors import InvalidInput
 from domain.night import zone
 
@@ -151,6 +152,22 @@ def instants_of(told: datetime, tz: tzinfo, *, end: bool = False) -> Instants:
     if end and _begins_the_skipped(told, tz):
         return Instants(_ms(first))
     raise ValueError("does not exist: the clock skips it in spring")
+
+
+def end_of(start_ms: int, step: Step, tz: tzinfo) -> int:
+    """The end of an interval, Unix ms: days, months and years are local ones, of 23 to 25 hours and so on."""
+    if step.seconds is not None:
+        return start_ms + step.seconds * 1000
+    local = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(tz).replace(tzinfo=None)
+    if step is Step.DAY:
+        end = local + timedelta(days=1)
+    else:
+        months = local.month if step is Step.MONTH else local.month + 11
+        try:
+            end = local.replace(year=local.year + months // 12, month=months % 12 + 1)
+        except ValueError:
+            raise ValueError("begins on a day that the month of its end has not") from None
+    return instants_of(end, tz, end=True).first
 
 
 def _begins_the_skipped(told: datetime, tz: tzinfo) -> bool:

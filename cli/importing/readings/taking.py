@@ -5,16 +5,18 @@ Intervals stay intervals and counters stay counters: what a file holds has to be
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, tzinfo
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Final
 
 from cli.importing.readings.amounts import SYMBOLS, Numbers, Unit
+from cli.importing.readings.bills import CYCLES, Bill, Bills, ends_of
 from cli.importing.readings.collect import Collector
 from cli.importing.readings.declared import Declared, Missing, Series
 from cli.importing.readings.known import Directory, Kind, KnownMeter, Status, Step, parse_step
-from cli.importing.readings.stamps import instants_of
+from cli.importing.readings.stamps import end_of
 from domain.errors import InvalidInput
 
 SLOT_MS: Final = 900_000
@@ -40,6 +42,11 @@ class Channel:
         """Whether its values are amounts of intervals."""
         return self.meter.kind is Kind.INTERVAL
 
+    @property
+    def is_of_bills(self) -> bool:
+        """Whether its intervals mostly end where the next one begins: months and years whose lines say the begin."""
+        return self.is_interval and self.stamp == "start" and self.step in CYCLES
+
     def multiplier(self, slot_ms: int) -> Decimal:
         """What a value is multiplied with. Raises ValueError where its unit is not the meter's."""
         counts = self.meter.counts_at(slot_ms)
@@ -60,6 +67,7 @@ class Taker:
         self._tz, self._hand = tz, hand
         self._channels: dict[tuple[str, str, str, str], Channel | str | None] = {}
         self._skipped: set[str] = set()
+        self._bills = Bills()
 
     # --- which meter ---------------------------------------------------------------------------------------
 
@@ -157,14 +165,43 @@ class Taker:
     # --- which reading -------------------------------------------------------------------------------------
 
     def cell(self, line: int, channel: Channel, column: str, stamp_ms: int, text: str, status: Status) -> None:
-        """Takes a value with the instant that its line says."""
-        collector = self.collector
+        """Takes a value with the instant that its line says; of bills only `settle` tells where they end."""
+        if channel.is_of_bills:
+            self._bills.hold(Bill(channel, line, column, stamp_ms, text, status))
+            self.collector.held = len(self._bills)
+            return
         try:
-            slot, observed = self._slot(channel, stamp_ms)
+            is_start = channel.is_interval and channel.stamp == "start"
+            end = end_of(stamp_ms, channel.step or Step.QUARTER_HOUR, self._tz) if is_start else stamp_ms
+            slot, observed = self._slot(channel, end)
         except ValueError as error:
-            collector.refuse(line, column, str(error), _at(stamp_ms))
+            self.collector.refuse(line, column, str(error), _at(stamp_ms))
             return
         self.value(line, channel, column, slot, observed, text, status)
+
+    def settle(self) -> Iterator[None]:
+        """Takes the amounts that were held until their file is over, one by one."""
+        for step, bills in self._bills.take():
+            begins = sorted({bill.begin_ms for bill in bills})
+            ends = dict(zip(begins, ends_of(begins, step, self._tz), strict=True))
+            for bill in bills:
+                self._settle(bill, ends[bill.begin_ms])
+                yield
+        self.collector.held = 0
+
+    def _settle(self, bill: Bill, end: int | str) -> None:
+        channel = bill.channel
+        if channel.missing.text(bill.text.strip()) or bill.status is Status.GAP:
+            self._gap(bill.line, channel, bill.begin_ms)
+            return
+        try:
+            if isinstance(end, str):
+                raise ValueError(end)
+            slot, observed = self._slot(channel, end)
+        except ValueError as error:
+            self.collector.refuse(bill.line, bill.column, str(error), _at(bill.begin_ms))
+            return
+        self.value(bill.line, channel, bill.column, slot, observed, bill.text, bill.status)
 
     def value(
         self, line: int, channel: Channel, column: str, slot_ms: int, observed_ms: int, text: str, status: Status
@@ -201,11 +238,8 @@ class Taker:
         else:
             self.collector.tally.missing += 1
 
-    def _slot(self, channel: Channel, stamp_ms: int) -> tuple[int, int]:
-        """The slot of a stamp, and when it was observed where that is another instant."""
-        end = stamp_ms
-        if channel.is_interval and channel.stamp == "start":
-            end = end_of(stamp_ms, channel.step or Step.QUARTER_HOUR, self._tz)
+    def _slot(self, channel: Channel, end: int) -> tuple[int, int]:
+        """The slot of an instant (Unix ms), and when it was observed where that is another one."""
         if end % SLOT_MS == 0 or self._hand:
             if end % 60_000:
                 raise ValueError("readings by hand stand on whole minutes")
@@ -220,22 +254,6 @@ class Taker:
         if column not in self._skipped:
             self._skipped.add(column)
             self.collector.tally.note(f"passed over: {column}")
-
-
-def end_of(start_ms: int, step: Step, tz: tzinfo) -> int:
-    """The end of an interval, Unix ms: days, months and years are local ones, of 23 to 25 hours and so on."""
-    if step.seconds is not None:
-        return start_ms + step.seconds * 1000
-    local = datetime.fromtimestamp(start_ms / 1000, UTC).astimezone(tz).replace(tzinfo=None)
-    if step is Step.DAY:
-        end = local + timedelta(days=1)
-    else:
-        months = local.month if step is Step.MONTH else local.month + 11
-        try:
-            end = local.replace(year=local.year + months // 12, month=months % 12 + 1)
-        except ValueError:
-            raise ValueError("begins on a day that the month of its end has not") from None
-    return instants_of(end, tz, end=True).first
 
 
 def _at(instant_ms: int) -> str:

@@ -17,6 +17,7 @@ from services.metering.acquisition.target import Snapshot, Target
 from services.metering.metrics import METERS
 from services.metering.reading import Status
 from services.metering.store.targets import load
+from services.metering.validation.parameters import DEFAULTS, Parameters
 from services.metering.vee import judge
 
 _log = logging.getLogger(__name__)
@@ -37,14 +38,16 @@ class TargetBook:
         clock: Clock,
         *,
         ready: Callable[[], bool] = lambda: True,
+        parameters: Parameters = DEFAULTS,
     ) -> None:
-        """`ready` says whether the database has its schema yet."""
+        """`ready` says whether the database has its schema yet; by `parameters` readings are judged."""
         self.targets: list[Target] = []
         self._database = database
         self._snapshot = Snapshot(snapshot)
         self._spool = spool
         self._clock = clock
         self._ready = ready
+        self._parameters = parameters
         self._due = asyncio.Event()
         self._due.set()
         self._next_s = 0.0
@@ -73,7 +76,7 @@ class TargetBook:
             if not self._ready():
                 raise Unavailable("the database has no schema yet", 1.0)
             async with asyncio.timeout(PATIENCE_S):
-                targets, others = await self._database.read(partial(load, known=known))
+                targets, others = await self._database.read(partial(load, known=known, parameters=self._parameters))
         except Exception as error:
             # Whatever is wrong with the list: what is known goes on being read.
             if not isinstance(error, LichtbuchError | TimeoutError):

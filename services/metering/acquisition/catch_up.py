@@ -34,6 +34,7 @@ from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, to_ms
 from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.gaps import fill_gaps, gaps_of
 from services.metering.store.partitions import Partitions, months_between
+from services.metering.validation.parameters import DEFAULTS, Parameters
 
 _log = logging.getLogger(__name__)
 
@@ -124,10 +125,13 @@ class CatchUp:
         may_work: Callable[[], bool],
         settle: Callable[[], Awaitable[None]],
         stored: Callable[[], None] = lambda: None,
+        parameters: Parameters = DEFAULTS,
     ) -> None:
         """`polled_ms` says which slot has been dealt with, `may_work` whether this worker reads the field and nothing
-        waits in the spool, `settle` waits until all that polling handed over is kept."""
+        waits in the spool, `settle` waits until all that polling handed over is kept. What was caught up is judged by
+        `parameters`."""
         self._clock = clock
+        self._parameters = parameters
         self._database = database
         self._partitions = Partitions(database)
         self._devices = devices
@@ -284,7 +288,9 @@ class CatchUp:
         months = months_between(int(slots.min()), int(slots.max()))
         source = Source("history", OURSELVES, self._clock.now())
         uids = [one.target.meter_uid for one in wanted]
-        stored, _ = await self._partitions.store(months, lambda session: fill_gaps(session, readings, uids, source))
+        stored, _ = await self._partitions.store(
+            months, lambda session: fill_gaps(session, readings, uids, source, self._parameters)
+        )
         if len(stored):
             CAUGHT_UP.inc(len(stored))
             for status in np.unique(stored.status).tolist():

@@ -26,6 +26,7 @@ from services.metering.slot import SLOT_MS
 from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.partitions import Partitions, months_between
 from services.metering.store.polled import MOST_FLAGGED, Polled, write_polled
+from services.metering.validation.parameters import DEFAULTS, Parameters
 
 _log = logging.getLogger(__name__)
 
@@ -56,14 +57,16 @@ class Recorder:
         *,
         stored: Callable[[], None] = lambda: None,
         ready: Callable[[], bool] = lambda: True,
+        parameters: Parameters = DEFAULTS,
     ) -> None:
         """`stored` is called after readings were committed: whoever watches may look. `ready` says whether the database
-        has its schema."""
+        has its schema; by `parameters` is judged what turns out to be another register's."""
         self._partitions = Partitions(database)
         self._spool = spool
         self._clock = clock
         self._stored = stored
         self._ready = ready
+        self._parameters = parameters
         self._queue: asyncio.Queue[Record] = asyncio.Queue()
         self._backlog = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -293,7 +296,9 @@ class Recorder:
                 first_ms = int(readings.slot_ms.min()) - MOST_FLAGGED * SLOT_MS
                 months = months_between(first_ms, int(readings.slot_ms.max()))
                 source = Source("poll", OURSELVES, self._clock.now())
-                polled = await self._partitions.store(months, lambda s: write_polled(s, readings, record.lives, source))
+                polled = await self._partitions.store(
+                    months, lambda s: write_polled(s, readings, record.lives, source, self._parameters)
+                )
         except TimeoutError:
             raise TimedOut(f"the database took more than {patience_s:g} s") from None
         self._count(polled)

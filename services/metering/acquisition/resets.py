@@ -24,6 +24,7 @@ from services.metering.store.exchanges import exchange
 from services.metering.store.feed import OURSELVES, Source
 from services.metering.store.lives import lives_of
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import DEFAULTS, Parameters
 from services.metering.vee import Reset
 
 _log = logging.getLogger(__name__)
@@ -43,9 +44,11 @@ class Resets(Protocol):
 class StoredResets:
     """Records resets in the database."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, parameters: Parameters = DEFAULTS) -> None:
+        """By `parameters` is judged what the new register has shown already."""
         self._database = database
         self._clock = clock
+        self._parameters = parameters
 
     async def record(self, target: Target, reset: Reset) -> bool:
         """Records it; False while the database is away or where the register has been exchanged meanwhile."""
@@ -68,7 +71,8 @@ class StoredResets:
         if not any(life.key == target.life_key and life.removed_ms is None for life in lives):
             raise FailedPrecondition(f"another register hangs at {meter.meter_id} meanwhile")
         what = Exchange(reset.at_ms, reset.final_reading, reset.first_reading, Origin.RESET)
-        ended, begun = exchange(session, meter, lives, what, Source("reset", OURSELVES, self._clock.now()))
+        source = Source("reset", OURSELVES, self._clock.now())
+        ended, begun = exchange(session, meter, lives, what, source, self._parameters)
         meter.revision += 1
         session.add(meter)
         town = stored_ids(session).get(meter.municipality_uid, meter.municipality_uid)

@@ -23,7 +23,9 @@ from services.metering.meter import Kind
 from services.metering.slot import slot_text
 from services.metering.store import meters as store
 from services.metering.store.exchanges import dismount
+from services.metering.store.lives import rules_of
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 
 
 class DismountCalls(HousingCalls):
@@ -42,12 +44,16 @@ class DismountCalls(HousingCalls):
             ]
             return [Part(row, "", request.final_reading), *finals]
 
-        return await self.to_housing(request, parts, lambda session, part: _dismount(session, part, at_ms))
+        return await self.to_housing(
+            request, parts, lambda session, part: _dismount(session, part, at_ms, self.parameters)
+        )
 
 
-def _dismount(session: Session, part: Part[int], at_ms: int) -> None:
+def _dismount(session: Session, part: Part[int], at_ms: int, parameters: Parameters) -> None:
     row, final = part.row, part.what
-    dismount(session, _checked(session, whole(session, row), at_ms, final), at_ms, final)
+    life = _checked(whole(session, row), at_ms, final)
+    check_final(session, life, rules_of(row, life, parameters), at_ms, final)
+    dismount(session, life, at_ms, final)
     # The life keeps the number; the meter that bears it may hang elsewhere from now on.
     row.serial_number = ""
     row.revision += 1
@@ -55,7 +61,7 @@ def _dismount(session: Session, part: Part[int], at_ms: int) -> None:
     session.flush()
 
 
-def _checked(session: Session, meter: store.StoredMeter, at_ms: int, final_reading: int) -> RegisterLife:
+def _checked(meter: store.StoredMeter, at_ms: int, final_reading: int) -> RegisterLife:
     """The life that ends. Raises FailedPrecondition where none lives then, InvalidInput for what it cannot show."""
     life = meter.living
     if life is None or not life.covers(at_ms):
@@ -66,5 +72,4 @@ def _checked(session: Session, meter: store.StoredMeter, at_ms: int, final_readi
     if meter.row.kind != Kind.COUNTER and final_reading:
         raise InvalidInput.of("final_reading", "only a counter has a last reading")
     check_counter("final_reading", final_reading, life)
-    check_final(session, meter.row, life, at_ms, final_reading)
     return life

@@ -99,7 +99,7 @@ class EditCalls(Calls):
         def made(session: Session) -> tuple[MeterRow, estimates.Estimated, pb.EstimateReadingsResponse]:
             row = store.get_row(session, tenant.uid, name.id, str(name))
             lives = lives_of(session, [row.uid])[row.uid]
-            found = estimates.made(session, row, lives, span, method, zone(tenant.time_zone))
+            found = estimates.made(session, row, lives, span, method, zone(tenant.time_zone), self.parameters)
             names = {life.key: meter_name(tenant.id, row) for life in lives}
             columns = readings_to_proto(found.readings, names)
             return row, found, pb.EstimateReadingsResponse(readings=columns, unfilled=found.unfilled[:_MOST_UNFILLED])
@@ -135,7 +135,7 @@ class EditCalls(Calls):
         reason = f"no longer in doubt after an edit: {source.reason}"
         for life in lives:
             slots = new.slot_ms[new.register == life.key]
-            subject = Subject(row, life, rules_of(row, life))
+            subject = Subject(row, life, rules_of(row, life, self.parameters))
             good = lifted(session, subject, slots, self.parameters, to_ms(source.stored_at))
             edits.put(session, good, replace(source, source="revalidation", reason=reason))
 

@@ -28,8 +28,10 @@ from services.metering.meter_rules import check_obis, check_point, check_unit
 from services.metering.store import meters as store
 from services.metering.store.exchanges import exchange
 from services.metering.store.feed import Source
+from services.metering.store.lives import rules_of
 from services.metering.store.relations import check_relations
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 
 
 class ExchangeCalls(HousingCalls):
@@ -43,7 +45,7 @@ class ExchangeCalls(HousingCalls):
         return await self.to_housing(
             request,
             lambda session, tenant, row: _parts(session, tenant, row, request, at_ms),
-            lambda session, part: _exchange(session, part, source),
+            lambda session, part: _exchange(session, part, source, self.parameters),
         )
 
 
@@ -86,13 +88,13 @@ def _change(given: pb.RegisterChange, ratio: int | None) -> Change:
     )
 
 
-def _exchange(session: Session, part: Part[Exchange], source: Source) -> None:
+def _exchange(session: Session, part: Part[Exchange], source: Source, parameters: Parameters) -> None:
     row, meter = part.row, whole(session, part.row)
     what = _checked(row, meter.lives, part.what)
     old = next((life for life in meter.lives if life.covers(what.at_ms)), None)
     if old is not None:
-        check_final(session, row, old, what.at_ms, what.final_reading)
-    _, begun = exchange(session, row, meter.lives, what, source)
+        check_final(session, old, rules_of(row, old, parameters), what.at_ms, what.final_reading)
+    _, begun = exchange(session, row, meter.lives, what, source, parameters)
     if begun.removed_ms is None:
         _take_over(session, row, begun, what.serial_number)
     row.revision += 1

@@ -28,9 +28,10 @@ from services.metering.meter import Kind
 from services.metering.slot import slot_text, to_ms
 from services.metering.store import lock
 from services.metering.store import meters as store
-from services.metering.store.lives import rules_of, state_before
+from services.metering.store.lives import state_before
 from services.metering.store.relations import registers_of, rows_by_uid
 from services.metering.store.tables import MeterRow
+from services.metering.vee import RegisterRules
 
 What = TypeVar("What")
 HousingRequest = pb.InstallMeterRequest | pb.ExchangeMeterRequest | pb.DismountMeterRequest
@@ -158,12 +159,12 @@ def field_of(place: int | None) -> str:
     return "registers" if place is None else f"registers[{place}]"
 
 
-def check_final(session: Session, row: MeterRow, life: RegisterLife, at_ms: int, final_reading: int) -> None:
+def check_final(session: Session, life: RegisterLife, rules: RegisterRules, at_ms: int, final_reading: int) -> None:
     """Raises InvalidInput if a register had shown more already than what is said to be its last counter."""
-    if life.rollover or row.kind != Kind.COUNTER:
+    if life.rollover or not rules.is_counter:
         return
     good = state_before(session, life, at_ms).good
-    if good is not None and final_reading < good.value - rules_of(row, life).noise:
+    if good is not None and final_reading < good.value - rules.noise:
         raise InvalidInput.of(
             "final_reading", f"{final_reading} is less than the {good.value} read at {slot_text(good.slot_ms)}"
         )

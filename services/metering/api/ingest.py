@@ -86,7 +86,7 @@ def _ingest(
     taken, refusals = sort_out(given.brought, owners, now_ms)
     by_key = all_lives(list(lives.values()))
     meters = {row.uid: row for row in rows.values()}
-    rules = {key: rules_of(meters[life.meter_uid], life) for key, life in by_key.items()}
+    rules = {key: rules_of(meters[life.meter_uid], life, parameters) for key, life in by_key.items()}
     judged = judge_among_stored(session, taken.readings, by_key, rules)
     subjects = {key: Subject(meters[life.meter_uid], life, rules[key]) for key, life in by_key.items()}
     taken.readings.status, found = check_brought(session, taken.readings, judged, subjects, parameters, now_ms)

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlmodel import Session
 
-from domain.errors import InvalidInput
+from domain.errors import FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.context import Tenant
 from services.metering.api.calls import Context
@@ -20,6 +20,7 @@ from services.metering.meter_rules import check_installation
 from services.metering.store.feed import Source
 from services.metering.store.installations import install
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 
 SOURCE = "installation"
 FIELDS = ("installed_at", "first_reading")
@@ -44,23 +45,34 @@ class InstallCalls(HousingCalls):
                 found.append(Part(one, field_of(place), Installation(at_ms, first if is_told else None)))
             return found
 
-        return await self.to_housing(request, parts, lambda session, part: _install(session, part, source))
+        def apply(session: Session, part: Part[Installation]) -> None:
+            put_installation(session, part.row, part.what, source, self.parameters)
+
+        return await self.to_housing(request, parts, apply)
 
 
-def _install(session: Session, part: Part[Installation], source: Source) -> None:
-    put_installation(session, part.row, part.what, source)
-
-
-def put_installation(session: Session, row: MeterRow, what: Installation | None, source: Source) -> None:
+def put_installation(
+    session: Session, row: MeterRow, what: Installation | None, source: Source, parameters: Parameters
+) -> None:
     """Records when a meter was hung up, or that nobody knows. Raises as `installations.install` does, and InvalidInput
     for what a meter of its kind cannot have."""
     wrong = check_installation(row.kind, what is not None, what.first_reading if what else None)
     if wrong:
         raise InvalidInput(violations=wrong)
-    if install(session, row, whole(session, row).lives, what, source):
+    if install(session, row, whole(session, row).lives, what, source, parameters):
         row.revision += 1
         session.add(row)
         session.flush()
+
+
+def put_installation_of_message(
+    session: Session, row: MeterRow, what: Installation | None, source: Source, parameters: Parameters
+) -> None:
+    """The same as fields of a meter's message say it: so are the fields named that are wrong."""
+    try:
+        put_installation(session, row, what, source, parameters)
+    except (InvalidInput, FailedPrecondition) as error:
+        raise error.under("meter") from None
 
 
 def given_installation(meter: pb.Meter, now: datetime) -> Installation | None:

@@ -22,7 +22,7 @@ from servicekit.paging import Page, page
 from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
 from services.metering.api.convert import etag, meter_to_proto
 from services.metering.api.installing import FIELDS as INSTALLATION
-from services.metering.api.installing import SOURCE, given_installation, put_installation
+from services.metering.api.installing import SOURCE, given_installation, put_installation_of_message
 from services.metering.api.meter_fields import (
     SETTABLE,
     MeterFields,
@@ -38,7 +38,6 @@ from services.metering.schedule import slots_differ
 from services.metering.slot import floor_slot_ms, to_ms
 from services.metering.store import lock
 from services.metering.store import meters as store
-from services.metering.store.feed import Source
 from services.metering.store.heads import pass_over
 from services.metering.store.installations import check_registers
 from services.metering.store.lives import change_living, end_life
@@ -97,7 +96,7 @@ class MeterCalls(Calls):
             check_relations(session, row, related)
             created = store.create(session, row, name)
             if hung is not None:
-                _put_installation(session, row, hung, source)
+                put_installation_of_message(session, row, hung, source, self.parameters)
                 created = store.whole(session, [row])[0]
             answer = meter_to_proto(tenant.id, created)
             audit.record(session, "", name, row.uid, tenant.uid, after=answer)
@@ -173,7 +172,7 @@ class MeterCalls(Calls):
                 hung = given_installation(_with(was, given, dated), self.clock.now())
                 if hung is not None:
                     _check_registers(session, row, hung)
-                _put_installation(session, row, hung, source)
+                put_installation_of_message(session, row, hung, source, self.parameters)
             device = related.device or row
             for one in (row, *registers_of(session, row.uid)):
                 change_living(session, one, device.serial_number)
@@ -265,13 +264,6 @@ def _with(was: pb.Meter, given: pb.Meter, paths: Sequence[str]) -> pb.Meter:
     if told["first_reading"].HasField("first_reading"):
         found.first_reading = told["first_reading"].first_reading
     return found
-
-
-def _put_installation(session: Session, row: MeterRow, what: Installation | None, source: Source) -> None:
-    try:
-        put_installation(session, row, what, source)
-    except (InvalidInput, FailedPrecondition) as error:
-        raise error.under("meter") from None
 
 
 def _check_registers(session: Session, row: MeterRow, what: Installation) -> None:

@@ -45,7 +45,7 @@ class ValidationCalls(Calls):
             rows = seen_rows(session, list(request.meters))
             lives = lives_of(session, [row.uid for _, row in rows])
             subjects = [
-                Subject(row, life, rules_of(row, life))
+                Subject(row, life, rules_of(row, life, self.parameters))
                 for _, row in rows
                 if row.kind != Kind.VIRTUAL
                 for life in lives[row.uid]

@@ -18,7 +18,7 @@ import numpy as np
 
 from domain.intervals import Consumption, Curve, Intervals
 from domain.night import local_instant
-from services.metering.cycle import length_ms
+from services.metering.cycle import BILLED, length_ms, may_last
 from services.metering.figures.consumption import (
     Step,
     factor,
@@ -39,10 +39,16 @@ _CALENDAR: Final = (Cycle.DAY, Cycle.MONTH, Cycle.YEAR)
 
 
 def begins_of(ends_ms: Int64, cycle: int, tz: ZoneInfo) -> Int64:
-    """Begins of the intervals of a cycle that end at these instants. Without a cycle of fixed or calendar length an
-    interval begins where the one before ends, and the first has none: it begins a quarter hour before its end."""
+    """Begins of the intervals of a cycle that end at these instants, in order. Months and years begin where the one
+    before ends, if that is about a month or year ago: bills are no calendar months. Without a cycle of fixed or
+    calendar length an interval begins where the one before ends, and the first has none: it begins a quarter hour
+    before its end."""
     if cycle in _CALENDAR:
-        return np.fromiter((_before(end, Cycle(cycle), tz) for end in ends_ms.tolist()), np.int64, len(ends_ms))
+        begins = np.fromiter((_before(end, Cycle(cycle), tz) for end in ends_ms.tolist()), np.int64, len(ends_ms))
+        if cycle in BILLED:
+            billed = np.fromiter((may_last(cycle, span) for span in np.diff(ends_ms).tolist()), np.bool_)
+            begins[1:][billed] = ends_ms[:-1][billed]
+        return begins
     if cycle in (Cycle.UNSPECIFIED, Cycle.IRREGULAR):
         shortest = SLOT_MS
         begins = np.empty_like(ends_ms)

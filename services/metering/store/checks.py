@@ -76,6 +76,9 @@ def series_of(subject: Subject, readings: Readings, now_ms: int) -> Series:
         rollover=subject.life.rollover,
         noise=subject.rules.noise,
         most_per_h=subject.rules.connected_load_w,
+        margin_permille=subject.rules.margin_permille,
+        lateness_ms=subject.rules.lateness_ms,
+        rollover_permille=subject.rules.rollover_permille,
         now_ms=now_ms,
     )
 

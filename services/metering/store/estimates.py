@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -27,9 +27,10 @@ from services.metering.meter import Cycle, Kind
 from services.metering.reading import Readings, Status, TimeSource
 from services.metering.slot import DAY_MS, HOUR_MS, SLOT_MS, WEEK_MS
 from services.metering.store.edits import current_at
-from services.metering.store.lives import lives_of
+from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.readings import with_neighbours
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 
 MOST_SLOTS: Final = 400_000
 """Slots in one request: eleven years of quarter hours."""
@@ -64,6 +65,7 @@ def made(
     span: tuple[int, int],
     method: Method,
     tz: ZoneInfo,
+    parameters: Parameters,
 ) -> Estimated:
     """Estimates for the slots of a meter in a span (Unix ms, half open) that have no usable reading.
 
@@ -86,9 +88,11 @@ def made(
         begin, end = max(start_ms, life.begin_ms), min(end_ms, life.end_ms)
         if begin >= end:
             continue
-        wanted = Wanted(kind, cycle, begin, end, method, tz, life.rollover)
+        wanted = Wanted(
+            kind, cycle, begin, end, method, tz, life.rollover, is_noise=rules_of(row, life, parameters).is_noise
+        )
         if total is not None:
-            wanted = Wanted(kind, cycle, begin, end, method, tz, life.rollover, total)
+            wanted = replace(wanted, total=total)
         one = estimate(_known(life, known.take(known.register == life.key), kind), wanted)
         parts.append(_as_readings(life.key, one))
         unfilled += one.unfilled

@@ -24,32 +24,52 @@ from services.metering.store.ingest import write
 from services.metering.store.lives import end_life, heads_of, life_of, row_of, rules_of
 from services.metering.store.readings import fetch, nearest_usable, span_condition
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
+from services.metering.validation.parameters import Parameters
 from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
 
 
+@dataclass(frozen=True, slots=True)
+class _Record:
+    """Whose readings become another register's, on whose behalf, and by which numbers they are judged."""
+
+    meter: MeterRow
+    source: feed.Source
+    parameters: Parameters
+
+    def rules(self, life: RegisterLife) -> RegisterRules:
+        """What is known of a register of the meter."""
+        return rules_of(self.meter, life, self.parameters)
+
+
 def exchange(
-    session: Session, meter: MeterRow, lives: Sequence[RegisterLife], what: Exchange, source: feed.Source
+    session: Session,
+    meter: MeterRow,
+    lives: Sequence[RegisterLife],
+    what: Exchange,
+    source: feed.Source,
+    parameters: Parameters,
 ) -> tuple[RegisterLife, RegisterLife]:
     """Ends the life that an exchange falls into and begins the next one. Returns both. Raises as `life.split` does.
 
     What was stored for the old register after that instant was read from the new one (an exchange is often entered
     late): it goes over to the new register, in its scale and with its ratio as `life.reread` says, and is judged anew
-    by its rules. Where the unit has become another one, what was polled stands in doubt: the number came from a point
-    that counts in the old unit. Edits and estimates go along; an estimate that does not lie between what the new
-    register showed, or lies above the final reading of the old one, becomes a gap again.
+    by its rules, whose numbers are `parameters`. Where the unit has become another one, what was polled stands in
+    doubt: the number came from a point that counts in the old unit. Edits and estimates go along; an estimate that does
+    not lie between what the new register showed, or lies above the final reading of the old one, becomes a gap again.
 
     An exchange that polling has seen already, as a reset, puts right what was recorded then.
     """
+    record = _Record(meter, source, parameters)
     seen = _seen_as_reset(session, lives, what)
     if seen is not None:
-        return _amend(session, meter, *seen, what, source)
+        return _amend(session, record, *seen, what)
     ended, begun = split(lives, what, new_uid())
     _store_boundary(session, ended, begun)
     row = row_of(begun)
     session.add(row)
     session.flush()
     begun = life_of(row)
-    _move_readings(session, meter, ended, begun, source)
+    _move_readings(session, record, ended, begun)
     return ended, begun
 
 
@@ -98,7 +118,7 @@ def _seen_as_reset(
 
 
 def _amend(
-    session: Session, meter: MeterRow, before: RegisterLife, after: RegisterLife, what: Exchange, source: feed.Source
+    session: Session, record: _Record, before: RegisterLife, after: RegisterLife, what: Exchange
 ) -> tuple[RegisterLife, RegisterLife]:
     ended, begun = amend_reset(before, after, what)
     _store_boundary(session, ended, begun)
@@ -111,12 +131,12 @@ def _amend(
         if len(moved):
             moved = moved.take(moved.is_gap)
             moved.register = np.full(len(moved), taker.key, np.int64)
-            write(session, moved, source)
-    _revise(session, meter, after, begun, source)
+            write(session, moved, record.source)
+    _revise(session, record, after, begun)
     return ended, begun
 
 
-def _revise(session: Session, meter: MeterRow, was: RegisterLife, now: RegisterLife, source: feed.Source) -> None:
+def _revise(session: Session, record: _Record, was: RegisterLife, now: RegisterLife) -> None:
     """Stores what a register has shown once more where its ratio, scale or unit turns out to be another one.
 
     As the next revision of each reading, since the register stays the same.
@@ -129,7 +149,7 @@ def _revise(session: Session, meter: MeterRow, was: RegisterLife, now: RegisterL
         return
     stored = fetch(session, [was.key], now.begin_ms, now.end_ms)
     revision = stored.revision.copy()
-    for part, of in _as_read(session, meter, stored, was, now, source):
+    for part, of in _as_read(session, record, stored, was, now):
         changed = part.take((part.value != stored.value[_rows(stored, part)]) | (part.status == Status.DOUBTFUL))
         changed.revision = revision[_rows(stored, changed)] + 1
         edits.put(session, changed, of)
@@ -140,18 +160,16 @@ def _rows(among: Readings, part: Readings) -> Int64:
     return np.searchsorted(among.slot_ms, part.slot_ms).astype(np.int64)
 
 
-def _move_readings(
-    session: Session, meter: MeterRow, ended: RegisterLife, begun: RegisterLife, source: feed.Source
-) -> None:
+def _move_readings(session: Session, record: _Record, ended: RegisterLife, begun: RegisterLife) -> None:
     moved = _beneath_estimates(
         fetch_columns(session, span_condition(session, [ended.key]), (begun.begin_ms, begun.end_ms))
     )
     heads = heads_of(session, [ended.key])
     polled_ms = heads[ended.key].polled_slot_ms if ended.key in heads else 0
-    for part, of in _as_read(session, meter, moved, ended, begun, source):
+    for part, of in _as_read(session, record, moved, ended, begun):
         part.revision = np.zeros(len(part), np.int64)
         write(session, part, of)
-    _drop_estimates(session, meter, ended, source)
+    _drop_estimates(session, record, ended)
     _set_head(session, ended)
     if polled_ms:
         # Also where nobody has read it yet: what is missed from its begin on is a gap of its own.
@@ -177,16 +195,16 @@ def _beneath_estimates(revisions: Readings) -> Readings:
     return revisions.take(rows)
 
 
-def _drop_estimates(session: Session, meter: MeterRow, ended: RegisterLife, source: feed.Source) -> None:
+def _drop_estimates(session: Session, record: _Record, ended: RegisterLife) -> None:
     """Makes gaps again of estimates above what turns out to be the final reading of a register."""
-    if not rules_of(meter, ended).is_counter or ended.rollover:
+    if not record.rules(ended).is_counter or ended.rollover:
         return
-    because = replace(source, reason="estimated beyond the final reading of the register")
+    because = replace(record.source, reason="estimated beyond the final reading of the register")
     edits.drop_estimates(session, ended.key, (ended.begin_ms, ended.end_ms), (0, ended.final_reading), because)
 
 
 def _as_read(
-    session: Session, meter: MeterRow, stored: Readings, was: RegisterLife, now: RegisterLife, source: feed.Source
+    session: Session, record: _Record, stored: Readings, was: RegisterLife, now: RegisterLife
 ) -> Iterator[tuple[Readings, feed.Source]]:
     """Readings of one register as those of another, judged by its rules, in parts of one origin each."""
     if not len(stored):
@@ -200,7 +218,7 @@ def _as_read(
     moved.value = np.where(stored.is_gap, 0, reread(stored.value, was, now, multiplied))
     # Doubt was cast by comparing with the old register.
     moved.status = np.where(stored.status == Status.DOUBTFUL, int(Status.MEASURED), stored.status)
-    rules = rules_of(meter, now)
+    rules = record.rules(now)
     # A reading at the very instant of the exchange is judged too: hence one slot before it.
     start = RegisterState(Point(now.begin_ms - SLOT_MS, now.first_reading))
     moved.status = judge_all(moved, {now.key: start}, {now.key: rules})
@@ -211,7 +229,8 @@ def _as_read(
     moved.status, moved.value = np.where(lost, Status.GAP, moved.status), np.where(lost, 0, moved.value)
     for number, origin in enumerate(origins):
         mine = np.flatnonzero(of == number)
-        yield moved.take(mine), replace(source, source=origin.source, actor=origin.actor, reason=origin.reason)
+        because = replace(record.source, source=origin.source, actor=origin.actor, reason=origin.reason)
+        yield moved.take(mine), because
 
 
 @dataclass(frozen=True, slots=True)

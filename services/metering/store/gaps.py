@@ -17,6 +17,7 @@ from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.neighbours import judge_among_stored
 from services.metering.store.readings import fetch, span_condition
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 
 
 def gaps_of(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -> dict[int, Int64]:
@@ -36,9 +37,11 @@ def gaps_of(session: Session, keys: Sequence[int], start_ms: int, end_ms: int) -
     return dict(zip(current.register[starts].tolist(), slots, strict=True)) if len(starts) else {}
 
 
-def fill_gaps(session: Session, readings: Readings, meter_uids: Sequence[str], source: Source) -> tuple[Readings, int]:
+def fill_gaps(
+    session: Session, readings: Readings, meter_uids: Sequence[str], source: Source, parameters: Parameters
+) -> tuple[Readings, int]:
     """Stores readings, in order of register and slot, in place of gaps: each becomes the next revision. Judged by what
-    stands around them. Returns those that were stored, and how many were not wanted any more."""
+    stands around them and `parameters`. Returns those that were stored, and how many were not wanted any more."""
     lock.to_store_readings(session)
     lives: dict[int, RegisterLife] = {
         life.key: life for found in lives_of(session, meter_uids).values() for life in found if life.removed_ms is None
@@ -49,7 +52,7 @@ def fill_gaps(session: Session, readings: Readings, meter_uids: Sequence[str], s
     # A gap of before the meter was hung up, as somebody has said since, is none of its slots.
     ordered = ordered.take(ordered.slot_ms >= begins)
     meters = {uid: session.get_one(MeterRow, uid) for uid in meter_uids}
-    rules = {key: rules_of(meters[life.meter_uid], life) for key, life in lives.items()}
+    rules = {key: rules_of(meters[life.meter_uid], life, parameters) for key, life in lives.items()}
     ordered.status = judge_among_stored(session, ordered, lives, rules)
     written = write(session, ordered, source)
     stored = ordered.take(written.outcome == Outcome.STORED)

@@ -22,6 +22,7 @@ from services.metering.store import edits, feed, rollups
 from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.relations import registers_of
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
+from services.metering.validation.parameters import Parameters
 from services.metering.vee import Finding, Point, RegisterState, judge
 
 _READ: Final = ", ".join(str(int(one)) for one in USABLE if one is not Status.ESTIMATED)
@@ -29,7 +30,12 @@ _READ: Final = ", ".join(str(int(one)) for one in USABLE if one is not Status.ES
 
 
 def install(
-    session: Session, meter: MeterRow, lives: Sequence[RegisterLife], what: Installation | None, source: feed.Source
+    session: Session,
+    meter: MeterRow,
+    lives: Sequence[RegisterLife],
+    what: Installation | None,
+    source: feed.Source,
+    parameters: Parameters,
 ) -> bool:
     """Gives the first life of a meter its begin, or takes it away with None. False if that is recorded already.
 
@@ -47,7 +53,7 @@ def install(
     _check_kept(session, meter, now.begin_ms)
     read = _first_read(session, first, min(first.begin_ms, now.begin_ms))
     if what is not None and read is not None:
-        _check_first(meter, now, read)
+        _check_first(meter, now, read, parameters)
     row = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == first.key)).one()
     row.installed_ms, row.first_reading, row.origin = now.installed_ms, now.first_reading, now.origin.value
     session.add(row)
@@ -71,7 +77,7 @@ def _first_read(session: Session, life: RegisterLife, since_ms: int) -> Point | 
     return None if row is None else Point(int(row[0]), int(row[1]))
 
 
-def _check_first(meter: MeterRow, life: RegisterLife, read: Point) -> None:
+def _check_first(meter: MeterRow, life: RegisterLife, read: Point, parameters: Parameters) -> None:
     """Raises InvalidInput if what was read first does not go on from what the register showed as it was hung up."""
     if read.slot_ms < life.begin_ms:
         raise InvalidInput.of("installed_at", f"readings count from {slot_text(read.slot_ms)} on: it hung there then")
@@ -82,7 +88,7 @@ def _check_first(meter: MeterRow, life: RegisterLife, read: Point) -> None:
         if read.value != life.first_reading:
             raise InvalidInput.of("first_reading", f"{life.first_reading} is not {what}, the very same instant")
         return
-    rules = rules_of(meter, life)
+    rules = rules_of(meter, life, parameters)
     verdict = judge(RegisterState(Point(life.begin_ms, life.first_reading)), rules, read.slot_ms, read.value)
     if verdict.finding is Finding.SPIKE:
         raise InvalidInput.of(

@@ -11,15 +11,13 @@ from sqlmodel import Session, col, select
 
 from domain.names import new_uid
 from services.metering.life import Origin, RegisterLife
-from services.metering.meter import Kind, Unit
+from services.metering.meter import Kind, Medium, Unit
 from services.metering.scale import in_scale
 from services.metering.store.bulk import text_set
 from services.metering.store.readings import fetch, nearest_usable
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
-from services.metering.vee import ASSUMED_LOAD_W, NOISE, Point, RegisterRules, RegisterState
-
-_FINE_UNITS = (Unit.WH, Unit.VARH, Unit.L)
-"""Units that are smaller than what meters show of them."""
+from services.metering.validation.parameters import Parameters
+from services.metering.vee import Point, RegisterRules, RegisterState
 
 
 def life_of(row: RegisterLifeRow) -> RegisterLife:
@@ -99,19 +97,26 @@ def heads_of(session: Session, keys: Sequence[int]) -> dict[int, RegisterHeadRow
     return heads
 
 
-def rules_of(meter: MeterRow, life: RegisterLife) -> RegisterRules:
-    """What is known of a register, in its own numbers. A load in W says nothing about litres, nor a flow about Wh."""
+def rules_of(meter: MeterRow, life: RegisterLife, parameters: Parameters) -> RegisterRules:
+    """What is known of a register, in its own numbers, and the numbers of its medium by which it is judged. A load in W
+    says nothing about litres, nor a flow about Wh."""
+    medium = Medium(meter.medium).name.lower()
+    back, spike, fall = (parameters.of(rule, medium) for rule in ("small_step_back", "spike", "negative_step"))
     load = meter.connected_load_w if life.unit == Unit.WH else 0
     if life.unit == meter.unit != Unit.WH:
         load = meter.max_flow_per_h
-    one_count = NOISE if life.unit in _FINE_UNITS else 1
     return RegisterRules(
-        life.rollover,
-        in_scale(load, life.scale_exponent),
-        life.transformer_ratio,
-        in_scale(one_count, life.scale_exponent),
-        in_scale(ASSUMED_LOAD_W, life.scale_exponent),
-        meter.kind == Kind.COUNTER,
+        rollover=life.rollover,
+        connected_load_w=in_scale(load, life.scale_exponent),
+        transformer_ratio=life.transformer_ratio,
+        one_count=in_scale(back["largest"], life.scale_exponent),
+        assumed_load=in_scale(fall["restart_per_h"], life.scale_exponent),
+        is_counter=meter.kind == Kind.COUNTER,
+        saving_s=back["saving_s"],
+        margin_permille=spike["margin_permille"],
+        lateness_ms=spike["lateness_s"] * 1000,
+        rollover_permille=fall["rollover_permille"],
+        doubts_spikes=bool(spike["enabled"]),
     )
 
 

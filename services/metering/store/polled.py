@@ -28,6 +28,7 @@ from services.metering.store.ingest import Outcome, write
 from services.metering.store.lives import keys_of_uids, lives_of, rules_of, state_before
 from services.metering.store.seldom import schedules_of
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import Parameters
 from services.metering.vee import judge_all
 
 _log = logging.getLogger(__name__)
@@ -47,13 +48,16 @@ class Polled:
     orphans: int
 
 
-def write_polled(session: Session, readings: Readings, lives: Mapping[int, str], source: feed.Source) -> Polled:
-    """Stores polled readings. `lives` gives the uid of each key that occurs, which is what counts."""
+def write_polled(
+    session: Session, readings: Readings, lives: Mapping[int, str], source: feed.Source, parameters: Parameters
+) -> Polled:
+    """Stores polled readings. `lives` gives the uid of each key that occurs, which is what counts. By `parameters` is
+    judged what moves to another register."""
     given = len(readings)
     if not given:
         return Polled(readings, 0, 0)
     lock.to_store_readings(session)
-    readings = _own(session, readings, lives)
+    readings = _own(session, readings, lives, parameters)
     orphans = given - len(readings)
     if orphans:
         _log.error("%d polled readings belong to no register that lived at their slot", orphans)
@@ -69,7 +73,7 @@ def write_polled(session: Session, readings: Readings, lives: Mapping[int, str],
     )
 
 
-def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Readings:
+def _own(session: Session, readings: Readings, lives: Mapping[int, str], parameters: Parameters) -> Readings:
     """The readings under the keys of the registers that lived at their slots."""
     spans = {span.key: span for span in spans_of(session, list(lives))}
     strange = {key: uid for key, uid in lives.items() if key not in spans or spans[key].uid != uid}
@@ -97,11 +101,11 @@ def _own(session: Session, readings: Readings, lives: Mapping[int, str]) -> Read
     ):
         span = spans.get(key)
         if span is not None and (first_ms < span.begin_ms or last_ms >= span.end_ms):
-            _move(session, span.meter_uid, readings, order[begin:end])
+            _move(session, span.meter_uid, readings, order[begin:end], parameters)
     return readings.take(readings.register >= 0)
 
 
-def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64) -> None:
+def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64, parameters: Parameters) -> None:
     """Puts rows of one meter under the lives that they fall into, and judges what has moved by its new register.
 
     They were read with the ratio, and in the scale, of the register that they were thought to be of (`life.reread`).
@@ -122,7 +126,8 @@ def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64) -> 
         doubted = readings.status[moved] == Status.DOUBTFUL
         readings.status[moved[doubted]] = Status.MEASURED
         state = state_before(session, life, int(readings.slot_ms[moved].min()))
-        readings.status[moved] = judge_all(readings.take(moved), {life.key: state}, {life.key: rules_of(meter, life)})
+        rules = {life.key: rules_of(meter, life, parameters)}
+        readings.status[moved] = judge_all(readings.take(moved), {life.key: state}, rules)
     readings.register[rows[owner < 0]] = -1
 
 

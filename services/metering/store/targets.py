@@ -21,6 +21,7 @@ from services.metering.store.heads import polled_slots
 from services.metering.store.lives import lives_of, rules_of, state_before
 from services.metering.store.meters import all_rows as all_meters
 from services.metering.store.readings import fetch, fetch_batch
+from services.metering.validation.parameters import Parameters
 from services.metering.vee import Point, RegisterRules, RegisterState, judge
 
 READABLE_STATES: Final = (2, 3, 4)
@@ -30,7 +31,7 @@ _RECENT_BATCHES: Final = 2_000
 _LOOK_BACK_MS: Final = (2 * 3_600_000, 2 * 86_400_000)
 
 
-def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[list[Target], int]:
+def load(session: Session, known: Mapping[tuple[str, int], Target], parameters: Parameters) -> tuple[list[Target], int]:
     """Every register that is polled, and how many meters are not. What is known keeps its place in time."""
     endpoints = {row.uid: row for row in all_endpoints(session) if row.state in READABLE_STATES}
     rows = all_meters(session)
@@ -48,7 +49,7 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
     standing = _standings(
         session,
         [
-            (life, rules_of(row, life))
+            (life, rules_of(row, life, parameters))
             for row, life in living
             if (row.uid, life.key) not in known or life.key in changed
         ],
@@ -57,7 +58,7 @@ def load(session: Session, known: Mapping[tuple[str, int], Target]) -> tuple[lis
     zones = time_zones(session)
     towns = stored_ids(session)
     for row, life in living:
-        endpoint, rules = endpoints[row.endpoint_uid], rules_of(row, life)
+        endpoint, rules = endpoints[row.endpoint_uid], rules_of(row, life, parameters)
         before = known.get((row.uid, life.key))
         state, settled_ms = standing[life.key] if life.key in standing else (RegisterState(), 0)
         if before is not None:

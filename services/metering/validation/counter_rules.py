@@ -23,7 +23,6 @@ from services.metering.validation.series import (
     limited,
     runs,
 )
-from services.metering.vee import LATENESS_MS
 
 
 def digits(series: Series, parameters: Mapping[str, int]) -> Verdict:
@@ -56,12 +55,13 @@ def small_step_back(series: Series, parameters: Mapping[str, int]) -> Verdict:
 def spike(series: Series, parameters: Mapping[str, int]) -> Verdict:
     """More than can have been: a step or an amount above connected load or largest flow, a value that stands alone.
 
-    The largest flow is believed up to `margin_permille`, and a reading may come a quarter hour late. Where it is not
-    known: of a counter one reading above both neighbours; of intervals an amount above `times_usual` times the 99th
-    percentile of what is not zero. Of a sensor one value further than `jump` from both neighbours, on the same side.
+    The largest flow is believed up to `margin_permille`, and a counter may be read `lateness_s` late; of a counter both
+    are the series' own, since falls and single steps are judged by them, too. Where the flow is not known: of a counter
+    one reading above both neighbours; of intervals an amount above `times_usual` times the 99th percentile of what is
+    not zero. Of a sensor one value further than `jump` from both neighbours, on the same side.
     """
     if series.kind is Kind.COUNTER:
-        return _counter_spike(series, parameters["margin_permille"])
+        return _counter_spike(series)
     if series.kind is Kind.INTERVAL:
         return _amount_spike(series, parameters)
     if series.kind is Kind.INSTANT:
@@ -128,11 +128,10 @@ def _rolled_over(series: Series, before: int, after: int) -> bool:
         return False
     forward = int(series.value[after]) + series.rollover - int(series.value[before])
     elapsed = int(series.slot_ms[after] - series.slot_ms[before])
-    # Without a known flow a tenth of the register is a generous step: a reset half-way through is not a rollover.
-    most = series.rollover // 10
+    most = series.rollover * series.rollover_permille // 1000
     if series.most_per_h:
-        most = min(int(_most(series.most_per_h, np.array([elapsed]), 1500)[0]), series.rollover // 2)
-    return forward <= most
+        most = int(_most(series, np.array([elapsed]))[0])
+    return forward <= min(most, series.rollover // 2)
 
 
 def _first(start: int, end: int, holds: Callable[[slice], Mask]) -> int:
@@ -147,13 +146,13 @@ def _first(start: int, end: int, holds: Callable[[slice], Mask]) -> int:
     return end
 
 
-def _most(per_hour: int, elapsed_ms: Int64, margin_permille: int) -> Int64:
+def _most(series: Series, elapsed_ms: Int64) -> Int64:
     """Most that is believed in spans of time, a reading's lateness included."""
-    most = per_hour * (margin_permille / 1000) * (elapsed_ms + LATENESS_MS) / HOUR_MS
+    most = series.most_per_h * (series.margin_permille / 1000) * (elapsed_ms + series.lateness_ms) / HOUR_MS
     return np.minimum(most + 1, 2.0**62).astype(np.int64)
 
 
-def _counter_spike(series: Series, margin: int) -> Verdict:
+def _counter_spike(series: Series) -> Verdict:
     value, slot = series.value, series.slot_ms
     rows = np.zeros(len(series), np.bool_)
     if len(series) < 2:
@@ -164,7 +163,7 @@ def _counter_spike(series: Series, margin: int) -> Verdict:
             rows[1:-1] = above & back & (value[1:-1] > value[:-2])
         return _doubting(series, "spike", rows, lambda row: f"{int(value[row])} is above both neighbours")
     bases: dict[int, int] = {}
-    for base, start, end in _implausible(series, margin):
+    for base, start, end in _implausible(series):
         above = np.arange(start, end)[value[start:end] > value[base]]
         rows[above] = True
         bases.update(dict.fromkeys(above.tolist(), base))
@@ -177,14 +176,14 @@ def _counter_spike(series: Series, margin: int) -> Verdict:
     return _doubting(series, "spike", rows, detail)
 
 
-def _implausible(series: Series, margin: int) -> Iterator[_Fall]:
+def _implausible(series: Series) -> Iterator[_Fall]:
     """Stretches of readings that the last good one before them cannot have led to: above what can flow, or below it.
 
     Falls are among them, because what comes after a dip is to be compared with what was before it.
     """
     value, slot = series.value, series.slot_ms
     step = np.diff(value)
-    odd = np.flatnonzero((step < 0) | (step > _most(series.most_per_h, np.diff(slot), margin))) + 1
+    odd = np.flatnonzero((step < 0) | (step > _most(series, np.diff(slot)))) + 1
     seen = 0
     for start in odd.tolist():
         base = start - 1
@@ -193,7 +192,7 @@ def _implausible(series: Series, margin: int) -> Iterator[_Fall]:
         level, at = int(value[base]), int(slot[base])
 
         def plausible(piece: slice, level: int = level, at: int = at) -> Mask:
-            most = _most(series.most_per_h, slot[piece] - at, margin)
+            most = _most(series, slot[piece] - at)
             amount = value[piece] - level
             holds: Mask = (amount >= 0) & (amount <= most)
             if series.rollover:

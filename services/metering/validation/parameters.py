@@ -22,7 +22,16 @@ from typing import Any, Final
 
 from domain.errors import InvalidInput, Violation
 from fieldbus.format.toml_source import TomlSource
+from services.metering.cycle import SHORTEST_PERMILLE
 from services.metering.meter import Medium
+from services.metering.vee import (
+    ASSUMED_LOAD_W,
+    LATENESS_S,
+    MARGIN_PERMILLE,
+    NOISE,
+    ROLLOVER_PERMILLE,
+    SAVING_INTERVAL_S,
+)
 
 MEDIA: Final = tuple(medium.name.lower() for medium in Medium)
 LARGEST: Final = 10**12
@@ -30,12 +39,14 @@ LARGEST: Final = 10**12
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """A number of a rule: meaning with the unit, default, other defaults for some media, and the least it may be."""
+    """A number of a rule: meaning with the unit, default, other defaults for some media, the least and the most it may
+    be."""
 
     meaning: str
     default: int
     media: Mapping[str, int] = field(default_factory=dict)
     least: int = 0
+    most: int = LARGEST
 
 
 Table = Mapping[str, Mapping[str, Parameter]]
@@ -54,13 +65,43 @@ PARAMETERS: Final[Table] = MappingProxyType(
         },
         "overlap": {
             "shortest_permille": Parameter(
-                "shortest distance of two amounts, in per mille of the longest interval of the meter's cycle", 850
+                "shortest distance of two amounts, in per mille of the longest interval of the meter's cycle",
+                SHORTEST_PERMILLE,
             ),
         },
-        "negative_step": {},
-        "small_step_back": {},
+        "negative_step": {
+            "rollover_permille": Parameter(
+                "largest step across the rollover, in per mille of the register, where the load is not known",
+                ROLLOVER_PERMILLE,
+                most=500,
+            ),
+            "restart_per_h": Parameter(
+                "units that may flow in an hour after a reset, where the load is not known: a counter that shows more"
+                " came with a value, one that shows no more began at zero",
+                ASSUMED_LOAD_W,
+                most=10**9,
+            ),
+        },
+        "small_step_back": {
+            "largest": Parameter(
+                "units by which a counter may fall and be no more than noisy, times its transformer ratio",
+                NOISE,
+                {"pellets": 1, "traffic": 1},
+                most=10**9,
+            ),
+            "saving_s": Parameter(
+                "seconds at the connected load or largest flow that a meter may lose with the mains, if that is more",
+                SAVING_INTERVAL_S,
+                most=86_400,
+            ),
+        },
         "spike": {
-            "margin_permille": Parameter("share of connected load or largest flow that is believed", 1500),
+            "margin_permille": Parameter(
+                "share of connected load or largest flow that is believed", MARGIN_PERMILLE, least=1, most=10**6
+            ),
+            "lateness_s": Parameter(
+                "seconds by which a counter may be read later than its slot says", LATENESS_S, most=86_400
+            ),
             "times_usual": Parameter(
                 "times the 99th percentile of an interval's amount, where the load is not known; 0 for off",
                 20,
@@ -125,9 +166,19 @@ class Parameters:
 
     changes: Mapping[tuple[str, str, str], int] = field(default_factory=dict)
     table: Table = field(default_factory=lambda: PARAMETERS)
+    _found: dict[tuple[str, str], Mapping[str, int]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    def of(self, rule: str, medium: str) -> dict[str, int]:
+    def of(self, rule: str, medium: str) -> Mapping[str, int]:
         """All parameters of a rule for a medium: the file's for the medium, the file's for all, then the defaults."""
+        # Ten thousand registers ask for what is put together once.
+        found = self._found.get((rule, medium))
+        if found is None:
+            found = self._found[rule, medium] = MappingProxyType(self._put_together(rule, medium))
+        return found
+
+    def _put_together(self, rule: str, medium: str) -> dict[str, int]:
         defaults = {name: one.media.get(medium, one.default) for name, one in self.table[rule].items()}
         found = {"enabled": 1, **defaults}
         for name in found:
@@ -136,6 +187,10 @@ class Parameters:
                     found[name] = self.changes[key]
                     break
         return found
+
+
+DEFAULTS: Final = Parameters()
+"""Those of no file."""
 
 
 def load(path: Path | None, rules: Table = PARAMETERS) -> Parameters:
@@ -190,7 +245,8 @@ def _read(
     rule, name, (medium, value) = path[0], path[-1], given
     parameters, changes = into
     known = tuple(dict.fromkeys(("enabled", *parameters)))
-    least, most = parameters[name].least if name in parameters else 0, 1 if name == "enabled" else LARGEST
+    least, most = (parameters[name].least, parameters[name].most) if name in parameters else (0, LARGEST)
+    most = 1 if name == "enabled" else most
     if name not in known:
         wrong.append(source.violation(f"is no parameter of {rule}; it has {', '.join(known)}", *path))
     elif isinstance(value, bool) and name == "enabled":

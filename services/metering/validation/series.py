@@ -11,6 +11,7 @@ import numpy as np
 from services.metering.meter import Kind
 from services.metering.reading import Int64, Mask, TimeSource
 from services.metering.slot import DAY_MS, HOUR_MS, from_ms, slot_text
+from services.metering.vee import LATENESS_S, MARGIN_PERMILLE, ROLLOVER_PERMILLE
 
 MOST_FINDINGS: Final = 200
 """Findings of one rule about one series that are told one by one; the last of them sums up the rest."""
@@ -26,7 +27,10 @@ class Series:
     be empty. cycle_ms: how far apart readings are, of days, months and years the longest, 0 where nobody knows.
     interval_ms: how long the intervals of an INTERVAL are at most, where its meter says so; else 0.
     rollover: largest counter plus one, 0 for never. noise: largest step back that is noise. most_per_h: most that can
-    be counted in an hour, 0 if unknown. now_ms: the time.
+    be counted in an hour, 0 if unknown. margin_permille, lateness_ms: share of that which is believed of a counter, and
+    how much later than its slot it may be read. rollover_permille: share of the register that may be made across the
+    rollover where nobody knows what can flow. All of these are those by which single steps are judged, too
+    (services/metering/vee.py). now_ms: the time.
     """
 
     kind: Kind
@@ -43,6 +47,9 @@ class Series:
     rollover: int = 0
     noise: int = 1
     most_per_h: int = 0
+    margin_permille: int = MARGIN_PERMILLE
+    lateness_ms: int = LATENESS_S * 1000
+    rollover_permille: int = ROLLOVER_PERMILLE
     now_ms: int = 2**62
 
     def __len__(self) -> int:

@@ -123,7 +123,7 @@ class WasteRules:
 
     def _of(self, rule: Rule, medium: int, kind: type[P]) -> P | None:
         found = self.parameters.of(rule.value, Medium(medium).name.lower())
-        return kind(**found) if found.pop("enabled") else None
+        return kind(**{name: found[name] for name in found if name != "enabled"}) if found["enabled"] else None
 
 
 def load(path: Path | None) -> WasteRules:

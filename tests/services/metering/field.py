@@ -27,6 +27,7 @@ from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS, ceil_slot_ms, from_ms, to_ms
 from services.metering.store import lives, meters, readings
 from services.metering.store.tables import EndpointRow
+from services.metering.validation.parameters import DEFAULTS, Parameters
 from tests.services.metering.making import NOW, TOWN, add_meter
 from tests.support.waiting import eventually
 
@@ -179,18 +180,20 @@ class Worker:
         max_spool_bytes: int = 1_000_000,
         opener: Opener | None = None,
         resets: Resets | None = None,
+        parameters: Parameters = DEFAULTS,
     ) -> None:
         self.town = town
         self.spool = Spool(town.folder / "spool", max_spool_bytes)
         self.spool.open()
-        self.recorder = Recorder(town.database, self.spool, town.clock)
-        self.book = TargetBook(town.database, town.folder / "meters.json", self.spool, town.clock)
+        self.recorder = Recorder(town.database, self.spool, town.clock, parameters=parameters)
+        snapshot = town.folder / "meters.json"
+        self.book = TargetBook(town.database, snapshot, self.spool, town.clock, parameters=parameters)
         self.poller = Poller(
             clock=town.clock,
             devices=Devices(opener or town.field),  # type: ignore[arg-type]  # an honest fake of what is used
             book=self.book,
             keeper=self.recorder,
-            resets=resets or StoredResets(town.database, town.clock),
+            resets=resets or StoredResets(town.database, town.clock, parameters),
             may_poll=lambda: may_poll,
         )
         self._tasks = [

@@ -21,6 +21,7 @@ from servicekit.tenants import FixedTenants
 from services.metering.api import MeteringServicer
 from services.metering.endpoints import EndpointReplica
 from services.metering.slot import SLOT_MS, from_ms
+from services.metering.validation.parameters import Parameters
 from services.metering.watch import Bell
 from tests.services.metering.making import NOON_MS, NOW
 from tests.support.issuer import Issuer
@@ -118,9 +119,13 @@ def stamp(slots: int) -> Timestamp:
 
 @asynccontextmanager
 async def running_metering(
-    issuer: Issuer, database: Database, more: dict[str, list[Binding]] | None = None
+    issuer: Issuer,
+    database: Database,
+    more: dict[str, list[Binding]] | None = None,
+    parameters: Parameters | None = None,
 ) -> AsyncIterator[Metering]:
-    """Metering at noon of the test's day, and its registry. `more` binds further people to roles."""
+    """Metering at noon of the test's day, and its registry. `more` binds further people to roles; by `parameters`
+    readings are judged."""
     clock = SteppedClock(NOW + timedelta(seconds=1))
     registry = Registry()  # type: ignore[abstract]  # as far as endpoints go
     add_registry = registry_pb2_grpc.add_RegistryServiceServicer_to_server
@@ -128,7 +133,7 @@ async def running_metering(
         issuer, lambda server: server.add_servicer(add_registry, registry), settings=settings_for("registry")
     ) as beside:
         replica = EndpointReplica(beside.channel(ADMIN), database, FixedTenants(TOWNS), clock)
-        servicer = MeteringServicer(database, clock, replica, Bell())
+        servicer = MeteringServicer(database, clock, replica, Bell(), parameters=parameters)
         async with running_service(
             issuer,
             lambda server: server.add_servicer(metering_pb2_grpc.add_MeteringServiceServicer_to_server, servicer),

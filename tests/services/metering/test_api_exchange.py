@@ -24,6 +24,7 @@ from services.metering.store.feed import Source
 from services.metering.store.ingest import write
 from services.metering.store.lives import lives_of
 from services.metering.store.meters import find_row
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.making import NOON_MS, NOW
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
@@ -163,7 +164,7 @@ async def test_a_reset_that_was_an_exchange_with_another_ratio_is_put_right(mete
         row = find_row(session, HERSFELD.uid, "M-1")
         assert row is not None
         what = Exchange(NOON_MS - 6 * SLOT_MS - 450_000, 4_400, 0, Origin.RESET)
-        exchanges.exchange(session, row, lives_of(session, [row.uid])[row.uid], what, source)
+        exchanges.exchange(session, row, lives_of(session, [row.uid])[row.uid], what, source, DEFAULTS)
 
     await metering.servicer.database.run(seen_by_polling)
     await poll(metering, [40, 80], first="-6")

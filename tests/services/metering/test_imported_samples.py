@@ -53,12 +53,18 @@ def rows_of(name: str) -> list[tuple[str, Decimal]]:
         return [(row["start"], Decimal(row["value"])) for row in csv.DictReader(file) if row["value"] != "nan"]
 
 
+def last_of(name: str) -> str:
+    """The start that the last line of a file says."""
+    with gzip.open(SAMPLES / name, "rt", encoding="utf-8", newline="") as file:
+        return str(list(csv.DictReader(file))[-1]["start"])
+
+
 @pytest.mark.parametrize(
     ("name", "cycle", "zone", "stored", "missing", "span"),
     [
         ("hourly", HOURS, "America/Chicago", 19_417, 0, ("2015-11-22T07:00Z", "2018-02-08T07:00Z")),
         ("daily", DAYS, "-06:00", 809, 1, ("2015-11-23T06:00Z", "2018-02-08T06:00Z")),
-        ("billing_monthly", MONTHS, "-06:00", 26, 1, ("2015-12-22T06:00Z", "2018-01-22T06:00Z")),
+        ("billing_monthly", MONTHS, "-06:00", 26, 1, ("2015-12-21T06:00Z", "2018-01-20T06:00Z")),
     ],
 )
 async def test_a_sample_is_stored_once_to_the_watt_hour(
@@ -123,7 +129,9 @@ async def test_gas_in_therms_is_refused_by_name_and_taken_once_it_is_in_kwh(
         await bring(metering, file, declared)
     in_kwh = tmp_path / f"{name}.csv"
     rows = [(start, (value * KWH_OF_THERM).quantize(Decimal("0.001"))) for start, value in rows_of(file.name)]
-    in_kwh.write_text("start,value\n" + "".join(f"{start},{value}\n" for start, value in rows), encoding="utf-8")
+    # As in the file, the last line has no value and says where the amount before it ends.
+    lines = [f"{start},{value}\n" for start, value in rows] + [f"{last_of(file.name)},\n"]
+    in_kwh.write_text("start,value\n" + "".join(lines), encoding="utf-8")
     declared = Declared(meter="m", unit="kWh", stamp="start", time_zone="-06:00")
     outcome = await bring_twice(metering, in_kwh, declared)
     assert (outcome.stored, outcome.all_refused, outcome.file.tally.rounded) == (stored, 0, 0)

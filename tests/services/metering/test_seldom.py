@@ -30,6 +30,7 @@ from services.metering.store.polled import write_polled
 from services.metering.store.readings import fetch_lives
 from services.metering.store.tables import MeterRow
 from services.metering.store.targets import load
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.making import NOON_MS, NOW, TOWN, add_meter, source
 from tests.services.metering.running import Metering, name_of, running_metering
 from tests.support.issuer import Issuer
@@ -64,7 +65,7 @@ def read(session: Session, life: RegisterLife, slots: Sequence[int]) -> None:
 def store(session: Session, keys: Sequence[int], slots: Sequence[int], lives: dict[int, str]) -> None:
     """Stores what polling has read of registers, one reading each."""
     values = [1_000_000 + (slot - FIRST_MS) // SLOT_MS for slot in slots]
-    write_polled(session, Readings.of(list(keys), list(slots), values), lives, source())
+    write_polled(session, Readings.of(list(keys), list(slots), values), lives, source(), DEFAULTS)
 
 
 def gaps(session: Session, lives: Sequence[RegisterLife]) -> list[int]:
@@ -119,11 +120,11 @@ async def test_what_polls_takes_over_a_changed_cycle_from_the_next_slot_on(
     metering: Metering, database: Database
 ) -> None:
     life = await monthly(metering)
-    [before], _ = await database.read(lambda session: load(session, {}))
+    [before], _ = await database.read(lambda session: load(session, {}, DEFAULTS))
     assert before.settled_ms == FIRST_MS
     await change_cycle(metering, Cycle.DAY)
     known = {before.identity: before}
-    [target], _ = await database.read(lambda session: load(session, known))
+    [target], _ = await database.read(lambda session: load(session, known, DEFAULTS))
     assert (target.cycle, target.settled_ms) == (Cycle.DAY, NOON_MS)
     assert _by_turn([target], NOON_MS + SLOT_MS) == ([], {})
     # Nor is anything flagged when the next midnight is stored, which comes an hour earlier.
@@ -182,7 +183,9 @@ async def test_slots_missed_since_an_exchange_are_gaps_of_the_new_register(
 
     def exchange(session: Session) -> RegisterLife:
         row = session.get_one(MeterRow, life.meter_uid)
-        return exchanges.exchange(session, row, lives_of(session, [row.uid])[row.uid], what, source("exchange"))[1]
+        return exchanges.exchange(
+            session, row, lives_of(session, [row.uid])[row.uid], what, source("exchange"), DEFAULTS
+        )[1]
 
     begun = await database.run(exchange)
     polled = await database.read(lambda session: polled_slots(session, [begun.key]))

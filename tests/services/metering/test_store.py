@@ -14,6 +14,7 @@ from services.metering.life import Exchange, Origin
 from services.metering.reading import Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store import exchanges, feed, ingest, lives, meters, partitions, readings
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.making import NOON_MS, TOWN, add_meter, series, source
 
 DAY_MS = 96 * SLOT_MS
@@ -170,7 +171,7 @@ async def test_an_exchange_entered_late_gives_the_new_register_its_readings(data
     what = Exchange(at, 1010, 0, Origin.EXCHANGE, "new-serial")
     ended, begun = await database.run(
         lambda s: exchanges.exchange(
-            s, meter.row, lives.lives_of(s, [meter.row.uid])[meter.row.uid], what, source("exchange")
+            s, meter.row, lives.lives_of(s, [meter.row.uid])[meter.row.uid], what, source("exchange"), DEFAULTS
         )
     )
     assert (ended.removed_ms, begun.installed_ms, begun.serial_number) == (at, at, "new-serial")

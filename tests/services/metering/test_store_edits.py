@@ -24,6 +24,7 @@ from services.metering.store.readings import fetch
 from services.metering.store.rollup_build import refresh
 from services.metering.store.tables import EndpointRow, MeterRow
 from services.metering.store.targets import load
+from services.metering.validation.parameters import DEFAULTS
 from services.metering.vee import Point
 from tests.services.metering.making import TOWN, add_meter, source
 
@@ -50,7 +51,7 @@ def counters(key: int, rows: np.ndarray[tuple[int], np.dtype[np.int64]], values:
 
 def estimate(session: Session, row: MeterRow, first: int, last: int, method: Method) -> Readings:
     span = BEGIN_MS + first * SLOT_MS, BEGIN_MS + last * SLOT_MS
-    made = estimates.made(session, row, lives_of(session, [row.uid])[row.uid], span, method, BERLIN)
+    made = estimates.made(session, row, lives_of(session, [row.uid])[row.uid], span, method, BERLIN, DEFAULTS)
     edits.put(session, made.readings, source("estimate"))
     return made.readings
 
@@ -174,12 +175,12 @@ def test_polling_compares_with_what_people_have_put_right(store: Database) -> No
         key = meter.lives[0].key
         rows = np.arange(3)
         ingest.write(session, counters(key, rows, [10, 20, 9_999], Status.MEASURED), source(), polled=True)
-        [target] = load(session, {})[0]
+        [target] = load(session, {}, DEFAULTS)[0]
         assert target.state.good == Point(BEGIN_MS + 2 * SLOT_MS, 9_999)
         rejected = counters(key, rows[2:], [0], Status.GAP)
         rejected.revision += 1
         edits.put(session, rejected, source("edit"))
-        [again] = load(session, {target.identity: target})[0]
+        [again] = load(session, {target.identity: target}, DEFAULTS)[0]
         assert again.state.good == Point(BEGIN_MS + SLOT_MS, 20)
         assert again.settled_ms == target.settled_ms
 

@@ -17,6 +17,7 @@ from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
 from services.metering.store import exchanges
 from services.metering.store.partitions import Partitions, months_between
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.field import Town, Worker
 from tests.services.metering.making import NOON_MS, source
 from tests.support.postgres import PostgresServer
@@ -148,7 +149,9 @@ async def test_an_exchange_recorded_before_the_spool_is_drained_takes_its_readin
     outage.end()
     stored = town.stored["M-1"]
     what = Exchange(NOON_MS + SLOT_MS + 1000, final, 0, Origin.EXCHANGE, "new")
-    await town.database.run(lambda s: exchanges.exchange(s, stored.row, stored.lives, what, source("exchange")))
+    await town.database.run(
+        lambda s: exchanges.exchange(s, stored.row, stored.lives, what, source("exchange"), DEFAULTS)
+    )
     await town.clock.advance(timedelta(minutes=13))
     again = Worker(town)
     workers.append(again)
@@ -178,7 +181,9 @@ async def test_what_waits_in_the_spool_is_brought_to_the_ratio_of_an_exchange(
     stored = town.stored["M-1"]
     change = Change(transformer_ratio=40)
     what = Exchange(NOON_MS + SLOT_MS + 1000, 1_001_133, 0, Origin.EXCHANGE, "new", change)
-    await town.database.run(lambda s: exchanges.exchange(s, stored.row, stored.lives, what, source("exchange")))
+    await town.database.run(
+        lambda s: exchanges.exchange(s, stored.row, stored.lives, what, source("exchange"), DEFAULTS)
+    )
     again = Worker(town)
     workers.append(again)
     await drained(again)

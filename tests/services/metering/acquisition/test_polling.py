@@ -22,6 +22,7 @@ from services.metering.life import Exchange, Origin
 from services.metering.reading import Int64, Status
 from services.metering.slot import SLOT_MS, floor_slot_ms, from_ms, to_ms
 from services.metering.store import exchanges, figures, readings
+from services.metering.validation.parameters import DEFAULTS
 from services.metering.vee import Reset
 from tests.services.metering.field import Town, Worker
 from tests.services.metering.making import NOON_MS, NOW, TOWN, source
@@ -235,7 +236,7 @@ async def test_an_exchange_that_was_taken_for_a_reset_is_put_right_when_a_person
     at = NOON_MS + 2 * SLOT_MS + minutes_after_last_reading * 60_000
     what = Exchange(at, 1_002_133, 0, Origin.EXCHANGE, "new")
     row, known = town.stored["M-1"].row, await town.lives()
-    await town.database.run(lambda session: exchanges.exchange(session, row, known, what, source("exchange")))
+    await town.database.run(lambda session: exchanges.exchange(session, row, known, what, source("exchange"), DEFAULTS))
     old, new = await town.lives()
     assert (old.ended_by, new.origin, new.serial_number) == (Origin.EXCHANGE, Origin.EXCHANGE, "new")
     bounds = np.array([NOON_MS, NOON_MS + 5 * SLOT_MS])

@@ -14,6 +14,7 @@ from services.metering.store.ingest import write
 from services.metering.store.partitions import Partitions, months_between
 from services.metering.store.tables import EndpointRow
 from services.metering.store.targets import load
+from services.metering.validation.parameters import DEFAULTS
 from services.metering.vee import Point, RegisterState
 from tests.services.metering.making import NOON_MS, NOW, TOWN, add_meter, series, source
 
@@ -53,13 +54,13 @@ def stand(session: Session) -> None:
     store("weeks", -20 * DAYS, [800])
     store("weeks", 1, [3], Status.DOUBTFUL)
     row, lives = made["exchanged"].row, made["exchanged"].lives
-    exchange(session, row, lives, Exchange(NOON_MS, 900, 50, Origin.EXCHANGE, "next"), source("exchange"))
+    exchange(session, row, lives, Exchange(NOON_MS, 900, 50, Origin.EXCHANGE, "next"), source("exchange"), DEFAULTS)
 
 
 async def test_each_register_is_taken_up_where_it_stands(database: Database) -> None:
     await Partitions(database).ensure(months_between(NOON_MS - 60 * DAYS * SLOT_MS, NOON_MS))
     await database.run(stand)
-    targets, others = await database.read(lambda session: load(session, {}))
+    targets, others = await database.read(lambda session: load(session, {}, DEFAULTS))
     found = {target.name.split("/")[1]: (target.state, target.settled_ms) for target in targets}
     assert others == 0
 

@@ -25,6 +25,7 @@ from services.metering.store.exchanges import exchange
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.readings import fetch
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.making import NOON_MS, add_meter, series, source
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -82,7 +83,7 @@ def store_history(session: Session, history: list[Part], exchanged: tuple[int, i
     if exchanged is not None:
         at, moved_ms = exchanged
         what = Exchange(BEGIN_MS + at * SLOT_MS + moved_ms, 9_999, 0, Origin.EXCHANGE, "new")
-        exchange(session, meter.row, meter.lives, what, source("exchange"))
+        exchange(session, meter.row, meter.lives, what, source("exchange"), DEFAULTS)
     return metered(session, meter.row)
 
 

@@ -29,6 +29,7 @@ from services.metering.store.lives import lives_of
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.rollup_build import refresh
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.figures.test_rollups import (
     BEGIN_MS,
     BERLIN,
@@ -59,7 +60,7 @@ def hang(session: Session, row: MeterRow, slot: int, first: int | None) -> bool:
     """Says when a meter was hung up, in slots; False where that contradicts what is stored."""
     lives = lives_of(session, [row.uid])[row.uid]
     try:
-        install(session, row, lives, Installation(BEGIN_MS + slot * SLOT_MS, first), source("installation"))
+        install(session, row, lives, Installation(BEGIN_MS + slot * SLOT_MS, first), source("installation"), DEFAULTS)
     except InvalidInput:
         return False
     return True
@@ -215,7 +216,7 @@ def test_what_a_device_remembers_of_before_it_hung_there_fills_none_of_its_gaps(
         key = stored.lives[0].key
         ingest.write(session, stretch(key, 0, 20, status=Status.GAP), source())
         assert hang(session, stored.row, 10, 1_050)
-        filled, unwanted = gaps.fill_gaps(session, stretch(key, 5, 10), [stored.row.uid], source("history"))
+        filled, unwanted = gaps.fill_gaps(session, stretch(key, 5, 10), [stored.row.uid], source("history"), DEFAULTS)
         assert filled.slot_ms.tolist() == [BEGIN_MS + place * SLOT_MS for place in range(10, 15)]
         assert unwanted == 5
         assert hang(session, stored.row, 9, 1_050)

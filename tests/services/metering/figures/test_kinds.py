@@ -149,6 +149,31 @@ def test_intervals_of_the_calendar_begin_where_the_local_one_does(
     assert found.tolist() == [ms(begin) for begin in begins]
 
 
+@pytest.mark.parametrize(
+    ("cycle", "ends", "begins"),
+    [
+        (Cycle.MONTH, ["2025-01-22", "2025-02-20", "2025-03-25"], ["2024-12-22", "2025-01-22", "2025-02-20"]),
+        (Cycle.YEAR, ["2023-11-15", "2024-11-20"], ["2022-11-15", "2023-11-15"]),
+        # A bill is missing between them, or the next one came ten days later: nobody knows but the calendar.
+        (Cycle.MONTH, ["2025-01-22", "2025-03-25"], ["2024-12-22", "2025-02-25"]),
+        (Cycle.MONTH, ["2025-01-22", "2025-02-01"], ["2024-12-22", "2025-01-01"]),
+        # Days are those of the calendar, however far apart they are.
+        (Cycle.DAY, ["2025-03-29T00:00", "2025-03-30T00:00"], ["2025-03-28", "2025-03-29"]),
+    ],
+)
+def test_a_bill_begins_where_the_one_before_ends(cycle: Cycle, ends: list[str], begins: list[str]) -> None:
+    found = begins_of(np.array([ms(end) for end in ends]), cycle, BERLIN)
+    assert found.tolist() == [ms(begin) for begin in begins]
+
+
+def test_bills_are_shared_out_over_their_own_days_and_lose_nothing() -> None:
+    ends = [ms(end) for end in ("2025-01-22", "2025-02-20", "2025-03-25")]
+    days = bounds("2025-01-22", "2025-03-25", Step.LOCAL_DAY)
+    whole = np.array([days[0], days[-1]])
+    found = interval_amounts([LIFE], at(ends, [7, 290, 660]), whole, Step.TOTAL, Cycle.MONTH, BERLIN)
+    assert (found.amount.tolist(), found.coverage_permille().tolist()) == ([950], [1000])
+
+
 def test_local_days_as_amounts_add_up_to_their_month() -> None:
     slots = bounds("2026-03-01", "2026-04-01", Step.LOCAL_DAY)[1:].tolist()
     month = bounds("2026-03-01", "2026-04-01", Step.LOCAL_MONTH)

@@ -32,6 +32,7 @@ from services.metering.store.lives import lives_of
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.rollup_build import refresh
 from services.metering.store.tables import MeterRow
+from services.metering.validation.parameters import DEFAULTS
 from tests.services.metering.making import add_meter, source
 
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -116,7 +117,7 @@ def happen(session: Session, row: MeterRow, event: Any) -> None:
         at_ms = BEGIN_MS + event[1] * SLOT_MS
         if all(life.begin_ms != at_ms for life in lives):
             what = Exchange(at_ms, 90_000, 0, Origin.EXCHANGE, "new")
-            exchange(session, row, lives, what, source("exchange"))
+            exchange(session, row, lives, what, source("exchange"), DEFAULTS)
     else:
         first, count, step, status = event
         ingest.write(session, stretch(living_key(session, row, first), first, count, step, status), source())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from services.metering.reading import Readings, Status
@@ -117,13 +119,27 @@ def test_hours_of_a_counter_that_is_read_hourly_are_judged_by_hours() -> None:
 
 def test_all_rules_together_and_the_judge_agree_where_the_load_is_known() -> None:
     rng = np.random.default_rng(11)
-    rules = RegisterRules(connected_load_w=4 * 50)
-    for _ in range(300):
+    for number in range(400):
+        rules = RegisterRules(connected_load_w=4 * 50)
+        if number >= 200:  # other numbers than the defaults, the same for both
+            rules = replace(
+                rules,
+                one_count=int(rng.integers(0, 3_000)),
+                saving_s=int(rng.integers(0, 7_200)),
+                margin_permille=int(rng.integers(1_000, 4_000)),
+                lateness_ms=int(rng.integers(0, 3_600_000)),
+            )
         value = np.cumsum(rng.integers(0, 50, 80)) + 10_000
         for _ in range(3):
             first = int(rng.integers(5, 75))
             value[first : first + int(rng.integers(1, 4))] += int(rng.integers(-9_000, 9_000))
-        given = counter(value, noise=rules.noise, most_per_h=rules.connected_load_w)
+        given = counter(
+            value,
+            noise=rules.noise,
+            most_per_h=rules.connected_load_w,
+            margin_permille=rules.margin_permille,
+            lateness_ms=rules.lateness_ms,
+        )
         _, doubtful = check(given)
         one_by_one = judge_all(series(1, NOON_MS, value.tolist()), {}, {1: rules}) == Status.DOUBTFUL
         assert np.flatnonzero(doubtful).tolist() == np.flatnonzero(one_by_one).tolist()

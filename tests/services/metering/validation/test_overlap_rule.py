@@ -34,6 +34,9 @@ def test_months_of_the_calendar_days_with_23_hours_and_years_do_not_overlap() ->
     months = intervals(range(12), **MONTHLY)
     months.slot_ms[:] = MONDAY_MS + np.cumsum(lengths)
     assert only("overlap", months) == ([], [])
+    bills = intervals(range(5), **MONTHLY)
+    bills.slot_ms[:] = MONDAY_MS + np.cumsum([29, 26, 33, 25, 38]) * DAY_MS
+    assert only("overlap", bills) == ([], [])
     assert only("overlap", intervals(range(9), 23 * HOUR_MS, interval_ms=longest_ms(Cycle.DAY))) == ([], [])
     assert only("overlap", intervals(range(9), 365 * DAY_MS, interval_ms=longest_ms(Cycle.YEAR))) == ([], [])
 

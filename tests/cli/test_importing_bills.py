@@ -1,0 +1,160 @@
+"""Bills in files: months and years that are none of the calendar end where the next one begins."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from cli.importing.readings import bills
+from cli.importing.readings.bills import ends_of
+from cli.importing.readings.declared import Declared
+from cli.importing.readings.known import Directory, Kind, KnownMeter, Step
+from cli.importing.readings.reader import ReadingsFile, open_readings
+from domain.errors import InvalidInput
+
+BERLIN = ZoneInfo("Europe/Berlin")
+MONTHLY = KnownMeter("municipalities/t/meters/gas", kind=Kind.INTERVAL, step=Step.MONTH)
+YEARLY = KnownMeter("municipalities/t/meters/year", kind=Kind.INTERVAL, step=Step.YEAR)
+LOCATION = "DE0001234567800000000000000012345"
+BILLED = KnownMeter("municipalities/t/meters/b", kind=Kind.INTERVAL, step=Step.MONTH, aliases=(LOCATION,))
+
+
+def opened(folder: Path, lines: str, meter: KnownMeter = MONTHLY, stamp: str = "start") -> ReadingsFile:
+    file = folder / "bills.csv"
+    file.write_text(f"date;kWh\n{lines}", encoding="utf-8")
+    declared = Declared(meter=meter.name.rsplit("/", 1)[-1], stamp=stamp, unit="kWh")
+    return open_readings(file, declared, Directory([meter]), time_zone="Europe/Berlin")
+
+
+def taken(found: ReadingsFile) -> list[tuple[str, int]]:
+    """(local date of the end, Wh) of all readings."""
+    return [
+        (datetime.fromtimestamp(slot / 1000, UTC).astimezone(BERLIN).strftime("%Y-%m-%d %H:%M"), value)
+        for piece in found.pieces
+        for slot, value in zip(piece.slots, piece.values, strict=True)
+    ]
+
+
+def test_a_bill_ends_where_the_next_one_begins_and_the_line_that_ends_the_last_has_no_value(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-22;310\n2025-02-20;290\n2025-03-25;330\n2025-04-22;\n")
+    assert taken(found) == [("2025-02-20 00:00", 310_000), ("2025-03-25 00:00", 290_000), ("2025-04-22 00:00", 330_000)]
+    assert (found.tally.refused, found.tally.missing) == (0, 1)
+
+
+def test_a_last_bill_that_nothing_ends_is_refused_and_the_others_are_taken(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-22;310\n2025-02-20;290\n2025-03-25;330\n")
+    assert [end for end, _ in taken(found)] == ["2025-02-20 00:00", "2025-03-25 00:00"]
+    [refused] = found.tally.refusals
+    assert (refused.line, refused.column) == (4, "kWh")
+    assert "no line says where it ends" in refused.reason
+
+
+def test_months_from_the_22nd_to_the_21st_need_no_line_behind_the_last(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-22;1\n2025-02-22;2\n2025-03-22;3\n")
+    assert [end for end, _ in taken(found)] == ["2025-02-22 00:00", "2025-03-22 00:00", "2025-04-22 00:00"]
+    assert not found.tally.refusals
+
+
+def test_lines_may_come_in_any_order(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-03-25;\n2025-02-20;290\n2025-01-22;310\n")
+    assert taken(found) == [("2025-02-20 00:00", 310_000), ("2025-03-25 00:00", 290_000)]
+
+
+def test_a_month_that_is_missing_makes_the_one_before_no_longer(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-01;1\n2025-03-01;3\n2025-04-01;4\n")
+    assert [end for end, _ in taken(found)] == ["2025-02-01 00:00", "2025-04-01 00:00", "2025-05-01 00:00"]
+
+
+def test_a_bill_of_ten_days_is_no_month(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-01;1\n2025-02-01;2\n2025-02-11;3\n2025-03-11;\n")
+    assert [end for end, _ in taken(found)] == ["2025-02-01 00:00", "2025-03-11 00:00"]
+    [refused] = found.tally.refusals
+    assert (refused.line, refused.reason) == (3, "the next one begins after 10 days: is no interval of 1mo")
+
+
+def test_the_31st_of_a_month_ends_with_the_next_line_or_with_none(tmp_path: Path) -> None:
+    assert [end for end, _ in taken(opened(tmp_path, "2025-01-31;1\n2025-02-28;2\n"))] == ["2025-02-28 00:00"]
+    found = opened(tmp_path, "2025-01-31;1\n")
+    assert taken(found) == []
+    assert "begins on a day that the month of its end has not" in found.tally.refusals[0].reason
+
+
+def test_years_of_bills_are_some_days_more_or_less_too(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2022-11-15;1\n2023-11-20;2\n2024-11-12;\n", YEARLY)
+    assert taken(found) == [("2023-11-20 00:00", 1_000), ("2024-11-12 00:00", 2_000)]
+
+
+def test_stamps_at_the_end_are_the_ends(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-02-20;310\n2025-03-25;290\n", stamp="end")
+    assert [end for end, _ in taken(found)] == ["2025-02-20 00:00", "2025-03-25 00:00"]
+
+
+def test_a_file_in_winter_time_has_calendar_months_all_the_same() -> None:
+    def utc(month: int) -> int:
+        return round(datetime(2025, month, 1, tzinfo=UTC).timestamp() * 1000)
+
+    begins = [utc(month) - 3_600_000 for month in range(1, 8)]
+    local = [datetime(2025, month, 1, tzinfo=BERLIN) for month in range(2, 9)]
+    # Summer's months begin at 01:00 local: each ends at the same time of day a calendar month later.
+    found = ends_of(begins, Step.MONTH, BERLIN)
+    hours = [(end - round(day.timestamp() * 1000)) / 3_600_000 for end, day in zip(found, local, strict=True)]  # type: ignore[operator]
+    assert hours == [0, 0, 0, 1, 1, 1, 1]
+
+
+def test_more_bills_than_can_be_held_are_refused_and_nothing_is_stored(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bills, "MAX_HELD", 2)
+    with pytest.raises(InvalidInput, match="has more than 2 amounts of months or years: give it in parts"):
+        taken(opened(tmp_path, "2025-01-01;1\n2025-02-01;2\n2025-03-01;3\n"))
+
+
+def mscons(begin: str, end: str, form: str) -> str:
+    body = [
+        "UNB+UNOC:3+S:500+R:500+260102:1200+REF1", "UNH+1+MSCONS:D:04B:UN:2.4c", "BGM+7+DOC1+9",
+        "DTM+137:202601021200?+00:303", "RFF+Z13:13002", "NAD+MS+9900000000001::293", "UNS+D", "NAD+DP",
+        f"LOC+172+{LOCATION}", "LIN+1", "PIA+5+1-1?:1.29.0:SRW", "QTY+220:310:KWH", f"DTM+163:{begin}:{form}",
+        f"DTM+164:{end}:{form}", "UNT+14+1", "UNZ+1+REF1",
+    ]  # fmt: skip
+    return "UNA:+.? '" + "".join(f"{segment}'" for segment in body)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "form", "expected"),
+    [
+        ("202501220000?+01", "202502200000?+01", "303", ["2025-02-20 00:00"]),
+        ("202501010000?+01", "202502010000?+01", "303", ["2025-02-01 00:00"]),
+        # Of dates alone the last day is in it where that makes a month.
+        ("20250101", "20250131", "102", ["2025-02-01 00:00"]),
+        ("20250122", "20250221", "102", ["2025-02-22 00:00"]),
+        ("20250101", "20250201", "102", ["2025-02-01 00:00"]),
+    ],
+)
+def test_a_message_says_where_its_bill_ends(
+    tmp_path: Path, begin: str, end: str, form: str, expected: list[str]
+) -> None:
+    file = tmp_path / "bill.edi"
+    file.write_text(mscons(begin, end, form), encoding="latin-1")
+    found = open_readings(file, Declared(), Directory([BILLED]), time_zone="Europe/Berlin")
+    assert [end for end, _ in taken(found)] == expected
+    assert not found.tally.refusals
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "form", "reason"),
+    [
+        ("20250122", "20250219", "102", "dates do not say whether the last day is in it"),
+        ("202501220000?+01", "202503250000?+01", "303", "is an interval of 89280 minutes, not of 1mo"),
+    ],
+)
+def test_a_message_whose_bill_could_end_anywhere_is_refused(
+    tmp_path: Path, begin: str, end: str, form: str, reason: str
+) -> None:
+    file = tmp_path / "bill.edi"
+    file.write_text(mscons(begin, end, form), encoding="latin-1")
+    found = open_readings(file, Declared(), Directory([BILLED]), time_zone="Europe/Berlin")
+    assert taken(found) == []
+    assert reason in found.tally.refusals[0].reason
