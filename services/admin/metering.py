@@ -119,6 +119,10 @@ class Metering:
         found = await all_pages(self._clients.metering.ListMeters, request, "meters")
         return with_housings(map(meter_from_proto, found))
 
+    async def install(self, wanted: metering_pb2.InstallMeterRequest) -> None:
+        """Records when a meter was hung up and what its registers showed; the same request id again changes nothing."""
+        await self._clients.metering.InstallMeter(wanted)
+
     async def coverages(self, meters: tuple[MeterItem, ...]) -> dict[str, int]:
         """Share in per mille of the last days that readings cover, by name; of sensors too."""
         end = floor_slot(self._clock.now(), QUARTER_HOUR_S)
@@ -294,6 +298,12 @@ class Metering:
             parent=self.name, readings=metering_pb2.ReadingColumns(meters=[self._none]), source="hand", dry_run=True
         )
         return await would(self._clients.metering.IngestReadings(request))
+
+    async def may_install(self) -> bool:
+        """Whether the server would let this person say when meters were hung up."""
+        at = timestamp_to_proto(self._clock.now())
+        request = metering_pb2.InstallMeterRequest(name=self._none, installed_at=at)
+        return await would(self._clients.metering.InstallMeter(request))
 
     async def may_edit(self) -> bool:
         """Whether the server would let this person put readings right."""

@@ -89,6 +89,9 @@ class MeterItem:
     latest_value: int | None = None
     latest_slot: datetime | None = None
     lives: tuple[Life, ...] = ()
+    installed_at: datetime | None = None
+    """When its first register was hung up, and what it showed then; None where nobody has said."""
+    first_reading: int | None = None
     gas_factors: tuple[GasFactor, ...] = ()
     terms: tuple[tuple[str, bool], ...] = ()
     """Names of the meters that a virtual one is the sum of; True where one is taken away."""
@@ -168,6 +171,8 @@ def meter_from_proto(message: metering_pb2.Meter) -> MeterItem:
         latest_value=message.latest_value if heard else None,
         latest_slot=instant(message.latest_slot) if heard else None,
         lives=tuple(map(_life, message.lives)),
+        installed_at=instant(message.installed_at) if message.HasField("installed_at") else None,
+        first_reading=message.first_reading if message.HasField("first_reading") else None,
         gas_factors=tuple(
             GasFactor(each.valid_from, each.calorific_value_wh_per_m3, each.state_number_e4)
             for each in message.gas_factors

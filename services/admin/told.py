@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -27,6 +27,8 @@ _NUMBER, _UNIX_MS, _INSTANT = "n", "ms", "at"
 _SHAPES: Final = {_NUMBER: r"-?\d+", _UNIX_MS: r"-?\d{1,14}", _INSTANT: r"\d{4}-\d\d-\d\dT\d\d:\d\dZ"}
 """What stands at a place of a sentence, by the letters that its name begins with; else any text."""
 LONGEST: Final = 2_000
+Count = Callable[[int], str]
+"""How a whole number of a sentence is written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +64,16 @@ def _kind(place: str) -> str:
     return place.rstrip("0123456789")
 
 
-def told(formats: Formats, sentence: str) -> Told:
-    """A sentence, or several that semicolons part, as the page writes them."""
+def told(formats: Formats, sentence: str, count: Count | None = None) -> Told:
+    """A sentence, or several that semicolons part, as the page writes them. `count` writes its whole numbers where they
+    are those of a counter, say, and not numbers of things."""
+    write = count or formats.number
     if not sentence or len(sentence) > LONGEST:
         return Told(sentence, FOREIGN if sentence and formats.language != FOREIGN else "")
-    whole = _one(formats, sentence)
+    whole = _one(formats, sentence, write)
     if whole is not None:
         return Told(whole)
-    parts = [(_one(formats, part), part) for part in sentence.split("; ")]
+    parts = [(_one(formats, part, write), part) for part in sentence.split("; ")]
     text = "; ".join(part if known is None else known for known, part in parts)
     is_foreign = formats.language != FOREIGN and any(known is None for known, _ in parts)
     return Told(text, FOREIGN if is_foreign else "")
@@ -80,21 +84,21 @@ def reasons(error: LichtbuchError) -> tuple[str, ...]:
     return tuple(violation.reason for violation in getattr(error, "violations", ())) or (error.message,)
 
 
-def _one(formats: Formats, sentence: str) -> str | None:
+def _one(formats: Formats, sentence: str, write: Count) -> str | None:
     for each in _sentences():
         found = each.pattern.fullmatch(sentence)
         if found:
-            values = {place: _written(formats, place, value) for place, value in found.groupdict().items()}
+            values = {place: _written(formats, place, value, write) for place, value in found.groupdict().items()}
             if "reason" in values:  # a sentence within the sentence
-                values["reason"] = _one(formats, values["reason"]) or values["reason"]
+                values["reason"] = _one(formats, values["reason"], write) or values["reason"]
             return each.texts.get(formats.language, each.texts[_WRITTEN]).format(**values)
     return None
 
 
-def _written(formats: Formats, place: str, value: str) -> str:
+def _written(formats: Formats, place: str, value: str, write: Count) -> str:
     match _kind(place):
         case "n":
-            return formats.number(int(value))
+            return write(int(value))
         case "ms":
             return formats.zoned(instant_from_unix_ms(int(value)))
         case "at":

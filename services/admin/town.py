@@ -85,6 +85,7 @@ class Town:
         self.meter_coverages: Feed[dict[str, int]] = Feed("metering", self._fetch_coverages, 300.0, real)
         """By name of the meter, in per mille of the last days."""
         self.may_read_in: Feed[bool] = Feed("metering", metering.may_read_in, 300.0, real)
+        self.may_install: Feed[bool] = Feed("metering", metering.may_install, 300.0, real)
         self.may_edit_readings: Feed[bool] = Feed("metering", metering.may_edit, 300.0, real)
         self.may_deliver: Feed[bool] = Feed("metering", metering.may_deliver, 300.0, real)
         self.may_withdraw: Feed[bool] = Feed("metering", metering.may_withdraw, 300.0, real)

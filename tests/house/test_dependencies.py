@@ -26,8 +26,13 @@ WITH_DATABASE: Final = SERVICES[:-1]
 
 # Named without being imported: tzdata is read by zoneinfo, psycopg is loaded by SQLAlchemy from the database's URL.
 LOADED_BY_NAME: Final = {"tzdata", "psycopg"}
-# Two distributions share the package `google`.
-GOOGLE: Final = {"google.protobuf": "protobuf", "google.rpc": "googleapis-common-protos"}
+# Two distributions each share the packages `google` and `arro3`.
+SHARED: Final = {
+    "google.protobuf": "protobuf",
+    "google.rpc": "googleapis-common-protos",
+    "arro3.core": "arro3-core",
+    "arro3.io": "arro3-io",
+}
 # A part of another one, which pins it to its own version.
 PART_OF: Final = {"pydantic-core": "pydantic"}
 
@@ -94,8 +99,8 @@ def foreign_imports(modules: Iterable[str]) -> dict[str, str]:
             top = name.partition(".")[0]
             if top in OURS:
                 left.append(name)
-            elif top == "google":
-                for package, distribution in GOOGLE.items():
+            elif any(package.startswith(f"{top}.") for package in SHARED):
+                for package, distribution in SHARED.items():
                     if name == package or name.startswith(f"{package}."):
                         needed[distribution] = module
             elif top not in sys.stdlib_module_names:

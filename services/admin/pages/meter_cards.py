@@ -14,6 +14,7 @@ from services.admin.findings import FindingNow
 from services.admin.meters import Life, MeterItem, behind, is_late, registers, sub_meters
 from services.admin.pages.fields import may
 from services.admin.pages.findings_card import finding_html
+from services.admin.pages.install_dialog import InstallDialog, can_install
 from services.admin.pages.meter_desk import Desk
 from services.admin.pages.places_cards import latest_text
 from services.admin.pages.view import Card, View, page_path, rich
@@ -81,14 +82,18 @@ class FactsCard(Card):
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
         super().__init__(
-            desk.view, "meter_facts", desk.view.town.meter_list, desk.view.town.inventory, mark="meter-facts"
-        )
+            desk.view, "meter_facts", desk.view.town.meter_list, desk.view.town.inventory, desk.view.town.may_install,
+            mark="meter-facts",
+        )  # fmt: skip
 
     def build(self) -> None:
         """Pairs of words."""
         self._pairs = rich("dl", classes="pairs").mark("meter-pairs")
         self._lives_head = rich("h3", escape(self.view.t("meter_lives")))
         self._lives = rich("ul", classes="lives").mark("meter-lives")
+        with ui.element("div").classes("buttons start"):
+            self._install = ui.button(on_click=self._ask_install).props("outline no-caps").mark("install")
+        self._install.set_visibility(False)
 
     def show(self) -> None:
         """All that is known and not empty."""
@@ -122,6 +127,12 @@ class FactsCard(Card):
         self._pairs.set_content("".join(f"<dt>{escape(word)}</dt><dd>{value}</dd>" for word, value in pairs if value))
         self._lives_head.set_visibility(bool(meter.lives))
         self._lives.set_content("".join(f"<li>{self._life(meter, life)}</li>" for life in reversed(meter.lives)))
+        self._install.set_text(t("install_again" if meter.installed_at else "install"))
+        self._install.set_visibility(may(view.town.may_install) and can_install(meter))
+
+    def _ask_install(self) -> None:
+        with self.frame:
+            InstallDialog(self._desk).open()
 
     def _rollover(self, meter: MeterItem) -> str:
         if not meter.rollover:

@@ -14,7 +14,8 @@ from services.admin.pages.reading_form import KNOWN_RULES
 from services.admin.pages.readings_card import SOURCES
 from services.admin.texts import words
 from services.admin.told import Told, reasons, told
-from services.metering.meter import Unit
+from services.metering.meter import Kind, Unit
+from services.metering.meter_rules import check_installation
 from services.metering.validation.parameters import PARAMETERS
 from services.metering.waste.findings import sentence
 from services.metering.waste.watch import Rule, Waste
@@ -23,7 +24,7 @@ BERLIN = ZoneInfo("Europe/Berlin")
 GERMAN, ENGLISH = Formats("de", BERLIN), Formats("en", BERLIN)
 SAID_ON_PAGES = (
     "edit.py", "estimation.py", "batch.py", "reading.py", "api/edits.py", "api/findings.py", "api/values.py",
-    "api/load.py", "api/deliveries.py",
+    "api/load.py", "api/deliveries.py", "api/housing.py", "life.py", "store/installations.py",
 )  # fmt: skip
 NEVER_SENT = (
     "columns have different lengths",
@@ -33,8 +34,13 @@ NEVER_SENT = (
     "is not in the list of meters",
     "status 7 is not known",
     "time source 7 is not known",
+    "is less than the 7 read at",
+    "no register lives at",
+    "is recorded already",
+    "it is no whole number with the new ratio",
+    "it includes the transformer ratio",
 )
-"""What the pages do not do wrong."""
+"""What the pages do not do wrong: they exchange no meters."""
 
 
 @pytest.mark.parametrize("unit", [Unit.WH, Unit.L])
@@ -68,6 +74,22 @@ def test_numbers_and_instants_are_written_as_people_write_them() -> None:
         "Sa 31.10.2026, 17:00 MEZ bis Sa 31.10.2026, 19:00 MEZ: der Stand fällt von 1.000.000 auf 2: tragen Sie zuerst"
         " den Zählertausch oder das Zurücksetzen ein"
     )
+
+
+def test_numbers_of_a_counter_are_written_as_it_shows_them() -> None:
+    said = "2000 is more than the 1500 read at 2026-10-31T16:00Z"
+    as_shown = told(GERMAN, said, lambda value: f"{GERMAN.number(value / 1000, 1)} m³")
+    assert as_shown == Told("2,0 m³ ist mehr als 1,5 m³, abgelesen Sa 31.10.2026, 17:00 MEZ.")
+    assert told(ENGLISH, said, lambda value: f"{value // 500} l").text.startswith(
+        "4 l is more than the 3 l read at Sat"
+    )
+
+
+def test_what_metering_says_of_a_kind_that_cannot_be_hung_up_has_a_german_sentence() -> None:
+    asked = [(Kind.VIRTUAL, True, None), (Kind.INSTANT, True, 7), (Kind.COUNTER, True, None)]
+    said = [violation.reason for each in asked for violation in check_installation(*each)]
+    assert len(said) == len(asked)
+    assert [reason for reason in said if told(GERMAN, reason).language] == []
 
 
 def test_a_sentence_that_nobody_knows_stands_as_it_was_said_and_says_that_it_is_english() -> None:
@@ -113,5 +135,9 @@ def _text(node: ast.expr) -> str:
 
 
 def _filled(part: ast.expr) -> str:
-    """Where an instant is filled in, an instant."""
-    return "2026-10-31T16:00Z" if "slot_text" in ast.unparse(part) else "7"
+    """Where an instant is filled in, an instant; where a part of the sentence is, what the service says there."""
+    filled = ast.unparse(part.value) if isinstance(part, ast.FormattedValue) else ""
+    return _PARTS.get(filled, "2026-10-31T16:00Z" if "slot_text" in filled else "7")
+
+
+_PARTS = {"what": "the 7 read at 2026-10-31T16:00Z", "needed": "the first reading is"}

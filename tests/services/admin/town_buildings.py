@@ -49,6 +49,7 @@ def metered(town: "Town") -> datetime:
             metering_location="DE0001234567890000000000000012345", metering_operator="Stadtwerke",
             purpose=metering_pb2.METER_PURPOSE_BILLING, flow=metering_pb2.FLOW_CONSUMPTION, floor_area_m2=2_000,
             lives=[life, now_life], endpoint="municipalities/bad-hersfeld/endpoints/em-1",
+            installed_at=life.installed_at, first_reading=life.first_reading,
         ),
         _made(
             "R-1-EIN", "Einspeisung", electricity, wh, building="Rathaus", obis_code="1-1:2.8.0", device=name("R-1"),

@@ -8,10 +8,10 @@ from lichtbuch.metering.v1 import metering_pb2
 from servicekit.context import current_caller
 from servicekit.convert import timestamp_to_proto, unix_ms
 from tests.services.admin.town_book import ESTIMATED, LARGEST_STEP, QUARTER_MS, Stored, slots_of
-from tests.services.admin.town_stores import StoreCalls
+from tests.services.admin.town_installations import InstallCalls
 
 
-class ReadingCalls(StoreCalls):
+class ReadingCalls(InstallCalls):
     """What MeteringService says of readings."""
 
     def _columns(self, meter: str, start: int, end: int, *, all_revisions: bool) -> metering_pb2.ReadingColumns:
