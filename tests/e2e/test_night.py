@@ -23,6 +23,7 @@ from astral.sun import sunrise, sunset
 
 from cli.demo import inventory as demo
 from cli.demo.layout import SERVICES
+from cli.demo.seed import seed
 from domain.night import local_instant, quarter_hours
 from lichtbuch.ledger.v1 import ledger_pb2
 from lichtbuch.metering.v1 import metering_pb2
@@ -210,6 +211,22 @@ async def test_the_command_shows_it_as_a_table_and_as_json(night: Night, argumen
     assert table.stdout.strip()
     assert document.returncode == 0, document.stderr
     assert json.loads(document.stdout)
+
+
+async def test_a_town_that_is_there_is_set_up_once_more_and_stays_as_it_is(night: Night) -> None:
+    """Who starts the demonstration again finds the town of before."""
+    shown = [await lichtbuch(night, "auditor", *words.split(), "--json") for words in ("lamps", "meters", "cabinets")]
+    said: list[str] = []
+    await seed(night.town.layout, said.append)
+    assert any("(0 new)" in line for line in said if line.startswith("lighting")), said
+    again = [await lichtbuch(night, "auditor", *words.split(), "--json") for words in ("lamps", "meters", "cabinets")]
+    assert [ids(each) for each in again] == [ids(each) for each in shown]
+
+
+def ids(done: Done) -> list[str]:
+    """What a list shows: the first that stands of each is its id."""
+    assert done.returncode == 0, done.stderr
+    return [str(next(iter(item.values()))) for item in json.loads(done.stdout)]
 
 
 async def test_a_night_in_which_nothing_breaks_leaves_no_fault_in_the_book(night: Night) -> None:

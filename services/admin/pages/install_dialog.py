@@ -52,15 +52,20 @@ class _Face:
 class _Counter:
     """The first counter of one register: a number and its unit."""
 
-    def __init__(self, desk: Desk, meter: MeterItem, label: str, mark: str) -> None:
+    def __init__(self, desk: Desk, meter: MeterItem, mark: str, whose: str = "") -> None:
+        """`whose` it is stands above it: on a phone a label has room for two words."""
         self.meter, self._desk = meter, desk
         self._face = _Face.of(meter)
         t, units = desk.view.t, self._face.units
         known = meter.first_reading
         self._stood = None if known is None else (self._shown(known), known)
+        if whose:
+            ui.label(whose).classes("wide quiet").mark(f"{mark}-whose").props("aria-hidden=true")
         with ui.element("div").classes("wide"), ui.element("div").classes("counter"):
-            self.field = ui.input(label, value=self._stood[0] if self._stood else "").mark(mark)
+            self.field = ui.input(t("install_first"), value=self._stood[0] if self._stood else "").mark(mark)
             self.field.props("outlined dense inputmode=decimal autocomplete=off")
+            if whose:
+                self.field.props["aria-label"] = whose
             self._unit = ui.select({place: unit.symbol for place, unit in enumerate(units)}, value=0, label=t("unit"))
             self._unit.props("outlined dense").mark(f"{mark}-unit").set_visibility(bool(units[0].symbol))
 
@@ -114,9 +119,9 @@ class InstallDialog:
             self._at = ui.input(t("install_at"), value=self._stood[0]).mark("install-at")
             self._at.props("type=datetime-local stack-label outlined dense").classes("wide")
             if meter.kind == counting:
-                self._own = _Counter(desk, meter, t("install_first"), "install-first")
+                self._own = _Counter(desk, meter, "install-first")
             self._others = [
-                _Counter(desk, each, t("install_first_of", meter=desk.called(each.name)), "install-register")
+                _Counter(desk, each, "install-register", t("install_first_of", meter=desk.called(each.name)))
                 for each in registers(meter, desk.meters)
                 if each.kind == counting
             ]

@@ -10,7 +10,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from google.protobuf.message import Message
 from sqlmodel import Session
 
-from domain.errors import InvalidInput
+from domain.errors import AlreadyExists, InvalidInput
 from domain.names import ResourceName, new_uid
 from domain.plan import to_unix_ms
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
@@ -352,6 +352,9 @@ class InventoryCalls(Calls):
         def create(session: Session) -> Proto:
             def make() -> Proto:
                 wait_for_others(session, INVENTORY)
+                # Before anything else is said of it: what is there already is in its own way.
+                if identifier and store.find(session, resource.kind, tenant.uid, identifier) is not None:
+                    raise AlreadyExists(resource.kind.name(tenant.id, identifier))
                 values = resource.values(session, tenant, given, now_ms)
                 uid = new_uid()
                 row = resource.kind.table(

@@ -59,7 +59,12 @@ def clamped(number: int) -> int:
 
 def meter_name(tenant_id: str, row: MeterRow) -> str:
     """Resource name of a meter."""
-    return f"municipalities/{tenant_id}/meters/{row.meter_id}"
+    return name_of_id(tenant_id, row.meter_id)
+
+
+def name_of_id(tenant_id: str, meter_id: str) -> str:
+    """Resource name of the meter that has an id, or will have it."""
+    return f"municipalities/{tenant_id}/meters/{meter_id}"
 
 
 def in_scope(tenant: Tenant, row: MeterRow) -> bool:

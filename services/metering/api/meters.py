@@ -19,7 +19,7 @@ from servicekit.context import Tenant, current_tenant, current_tenants, scope_aw
 from servicekit.convert import check_etag, mask_paths
 from servicekit.idempotency import once
 from servicekit.paging import Page, page
-from services.metering.api.calls import Calls, Context, in_scope, meter_name, named_rows
+from services.metering.api.calls import Calls, Context, in_scope, name_of_id, named_rows
 from services.metering.api.convert import etag, meter_to_proto
 from services.metering.api.installing import FIELDS as INSTALLATION
 from services.metering.api.installing import SOURCE, given_installation, put_installation_of_message
@@ -86,13 +86,14 @@ class MeterCalls(Calls):
             "revision": 1,
             "created_at": self.clock.now(),
         }
+        name = name_of_id(tenant.id, head["meter_id"])
 
         def create(session: Session) -> pb.Meter:
+            store.check_is_new(session, tenant.uid, head["meter_id"], name)
             wanted = resolve(session, tenant.uid, given, found)
             related = related_of(session, wanted)
             wanted = in_housing(given, wanted, related.device, SETTABLE).checked(related)
             row = MeterRow(**head, **wanted.values())
-            name = meter_name(tenant.id, row)
             check_relations(session, row, related)
             created = store.create(session, row, name)
             if hung is not None:

@@ -61,8 +61,7 @@ class Wanted:
 
 def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
     """Adds a meter with its first life. Raises AlreadyExists for the name, FailedPrecondition for the serial number."""
-    if find_row(session, row.municipality_uid, row.meter_id) is not None:
-        raise AlreadyExists(resource)
+    check_is_new(session, row.municipality_uid, row.meter_id, resource)
     check_serial_number(session, row.municipality_uid, row.serial_number, row.uid)
     session.add(row)
     session.flush()
@@ -70,6 +69,12 @@ def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
     session.add(first_life(row, device.serial_number))
     session.flush()
     return whole(session, [row])[0]
+
+
+def check_is_new(session: Session, municipality_uid: str, meter_id: str, resource: str) -> None:
+    """Raises AlreadyExists for an id that a meter has. Before anything else is said: a meter is in its own way."""
+    if find_row(session, municipality_uid, meter_id) is not None:
+        raise AlreadyExists(resource)
 
 
 def check_serial_number(session: Session, municipality_uid: str, serial_number: str, own_uid: str) -> None:

@@ -101,7 +101,8 @@ async def test_a_housing_is_put_right_with_its_registers_in_numbers_of_its_first
     await tells(user, "install-which", "1EMH0001")
     assert field(user, "install-first").value == "0,000"
     assert field(user, "install-at").value == hung.astimezone(BERLIN).strftime("%Y-%m-%dT%H:%M")
-    assert "R-1-EIN Einspeisung" in str(field(user, "install-register").props["label"])
+    await tells(user, "install-register-whose", "R-1-EIN Einspeisung")
+    assert "R-1-EIN Einspeisung" in str(field(user, "install-register").props["aria-label"])
     field(user, "install-first").value = "1,5"
     save(user)
     await blamed(user, "install-register", DE["install_first_required"])

@@ -81,6 +81,19 @@ async def test_a_request_id_makes_creating_safe_to_repeat(lighting: Lighting):
         await lighting.planner.CreateLuminaireModel(model_request("LED-9"))
 
 
+async def test_what_is_there_already_exists_whatever_else_it_would_be_in_the_way_of(lighting: Lighting):
+    names = await lighting.street(lamps=1)
+    lamp = await lighting.planner.GetLuminaire(pb.GetLuminaireRequest(name=names[0]))
+    feeder = inv.Feeder(cabinet=f"{T}/cabinets/C-1", channel=0, supply=inv.FEEDER_SUPPLY_SWITCHED)
+    with pytest.raises(AlreadyExists, match="feeders/F-1"):  # not: its contactor is taken, by itself
+        await lighting.planner.CreateFeeder(pb.CreateFeederRequest(parent=T, feeder_id="F-1", feeder=feeder))
+    copy = inv.Luminaire(model=lamp.model, feeder=lamp.feeder, gateway=lamp.gateway, gateway_address=0)
+    copy.position.CopyFrom(lamp.position)
+    with pytest.raises(AlreadyExists, match=names[0]):
+        request = pb.CreateLuminaireRequest(parent=T, luminaire_id="L-1-0", luminaire=copy)
+        await lighting.planner.CreateLuminaire(request)
+
+
 async def test_pages_neither_skip_nor_repeat(lighting: Lighting):
     await lighting.street(lamps=7)
     seen, token = [], ""

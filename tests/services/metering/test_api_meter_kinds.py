@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from google.protobuf.field_mask_pb2 import FieldMask
 
-from domain.errors import FailedPrecondition, InvalidInput
+from domain.errors import AlreadyExists, FailedPrecondition, InvalidInput
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit.database import Database
 from services.metering.store import relations
@@ -197,6 +197,8 @@ async def test_a_register_has_endpoint_ratio_and_serial_number_from_its_housing(
     assert (again.display_name, again.serial_number) == ("NT", "4712")
     listed = await metering.as_().ListMeters(pb.ListMetersRequest(parent=PARENT, main_meter=name_of("whole")))
     assert [meter.name for meter in listed.meters] == [low.name]
+    with pytest.raises(AlreadyExists, match=low.name):  # not: its point is taken, by itself
+        await metering.meter("low", **housed)
 
 
 @sqlite_only
