@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
+from cli.importing.readings.channel import CYCLES, Channel
 from cli.importing.readings.known import Status, Step
 from cli.importing.readings.stamps import end_of
 from domain.errors import InvalidInput
 from services.metering.cycle import may_last
-from services.metering.meter import Cycle
 
-if TYPE_CHECKING:
-    from cli.importing.readings.taking import Channel
-
-CYCLES: Final = {Step.MONTH: Cycle.MONTH, Step.YEAR: Cycle.YEAR}
-"""Steps of bills, by the name of the reading cycle."""
 MAX_HELD: Final = 500_000
 """The months of a thousand meters in forty years."""
 _HOUR_MS: Final = 3_600_000

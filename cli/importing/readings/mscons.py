@@ -14,14 +14,14 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from cli.importing.readings.bills import CYCLES
+from cli.importing.readings.channel import CYCLES, Channel
 from cli.importing.readings.collect import Piece
 from cli.importing.readings.declared import Declared
 from cli.importing.readings.edifact import BrokenOff, Segment, Segments
 from cli.importing.readings.known import Status, Step
 from cli.importing.readings.source import open_bytes, scan
 from cli.importing.readings.stamps import end_of, instants_of
-from cli.importing.readings.taking import Channel, Taker
+from cli.importing.readings.taking import Taker
 from domain.errors import InvalidInput
 from services.metering.cycle import may_last
 

@@ -6,13 +6,13 @@ Intervals stay intervals and counters stay counters: what a file holds has to be
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from decimal import ROUND_HALF_EVEN, Decimal
+from decimal import ROUND_HALF_EVEN
 from typing import Final
 
 from cli.importing.readings.amounts import SYMBOLS, Numbers, Unit
-from cli.importing.readings.bills import CYCLES, Bill, Bills, ends_of
+from cli.importing.readings.bills import Bill, Bills, ends_of
+from cli.importing.readings.channel import Channel
 from cli.importing.readings.collect import Collector
 from cli.importing.readings.declared import Declared, Missing, Series
 from cli.importing.readings.known import Directory, Kind, KnownMeter, Status, Step, parse_step
@@ -24,37 +24,6 @@ _VALUES_OF: Final = {
     Kind.COUNTER: "counter", Kind.INTERVAL: "interval", Kind.INSTANT: "state", Kind.STOCK: "state",
 }  # fmt: skip
 _WHAT: Final = {"counter": "states of a counter", "interval": "amounts of intervals", "state": "states"}
-
-
-@dataclass(slots=True)
-class Channel:
-    """A series of the file with its meter: everything that turns its values into readings."""
-
-    meter: KnownMeter
-    unit: Unit
-    stamp: str
-    step: Step | None
-    missing: Missing
-    multipliers: dict[tuple[str, int], Decimal]
-
-    @property
-    def is_interval(self) -> bool:
-        """Whether its values are amounts of intervals."""
-        return self.meter.kind is Kind.INTERVAL
-
-    @property
-    def is_of_bills(self) -> bool:
-        """Whether its intervals mostly end where the next one begins: months and years whose lines say the begin."""
-        return self.is_interval and self.stamp == "start" and self.step in CYCLES
-
-    def multiplier(self, slot_ms: int) -> Decimal:
-        """What a value is multiplied with. Raises ValueError where its unit is not the meter's."""
-        counts = self.meter.counts_at(slot_ms)
-        found = self.multipliers.get(counts)
-        if found is None:
-            seconds = self.step.seconds if self.step and self.is_interval else None
-            found = self.multipliers[counts] = self.unit.multiplier(*counts, seconds)
-        return found
 
 
 class Taker:

@@ -14,12 +14,13 @@ from datetime import date, datetime, timedelta, tzinfo
 from typing import Final
 
 from cli.importing.readings.amounts import unit_in
+from cli.importing.readings.channel import Channel
 from cli.importing.readings.collect import Piece
 from cli.importing.readings.declared import Declared
 from cli.importing.readings.known import Status, Step, parse_step
 from cli.importing.readings.source import Source
 from cli.importing.readings.stamps import Instants, instants_of, parse_day
-from cli.importing.readings.taking import Channel, Taker
+from cli.importing.readings.taking import Taker
 from domain.errors import InvalidInput
 
 LEAST_COLUMNS: Final = 23
