@@ -219,9 +219,13 @@ class Spool:
         _log.error("the spooled record %s is put aside as %s%s: %s", name, name, _BROKEN, reason)
         SPOOL_DAMAGED.inc()
         with self._turn:
-            self._forget(name)
             path = self._folder / name
-            path.rename(path.with_name(name + _BROKEN))
+            try:
+                path.rename(path.with_name(name + _BROKEN))
+            except OSError as error:
+                # A disk that lets nothing be renamed must not hold up what follows; after a start it is met again.
+                _log.warning("the spooled record %s keeps its name: %s", name, error)
+            self._forget(name)
 
     def records(self) -> Iterator[Record]:
         """All that wait, oldest first."""

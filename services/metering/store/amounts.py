@@ -37,10 +37,11 @@ _COARSE_CYCLES: Final = (Cycle.MONTH, Cycle.YEAR, Cycle.IRREGULAR)
 
 @dataclass(frozen=True, slots=True)
 class Metered:
-    """A meter with its register lives, oldest first."""
+    """A meter with its register lives, oldest first; `others` are those that count in another unit and are left out."""
 
     row: MeterRow
     lives: Sequence[RegisterLife]
+    others: Sequence[RegisterLife] = ()
 
     @property
     def is_interval_sure(self) -> bool:
@@ -215,6 +216,9 @@ def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, ke
     if is_same and inside and marks is None:
         return None
     holds: Mask = kept.ends_ms <= state.sealed_ms
+    for life in meter.others:
+        # What is sealed stays in the unit that was counted then: it is none of the meter's now.
+        holds &= (kept.ends_ms <= life.begin_ms) | (kept.starts_ms >= life.end_ms)
     if is_same:
         fresh = (kept.starts_ms >= state.from_ms) & (kept.ends_ms <= state.until_ms)
         holds |= fresh if marks is None else fresh & ~marks.touch(kept.starts_ms, kept.ends_ms)

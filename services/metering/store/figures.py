@@ -68,7 +68,16 @@ def metered(session: Session, rows: Sequence[MeterRow], *, all_units: bool = Fal
         if row.kind == Kind.VIRTUAL:
             check_size(session, row)
     lives = lives_of(session, [row.uid for row in rows])
-    return [Metered(row, [life for life in lives[row.uid] if all_units or life.unit == row.unit]) for row in rows]
+    if all_units:
+        return [Metered(row, lives[row.uid]) for row in rows]
+    return [
+        Metered(
+            row,
+            [life for life in lives[row.uid] if life.unit == row.unit],
+            [life for life in lives[row.uid] if life.unit != row.unit],
+        )
+        for row in rows
+    ]
 
 
 def consumption_of(

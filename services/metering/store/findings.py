@@ -8,7 +8,8 @@ from datetime import datetime
 from sqlmodel import Session, col, func, select
 
 from domain.errors import NotFound
-from services.metering.store.tables import FindingRow, MeterRow
+from services.metering.meter import Kind
+from services.metering.store.tables import FindingRow, MeterRow, RegisterLifeRow
 from services.metering.waste.findings import STANDING, State
 
 Key = tuple[str, str]
@@ -92,15 +93,18 @@ def counts(session: Session) -> dict[str, int]:
     return {rule: int(count) for rule, count in session.exec(statement)}
 
 
-def of_deleted(session: Session, municipality_uid: str) -> list[FindingRow]:
-    """Findings that stand at meters which are no more."""
+def of_gone(session: Session, municipality_uid: str) -> list[FindingRow]:
+    """Findings that stand at meters which are no more, or which were taken down: no reading can end them."""
+    living = select(RegisterLifeRow.key).where(
+        RegisterLifeRow.meter_uid == MeterRow.uid, col(RegisterLifeRow.removed_ms).is_(None)
+    )
     statement = (
         select(FindingRow)
         .join(MeterRow, col(MeterRow.uid) == col(FindingRow.meter_uid))
         .where(
             col(FindingRow.municipality_uid) == municipality_uid,
             col(FindingRow.state).in_([int(state) for state in STANDING]),
-            col(MeterRow.deleted_at).is_not(None),
+            col(MeterRow.deleted_at).is_not(None) | (~living.exists() & (col(MeterRow.kind) != Kind.VIRTUAL)),
         )
     )
     return list(session.exec(statement))

@@ -52,8 +52,9 @@ def install(
         _check_housing(session, meter, what)
     _check_kept(session, meter, now.begin_ms)
     read = _first_read(session, first, min(first.begin_ms, now.begin_ms))
-    if what is not None and read is not None:
-        _check_first(meter, now, read, parameters)
+    known = read if read is not None or not first.is_final_known else Point(first.end_ms, first.final_reading)
+    if what is not None and known is not None:
+        _check_first(meter, now, known, parameters)
     row = session.exec(select(RegisterLifeRow).where(RegisterLifeRow.key == first.key)).one()
     row.installed_ms, row.first_reading, row.origin = now.installed_ms, now.first_reading, now.origin.value
     session.add(row)

@@ -98,6 +98,8 @@ def look_at(session: Session, meter: Metered, looking: Looking, past: Past) -> l
     """All rules that concern a meter, over the time up to a local midnight, or to its own last one that was read."""
     end_ms, tz = looking.end_ms, looking.tz
     row = meter.row
+    if row.kind != Kind.VIRTUAL and all(life.removed_ms is not None for life in (*meter.lives, *meter.others)):
+        return []  # taken down: what it showed in its last days is over
     if row.kind == Kind.STOCK:
         return [_stock(session, meter, end_ms, tz, past)]
     if row.kind == Kind.INSTANT or row.flow in (Flow.FEED_IN, Flow.GENERATION) or row.unit not in (Unit.WH, Unit.L):
@@ -121,8 +123,13 @@ def parts_of(rows: Sequence[MeterRow]) -> dict[str, list[str]]:
     return found
 
 
-def in_tree(looks: Sequence[Look], row: MeterRow, tree: Tree, standing: Mapping[str, FindingRow]) -> list[Look]:
-    """The looks at a meter, without the waste that those behind it show, which are noted already; notes its own."""
+def in_tree(
+    looks: Sequence[Look], row: MeterRow, tree: Tree, standing: Mapping[str, FindingRow], end_ms: int
+) -> list[Look]:
+    """The looks at a meter, without the waste that those behind it show, which are noted already; notes its own.
+
+    What stands at a meter of which nothing is known at `end_ms` explains the waste of others while it is recent.
+    """
     found = {look.rule: look for look in looks}
     for rule in SHARED:
         look, stands = found.get(rule), standing.get(rule.value)
@@ -133,7 +140,11 @@ def in_tree(looks: Sequence[Look], row: MeterRow, tree: Tree, standing: Mapping[
                 found[rule] = Look(rule, None, is_known=True, shown_at=shown_at)
             else:
                 rate = rate_of(look.waste)
-        elif stands is not None and (look is None or not look.is_known):
+        elif (
+            stands is not None
+            and (look is None or not look.is_known)
+            and stands.end_ms >= end_ms - SILENT_DAYS * DAY_MS
+        ):
             rate = rate_over(stands.excess_amount, stands.start_ms, stands.end_ms)
         tree.note(row.uid, row.meter_id, rule, rate)
     return list(found.values())

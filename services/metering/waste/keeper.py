@@ -124,7 +124,7 @@ class WasteKeeper:
         means = await self._database.read(
             lambda session: outdoor_means(session, tenant.uid, _outdoor(session, rows), end_ms, tz)
         )
-        await self._database.run(lambda session: _end_of_deleted(session, tenant, now))
+        await self._database.run(lambda session: _end_of_gone(session, tenant, now))
         looking, tree = Looking(end_ms, tz, means, self._rules), Tree(parts_of(rows))
         by_uid, changes = {row.uid: row for row in rows}, 0
         for uid in deepest_first(by_uid, tree.parts):
@@ -166,7 +166,7 @@ def _remembered(memory: Path | None) -> dict[str, date]:
 def _look(session: Session, row: MeterRow, looking: Looking, tree: Tree) -> list[Look]:
     [meter] = metered(session, [row])
     looks = look_at(session, meter, looking, past_of(session, row.uid))
-    return in_tree(looks, row, tree, store.standing(session, row.uid))
+    return in_tree(looks, row, tree, store.standing(session, row.uid), looking.end_ms)
 
 
 def _outdoor(session: Session, rows: list[MeterRow]) -> list[Metered]:
@@ -174,6 +174,6 @@ def _outdoor(session: Session, rows: list[MeterRow]) -> list[Metered]:
     return metered(session, [row for row in sensors if not row.building and not row.cabinet_id])
 
 
-def _end_of_deleted(session: Session, tenant: Tenant, now: datetime) -> None:
-    for row in store.of_deleted(session, tenant.uid):
+def _end_of_gone(session: Session, tenant: Tenant, now: datetime) -> None:
+    for row in store.of_gone(session, tenant.uid):
         end(session, tenant, row, now, "the meter was taken out of use")

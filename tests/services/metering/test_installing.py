@@ -303,6 +303,20 @@ async def test_of_a_meter_that_was_exchanged_it_is_the_first_one_that_was_hung_u
 
 
 @sqlite_only
+async def test_a_register_that_nobody_read_is_held_against_what_it_showed_at_the_end(metering: Metering) -> None:
+    await metering.meter(connected_load_w=1_000)
+    await metering.as_().ExchangeMeter(
+        pb.ExchangeMeterRequest(name=name_of(), exchanged_at=stamp(-6), final_reading=3_000, serial_number="new")
+    )
+    with pytest.raises(InvalidInput, match="first_reading: 5000 is more than the 3000 read at"):
+        await install(metering, first_reading=5_000)
+    with pytest.raises(InvalidInput, match=r"from 0 to the 3000 read at .* is more than its connected load"):
+        await install(metering, first_reading=0)
+    answer = await install(metering, first_reading=2_400)
+    assert [life.first_reading for life in answer.lives] == [2_400, 0]
+
+
+@sqlite_only
 async def test_a_meter_that_was_taken_down_still_has_its_installation_put_right(metering: Metering) -> None:
     await metering.meter()
     await metering.ingest(columns([100, 110]))

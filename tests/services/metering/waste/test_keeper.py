@@ -18,6 +18,7 @@ from servicekit.context import Caller, acting_as
 from servicekit.database import Database
 from servicekit.lease import lease_for
 from servicekit.tenants import FixedTenants
+from services.metering.store.waste import SILENT_DAYS
 from services.metering.waste.keeper import WasteKeeper
 from tests.services.metering.profiles import BERLIN
 from tests.services.metering.running import PARENT, Metering, name_of, running_metering
@@ -369,6 +370,40 @@ async def test_the_watch_waits_for_the_morning(watched: Watched) -> None:
     assert await watched.look() == 0
     await watched.clock.advance(timedelta(hours=5))
     assert await watched.look() == 1
+
+
+@sqlite_only
+async def test_a_finding_of_a_sub_meter_that_was_taken_down_ends_and_hides_nothing_of_the_main_one(
+    watched: Watched,
+) -> None:
+    await watched.of_hours("main", **WATER)
+    await watched.of_hours("sub", main_meter=name_of("main"), **WATER)
+    for meter in ("main", "sub"):
+        await watched.hours(meter, SCHOOL * 10 + LEAK * 4)
+    await watched.look()
+    assert {finding.meter for finding in await watched.findings()} == {name_of("sub")}
+    taken_down = pb.DismountMeterRequest(name=name_of("sub"), final_reading=0)
+    taken_down.dismounted_at.FromDatetime(watched.clock.now())
+    await watched.metering.as_().DismountMeter(taken_down)
+    await watched.after(1, "main", LEAK)
+    assert {finding.meter for finding in await watched.findings()} == {name_of("main")}
+    [ended] = [one for one in await watched.findings(with_past=True) if one.meter == name_of("sub")]
+    assert ended.state == pb.FINDING_STATE_ENDED
+
+
+@sqlite_only
+async def test_a_finding_of_a_sub_meter_that_fell_silent_explains_the_main_one_s_waste_for_two_months(
+    watched: Watched,
+) -> None:
+    await watched.of_hours("main", **WATER)
+    await watched.of_hours("sub", main_meter=name_of("main"), **WATER)
+    for meter in ("main", "sub"):
+        await watched.hours(meter, SCHOOL * 10 + LEAK * 4)
+    await watched.look()
+    await watched.after(1, "main", LEAK)
+    assert {finding.meter for finding in await watched.findings()} == {name_of("sub")}
+    await watched.after(SILENT_DAYS + 2, "main", LEAK * 14)
+    assert {finding.meter for finding in await watched.findings()} == {name_of("main"), name_of("sub")}
 
 
 @sqlite_only
