@@ -17,7 +17,7 @@ from sqlmodel import Session, select
 from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
 from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
-from services.metering.slot import SLOT_MS, floor_slot_ms
+from services.metering.slot import SLOT_MS
 from services.metering.store import edits, feed
 from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
@@ -172,8 +172,8 @@ def _move_readings(session: Session, record: _Record, ended: RegisterLife, begun
     _drop_estimates(session, record, ended)
     _set_head(session, ended)
     if polled_ms:
-        # Also where nobody has read it yet: what is missed from its begin on is a gap of its own.
-        _set_polled(session, begun.key, max(polled_ms, floor_slot_ms(begun.begin_ms - 1)))
+        # Also where nobody has read it yet: what is missed since is a gap of whichever register hung there then.
+        _set_polled(session, begun.key, polled_ms)
 
 
 def _beneath_estimates(revisions: Readings) -> Readings:

@@ -133,7 +133,8 @@ def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64, par
 
 def _with_gaps_between(session: Session, ordered: Readings) -> Readings:
     """The readings, and a flagged gap for every slot of its cycle that polling has passed over, by register: since the
-    last one it dealt with, or since the first of these readings where there was none."""
+    last one it dealt with, or since the first of these readings where there was none. What was passed over before an
+    exchange are gaps of the register that hung there then."""
     if not len(ordered):
         return ordered
     starts = np.flatnonzero(np.r_[True, ordered.register[1:] != ordered.register[:-1]])
@@ -150,15 +151,29 @@ def _with_gaps_between(session: Session, ordered: Readings) -> Readings:
         return ordered
     schedules = schedules_of(session, [key for key, _, _ in holes])
     between = cache(slots_between)  # nearly all of them were read last at one and the same slot
-    parts = [ordered]
+    missed: dict[int, Int64] = {}
     for key, after_ms, slots in holes:
         cycle, tz = schedules.get(key, _EVERY_QUARTER_HOUR)
         last_ms = int(slots[-1])
         due = between(cycle, max(after_ms, last_ms - MOST_FLAGGED * SLOT_MS), last_ms, tz)
         missing = np.setdiff1d(due, slots, assume_unique=True) if len(due) else due
         if len(missing):
-            parts.append(Readings.gaps(key, missing))
-    if len(parts) == 1:
+            missed[key] = missing
+    if not missed:
         return ordered
+    parts, earlier = [ordered], False
+    for span in spans_of(session, list(missed)):
+        missing = missed[span.key]
+        if int(missing[0]) >= span.begin_ms:
+            parts.append(Readings.gaps(span.key, missing))
+            continue
+        owner = keys_at(lives_of(session, [span.meter_uid])[span.meter_uid], missing)
+        parts += [Readings.gaps(key, missing[owner == key]) for key in np.unique(owner[owner >= 0]).tolist()]
+        earlier = True
     whole = Readings.concatenate(parts)
-    return whole.take(order_by_register(whole))
+    if not earlier:
+        return whole.take(order_by_register(whole))
+    # The register of before may have readings, or gaps, among these too.
+    whole = whole.take(np.lexsort((whole.is_gap, whole.slot_ms, whole.register)))
+    twice, contradicts = repeats(whole)
+    return whole.take(~(twice | contradicts))

@@ -173,6 +173,43 @@ async def test_who_stores_seldom_meters_waits_for_others_who_store_before_it_tou
     assert await database.read(lambda session: gaps(session, [life])) == []
 
 
+def exchanged(session: Session, life: RegisterLife, what: Exchange) -> RegisterLife:
+    """The register that has come."""
+    row = session.get_one(MeterRow, life.meter_uid)
+    lives = lives_of(session, [row.uid])[row.uid]
+    return exchanges.exchange(session, row, lives, what, source("exchange"), DEFAULTS)[1]
+
+
+async def test_slots_missed_before_an_exchange_are_gaps_of_the_register_that_hung_there(database: Database) -> None:
+    first = await hourly(database)
+    await database.run(lambda session: read(session, first, hours(0)))
+    second, third = [
+        await database.run(
+            lambda session, hour=hour: exchanged(  # type: ignore[misc]
+                session, first, Exchange(NOON_MS + hour * HOUR_MS, 1_001_000_000, 0, Origin.EXCHANGE, f"new{hour}")
+            )
+        )
+        for hour in (3, 5)
+    ]
+    await database.run(lambda session: read(session, third, hours(7)))
+    told = [await database.read(lambda session, life=life: gaps(session, [life])) for life in (first, second, third)]  # type: ignore[misc]
+    assert told == [hours(1, 2), hours(3, 4), hours(5, 6)]
+
+
+async def test_what_the_register_of_before_was_read_at_is_no_gap_where_it_comes_with_the_new_one_s(
+    database: Database,
+) -> None:
+    old = await hourly(database)
+    await database.run(lambda session: read(session, old, hours(0)))
+    what = Exchange(NOON_MS + 3 * HOUR_MS, 1_001_000_000, 0, Origin.EXCHANGE, "new")
+    new = await database.run(lambda session: exchanged(session, old, what))
+    lives = {old.key: old.uid, new.key: new.uid}
+    both = [old.key, new.key]
+    await database.run(lambda session: store(session, both, hours(1, 4), lives))
+    told = [await database.read(lambda session, life=life: gaps(session, [life])) for life in (old, new)]  # type: ignore[misc]
+    assert told == [hours(2), hours(3)]
+
+
 @pytest.mark.parametrize("after_the_hour_ms", [0, 300_000])
 async def test_slots_missed_since_an_exchange_are_gaps_of_the_new_register(
     database: Database, after_the_hour_ms: int
@@ -181,13 +218,7 @@ async def test_slots_missed_since_an_exchange_are_gaps_of_the_new_register(
     await database.run(lambda session: read(session, life, hours(0)))
     what = Exchange(NOON_MS + HOUR_MS + after_the_hour_ms, 1_001_000_000, 0, Origin.EXCHANGE, "new")
 
-    def exchange(session: Session) -> RegisterLife:
-        row = session.get_one(MeterRow, life.meter_uid)
-        return exchanges.exchange(
-            session, row, lives_of(session, [row.uid])[row.uid], what, source("exchange"), DEFAULTS
-        )[1]
-
-    begun = await database.run(exchange)
+    begun = await database.run(lambda session: exchanged(session, life, what))
     polled = await database.read(lambda session: polled_slots(session, [begun.key]))
     assert 0 < polled[begun.key] < begun.begin_ms  # hence the newest slot that nobody read is flagged by who comes
     await database.run(lambda session: read(session, begun, hours(4)))
