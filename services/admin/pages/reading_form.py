@@ -56,6 +56,7 @@ class ReadingForm(Card):
         self._wanted_id = chosen_id
         self._meter: MeterItem | None = None
         self._last: Reading | None = None
+        self._last_before: datetime | None = None
         self._tried: tuple[_Wish, Trial] | None = None
         self._check_number = 0
         self._is_busy = False
@@ -164,13 +165,13 @@ class ReadingForm(Card):
             if self._meter is meter:
                 self._before.set_content(escape(self.view.refusal(error, "metering")))
             return
-        if self._meter is meter:
-            self._last = last
+        if self._meter is meter and at == instant_of(self._at.value, self.view.town.tz):  # else a later answer counts
+            self._last, self._last_before = last, at
             self._show_last()
 
     def _choose(self, meter: MeterItem) -> None:
         t = self.view.t
-        self._meter, self._last, self._tried = meter, None, None
+        self._meter, self._last, self._last_before, self._tried = meter, None, None, None
         self._choice.set_visibility(False)
         self._form.set_visibility(True)
         self._done.set_visibility(False)
@@ -262,7 +263,7 @@ class ReadingForm(Card):
         self._check_number = number = self._check_number + 1
         self._error.set_text("")
         at = instant_of(self._at.value, self.view.town.tz)
-        if at is not None and (self._last is None or self._last.slot >= at):
+        if at is not None and at != self._last_before:
             await self._load_last(self._meter, at)
         wish = self._read(strictly=False)
         self._verdict.set_content("")

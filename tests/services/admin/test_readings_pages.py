@@ -7,7 +7,7 @@ from nicegui.testing import User
 from domain.night import local_date, unix_ms
 from lichtbuch.metering.v1 import metering_pb2
 from tests.services.admin.application import Application
-from tests.services.admin.meter_pages import DE, EN, METERS, READING, eventually, press, sees, shows, tells
+from tests.services.admin.meter_pages import DE, EN, METERS, READING, eventually, press, sees, shows, tells, texts
 from tests.services.admin.test_planning_pages import element, html, visible
 from tests.services.admin.town_book import BERLIN
 from tests.services.admin.town_buildings import metered, name
@@ -104,10 +104,16 @@ async def test_what_is_doubted_is_said_at_once_and_stored_only_when_confirmed(
 
 
 async def test_a_transformer_s_meter_is_read_as_it_shows(application: Application, town: Town) -> None:
-    metered(town)
+    last = metered(town)
     user = await application.open("operator", "/en/bad-hersfeld/readings/new?meter=R-1", "en")
-    await tells(user, "reading-last", f"{town.meters[2].latest_value / 40_000:,.3f} kWh")
-    assert element(user, "reading-value").props["hint"] == "5 digits before the point, up to 3 after it"
+    digits = "5 digits before the point, up to 3 after it"
+    await eventually(lambda: element(user, "reading-value").props.get("hint") == digits)
+    # In the minute of a quarter hour the last reading before now is not the newest one.
+    newest = f"{town.meters[2].latest_value / 40_000:,.3f} kWh"
+    element(user, "reading-at").value = f"{(last - timedelta(days=2)).astimezone(BERLIN):%Y-%m-%dT%H:%M}"
+    await eventually(lambda: "kWh" in texts(user, "reading-last") and newest not in texts(user, "reading-last"))
+    element(user, "reading-at").value = f"{(last + timedelta(minutes=1)).astimezone(BERLIN):%Y-%m-%dT%H:%M}"
+    await tells(user, "reading-last", newest)
     element(user, "reading-at").value = "2014-05-01T12:00"
     element(user, "reading-value").value = "5.5"
     await tells(user, "reading-verdict", EN["reading_plausible"])
