@@ -19,8 +19,8 @@ from tests.support.running import TOWNS
 
 DAYS = 70
 A_DAY_L = 96 * 100
-SUMMERS_WH = 11
-"""Of a litre."""
+WH_OF_A_LITRE = 11
+"""At the calorific value and state number below."""
 
 
 async def days(metering: Metering, first: int, **asked: bool) -> pb.QueryConsumptionResponse:
@@ -47,7 +47,7 @@ async def test_litres_of_kept_days_are_never_told_as_watt_hours(issuer: Issuer, 
         await RollupKeeper(database, tenants, clock, AlwaysHeld()).bring_up_to_date()  # type: ignore[arg-type]
         assert await Retention(database, tenants, clock, {Medium.GAS: 1}).apply() > 0
         litres, energy = await days(metering, 65), await days(metering, 65, as_energy=True)
-        assert (A_DAY_L in litres.amounts, A_DAY_L * SUMMERS_WH in energy.amounts) == (True, True)
+        assert (A_DAY_L in litres.amounts, A_DAY_L * WH_OF_A_LITRE in energy.amounts) == (True, True)
         await metering.as_().ExchangeMeter(
             pb.ExchangeMeterRequest(
                 name=name_of(), exchanged_at=stamp(0), final_reading=100 * count, serial_number="new",

@@ -372,15 +372,20 @@ async def test_the_watch_waits_for_the_morning(watched: Watched) -> None:
     assert await watched.look() == 1
 
 
-@sqlite_only
-async def test_a_finding_of_a_sub_meter_that_was_taken_down_ends_and_hides_nothing_of_the_main_one(
-    watched: Watched,
-) -> None:
+async def leaking_behind_a_main_meter(watched: Watched) -> None:
+    """A leak at a sub-meter, which its main meter counts too; looked at."""
     await watched.of_hours("main", **WATER)
     await watched.of_hours("sub", main_meter=name_of("main"), **WATER)
     for meter in ("main", "sub"):
         await watched.hours(meter, SCHOOL * 10 + LEAK * 4)
     await watched.look()
+
+
+@sqlite_only
+async def test_a_finding_of_a_sub_meter_that_was_taken_down_ends_and_hides_nothing_of_the_main_one(
+    watched: Watched,
+) -> None:
+    await leaking_behind_a_main_meter(watched)
     assert {finding.meter for finding in await watched.findings()} == {name_of("sub")}
     taken_down = pb.DismountMeterRequest(name=name_of("sub"), final_reading=0)
     taken_down.dismounted_at.FromDatetime(watched.clock.now())
@@ -395,11 +400,7 @@ async def test_a_finding_of_a_sub_meter_that_was_taken_down_ends_and_hides_nothi
 async def test_a_finding_of_a_sub_meter_that_fell_silent_explains_the_main_one_s_waste_for_two_months(
     watched: Watched,
 ) -> None:
-    await watched.of_hours("main", **WATER)
-    await watched.of_hours("sub", main_meter=name_of("main"), **WATER)
-    for meter in ("main", "sub"):
-        await watched.hours(meter, SCHOOL * 10 + LEAK * 4)
-    await watched.look()
+    await leaking_behind_a_main_meter(watched)
     await watched.after(1, "main", LEAK)
     assert {finding.meter for finding in await watched.findings()} == {name_of("sub")}
     await watched.after(SILENT_DAYS + 2, "main", LEAK * 14)
