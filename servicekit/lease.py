@@ -52,6 +52,10 @@ class Lease(Protocol):
         """Takes or renews the lease if that can be had now. True if held afterwards."""
         ...
 
+    def on_held(self, listener: Callable[[], None]) -> None:
+        """Adds what is called whenever the lease was taken: `holds` is true by then."""
+        ...
+
     async def wait_held(self) -> None:
         """Waits until the lease is held. `keep` has to run beside it."""
         ...

@@ -49,6 +49,7 @@ class LocalLease:
         self._retry_s = retry_s
         self._epoch = 0
         self._holding = asyncio.Event()
+        self._listeners: list[Callable[[], None]] = []
 
     @property
     def name(self) -> str:
@@ -68,6 +69,10 @@ class LocalLease:
     def holds(self) -> bool:
         """True while this process is to act as the holder."""
         return self._holding.is_set()
+
+    def on_held(self, listener: Callable[[], None]) -> None:
+        """Adds what is called whenever the lease was taken."""
+        self._listeners.append(listener)
 
     async def wait_held(self) -> None:
         """Waits until the lease is held."""
@@ -140,6 +145,8 @@ class LocalLease:
         self._holding.set()
         LEASE_HELD.labels(self._name).set(1)
         _log.info("lease %s is held, epoch %d", self._name, epoch)
+        for listener in self._listeners:
+            listener()
 
     def _give_up(self) -> None:
         self._holding.clear()

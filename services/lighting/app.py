@@ -199,6 +199,7 @@ async def _with_field(
 
     writers.take_part(lease, known=lambda: memory.known, quiet=control.quiet, ended=control.ended)
     memory.on_change(writers.look)
+    lease.on_held(control.look_up)  # who takes the field over does not rest first
 
     async def stop() -> None:
         await control.close()

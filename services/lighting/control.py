@@ -118,7 +118,7 @@ class Control:
         self._waiting: asyncio.Future[None] | None = None
         self._missed: set[str] = set()
         self._telling = 0
-        memory.on_change(self._look_up)
+        memory.on_change(self.look_up)
         self.sensors = sensors or SensorBoard()
         self.sensors.on_news(self._wake.set)
         self._sensor_workers: list[SensorWorker] = []
@@ -177,6 +177,12 @@ class Control:
         metrics.PASSES.inc()
         metrics.PASS_DURATION.observe(self._monotonic() - began)
         self._report()
+
+    def look_up(self) -> None:
+        """Something else holds: a pass that waits for devices does not any more, and the next one begins."""
+        self._wake.set()
+        if self._waiting is not None:
+            _finish(self._waiting)
 
     async def quiet(self, feeder_uid: str) -> None:
         """Returns when nothing is being written to a feeder any more: after a lock-out was taken into memory.
@@ -437,12 +443,6 @@ class Control:
         finally:
             patience.cancel()
             self._waiting = None
-
-    def _look_up(self) -> None:
-        """Something else holds: a pass that waits for devices does not any more, and the next one begins."""
-        self._wake.set()
-        if self._waiting is not None:
-            _finish(self._waiting)
 
     # --- pacing and telling ---------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ class LightingProcess(Lighting):
 
     @classmethod
     async def start(cls, town: ChaosTown, clock: SharedClock, database_url: str, folder: Path) -> LightingProcess:
-        """Starts it and waits until it has made its first pass."""
+        """Starts it and waits until it holds the field, as after the process before it, and has made its first pass."""
         environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'proto' / 'gen'}"}
         with (folder / "lighting.log").open("ab") as log:
             process = await asyncio.create_subprocess_exec(

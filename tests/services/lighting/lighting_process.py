@@ -1,6 +1,7 @@
 """Lighting in a process of its own, on a clock that the test steps: for tests that kill it.
 
-Prints "port N" when it listens; for each line on standard input goes on by so many seconds, and prints "done".
+Prints "port N" when it listens and holds the field; for each line on standard input goes on by so many seconds, and
+prints "done".
 """
 
 import asyncio
@@ -28,13 +29,13 @@ def main(issuer_url: str, database_url: str, folder: str, clock_file: str, now: 
 
     async def build() -> Server:
         clock = SharedClock(Path(clock_file), datetime.fromtimestamp(float(now), UTC))
-        server, _ = await make_server(
+        server, parts = await make_server(
             _Issuer(issuer_url), database_url, Path(folder), clock,
             lambda: (clock.now() - NOON).total_seconds() + 1000.0, limits=PATIENT,
         )  # fmt: skip
 
         async def obey(beat: Beat) -> None:
-            await eventually(lambda: clock.sleeping > 0)
+            await eventually(lambda: parts.control.holds_field and clock.sleeping > 0)
             print(f"port {server.port}", flush=True)
             while line := await asyncio.to_thread(sys.stdin.readline):
                 beat()
