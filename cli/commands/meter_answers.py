@@ -121,7 +121,7 @@ def losses(
     unit = unit_of(answer.unit)
     rows = []
     # A service that does not tell what is estimated leaves the column empty.
-    estimates = answer.estimated_amounts or [0] * len(answer.starts_unix_ms)
+    estimates = answer.estimated_amounts or [None] * len(answer.starts_unix_ms)
     for index, start_ms in enumerate(answer.starts_unix_ms):
         main, subs, estimated = answer.main_amounts[index], answer.sub_amounts[index], estimates[index]
         verdict = enum_word(pb.LossVerdict.Name(answer.verdicts[index]), "LOSS_VERDICT_")
@@ -134,7 +134,7 @@ def losses(
                 "difference": main - subs if as_json else amount(main - subs, unit),
                 "permille": round((main - subs) * 1000 / main) if main else None,
                 "verdict": verdict,
-                "estimated": estimated if as_json else amount(estimated, unit),
+                "estimated": estimated if as_json or estimated is None else amount(estimated, unit),
                 "coverage_permille": answer.coverages_permille[index],
             }
         )
@@ -145,7 +145,7 @@ def losses(
     print_rows(rows, False, empty="no step lies in that period")
     note(
         f"{len(answer.sub_meters)} sub-meters ({', '.join(name.rsplit('/', 1)[-1] for name in answer.sub_meters)}); "
-        f"{answer.tolerance_permille / 10:g} % are tolerated"
+        f"{answer.tolerance_permille / 10:g} % are tolerated; estimated is what all meters together have estimated"
     )
 
 

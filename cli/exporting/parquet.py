@@ -76,6 +76,7 @@ class ParquetWriter:
             self._end.result()
 
     def _flush(self) -> None:
+        self._sink.check()
         columns = dict(zip(OWN_COLUMNS, zip(*self._waiting, strict=True), strict=True))
         self._waiting.clear()
         columns["value"] = tuple(None if value is None else f"{value:f}" for value in columns["value"])
@@ -113,6 +114,11 @@ class _Sink(BufferedWriter):
                 self._error = error
         return len(memoryview(data))
 
+    def check(self) -> None:
+        """Raises the first OSError there was."""
+        if self._error is not None:
+            raise self._error
+
     def flush(self) -> None:
         """Nobody reads before it is closed."""
 
@@ -124,5 +130,4 @@ class _Sink(BufferedWriter):
             self._error = self._error or error
         finally:
             self.raw.close()
-        if self._error is not None:
-            raise self._error
+        self.check()

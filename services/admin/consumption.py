@@ -212,8 +212,8 @@ class Loss:
     verdict: int
     """A LossVerdict of the contract."""
     coverage: int
-    estimated: int
-    """Of the main meter and the sub-meters added up."""
+    estimated: int | None
+    """Of the main meter and the sub-meters added up; None from a service that does not tell it."""
 
     @property
     def difference(self) -> int:
@@ -233,8 +233,7 @@ class Losses:
 
 def losses_from_proto(answer: metering_pb2.QueryLossesResponse) -> Losses:
     """The losses of a tree."""
-    # Of a service that does not tell what is estimated yet nothing is.
-    estimates = answer.estimated_amounts or [0] * len(answer.starts_unix_ms)
+    estimates = answer.estimated_amounts or [None] * len(answer.starts_unix_ms)
     columns = zip(
         answer.starts_unix_ms, answer.main_amounts, answer.sub_amounts, answer.verdicts, answer.coverages_permille,
         estimates, strict=True,
@@ -255,8 +254,8 @@ class ValueStep:
     least: int
     greatest: int
     coverage: int
-    estimated: int
-    """Share of the values that are estimated."""
+    estimated: int | None
+    """Share of the values that are estimated; None from a service that does not tell it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +269,7 @@ class Values:
 
 def values_from_proto(answer: metering_pb2.QueryValuesResponse, unit: int, scale_exponent: int) -> Values:
     """The values of one sensor; unit and scale are the meter's, where the answer names none."""
-    estimated = list(answer.estimated_permille) or [0] * len(answer.starts_unix_ms)
+    estimated = answer.estimated_permille or [None] * len(answer.starts_unix_ms)
     columns = zip(
         answer.starts_unix_ms, answer.means, answer.minima, answer.maxima, answer.coverages_permille, estimated,
         strict=True,

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import count
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -135,6 +136,14 @@ def test_a_full_disk_is_told_once_and_prints_nothing_of_the_library(capfd: pytes
     with pytest.raises(OSError, match="No space left"), closing(ParquetWriter(Path("/dev/full"))) as writer:
         writer.write(rows)
     assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
+def test_an_export_to_a_full_disk_does_not_go_on_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporting, "ROW_GROUP", 10)
+    endless = (Row(f"m{slot}", slot * 900_000, Decimal(slot), "Wh", "measured", "", 0, 0) for slot in count())
+    with pytest.raises(OSError, match="No space left"), closing(ParquetWriter(Path("/dev/full"))) as writer:
+        writer.write(endless)
 
 
 def test_rows_that_break_off_leave_no_thread_behind(tmp_path: Path) -> None:

@@ -15,7 +15,6 @@ from typing import Final
 from nicegui import ui
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, OutOfLimits, RetryableError, Violation
-from domain.names import new_uid
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.convert import timestamp_to_proto
 from services.admin.feed import problem_of
@@ -25,6 +24,7 @@ from services.admin.pages.fields import instant_of
 from services.admin.pages.meter_desk import Desk
 from services.admin.pages.view import rich
 from services.admin.quantities import Scale, digits_of, faces_of, on_face, parsed, stored_value
+from services.admin.request_ids import RequestIds
 from services.admin.told import told
 
 _MOST_DIGITS: Final = 3
@@ -104,7 +104,7 @@ class InstallDialog:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._request_id, self._requested = "", b""
+        self._requests = RequestIds()
         view, t, meter = desk.view, desk.view.t, desk.meter
         at = meter.installed_at
         self._stood = ("" if at is None else view.formats.local(at).strftime("%Y-%m-%dT%H:%M"), at)
@@ -149,17 +149,14 @@ class InstallDialog:
         wanted = self._read()
         if wanted is None:
             return
-        content = wanted.SerializeToString(deterministic=True)
-        if content != self._requested:
-            self._requested, self._request_id = content, new_uid()
-        wanted.request_id = self._request_id
+        wanted.request_id = self._requests.of(wanted.SerializeToString(deterministic=True))
         self._button.disable()
         try:
             await town.metering.install(wanted)
         except LichtbuchError as error:
             CHANGES.labels("installation", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = b""
+                self._requests.answered()
             self._refuse(error)
             self._button.enable()
             return

@@ -12,7 +12,6 @@ from typing import Any, Final
 from nicegui import ui
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, RetryableError
-from domain.names import new_uid
 from domain.night import ceil_slot
 from domain.timelapse import MAX_SPEED
 from services.admin.feed import problem_of
@@ -22,6 +21,7 @@ from services.admin.pages.fields import instant_of, permille_of, target_options
 from services.admin.pages.lamps_card import find_lamps
 from services.admin.pages.overrides_card import targets_text
 from services.admin.pages.view import Card, View
+from services.admin.request_ids import RequestIds
 
 KINDS: Final = ("group", "cabinet", "lamp", "town")
 LEAST_REAL: Final = timedelta(minutes=2)
@@ -40,7 +40,7 @@ class LevelForm(Card):
 
     def __init__(self, view: View, on_done: Callable[[], None]) -> None:
         self._on_done = on_done
-        self._request_id, self._requested = "", ()
+        self._requests = RequestIds()
         self._proposed = ""
         super().__init__(view, "set_level", view.town.may_override, view.town.inventory, mark="level-form")
 
@@ -101,19 +101,18 @@ class LevelForm(Card):
             return
         targets, level_permille, expires_at, reason = wanted
         # The same wish again, after no answer, is the same request: the server makes one override of it.
-        if wanted != self._requested:
-            self._requested, self._request_id = wanted, new_uid()
+        request_id = self._requests.of(wanted)
         self._button.disable()
         try:
-            made = await self.view.town.set_level(targets, level_permille, expires_at, reason, self._request_id)
+            made = await self.view.town.set_level(targets, level_permille, expires_at, reason, request_id)
         except LichtbuchError as error:
             CHANGES.labels("override", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = ()
+                self._requests.answered()
             self._show_error(error)
         else:
             CHANGES.labels("override", "ok").inc()
-            self._requested = ()
+            self._requests.answered()
             view = self.view
             text = view.t(
                 "level_set",

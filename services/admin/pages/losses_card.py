@@ -57,7 +57,7 @@ class LossesCard(Card):
             return
         names = formats.listed([self._desk.called(name) for name in found.sub_meters])
         self._sentence.set_text(t("losses_of", meters=names, tolerance=formats.percent(found.tolerance)))
-        words = ("losses_share", "losses_main", "losses_subs", "losses_difference", "estimated_of_it", "coverage")
+        words = ("losses_share", "losses_main", "losses_subs", "losses_difference", "losses_estimated", "coverage")
         heads = [Cell(t("period")), Cell(t("losses_verdict")), *(Cell(t(word), NUMBER) for word in words)]
         self._table.set_content(table_html(t("losses"), heads, [self._row(found, row) for row in found.rows]))
 
@@ -68,7 +68,7 @@ class LossesCard(Card):
         name = period_text(self.view, period) if period.span is Span.DAY else step_text(self.view, period, day, "")
         bad = row.verdict in _WRONG
         shown = (row.main, row.subs, row.difference, row.estimated)
-        amounts = [amount_text(formats, each, found.unit, medium) for each in shown]
+        amounts = ["" if each is None else amount_text(formats, each, found.unit, medium) for each in shown]
         return [
             Cell(name),
             Cell(t(f"loss_verdict_{row.verdict}"), "warn" if bad else ""),

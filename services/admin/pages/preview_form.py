@@ -13,7 +13,6 @@ from nicegui import ui
 from nicegui.events import GenericEventArguments
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, RetryableError
-from domain.names import new_uid
 from domain.night import lighting_night
 from lichtbuch.scheduler.v1 import scheduler_pb2 as pb
 from servicekit.convert import date_to_proto
@@ -25,6 +24,7 @@ from services.admin.pages.preview_card import PreviewCard
 from services.admin.pages.view import Card, View, rich
 from services.admin.preview import outlook_from_proto
 from services.admin.profile_text import MAX_BYTES, places, profile_from_text, text_of_profile
+from services.admin.request_ids import RequestIds
 
 USUAL_NIGHTS: Final = 365
 MOST_NIGHTS: Final = 400
@@ -49,7 +49,7 @@ class PreviewForm(Card):
         """The profile that the text began as."""
         self._previewed = ""
         """The text that was previewed last."""
-        self._request_id, self._requested = "", b""
+        self._requests = RequestIds()
         self._has_offered_groups = False
         town = view.town
         super().__init__(view, "preview_form", town.profiles, town.inventory, town.may_plan, mark="preview-form")
@@ -250,20 +250,19 @@ class PreviewForm(Card):
             return
         if self._stored is not None and id_of(self._stored.name) == identity:
             profile.name, profile.etag = self._stored.name, self._stored.etag
-        content = identity.encode() + profile.SerializeToString(deterministic=True)
-        if content != self._requested:
-            self._requested, self._request_id = content, new_uid()
+        request_id = self._requests.of(identity.encode() + profile.SerializeToString(deterministic=True))
         self._save.disable()
         try:
-            stored = await town.planning.save_profile(profile, identity, self._request_id)
+            stored = await town.planning.save_profile(profile, identity, request_id)
         except LichtbuchError as error:
             CHANGES.labels("profile", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = b""
+                self._requests.answered()
             show_error(self.view, error, "scheduler", {"profile_id": self._id}, self._save_error)
         else:
             CHANGES.labels("profile", "ok").inc()
-            self._stored, self._requested = stored, b""
+            self._stored = stored
+            self._requests.answered()
             ui.notify(t("profile_saved", count=stored.revision), type="positive")
             if stored.warnings:
                 ui.notify(" ".join(stored.warnings), type="warning", multi_line=True, timeout=12_000)

@@ -10,7 +10,6 @@ from typing import Final
 from nicegui import ui
 
 from domain.errors import Conflict, LichtbuchError, RetryableError
-from domain.names import new_uid
 from domain.night import local_instant
 from lichtbuch.metering.v1 import metering_pb2
 from services.admin.feed import problem_of
@@ -20,6 +19,7 @@ from services.admin.pages.meter_desk import Desk
 from services.admin.pages.view import rich
 from services.admin.quantities import counter_text, digits_of, parsed, scale_of, stored_value, value_text
 from services.admin.readings import Reading
+from services.admin.request_ids import RequestIds
 
 _METHODS: Final = (metering_pb2.ESTIMATION_METHOD_LINEAR, metering_pb2.ESTIMATION_METHOD_WEEKDAY_PROFILE)
 
@@ -29,7 +29,7 @@ class EditDialog:
 
     def __init__(self, desk: Desk, reading: Reading, done: Callable[[], Awaitable[None]]) -> None:
         self._desk, self._reading, self._done = desk, reading, done
-        self._request_id = new_uid()
+        self._requests = RequestIds()
         view, t, meter = desk.view, desk.view.t, desk.meter
         self._scale = scale_of(meter.unit, meter.medium)
         write = counter_text if meter.kind == metering_pb2.READING_KIND_COUNTER else value_text
@@ -71,13 +71,14 @@ class EditDialog:
         if not reason:
             self._reason.error = t("error_required")
             return
+        request_id = self._requests.of((value, reason))
         self._button.disable()
         try:
-            await view.town.metering.edit(meter, self._reading, value, reason, self._request_id)
+            await view.town.metering.edit(meter, self._reading, value, reason, request_id)
         except LichtbuchError as error:
             CHANGES.labels("reading", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._request_id = new_uid()
+                self._requests.answered()
             said = t("error_conflict") if isinstance(error, Conflict) else view.refusal(error, "metering")
             ui.notify(said, type="negative", multi_line=True, timeout=8_000)
             self._button.enable()
@@ -93,8 +94,7 @@ class EstimateDialog:
 
     def __init__(self, desk: Desk, first: date, last: date, done: Callable[[], Awaitable[None]]) -> None:
         self._desk, self._done = desk, done
-        self._tried: object = None
-        self._request_id = ""
+        self._requests = RequestIds()
         t = desk.view.t
         with ui.dialog() as self._dialog, ui.card().classes("dialog"):
             rich("h2", escape(t("estimate_title")))
@@ -128,15 +128,12 @@ class EstimateDialog:
         self._answer.set_text("")
 
     async def _ask(self) -> None:
-        await self._call(request_id="")
+        await self._call(store=False)
 
     async def _fill(self) -> None:
-        wish = (self._first.value, self._last.value, self._method.value, self._reason.value)
-        if wish != self._tried:
-            self._tried, self._request_id = wish, new_uid()
-        await self._call(request_id=self._request_id)
+        await self._call(store=True)
 
-    async def _call(self, *, request_id: str) -> None:
+    async def _call(self, *, store: bool) -> None:
         view, t, town = self._desk.view, self._desk.view.t, self._desk.view.town
         first, last = day_of(self._first.value), day_of(self._last.value)
         self._first.error = None if first else t("error_required")
@@ -145,20 +142,22 @@ class EstimateDialog:
             return
         start = local_instant(first, time(0), town.tz)
         end = min(local_instant(last + timedelta(days=1), time(0), town.tz), town.clock.now())
+        wanted = (start, end, int(self._method.value), (self._reason.value or "").strip())
+        request_id = self._requests.of(wanted) if store else ""
         self._try.disable()
         self._store.disable()
         try:
-            fill = await town.metering.estimate(
-                self._desk.meter, start, end, int(self._method.value), (self._reason.value or "").strip(), request_id
-            )
+            fill = await town.metering.estimate(self._desk.meter, *wanted, request_id)
         except LichtbuchError as error:
+            if not isinstance(error, RetryableError):
+                self._requests.answered()
             CHANGES.labels("estimate", problem_of(error).value).inc()
             self._answer.set_text(view.refusal(error, "metering"))
             return
         finally:
             self._try.enable()
         number = view.formats.number
-        if not request_id:
+        if not store:
             words = t("estimate_would", count=number(fill.count)) if fill.count else t("estimate_nothing")
             left = t("estimate_left", gaps="; ".join(map(view.told, fill.unfilled[:5]))) if fill.unfilled else ""
             self._answer.set_text(f"{words} {left}".strip())

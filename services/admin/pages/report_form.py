@@ -7,12 +7,12 @@ from typing import Final
 from nicegui import ui
 
 from domain.errors import FailedPrecondition, InvalidInput, LichtbuchError, RetryableError
-from domain.names import new_uid
 from services.admin.feed import problem_of
 from services.admin.figures import id_of
 from services.admin.metrics import CHANGES
 from services.admin.pages.lamps_card import find_lamps
 from services.admin.pages.view import Card, View
+from services.admin.request_ids import RequestIds
 
 KINDS: Final = ("lamp", "cabinet")
 
@@ -21,8 +21,7 @@ class ReportForm(Card):
     """The form. Hidden from who may not report, as far as that is known."""
 
     def __init__(self, view: View) -> None:
-        self._request_id = ""
-        self._requested: tuple[str, str] | None = None
+        self._requests = RequestIds()
         super().__init__(view, "report_fault", view.town.may_acknowledge, view.town.inventory, mark="report-form")
 
     def build(self) -> None:
@@ -68,19 +67,18 @@ class ReportForm(Card):
         if wanted is None:
             return
         # The same wish again, after no answer, is the same request: the server makes one fault of it.
-        if wanted != self._requested:
-            self._requested, self._request_id = wanted, new_uid()
+        request_id = self._requests.of(wanted)
         self._button.disable()
         try:
-            await self.view.town.report_fault(*wanted, self._request_id)
+            await self.view.town.report_fault(*wanted, request_id)
         except LichtbuchError as error:
             CHANGES.labels("report", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = None
+                self._requests.answered()
             self._show_error(error)
         else:
             CHANGES.labels("report", "ok").inc()
-            self._requested = None
+            self._requests.answered()
             ui.notify(self.view.t("report_done"), type="positive")
             self._text.set_value("")
             self._lamp.set_value("")

@@ -9,7 +9,6 @@ from typing import Any, Final
 from nicegui import ui
 
 from domain.errors import LichtbuchError, RetryableError
-from domain.names import new_uid
 from lichtbuch.lighting.v1 import sensors_pb2
 from lichtbuch.type.v1 import types_pb2
 from services.admin.feed import problem_of
@@ -17,6 +16,7 @@ from services.admin.figures import id_of
 from services.admin.metrics import CHANGES
 from services.admin.pages.fields import clear_errors, group_options, may, show_error
 from services.admin.pages.view import Card, View, rich
+from services.admin.request_ids import RequestIds
 from services.admin.sensors import KINDS, SensorNow
 
 USUAL_MAX_AGE_S: Final = 600
@@ -29,7 +29,7 @@ class SensorForm(Card):
     def __init__(self, view: View, on_done: Callable[[], None]) -> None:
         self._on_done = on_done
         self._sensor: SensorNow | None = None
-        self._request_id, self._requested = "", b""
+        self._requests = RequestIds()
         super().__init__(view, "new_sensor", view.town.may_edit_sensors, view.town.inventory, mark="sensor-form")
 
     def build(self) -> None:
@@ -121,21 +121,19 @@ class SensorForm(Card):
             return
         identity = "" if self._sensor else (self._id.value or "").strip()
         # The same wish again, after no answer, is the same request: the server makes one sensor of it.
-        content = identity.encode() + wanted.SerializeToString(deterministic=True)
-        if content != self._requested:
-            self._requested, self._request_id = content, new_uid()
+        request_id = self._requests.of(identity.encode() + wanted.SerializeToString(deterministic=True))
         self._button.disable()
         town = self.view.town
         try:
-            await town.planning.save_sensor(wanted, identity, self._request_id)
+            await town.planning.save_sensor(wanted, identity, request_id)
         except LichtbuchError as error:
             CHANGES.labels("sensor", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = b""
+                self._requests.answered()
             show_error(self.view, error, "lighting", self._fields, self._error)
         else:
             CHANGES.labels("sensor", "ok").inc()
-            self._requested = b""
+            self._requests.answered()
             ui.notify(self.view.t("saved_done"), type="positive")
             self.start_anew()
             await town.sensors.refresh_anew()

@@ -9,7 +9,6 @@ from typing import Any
 from nicegui import ui
 
 from domain.errors import LichtbuchError, RetryableError
-from domain.names import new_uid
 from lichtbuch.metering.v1 import metering_pb2
 from servicekit.convert import timestamp_to_proto
 from services.admin.asked import Asked
@@ -21,6 +20,7 @@ from services.admin.pages.fields import clear_errors, instant_of, may, show_erro
 from services.admin.pages.meter_desk import Desk
 from services.admin.pages.view import Card, rich
 from services.admin.quantities import digits_of, parsed, scale_of, stored_value, value_text
+from services.admin.request_ids import RequestIds
 
 AGAIN_S = 120.0
 
@@ -35,7 +35,7 @@ class StockCard(Card):
             "metering", desk.meter.name, self._fetch, AGAIN_S, town.clock.real
         )
         self.own = (self._feed,)
-        self._request_id, self._requested = "", b""
+        self._requests = RequestIds()
         self._scale = scale_of(desk.meter.unit, desk.meter.medium)
         super().__init__(desk.view, "deliveries", self._feed, town.may_deliver, town.may_withdraw, mark="deliveries")
 
@@ -110,21 +110,19 @@ class StockCard(Card):
         wanted = self._read()
         if wanted is None:
             return
-        content = wanted.SerializeToString(deterministic=True)
-        if content != self._requested:
-            self._requested, self._request_id = content, new_uid()
+        request_id = self._requests.of(wanted.SerializeToString(deterministic=True))
         self._button.disable()
         town = self.view.town
         try:
-            await town.metering.deliver(self._desk.meter, wanted, self._request_id)
+            await town.metering.deliver(self._desk.meter, wanted, request_id)
         except LichtbuchError as error:
             CHANGES.labels("delivery", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = b""
+                self._requests.answered()
             show_error(self.view, error, "metering", self._fields, self._error)
         else:
             CHANGES.labels("delivery", "ok").inc()
-            self._requested = b""
+            self._requests.answered()
             ui.notify(self.view.t("saved_done"), type="positive")
             for field in self._fields.values():
                 field.set_value("")

@@ -72,8 +72,13 @@ class ValuesCard(Card):
             Cell(self._label(step)),
             *(Cell(value_text(formats, each, found.unit, found.scale_exponent, medium), NUMBER) for each in values),
             Cell(formats.percent(step.coverage), NUMBER),
-            Cell(formats.percent(step.estimated) if step.estimated else self.view.t("nothing"), NUMBER),
+            Cell(self._estimated(step.estimated), NUMBER),
         ]
+
+    def _estimated(self, share: int | None) -> str:
+        if share is None:
+            return ""
+        return self.view.formats.percent(share) if share else self.view.t("nothing")
 
     def _label(self, step: ValueStep) -> str:
         formats = self.view.formats

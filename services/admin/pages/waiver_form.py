@@ -11,7 +11,6 @@ from typing import Any, Final
 from nicegui import ui
 
 from domain.errors import LichtbuchError, RetryableError
-from domain.names import new_uid
 from lichtbuch.lighting.v1 import waivers_pb2
 from servicekit.convert import date_to_proto, timestamp_to_proto
 from services.admin.feed import problem_of
@@ -28,6 +27,7 @@ from services.admin.pages.fields import (
     target_options,
 )
 from services.admin.pages.view import Card, View
+from services.admin.request_ids import RequestIds
 
 KINDS: Final = ("group", "cabinet", "lamp", "town")
 MOST_PERMILLE: Final = 999
@@ -39,7 +39,7 @@ class WaiverForm(Card):
 
     def __init__(self, view: View, on_done: Callable[[], None]) -> None:
         self._on_done = on_done
-        self._request_id, self._requested = "", b""
+        self._requests = RequestIds()
         super().__init__(view, "new_waiver", view.town.may_waive, view.town.inventory, mark="waiver-form")
 
     def build(self) -> None:
@@ -111,21 +111,19 @@ class WaiverForm(Card):
         if wanted is None:
             return
         # The same wish again, after no answer, is the same request: the server makes one waiver of it.
-        content = wanted.SerializeToString(deterministic=True)
-        if content != self._requested:
-            self._requested, self._request_id = content, new_uid()
+        request_id = self._requests.of(wanted.SerializeToString(deterministic=True))
         self._button.disable()
         town = self.view.town
         try:
-            warnings = await town.planning.create_waiver(wanted, self._request_id)
+            warnings = await town.planning.create_waiver(wanted, request_id)
         except LichtbuchError as error:
             CHANGES.labels("waiver", problem_of(error).value).inc()
             if not isinstance(error, RetryableError):
-                self._requested = b""
+                self._requests.answered()
             show_error(self.view, error, "lighting", fields, self._error)
         else:
             CHANGES.labels("waiver", "ok").inc()
-            self._requested = b""
+            self._requests.answered()
             ui.notify(self.view.t("waiver_made"), type="positive")
             self._warnings.set_text(" ".join(warnings))
             self._warnings.set_visibility(bool(warnings))

@@ -122,7 +122,8 @@ def check_registers(session: Session, housing: MeterRow, at_ms: int) -> None:
         if None not in begins and begin is not None and begin not in begins:
             raise InvalidInput.of(
                 "installed_at",
-                f"register {row.meter_id} in its housing was hung up at {slot_text(begin)}: install both together",
+                f"register {row.meter_id} in its housing was hung up at {slot_text(begin)}: install both together"
+                " (InstallMeter, lichtbuch meter install)",
             )
 
 

@@ -10,7 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lichtbuch.metering.v1 import metering_pb2
-from services.admin.consumption import Consumption, Part, share_permille, since_first
+from services.admin.consumption import (
+    Consumption,
+    Part,
+    losses_from_proto,
+    share_permille,
+    since_first,
+    values_from_proto,
+)
 from services.admin.findings import finding_from_proto, findings_csv, matching
 from services.admin.formats import Formats
 from services.admin.meters import MeterItem, behind, by_place, chosen, is_late, meter_from_proto
@@ -239,6 +246,21 @@ def test_a_sum_weighs_coverage_by_time_and_keeps_the_estimated_part() -> None:
 def test_years_before_a_meter_was_there_are_left_out() -> None:
     found = Consumption(WH, (part(0, 0, coverage=0), part(1, 5, 5, 0), part(2, 0, coverage=0)))
     assert [each.amount for each in since_first(found).parts] == [5, 0]
+
+
+def test_what_a_service_does_not_tell_of_estimates_is_unknown_and_not_nothing() -> None:
+    losses = metering_pb2.QueryLossesResponse(
+        starts_unix_ms=[0], main_amounts=[5], sub_amounts=[4], verdicts=[1], coverages_permille=[1000]
+    )
+    assert losses_from_proto(losses).rows[0].estimated is None
+    losses.estimated_amounts.append(0)
+    assert losses_from_proto(losses).rows[0].estimated == 0
+    values = metering_pb2.QueryValuesResponse(
+        starts_unix_ms=[0], means=[5], minima=[4], maxima=[6], coverages_permille=[1000]
+    )
+    assert values_from_proto(values, CELSIUS, -1).steps[0].estimated is None
+    values.estimated_permille.append(0)
+    assert values_from_proto(values, CELSIUS, -1).steps[0].estimated == 0
 
 
 # --- readings by hand ------------------------------------------------------------------------------------------------

@@ -91,7 +91,7 @@ async def test_a_meter_tells_what_it_is_what_it_counted_and_how_well(application
     await tells(user, "load-tiles", "36,0 kW", "16,0 kW", DE["load_factor"], " %")
     await tells(user, "compared", "+", "kWh")
     await tells(user, "compared-words", "je m² (2.000 m²)", DE["compared_uneven"])
-    await tells(user, "losses-table", DE["loss_verdict_2"], DE["estimated_of_it"])
+    await tells(user, "losses-table", DE["loss_verdict_2"], DE["losses_estimated"])
     await tells(user, "meter-findings-list", "58,88 €", "&lt;b&gt;seen&lt;/b&gt;")
     await eventually(lambda: not visible(user, "estimate"))
     assert "data-row" not in html(user)
