@@ -8,7 +8,7 @@ All ways come to the same; the tests hold them against each other over random hi
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeAlias
 from zoneinfo import ZoneInfo
 
@@ -75,7 +75,7 @@ def amounts(
 def _drafted(
     session: Session, meters: Sequence[Metered], bounds_ms: Int64, step: Step, tz: ZoneInfo | None, general: General
 ) -> list[Consumption]:
-    drafts = [Draft(bounds_ms) for _ in meters]
+    drafts = drafts_of(bounds_ms, len(meters))
     if tz is not None and step is not Step.GAS_DAY:
         from_rollups(session, meters, drafts, step)
     in_runs(session, meters, drafts)
@@ -110,20 +110,12 @@ class Draft:
     """The consumption of a meter while it is put together: which steps are settled, and what they came to."""
 
     bounds_ms: Int64
-    settled: Mask = field(init=False)
-    amount: Int64 = field(init=False)
-    estimated_amount: Int64 = field(init=False)
-    measured_ms: Int64 = field(init=False)
-    flag: np.ndarray[tuple[int], np.dtype[np.uint8]] = field(init=False)
-    is_taken: bool = field(init=False, default=False)
-
-    def __post_init__(self) -> None:
-        # There is one for each meter of an answer: what is done here is done a thousand times.
-        count = len(self.bounds_ms) - 1
-        self.settled = np.zeros(count, np.bool_)
-        self.amount, self.estimated_amount, self.measured_ms = np.zeros((3, count), np.int64)
-        self.flag = np.empty(count, np.uint8)
-        self.flag.fill(Flag.MISSING)
+    settled: Mask
+    amount: Int64
+    estimated_amount: Int64
+    measured_ms: Int64
+    flag: np.ndarray[tuple[int], np.dtype[np.uint8]]
+    is_taken: bool = False
 
     @property
     def is_settled(self) -> bool:
@@ -182,6 +174,17 @@ def fill(session: Session, draft: Draft, meter: Metered, step: Step, general: Ge
         draft.put(span, part)
 
 
+def drafts_of(bounds_ms: Int64, count: int) -> list[Draft]:
+    """Drafts with nothing in them: one for each meter of an answer, out of common blocks, as there may be thousands."""
+    steps = len(bounds_ms) - 1
+    settled, flags = np.zeros((count, steps), np.bool_), np.full((count, steps), Flag.MISSING, np.uint8)
+    amount, estimated, measured = np.zeros((3, count, steps), np.int64)
+    return [
+        Draft(bounds_ms, settled[place], amount[place], estimated[place], measured[place], flags[place])
+        for place in range(count)
+    ]
+
+
 Place: TypeAlias = tuple[Draft, RegisterLife, int, int]
 """Steps begin..end (exclusive) of a draft that lie in a run of a register."""
 
@@ -201,11 +204,18 @@ def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[D
             return
         first, last = min(begin for begin, _ in wanted.values()), max(end for _, end in wanted.values())
         found = rollups.kept(session, list(wanted), span, first, last)
+        exact = found.that_are(drafts[0].bounds_ms)
         for draft, meter in zip(drafts, meters, strict=True):
             state = states.get(meter.row.uid)
-            if state is not None and state.key in found and state.key in wanted:
-                with limits_of(meter.row):
-                    _settle(draft, found[state.key], _holds(meter, state, marks.get(state.key), found[state.key]))
+            part = found.of(state.key) if state is not None and state.key in wanted else None
+            if state is None or part is None:
+                continue
+            holds = _holds(meter, state, marks.get(state.key), part)
+            if holds is None and state.key in exact:
+                draft.take(part)
+                continue
+            with limits_of(meter.row):
+                _settle(draft, part, holds)
 
 
 def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, kept: Consumption) -> Mask | None:
@@ -228,9 +238,6 @@ def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, ke
 def _settle(draft: Draft, kept: Consumption, holds: Mask | None) -> None:
     """Settles the steps that roll-ups make up from end to end without a hole."""
     starts, ends = draft.bounds_ms[:-1], draft.bounds_ms[1:]
-    if holds is None and np.array_equal(kept.starts_ms, starts) and np.array_equal(kept.ends_ms, ends):
-        draft.take(kept)
-        return
     holds = np.ones(len(kept.starts_ms), np.bool_) if holds is None else holds
     first, last = np.searchsorted(kept.starts_ms, starts), np.searchsorted(kept.ends_ms, ends)
     inside = (first < len(kept.starts_ms)) & (last < len(kept.ends_ms)) & (first <= last) & ~draft.settled

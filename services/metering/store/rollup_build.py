@@ -154,7 +154,7 @@ def _make(
 
 
 def _make_months(session: Session, key: int, months: list[tuple[int, int]]) -> None:
-    days = rollups.kept(session, [key], Span.DAY, months[0][0], months[-1][1]).get(key)
+    days = rollups.kept(session, [key], Span.DAY, months[0][0], months[-1][1]).of(key)
     if days is None or not _is_whole(days, months[0][0], months[-1][1]):
         return  # days of the first month were never kept: then the month is none either
     bounds: Int64 = np.array([months[0][0], *(end for _, end in months)], np.int64)

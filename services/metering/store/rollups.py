@@ -20,7 +20,15 @@ from domain.intervals import Consumption, Flag
 from services.metering.figures.rollups import Span
 from services.metering.life import FOREVER_MS, RegisterLife
 from services.metering.reading import USABLE, Int64, Mask, Readings
-from services.metering.store.bulk import array, fetch_rows, is_postgresql, key_set, text_set, upsert_rows
+from services.metering.store.bulk import (
+    array,
+    fetch_integers,
+    fetch_rows,
+    is_postgresql,
+    key_set,
+    text_set,
+    upsert_rows,
+)
 from services.metering.store.readings import usable_beside
 
 _STATE: Final = "key, meter_uid, time_zone, basis, from_ms, until_ms, sealed_ms"
@@ -202,26 +210,56 @@ def put(session: Session, meter_key: int, span: Span, parts: Consumption) -> Non
     upsert_rows(session, "rollup", _COLUMNS, _KEY, rows, counted="version")
 
 
-def kept(
-    session: Session, meter_keys: Sequence[int], span: Span, start_ms: int, end_ms: int
-) -> Mapping[int, Consumption]:
-    """Roll-ups that lie in a span of time, in order, by key of the meter."""
-    rows = fetch_rows(
-        session,
-        "SELECT meter_key, start_ms, end_ms, amount, estimated_amount, measured_ms, flag FROM rollup"
-        f" WHERE {_any_of(session, 'meter_key', meter_keys)} AND span = {int(span)}"
-        f" AND start_ms >= {int(start_ms)} AND start_ms < {int(end_ms)} AND end_ms <= {int(end_ms)}"
-        " ORDER BY meter_key, start_ms",
+class Kept:
+    """Roll-ups of one span of many meters, in columns; those of a meter follow each other in order of time."""
+
+    def __init__(self, columns: Mapping[str, Int64]) -> None:
+        """columns: `meter_key` and the fields of roll-ups, in any order of rows."""
+        order = np.lexsort((columns["start_ms"], columns["meter_key"]))
+        self._starts, self._ends = columns["start_ms"][order], columns["end_ms"][order]
+        self._amounts, self._estimated = columns["amount"][order], columns["estimated_amount"][order]
+        self._measured = columns["measured_ms"][order]
+        self._flags = columns["flag"][order].astype(np.uint8)
+        keys = columns["meter_key"][order]
+        self._keys, self._begins, self._counts = np.unique(keys, return_index=True, return_counts=True)
+        ends = (self._begins + self._counts).tolist()
+        self._places = dict(zip(self._keys.tolist(), map(slice, self._begins.tolist(), ends), strict=True))
+
+    def of(self, meter_key: int) -> Consumption | None:
+        """Those of one meter; None without any."""
+        place = self._places.get(meter_key)
+        if place is None:
+            return None
+        return Consumption(
+            self._starts[place],
+            self._ends[place],
+            self._amounts[place],
+            self._estimated[place],
+            self._measured[place],
+            self._flags[place],
+        )
+
+    def that_are(self, bounds_ms: Int64) -> frozenset[int]:
+        """Keys of meters whose roll-ups are exactly the steps between boundaries."""
+        steps = len(bounds_ms) - 1
+        as_many = self._counts == steps
+        rows = self._begins[as_many][:, None] + np.arange(steps)
+        exact = (self._starts[rows] == bounds_ms[:-1]) & (self._ends[rows] == bounds_ms[1:])
+        return frozenset(self._keys[as_many][exact.all(axis=1)].tolist())
+
+
+def kept(session: Session, meter_keys: Sequence[int], span: Span, start_ms: int, end_ms: int) -> Kept:
+    """Roll-ups that lie in a span of time."""
+    names = ("meter_key", "start_ms", "end_ms", "amount", "estimated_amount", "measured_ms", "flag")
+    return Kept(
+        fetch_integers(
+            session,
+            f"SELECT {', '.join(names)} FROM rollup"
+            f" WHERE {_any_of(session, 'meter_key', meter_keys)} AND span = {int(span)}"
+            f" AND start_ms >= {int(start_ms)} AND start_ms < {int(end_ms)} AND end_ms <= {int(end_ms)}",
+            names,
+        )
     )
-    if not rows:
-        return {}
-    meters, *columns = np.array(rows, np.int64).T
-    keys, begins = np.unique(meters, return_index=True)
-    bounds = [*begins.tolist(), len(rows)]
-    return {
-        key: _consumption([column[a:b] for column in columns])
-        for key, a, b in zip(keys.tolist(), bounds[:-1], bounds[1:], strict=True)
-    }
 
 
 def _any_of(session: Session, column: str, keys: Sequence[int]) -> str:
@@ -229,11 +267,6 @@ def _any_of(session: Session, column: str, keys: Sequence[int]) -> str:
     if is_postgresql(session):
         return f"{column} = ANY({array(keys)})"
     return f"{column} IN {key_set(session, keys)}"
-
-
-def _consumption(columns: Sequence[Int64]) -> Consumption:
-    starts, ends, amount, estimated, measured, flags = columns
-    return Consumption(starts, ends, amount, estimated, measured, flags.astype(np.uint8))
 
 
 def tells_before(session: Session, meter_key: int, before_ms: int) -> bool:

@@ -20,7 +20,7 @@ from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Readings, Status
 from services.metering.slot import SLOT_MS
 from services.metering.store import figures, ingest, runs
-from services.metering.store.amounts import Draft, Metered, amounts, in_runs
+from services.metering.store.amounts import Metered, amounts, drafts_of, in_runs
 from services.metering.store.exchanges import exchange
 from services.metering.store.partitions import ensure_partitions, months_between
 from services.metering.store.readings import fetch
@@ -184,7 +184,7 @@ def test_steps_in_a_run_need_no_reading_between_their_bounds(store: Database) ->
         meter = add_meter(session)
         ingest.write(session, series(meter.lives[0].key, BEGIN_MS, range(0, 4_000, 10)), source())
         bounds = np.array([BEGIN_MS + 10 * SLOT_MS, BEGIN_MS + 106 * SLOT_MS, BEGIN_MS + 300 * SLOT_MS], np.int64)
-        draft = Draft(bounds)
+        [draft] = drafts_of(bounds, 1)
         in_runs(session, [metered(session, meter.row)], [draft])
         assert draft.settled.all()
         assert draft.amount.tolist() == [960, 1940]
@@ -198,7 +198,7 @@ def test_amounts_of_quarter_hours_are_summed_by_the_database(store: Database) ->
         values = [7 * n % 50 for n in range(300)]
         ingest.write(session, series(meter.lives[0].key, BEGIN_MS, values), source())
         bounds = np.array([BEGIN_MS + n * SLOT_MS for n in (2, 98, 299)], np.int64)
-        draft = Draft(bounds)
+        [draft] = drafts_of(bounds, 1)
         in_runs(session, [metered(session, meter.row)], [draft])
         assert draft.settled.all()
         assert draft.amount.tolist() == [sum(values[3:99]), sum(values[99:300])]

@@ -25,7 +25,7 @@ from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Readings, Status
 from services.metering.slot import SLOT_MS, to_ms
 from services.metering.store import figures, ingest, rollups
-from services.metering.store.amounts import Draft, Metered, amounts, from_rollups
+from services.metering.store.amounts import Draft, Metered, amounts, drafts_of, from_rollups
 from services.metering.store.exchanges import exchange
 from services.metering.store.insertion import insert
 from services.metering.store.lives import lives_of
@@ -154,7 +154,7 @@ def add_polled(session: Session, first: int = 0, count: int = SLOTS) -> Metered:
 def from_kept(session: Session, meter: Metered, step: Step = Step.LOCAL_DAY) -> Draft:
     """What roll-ups alone settle of March and the first of April."""
     bounds = boundaries(*PERIODS[0], step, BERLIN)
-    draft = Draft(bounds)
+    [draft] = drafts_of(bounds, 1)
     from_rollups(session, [meter], [draft], step)
     return draft
 
@@ -239,7 +239,8 @@ def test_versions_count_how_often_a_day_was_made(store: Database) -> None:
     def check(session: Session) -> None:
         meter = add_polled(session)
         [state] = rollups.states_of(session, [meter.row.uid]).values()
-        days = rollups.kept(session, [state.key], Span.DAY, *(to_ms(at) for at in PERIODS[0]))[state.key]
+        days = rollups.kept(session, [state.key], Span.DAY, *(to_ms(at) for at in PERIODS[0])).of(state.key)
+        assert days is not None
         rollups.put(session, state.key, Span.DAY, days)
         versions = session.connection().execute(text("SELECT DISTINCT version FROM rollup WHERE span = 1")).all()
         assert {2} <= {row[0] for row in versions}
