@@ -3,7 +3,8 @@
 An estimate is a value at a slot at which the meter should have been read. Between the readings on both sides of a gap
 the counter knows how much it was in all: estimates spread just that, to the unit, so whatever is asked for across the
 gap is what it was. A gap without an end is not filled, nor one across which a counter fell (a reset or an exchange that
-is not recorded): there is nothing to spread. Holidays get no profile of their own.
+is not recorded): there is nothing to spread. Holidays get no profile of their own. Bills are missed where two ends lie
+further apart than one bill may last, and never within one.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ import numpy as np
 from domain.counters import Register, Step, classify_step
 from domain.errors import FailedPrecondition, InvalidInput
 from domain.night import local_date, local_day_bounds, local_month_bounds
-from services.metering.cycle import FIXED, longest_ms
+from services.metering.cycle import BILLED, FIXED, length_ms, longest_ms, may_last
+from services.metering.figures.kinds import months_from
 from services.metering.meter import Cycle, Kind
 from services.metering.reading import Int64, Mask
 from services.metering.slot import DAY_MS, HOUR_MS, WEEK_MS, from_ms, slot_text, to_ms
@@ -116,9 +118,7 @@ def estimate(known: Known, wanted: Wanted) -> Estimate:
     check_estimable(wanted.kind, wanted.cycle, wanted.method)
     made = Estimate()
     slots, values = known.knots()
-    begin, end = (min(slots[0], wanted.start_ms), max(slots[-1], wanted.end_ms)) if slots else (wanted.start_ms,) * 2
-    expected = expected_slots(begin, end, wanted.cycle, wanted.tz)
-    missing = expected[~np.isin(expected, np.array(slots, np.int64))]
+    missing = _missing(slots, wanted)
     place = np.searchsorted(np.array(slots, np.int64), missing)
     asked = (missing >= wanted.start_ms) & (missing < wanted.end_ms)
     for number in np.unique(place[asked]).tolist():
@@ -158,6 +158,9 @@ def _fill(known: Known, wanted: Wanted, knots: Knots, gap: Sequence[int]) -> lis
         values = [before + part for part in spread(amount, weights)[:-1]]
         return [value % wanted.rollover for value in values] if wanted.rollover else values
     if wanted.kind is Kind.INTERVAL:
+        if is_of_bills(wanted.kind, wanted.cycle) and not may_last(wanted.cycle, end_ms - gap[-1]):
+            days = (end_ms - start_ms) / DAY_MS
+            return f"between the bills on both sides lie {days:.4g} days, which whole months do not fill"
         return _amounts(known, wanted, knots, gap)
     if end_ms - start_ms > LONGEST_SENSOR_GAP_MS:
         hours = LONGEST_SENSOR_GAP_MS / HOUR_MS
@@ -263,6 +266,44 @@ def expected_slots(start_ms: int, end_ms: int, cycle: Cycle, tz: ZoneInfo) -> In
             day = local_date(following, tz)
     found = np.array(slots, np.int64)
     return found[(found >= start_ms) & (found < end_ms)]
+
+
+def is_of_bills(kind: Kind, cycle: Cycle) -> bool:
+    """Whether a meter's amounts are bills: each begins where the one before ends, wherever in a month that is."""
+    return kind is Kind.INTERVAL and cycle in BILLED
+
+
+def _missing(slots: Sequence[int], wanted: Wanted) -> Int64:
+    """Slots without a reading, in order, of all gaps that the wanted span touches."""
+    if not slots:
+        return np.empty(0, np.int64)
+    if is_of_bills(wanted.kind, wanted.cycle):
+        return np.array(_missing_bills(slots, wanted), np.int64)
+    expected = expected_slots(min(slots[0], wanted.start_ms), max(slots[-1], wanted.end_ms), wanted.cycle, wanted.tz)
+    return expected[~np.isin(expected, np.array(slots, np.int64))]
+
+
+def _missing_bills(ends_ms: Sequence[int], wanted: Wanted) -> list[int]:
+    """Ends of the bills that are missing beside those that end at these instants: whole months after the one before;
+    before the first, whole months before it. Between two ends that one bill may cover nothing is missing. The last one
+    of a gap leaves as much to the bill after it as that may last, where any does."""
+    tz, cycle = wanted.tz, wanted.cycle
+    found = _months(ends_ms[0], -1, wanted.start_ms, tz)[::-1]
+    for before, after in pairwise(ends_ms):
+        if after - before < length_ms(cycle) or may_last(cycle, after - before):
+            continue
+        months = _months(before, 1, after - 1, tz)
+        fits = [number for number, end in enumerate(months, start=1) if may_last(cycle, after - end)]
+        found += months[: fits[0]] if fits else months
+    return found + _months(ends_ms[-1], 1, wanted.end_ms - 1, tz)
+
+
+def _months(from_ms: int, step: int, to_ms: int, tz: ZoneInfo) -> list[int]:
+    """Instants whole months after another one (step 1) or before it (-1), as far as the last one, that one included."""
+    found: list[int] = []
+    while (to_ms - (at := months_from(from_ms, step * (len(found) + 1), tz))) * step >= 0:
+        found.append(at)
+    return found
 
 
 def _rounded(numerator: int, denominator: int) -> int:

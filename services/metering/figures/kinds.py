@@ -58,13 +58,17 @@ def begins_of(ends_ms: Int64, cycle: int, tz: ZoneInfo) -> Int64:
 
 
 def _before(end_ms: int, cycle: Cycle, tz: ZoneInfo) -> int:
+    if cycle is not Cycle.DAY:
+        return months_from(end_ms, -12 if cycle is Cycle.YEAR else -1, tz)
     local = datetime.fromtimestamp(end_ms / 1000, UTC).astimezone(tz)
-    if cycle is Cycle.DAY:
-        day = local.date() - timedelta(days=1)
-    else:
-        months = local.year * 12 + local.month - 1 - (12 if cycle is Cycle.YEAR else 1)
-        year, month = divmod(months, 12)
-        day = date(year, month + 1, min(local.day, monthrange(year, month + 1)[1]))
+    return to_ms(local_instant(local.date() - timedelta(days=1), local.time(), tz))
+
+
+def months_from(at_ms: int, months: int, tz: ZoneInfo) -> int:
+    """The instant (Unix ms) so many local months later, at the same local time; of a shorter month on its last day."""
+    local = datetime.fromtimestamp(at_ms / 1000, UTC).astimezone(tz)
+    year, month = divmod(local.year * 12 + local.month - 1 + months, 12)
+    day = date(year, month + 1, min(local.day, monthrange(year, month + 1)[1]))
     return to_ms(local_instant(day, local.time(), tz))
 
 

@@ -20,6 +20,7 @@ from services.metering.estimation import (
     Wanted,
     check_estimable,
     estimate,
+    is_of_bills,
 )
 from services.metering.figures.consumption import usable
 from services.metering.life import RegisterLife
@@ -69,8 +70,9 @@ def made(
 ) -> Estimated:
     """Estimates for the slots of a meter in a span (Unix ms, half open) that have no usable reading.
 
-    Readings in doubt count as missing; estimates of the span are made anew. Raises OutOfLimits for too long a span, and
-    as `estimation.check_estimable` does.
+    Readings in doubt count as missing; estimates of the span are made anew, but those of bills stand: beside one that
+    its supplier estimated there is no room for another. Raises OutOfLimits for too long a span, and as
+    `estimation.check_estimable` does.
     """
     start_ms, end_ms = span
     if (end_ms - start_ms) // SLOT_MS > MOST_SLOTS:
@@ -79,8 +81,8 @@ def made(
     found = usable(with_neighbours(session, lives, start_ms - _AROUND_MS, end_ms + _AROUND_MS))
     cycle = cycle_of(row, found)
     check_estimable(kind, cycle, method)
-    guessed = found.status == Status.ESTIMATED
-    known = found.take(~(guessed & (found.slot_ms >= start_ms) & (found.slot_ms < end_ms)))
+    anew = (found.status == Status.ESTIMATED) & (found.slot_ms >= start_ms) & (found.slot_ms < end_ms)
+    known = found if is_of_bills(kind, cycle) else found.take(~anew)
     total = _totals(session, row) if kind is Kind.INTERVAL else None
     parts: list[Readings] = []
     unfilled: list[str] = []
