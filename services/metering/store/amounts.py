@@ -223,15 +223,16 @@ def _holds(meter: Metered, state: rollups.State, marks: rollups.Marks | None, ke
     None for all of them, as nearly always."""
     is_same = meter.is_interval_sure and basis_of(meter.row, meter.lives) == state.basis
     inside = int(kept.starts_ms[0]) >= state.from_ms and int(kept.ends_ms[-1]) <= state.until_ms
-    if is_same and inside and marks is None:
+    if is_same and inside and marks is None and not meter.others:
         return None
     holds: Mask = kept.ends_ms <= state.sealed_ms
-    for life in meter.others:
-        # What is sealed stays in the unit that was counted then: it is none of the meter's now.
-        holds &= (kept.ends_ms <= life.begin_ms) | (kept.starts_ms >= life.end_ms)
     if is_same:
         fresh = (kept.starts_ms >= state.from_ms) & (kept.ends_ms <= state.until_ms)
         holds |= fresh if marks is None else fresh & ~marks.touch(kept.starts_ms, kept.ends_ms)
+    for life in meter.others:
+        # What is sealed stays in the unit that was counted then, also in roll-ups that were brought up to date since,
+        # and in months that the seal cuts: it is none of the meter's now.
+        holds &= (kept.ends_ms <= life.begin_ms) | (kept.starts_ms >= life.end_ms)
     return holds
 
 

@@ -28,11 +28,12 @@ from services.metering.figures.rollups import (
 )
 from services.metering.meter import Kind, Medium
 from services.metering.reading import Int64
-from services.metering.store import feed, rollups, runs
+from services.metering.store import feed, lock, rollups, runs
 from services.metering.store.amounts import Metered, amounts
 from services.metering.store.figures import general_in, metered
 from services.metering.store.readings import delete_before as delete_readings
 from services.metering.store.readings import usable_beside
+from services.metering.store.relations import rows_by_uid
 from services.metering.store.tables import MeterRow
 
 ROLLED_UP: Final = (Kind.COUNTER, Kind.INTERVAL)
@@ -50,11 +51,11 @@ def refresh(session: Session, rows: Sequence[MeterRow], tz: ZoneInfo, media: Col
 
     Of meters that are to have none (any more) they go, all but what is sealed: no reading tells of that.
     """
-    feed.hold(session)
+    _hold(session)
     states = rollups.states_of(session, [row.uid for row in rows])
     marks = rollups.marks_of(session, [state.key for state in states.values()])
     made = 0
-    for meter in metered(session, rows):
+    for meter in metered(session, list(rows_by_uid(session, [row.uid for row in rows]).values())):
         state = states.get(meter.row.uid)
         if may_be_kept(meter, media):
             made += _refresh(session, meter, tz, state, marks.get(state.key) if state else None)
@@ -167,6 +168,12 @@ def _is_whole(days: Consumption, start_ms: int, end_ms: int) -> bool:
     return inside and int(days.starts_ms[0]) == start_ms and int(days.ends_ms[-1]) == end_ms
 
 
+def _hold(session: Session) -> None:
+    """Has writers of readings wait, and whoever changes registers: from here on both are as they are seen."""
+    lock.to_store_readings(session)
+    feed.hold(session)
+
+
 @dataclass(frozen=True, slots=True)
 class Gone:
     """Readings that were deleted: how many, and the slot before which none is left."""
@@ -179,10 +186,11 @@ def delete_older(session: Session, row: MeterRow, tz: ZoneInfo, cutoff_ms: int) 
     """Deletes readings of a meter before the begin of a local month, and seals its days until then.
 
     None, and nothing is deleted, as long as the roll-ups before it are not all there and true. Meters that have no
-    roll-ups keep their readings.
+    roll-ups keep their readings. One that has counted in another unit keeps those from the month on in which a register
+    did so that is not sealed: its days are kept in one unit, and its energy is worked out from both.
     """
-    feed.hold(session)
-    [meter] = metered(session, [row])
+    _hold(session)
+    [meter] = metered(session, list(rows_by_uid(session, [row.uid]).values()))
     keys = [life.key for life in meter.lives]
     state = rollups.states_of(session, [row.uid]).get(row.uid)
     if not may_be_kept(meter) or not keys:
@@ -190,10 +198,13 @@ def delete_older(session: Session, row: MeterRow, tz: ZoneInfo, cutoff_ms: int) 
     if state is None:
         return None if rollups.newest_usable_ms(session, meter.lives) is not None else Gone(0, cutoff_ms)
     oldest = rollups.oldest_known_ms(session, meter.lives)
-    is_true = state.basis == basis_of(row, meter.lives) and state.time_zone == str(tz)
+    is_true = state.basis == basis_of(meter.row, meter.lives) and state.time_zone == str(tz)
     cutoff_ms = min(cutoff_ms, state.until_ms)
     if not is_true or rollups.marks_of(session, [state.key]) or (oldest is not None and oldest < state.from_ms):
         return None
+    for life in meter.others:
+        if life.end_ms > state.sealed_ms and life.begin_ms < cutoff_ms:
+            cutoff_ms = min(cutoff_ms, max(month_floor_ms(life.begin_ms, tz), state.sealed_ms))
     # What the first kept day begins with: the reading at its begin, or the last one before.
     begins = [
         usable_beside(session, life.key, (life.begin_ms, life.end_ms), cutoff_ms + 1, before=True)
