@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Final
 
-from nicegui import ui
+from nicegui import background_tasks, ui
 
 from domain.errors import LichtbuchError
 from lichtbuch.metering.v1 import metering_pb2
@@ -159,19 +159,25 @@ class ReadingForm(Card):
         self._offer()
 
     async def _load_last(self, meter: MeterItem, at: datetime) -> None:
+        last, problem = None, None
         try:
             last = await self.view.town.metering.last_reading(meter, at)
         except LichtbuchError as error:
-            if self._meter is meter:
-                self._before.set_content(escape(self.view.refusal(error, "metering")))
+            problem = error
+        if self._meter is not meter or at != instant_of(self._at.value, self.view.town.tz):
+            return  # a later answer counts
+        if problem is not None:
+            # What was before another time says nothing about this one.
+            self._last = self._last_before = None
+            self._before.set_content(escape(self.view.refusal(problem, "metering")))
             return
-        if self._meter is meter and at == instant_of(self._at.value, self.view.town.tz):  # else a later answer counts
-            self._last, self._last_before = last, at
-            self._show_last()
+        self._last, self._last_before = last, at
+        self._show_last()
 
     def _choose(self, meter: MeterItem) -> None:
         t = self.view.t
         self._meter, self._last, self._last_before, self._tried = meter, None, None, None
+        self._check_number += 1  # what is asked about another meter is not said of this one
         self._choice.set_visibility(False)
         self._form.set_visibility(True)
         self._done.set_visibility(False)
@@ -189,6 +195,8 @@ class ReadingForm(Card):
         self._error.set_text("")
         self._before.set_content(escape(t("loading")))
         self._set_now()
+        # Within the minute of the meter before it no field changes, and nothing else would ask.
+        background_tasks.create(self._check(), name="look at a reading")
         self._value.run_method("focus")
 
     def _digits(self, meter: MeterItem) -> str:
@@ -265,10 +273,12 @@ class ReadingForm(Card):
         at = instant_of(self._at.value, self.view.town.tz)
         if at is not None and at != self._last_before:
             await self._load_last(self._meter, at)
+            if number != self._check_number:
+                return  # what stands there by now is of a newer one
         wish = self._read(strictly=False)
         self._verdict.set_content("")
         self._sure.set_visibility(False)
-        if wish is None or number != self._check_number:
+        if wish is None:
             return
         try:
             trial = await self.view.town.metering.bring(wish.meter, wish.at, wish.value, dry_run=True)
@@ -325,12 +335,17 @@ class ReadingForm(Card):
             return
         self._check_number += 1
         try:
-            if self._tried is None or self._tried[0] != wish:
-                self._judge(wish, await metering.bring(wish.meter, wish.at, wish.value, dry_run=True))
-            trial = self._tried[1] if self._tried else Trial((), ())
+            if wish.at != self._last_before:
+                await self._load_last(wish.meter, wish.at)
+            if self._tried is not None and self._tried[0] == wish:
+                trial = self._tried[1]
+            else:
+                trial = await metering.bring(wish.meter, wish.at, wish.value, dry_run=True)
+            # Said anew: what was before may have been told since, and what is to be confirmed has to stand there.
+            doubts = self._judge(wish, trial)
             if trial.refusals:
                 return
-            if all_doubts(wish.meter, self._last, wish.value, trial) and not self._sure.value:
+            if doubts and not self._sure.value:
                 self._error.set_text(t("reading_confirm"))
                 return
             stored = await metering.bring(wish.meter, wish.at, wish.value, dry_run=False)
