@@ -16,7 +16,7 @@ from domain.names import ResourceName, check_id, new_uid
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from servicekit import audit
 from servicekit.context import Tenant, current_tenant, current_tenants, scope_aware
-from servicekit.convert import check_etag, mask_paths
+from servicekit.convert import check_etag, etag_of, mask_paths
 from servicekit.idempotency import once
 from servicekit.paging import Page, page
 from services.metering.api.calls import Calls, Context, in_scope, name_of_id, named_rows
@@ -46,6 +46,8 @@ from services.metering.store.tables import MeterRow
 
 _MEANING = ("kind", "medium", "unit", "scale_exponent", "transformer_ratio")
 """What says how stored values are to be read: fixed once there are any."""
+_OF_LIFE = (*_MEANING, "rollover", "obis_code", "serial_number", "device_uid")
+"""What the register that counts now has from its meter, or from the housing that it sits in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,13 @@ class _Change:
 
     @property
     def is_of_register(self) -> bool:
-        """True if stored readings could come to mean something else."""
-        row = self.before.row
-        is_meant_otherwise = any(getattr(row, name) != getattr(self.after, name) for name in _MEANING)
-        return self.is_hung_anew or self.has_other_slots or is_meant_otherwise
+        """True if stored readings could come to mean something else, or the register to be another one."""
+        return self.is_hung_anew or self.has_other_slots or self.is_of_life
+
+    @property
+    def is_of_life(self) -> bool:
+        """True if the register that counts now is told of otherwise."""
+        return any(getattr(self.before.row, name) != getattr(self.after, name) for name in _OF_LIFE)
 
     @property
     def has_other_slots(self) -> bool:
@@ -165,18 +170,23 @@ class MeterCalls(Calls):
             check_relations(session, MeterRow(**{**row.model_dump(), **after.values()}), related)
             if change.has_other_slots:
                 pass_over(session, row.uid, floor_slot_ms(to_ms(self.clock.now())))
+            is_of_life = change.is_of_life
             after.put(row)
-            row.revision += 1
+            row.revision = MeterRow.revision + 1
             session.add(row)
+            session.flush()
+            session.expire_all()  # a change of nothing but a name has waited for nobody until here
+            check_etag(given.etag, etag_of(row.uid, row.revision - 1))
             pass_on(session, row)
             if change.is_hung_anew:
                 hung = given_installation(_with(was, given, dated), self.clock.now())
                 if hung is not None:
                     _check_registers(session, row, hung)
                 put_installation_of_message(session, row, hung, source, self.parameters)
-            device = related.device or row
-            for one in (row, *registers_of(session, row.uid)):
-                change_living(session, one, device.serial_number)
+            if is_of_life:
+                device = related.device or row
+                for one in (row, *registers_of(session, row.uid)):
+                    change_living(session, one, device.serial_number)
             answer = meter_to_proto(tenant.id, store.whole(session, [row])[0])
             audit.record(session, "", str(name), row.uid, tenant.uid, before=was, after=answer)
             return answer

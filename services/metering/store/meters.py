@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, and_, func, or_
+from sqlalchemy.exc import IntegrityError
 from sqlmodel import Session, col, select
 
 from domain.errors import AlreadyExists, FailedPrecondition, NotFound
@@ -64,7 +65,10 @@ def create(session: Session, row: MeterRow, resource: str) -> StoredMeter:
     check_is_new(session, row.municipality_uid, row.meter_id, resource)
     check_serial_number(session, row.municipality_uid, row.serial_number, row.uid)
     session.add(row)
-    session.flush()
+    try:
+        session.flush()
+    except IntegrityError as error:  # somebody else was faster
+        raise AlreadyExists(resource) from error
     device = rows_by_uid(session, [row.device_uid]).get(row.device_uid, row)
     session.add(first_life(row, device.serial_number))
     session.flush()
