@@ -29,10 +29,11 @@ class ParquetWriter:
     """
 
     def __init__(self, path: Path) -> None:
-        # 30 MB that no other command needs.
+        # 30 MB that no other command needs, asked for before there is a file or a thread.
         from arro3 import core
+        from arro3.io import write_parquet
 
-        self._arrow = core
+        self._arrow, self._write_parquet = core, write_parquet
         kind = core.DataType
         text, whole = kind.string(), kind.int64()
         word, instant = kind.dictionary(kind.int32(), text), kind.timestamp("ms", tz="UTC")
@@ -86,11 +87,9 @@ class ParquetWriter:
         self._groups.put(self._arrow.RecordBatch(arrays, schema=self._schema))
 
     def _drain(self) -> None:
-        from arro3.io import write_parquet
-
-        groups = self._arrow.RecordBatchReader.from_batches(self._schema, iter(self._groups.get, None))
         try:
-            write_parquet(groups, self._sink, compression="zstd(3)", max_row_group_size=ROW_GROUP)
+            groups = self._arrow.RecordBatchReader.from_batches(self._schema, iter(self._groups.get, None))
+            self._write_parquet(groups, self._sink, compression="zstd(3)", max_row_group_size=ROW_GROUP)
         except BaseException:
             # Nobody takes row groups any more, and who brings them must not wait for ever.
             for _ in iter(self._groups.get, None):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -154,6 +155,32 @@ def test_rows_that_break_off_leave_no_thread_behind(tmp_path: Path) -> None:
     with pytest.raises(ConnectionError, match="gone"), closing(ParquetWriter(tmp_path / "x.parquet")) as writer:
         writer.write(rows())
     assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("parquet")]
+
+
+def test_a_library_that_cannot_write_parquet_is_told_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "arro3.io", None)
+    with pytest.raises(ImportError, match=r"arro3\.io"):
+        ParquetWriter(tmp_path / "x.parquet")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_library_that_takes_no_row_group_is_told_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arro3 import core
+
+    class Reader:
+        @staticmethod
+        def from_batches(*given: object) -> None:
+            raise RuntimeError("takes none")
+
+    monkeypatch.setattr(core, "RecordBatchReader", Reader)
+    monkeypatch.setattr(exporting, "ROW_GROUP", 10)
+    rows = (Row("m", slot * 900_000, Decimal(slot), "Wh", "measured", "", 0, 0) for slot in range(100))
+    with pytest.raises(RuntimeError, match="takes none"), closing(ParquetWriter(tmp_path / "x.parquet")) as writer:
+        assert writer.write(rows) == 100
 
 
 reading = st.tuples(
