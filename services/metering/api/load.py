@@ -20,7 +20,7 @@ from services.metering.figures.losses import check_sum
 from services.metering.reading import Int64
 from services.metering.slot import SLOT_MS, from_ms
 from services.metering.store.amounts import Metered
-from services.metering.store.figures import check_counts, consumption_of, metered
+from services.metering.store.figures import check_counts, consumption_of, metered, sub_meters_consumption
 from services.metering.store.limits import limits_of
 from services.metering.store.profiles import profile, profile_bounds, resolution_ms
 from services.metering.store.relations import sub_meters_of
@@ -107,7 +107,8 @@ def _losses(session: Session, name: str, bounds: Int64, step: Step, tz: ZoneInfo
         raise FailedPrecondition.of("name", f"{len(hidden)} of its sub-meters are not to be seen by the caller")
     if (len(bounds) - 1) * (len(subs) + 1) > MAX_CELLS:
         raise OutOfLimits.of("end_time", f"more than {MAX_CELLS} steps of all meters together")
-    whole, *parts = consumption_of(session, [main, *subs], bounds, step, tz)
+    [whole] = consumption_of(session, [main], bounds, step, tz)
+    parts = sub_meters_consumption(session, subs, bounds, step, tz)
     with limits_of(main):
         found = check_sum(whole, parts, main.loss_tolerance_permille)
     return pb.QueryLossesResponse(

@@ -7,14 +7,14 @@ difference; whether it is a loss in cables, a meter that is not in the tree or a
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
 from domain.errors import InvalidInput
-from domain.intervals import Consumption
+from domain.intervals import Consumption, Flag
 from services.metering.figures.load import covered
 from services.metering.figures.virtual import combined
 from services.metering.reading import Int64
@@ -81,6 +81,19 @@ def check_sum(main: Consumption, subs: Sequence[Consumption], tolerance_permille
         whole.coverage_permille(),
         whole.estimated_amount,
         verdict,
+    )
+
+
+def taken_down(part: Consumption, removed_ms: int) -> Consumption:
+    """Consumption of a sub-meter that hangs there no more since an instant (Unix ms): what follows is known, nothing.
+    What is used behind it since, if anything is, the main meter counts without it."""
+    after = part.starts_ms >= removed_ms
+    return replace(
+        part,
+        amount=np.where(after, 0, part.amount),
+        estimated_amount=np.where(after, 0, part.estimated_amount),
+        measured_ms=np.where(after, part.ends_ms - part.starts_ms, part.measured_ms),
+        flag=np.where(after, np.uint8(Flag.MEASURED), part.flag),
     )
 
 

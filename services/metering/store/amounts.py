@@ -50,6 +50,14 @@ class Metered:
         cycle = self.row.reading_cycle
         return cycle in _SURE_CYCLES or (bool(self.row.endpoint_uid) and cycle not in _RARE_CYCLES)
 
+    @property
+    def removed_ms(self) -> int | None:
+        """Since when no register of it hangs there (Unix ms); None while one does, and of sums, which hang nowhere."""
+        lives = [*self.lives, *self.others]
+        if self.row.kind == Kind.VIRTUAL or any(life.removed_ms is None for life in lives):
+            return None
+        return max((life.end_ms for life in lives), default=None)
+
 
 General: TypeAlias = Callable[[Session, Metered, Int64, Step], Consumption]
 """Works out the consumption of one meter between boundaries from every reading."""

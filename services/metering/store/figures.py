@@ -19,6 +19,7 @@ from domain.intervals import Consumption
 from services.metering.figures.consumption import Step, consumption, usable
 from services.metering.figures.evidence import MeterEvidence, converted, evidence_of
 from services.metering.figures.kinds import interval_amounts, stock_amounts
+from services.metering.figures.losses import taken_down
 from services.metering.figures.stock import StockFinding
 from services.metering.figures.virtual import combined
 from services.metering.life import RegisterLife
@@ -85,6 +86,18 @@ def consumption_of(
 ) -> list[Consumption]:
     """Consumption of meters of any kind but sensors, by the shortest way. Raises FailedPrecondition for a sensor."""
     return amounts(session, metered(session, rows), bounds_ms, step, tz, general=general_in(tz))
+
+
+def sub_meters_consumption(
+    session: Session, subs: Sequence[MeterRow], bounds_ms: Int64, step: Step, tz: ZoneInfo
+) -> list[Consumption]:
+    """Consumption of sub-meters, to be held against their main meter's: what was taken down counts nothing since."""
+    meters = metered(session, subs)
+    found = amounts(session, meters, bounds_ms, step, tz, general=general_in(tz))
+    return [
+        part if meter.removed_ms is None else taken_down(part, meter.removed_ms)
+        for meter, part in zip(meters, found, strict=True)
+    ]
 
 
 def general_in(tz: ZoneInfo, found: Found | None = None) -> Callable[[Session, Metered, Int64, Step], Consumption]:

@@ -26,7 +26,7 @@ from services.metering.reading import Int64
 from services.metering.slot import DAY_MS, from_ms, to_ms
 from services.metering.store import weather
 from services.metering.store.amounts import Metered
-from services.metering.store.figures import Found, consumption_of, from_readings, metered
+from services.metering.store.figures import Found, consumption_of, from_readings, metered, sub_meters_consumption
 from services.metering.store.heads import latest_slots
 from services.metering.store.profiles import resolution_ms
 from services.metering.store.readings import fetch_lives
@@ -98,7 +98,7 @@ def look_at(session: Session, meter: Metered, looking: Looking, past: Past) -> l
     """All rules that concern a meter, over the time up to a local midnight, or to its own last one that was read."""
     end_ms, tz = looking.end_ms, looking.tz
     row = meter.row
-    if row.kind != Kind.VIRTUAL and all(life.removed_ms is not None for life in (*meter.lives, *meter.others)):
+    if meter.removed_ms is not None:
         return []  # taken down: what it showed in its last days is over
     if row.kind == Kind.STOCK:
         return [_stock(session, meter, end_ms, tz, past)]
@@ -263,14 +263,16 @@ def _sums(session: Session, meter: Metered, end_ms: int, tz: ZoneInfo, past: Pas
     subs = sub_meters_of(session, row.uid)
     if not subs:
         return []
-    last_ms = _last_midnight(session, [meter, *metered(session, subs)], end_ms, tz)
+    hanging = [sub for sub in metered(session, subs) if sub.removed_ms is None]
+    last_ms = _last_midnight(session, [meter, *hanging], end_ms, tz)
     if last_ms is None:
         return []
     end_ms = last_ms
     since_ms = past.since_ms.get(Rule.SUM_CHECK)
     days = SUM_DAYS if since_ms is None else max(SUM_DAYS, min(MOST_DAYS, -(-(end_ms - since_ms) // DAY_MS) + 1))
     bounds = _day_bounds(end_ms, days, tz)
-    main, *parts = consumption_of(session, [row, *subs], bounds, Step.LOCAL_DAY, tz)
+    [main] = consumption_of(session, [row], bounds, Step.LOCAL_DAY, tz)
+    parts = sub_meters_consumption(session, subs, bounds, Step.LOCAL_DAY, tz)
     found = check_sum(believable(main), [believable(part) for part in parts], row.loss_tolerance_permille)
     known = found.verdict[-SUM_DAYS:] != Verdict.UNKNOWN
     return [Look(Rule.SUM_CHECK, sum_check(found, since_ms), bool(known.all()))]

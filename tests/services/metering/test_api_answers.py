@@ -114,6 +114,20 @@ async def test_a_main_meter_is_held_against_its_sub_meters(metering: Metering) -
     assert (answer.tolerance_permille, answer.unit) == (20, pb.UNIT_WH)
 
 
+async def test_a_sub_meter_that_was_taken_down_leaves_no_step_unknown(metering: Metering) -> None:
+    await tree(metering)
+    await metering.as_().DismountMeter(
+        pb.DismountMeterRequest(name=name_of("b"), dismounted_at=stamp(-6), final_reading=790)
+    )
+    request = pb.QueryLossesRequest(
+        name=name_of("main"), start_time=stamp(-8), end_time=stamp(-5), step=pb.STEP_QUARTER_HOUR
+    )
+    answer = await metering.as_(VIEWER).QueryLosses(request)
+    assert list(answer.sub_amounts) == [990, 800, 400]
+    assert list(answer.verdicts) == [pb.LOSS_VERDICT_WITHIN, pb.LOSS_VERDICT_LOSS, pb.LOSS_VERDICT_LOSS]
+    assert list(answer.coverages_permille) == [1000, 1000, 1000]
+
+
 @sqlite_only
 async def test_losses_tell_what_is_estimated_of_all_their_meters(metering: Metering) -> None:
     await tree(metering)

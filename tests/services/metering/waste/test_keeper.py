@@ -397,6 +397,23 @@ async def test_a_finding_of_a_sub_meter_that_was_taken_down_ends_and_hides_nothi
 
 
 @sqlite_only
+async def test_a_main_meter_is_still_held_against_its_sub_meters_when_one_was_taken_down(watched: Watched) -> None:
+    await watched.of_hours("main")
+    for meter in ("stays", "goes"):
+        await watched.of_hours(meter, main_meter=name_of("main"))
+        await watched.hours(meter, [100] * 24 * 10)
+    await watched.hours("main", [200] * 24 * 10)
+    taken_down = pb.DismountMeterRequest(name=name_of("goes"), final_reading=0)
+    taken_down.dismounted_at.FromDatetime(watched.clock.now())
+    await watched.metering.as_().DismountMeter(taken_down)
+    await watched.clock.advance(timedelta(days=SILENT_DAYS + 10))
+    for meter, amount in (("stays", 100), ("main", 200)):
+        await watched.hours(meter, [amount] * 24 * 30, watched.clock.now().astimezone(BERLIN).date())
+    await watched.look()
+    assert "sum_check" in {finding.rule for finding in await watched.findings() if finding.meter == name_of("main")}
+
+
+@sqlite_only
 async def test_a_finding_of_a_sub_meter_that_fell_silent_explains_the_main_one_s_waste_for_two_months(
     watched: Watched,
 ) -> None:
