@@ -22,10 +22,12 @@ LOCATION = "DE0001234567800000000000000012345"
 BILLED = KnownMeter("municipalities/t/meters/b", kind=Kind.INTERVAL, step=Step.MONTH, aliases=(LOCATION,))
 
 
-def opened(folder: Path, lines: str, meter: KnownMeter = MONTHLY, stamp: str = "start") -> ReadingsFile:
+def opened(
+    folder: Path, lines: str, meter: KnownMeter = MONTHLY, stamp: str = "start", missing: tuple[str, ...] = ()
+) -> ReadingsFile:
     file = folder / "bills.csv"
     file.write_text(f"date;kWh\n{lines}", encoding="utf-8")
-    declared = Declared(meter=meter.name.rsplit("/", 1)[-1], stamp=stamp, unit="kWh")
+    declared = Declared(meter=meter.name.rsplit("/", 1)[-1], stamp=stamp, unit="kWh", missing=missing)
     return open_readings(file, declared, Directory([meter]), time_zone="Europe/Berlin")
 
 
@@ -98,10 +100,56 @@ def test_a_file_in_winter_time_has_calendar_months_all_the_same() -> None:
 
     begins = [utc(month) - 3_600_000 for month in range(1, 8)]
     local = [datetime(2025, month, 1, tzinfo=BERLIN) for month in range(2, 9)]
-    # Summer's months begin at 01:00 local: each ends at the same time of day a calendar month later.
+    # Summer's months begin at 01:00 local, and March ends where April does so: an hour that no month has would be lost,
+    # and another one counted twice in autumn. The last one ends at the same time of day a calendar month later.
     found = ends_of(begins, Step.MONTH, BERLIN)
     hours = [(end - round(day.timestamp() * 1000)) / 3_600_000 for end, day in zip(found, local, strict=True)]  # type: ignore[operator]
-    assert hours == [0, 0, 0, 1, 1, 1, 1]
+    assert hours == [0, 0, 1, 1, 1, 1, 1]
+
+
+def test_months_with_an_offset_leave_no_hour_between_them_nor_count_one_twice(tmp_path: Path) -> None:
+    lines = "".join(f"2025-{month:02}-01T00:00:00+01:00;{month}\n" for month in range(1, 13))
+    found = taken(opened(tmp_path, lines))
+    winter = [(f"2025-{month:02}-01 00:00", month * 1000 - 1000) for month in (2, 3)]
+    summer = [(f"2025-{month:02}-01 01:00", month * 1000 - 1000) for month in range(4, 11)]
+    assert found == [*winter, *summer, *((f"2025-{month}-01 00:00", month * 1000 - 1000) for month in (11, 12)),
+                     ("2026-01-01 00:00", 12_000)]  # fmt: skip
+
+
+def test_a_line_behind_the_last_may_have_a_nought_that_counts_as_missing(tmp_path: Path) -> None:
+    lines = "2025-01-22;310\n2025-02-20;290\n2025-03-25;0\n"
+    found = opened(tmp_path, lines, missing=("zero",))
+    assert taken(found) == [("2025-02-20 00:00", 310_000), ("2025-03-25 00:00", 290_000)]
+    assert (found.tally.refused, found.tally.missing) == (0, 1)
+    measured = opened(tmp_path, lines)
+    assert len(taken(measured)) == 2
+    assert [refused.line for refused in measured.tally.refusals] == [4]
+
+
+def test_two_lines_that_no_whole_months_part_tell_no_end(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-22;310\n2025-03-20;290\n")
+    assert taken(found) == []
+    assert [refused.line for refused in found.tally.refusals] == [2, 3]
+    assert all("no line says where it ends" in refused.reason for refused in found.tally.refusals)
+    # Of calendar months one is missing between these.
+    assert taken(opened(tmp_path, "2025-01-01;1\n2025-03-01;3\n")) == [
+        ("2025-02-01 00:00", 1_000),
+        ("2025-04-01 00:00", 3_000),
+    ]
+
+
+def test_a_first_month_that_began_on_the_6th_makes_no_bills_of_the_months_after_it(tmp_path: Path) -> None:
+    found = opened(tmp_path, "2025-01-06;310\n2025-02-01;290\n2025-03-01;291\n")
+    assert [end for end, _ in taken(found)] == ["2025-02-01 00:00", "2025-03-01 00:00", "2025-04-01 00:00"]
+    assert not found.tally.refusals
+    # A gap behind it tells not where it ends.
+    found = opened(tmp_path, "2025-01-06;310\n2025-03-01;290\n2025-04-01;291\n")
+    assert [end for end, _ in taken(found)] == ["2025-04-01 00:00", "2025-05-01 00:00"]
+    assert [refused.line for refused in found.tally.refusals] == [2]
+    # One that fits by chance makes no calendar of bills.
+    found = opened(tmp_path, "2025-01-22;310\n2025-02-20;290\n2025-03-20;291\n")
+    assert len(taken(found)) == 2
+    assert [refused.line for refused in found.tally.refusals] == [4]
 
 
 def test_more_bills_than_can_be_held_are_refused_and_nothing_is_stored(

@@ -98,6 +98,10 @@ def test_a_gzipped_file_is_read_as_it_is(tmp_path: Path) -> None:
     file.write_bytes(content[:-6])
     with pytest.raises(InvalidInput, match="cannot be read"):
         taken(open_readings(file, declared, TOWN, time_zone="UTC"))
+    # The stream is damaged where it begins.
+    file.write_bytes(content[:10] + b"\xff" * 4 + content[14:])
+    with pytest.raises(InvalidInput, match=r"x\.csv\.gz cannot be read: .*invalid block type"):
+        open_readings(file, declared, TOWN, time_zone="UTC")
 
 
 def test_a_spreadsheet_is_read_with_its_dates_and_numbers(tmp_path: Path) -> None:

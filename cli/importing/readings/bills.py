@@ -2,13 +2,15 @@
 
 Bills run from one reading of the meter to the next, mostly some days beside a calendar month: an amount ends where the
 next one of its series begins. So the lines of such a series are held until the file is over, in whichever order they
-come. What has no line behind it ends a calendar month (year) later, if all others do; else nobody knows where.
+come. What has no line behind it ends a calendar month (year) later, if all others do (the first may be a part of one);
+else nobody knows where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import tzinfo
+from datetime import UTC, datetime, tzinfo
+from itertools import pairwise, zip_longest
 from typing import Final, NamedTuple
 
 from cli.importing.readings.channel import CYCLES, Channel
@@ -60,35 +62,43 @@ class Bills:
 
 def ends_of(begins_ms: Sequence[int], step: Step, tz: tzinfo) -> list[int | str]:
     """Where amounts end that begin at these instants, in order and each but once: Unix ms, or why nobody knows."""
-    calendar = [_calendar_end(begin, step, tz) for begin in begins_ms]
-    following = [*begins_ms[1:], None]
-    fits = [
-        after is not None and may_last(CYCLES[step], after - begin)
-        for begin, after in zip(begins_ms, following, strict=True)
-    ]
-    # An hour beside it is the clocks' change, in a file that keeps winter time or an offset: no other length.
-    off = [
-        is_next and not (end is not None and after is not None and abs(after - end) <= _HOUR_MS)
-        for is_next, end, after in zip(fits, calendar, following, strict=True)
-    ]
-    is_regular = not any(off)
+    off = [not _is_calendar(begin, after, step, tz) for begin, after in pairwise(begins_ms)]
+    # Whoever moves in within a month has a first bill of a part of it.
+    moved_in = len(off) > 1 and not any(off[1:]) and _is_first_day(begins_ms[1], step, tz)
+    is_regular = moved_in or not any(off)
     found: list[int | str] = []
-    for begin, after, end, is_next, is_off in zip(begins_ms, following, calendar, fits, off, strict=True):
-        if is_next and is_off and after is not None:
+    for begin, after, is_off in zip_longest(begins_ms, begins_ms[1:], off):
+        end = _calendar_end(begin, step, tz)
+        if after is not None and may_last(CYCLES[step], after - begin):
             found.append(after)
-        elif after is not None and not is_next and end is not None and after < end - _HOUR_MS:
+        elif after is not None and end is not None and after < end - _HOUR_MS:
             days = (after - begin) / _DAY_MS
             found.append(f"the next one begins after {days:.4g} days: is no interval of {step.value}")
-        elif end is not None and (is_next or is_regular):
-            found.append(end)
-        elif end is None and is_regular:
-            found.append("begins on a day that the month of its end has not")
-        else:
+        elif not is_regular or is_off:
             found.append(
                 f"no line says where it ends, and others are no calendar {_WORDS[step]}: add one that begins there,"
                 " without a value"
             )
+        elif end is None:
+            found.append("begins on a day that the month of its end has not")
+        else:
+            found.append(end)
     return found
+
+
+def _is_calendar(begin_ms: int, after_ms: int, step: Step, tz: tzinfo) -> bool:
+    """Whether whole months (years) lie between two begins. An hour beside them is the clocks' change, in a file that
+    keeps winter time or an offset."""
+    at: int | None = begin_ms
+    while at is not None and at < after_ms - _HOUR_MS:
+        at = _calendar_end(at, step, tz)
+    return at is not None and at <= after_ms + _HOUR_MS
+
+
+def _is_first_day(begin_ms: int, step: Step, tz: tzinfo) -> bool:
+    """Whether a month (year) of the calendar begins there, or an hour before."""
+    local = datetime.fromtimestamp(begin_ms / 1000, UTC).astimezone(tz)
+    return (local.day, local.hour <= 1) == (1, True) and (step is Step.MONTH or local.month == 1)
 
 
 _WORDS: Final = {Step.MONTH: "months", Step.YEAR: "years"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -51,7 +52,7 @@ def open_readings(
     with open_bytes(path) as stream:
         try:
             head = stream.read(64)
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             raise InvalidInput.of("file", f"{path.name} cannot be read: {error}") from error
     layout = declared.layout or ("mscons" if mscons.looks_like(head) else "")
     if layout == "mscons":

@@ -165,6 +165,9 @@ class Taker:
             return
         try:
             if isinstance(end, str):
+                if channel.missing.zero and not self.numbers.parse(bill.text.strip()):
+                    self._gap(bill.line, channel, bill.begin_ms)
+                    return
                 raise ValueError(end)
             slot, observed = self._slot(channel, end)
         except ValueError as error:
