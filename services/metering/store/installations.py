@@ -27,6 +27,8 @@ from services.metering.vee import Finding, Point, RegisterState, judge
 
 _READ: Final = ", ".join(str(int(one)) for one in USABLE if one is not Status.ESTIMATED)
 """What was read, or put there by a person: estimates follow from what stands around them."""
+_NO_COUNTER: Final = (1, 0)
+"""Two counters that nothing lies between."""
 
 
 def install(
@@ -39,10 +41,10 @@ def install(
 ) -> bool:
     """Gives the first life of a meter its begin, or takes it away with None. False if that is recorded already.
 
-    Estimates that do not lie between the first reading and what was read next become gaps, by `source`. Raises
-    InvalidInput for an instant before which readings count or at which the life is over, for a counter that the
-    register cannot have shown then, and for a register that would hang elsewhere than its housing; FailedPrecondition
-    where figures of that time are kept without their readings.
+    Estimates that do not lie between the first reading and what was read next, or before that without a first reading,
+    become gaps, by `source`. Raises InvalidInput for an instant before which readings count or at which the life is
+    over, for a counter that the register cannot have shown then, and for a register that would hang elsewhere than its
+    housing; FailedPrecondition where figures of that time are kept without their readings.
     """
     first = lives[0]
     now = installed(first, what)
@@ -59,11 +61,23 @@ def install(
     row.installed_ms, row.first_reading, row.origin = now.installed_ms, now.first_reading, now.origin.value
     session.add(row)
     session.flush()
-    if installation_of(now) is not None and meter.kind == Kind.COUNTER and not now.rollover and read is not None:
-        because = replace(source, reason="estimated between other counters than the first ones of the register")
-        edits.drop_estimates(session, now.key, (now.begin_ms, read.slot_ms), (now.first_reading, read.value), because)
+    if meter.kind == Kind.COUNTER:
+        _drop_estimates(session, now, known, source)
     _set_head(session, now)
     return True
+
+
+def _drop_estimates(session: Session, life: RegisterLife, known: Point | None, source: feed.Source) -> None:
+    """Makes gaps again of a counter's estimates that do not lie between its first reading and what is known of it next;
+    without a first reading of all before that: nobody knows what it began with."""
+    between = _NO_COUNTER
+    if installation_of(life) is not None:
+        if life.rollover or known is None:
+            return
+        between = life.first_reading, known.value
+    because = replace(source, reason="estimated between other counters than the first ones of the register")
+    until_ms = life.end_ms if known is None else known.slot_ms
+    edits.drop_estimates(session, life.key, (life.begin_ms, until_ms), between, because)
 
 
 def _first_read(session: Session, life: RegisterLife, since_ms: int) -> Point | None:

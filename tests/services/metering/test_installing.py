@@ -351,6 +351,44 @@ async def test_estimates_between_other_counters_become_gaps_again(metering: Mete
     assert sum((await used(metering, last=-7)).amounts) == 40
 
 
+async def estimate(metering: Metering, first: int, last: int) -> None:
+    """Draws a straight line through what is missing between some slots before noon."""
+    request = pb.EstimateReadingsRequest(
+        name=name_of(),
+        start_time=stamp(first),
+        end_time=stamp(last),
+        reason="for the bill",
+        method=pb.ESTIMATION_METHOD_LINEAR,
+    )
+    assert (await metering.as_().EstimateReadings(request)).readings.values
+
+
+@sqlite_only
+async def test_estimates_of_a_register_that_nobody_read_go_by_its_final_reading(metering: Metering) -> None:
+    await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    await install(metering, first_reading=0)
+    exchange = pb.ExchangeMeterRequest(name=name_of(), exchanged_at=stamp(-4), final_reading=800, serial_number="new")
+    await metering.as_().ExchangeMeter(exchange)
+    await estimate(metering, -12, -4)
+    await install(metering, first_reading=700)
+    found = await used(metering, step=pb.STEP_TOTAL)
+    assert (list(found.amounts), list(found.estimated_amounts)) == ([100], [100])
+
+
+@sqlite_only
+@pytest.mark.parametrize("rollover", [0, 100_000])
+async def test_estimates_before_the_first_reading_go_with_the_installation(metering: Metering, rollover: int) -> None:
+    await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR, rollover=rollover)
+    await metering.ingest(columns([800], first=-8))
+    await metering.ingest(columns([1_200], first=-4))
+    await install(metering, first_reading=0)
+    await estimate(metering, -12, -4)
+    await dated(metering, "M-1", None)
+    found = await used(metering)
+    assert (list(found.amounts), list(found.coverages_permille)[:4]) == ([0] * 4 + [100] * 4, [0] * 4)
+    assert sum(found.estimated_amounts) == 400
+
+
 async def test_the_hash_of_a_figure_changes_with_the_first_reading_that_it_rests_on(metering: Metering) -> None:
     await metering.meter()
     await metering.ingest(columns([100, 110, 120]))
