@@ -268,7 +268,7 @@ def _judge_rows(ordered: Readings, rows: Int64, state: RegisterState, rules: Reg
     slots, values = ordered.slot_ms[rows].tolist(), ordered.value[rows].tolist()
     last_good = -1
     for row, slot_ms, value in zip(rows.tolist(), slots, values, strict=True):
-        if rules.connected_load_w:
+        if rules.connected_load_w and rules.doubts_spikes:
             # What the load allowed is not put in doubt by one reading below it: of a whole series a person decides.
             state = replace(state, before=None)
         verdict = judge(state, rules, slot_ms, value)

@@ -126,6 +126,20 @@ def test_in_a_bulk_a_spike_that_nothing_limits_is_in_doubt_and_nothing_after_it(
     assert judge_all(series(1, NOON_MS, [1000, 2000, 9_999_999, 3000, 4000]), {}, {}).tolist() == [1, 1, 3, 1, 1]
 
 
+@pytest.mark.parametrize("load", [0, 1_000])
+def test_where_no_spike_is_doubted_a_bulk_is_judged_like_one_after_the_other_whatever_the_load(load: int) -> None:
+    rules = RegisterRules(connected_load_w=load, doubts_spikes=False)
+    values = [0, 100, 5_000_000, 200, 300, 400]
+    state, found = RegisterState(), []
+    for place, value in enumerate(values, start=1):
+        verdict = judge(state, rules, place * SLOT_MS, value)
+        state = verdict.state
+        found.append((verdict.status, verdict.finding))
+    assert found == [(Status.MEASURED, Finding.SPIKE if value == 200 else Finding.NONE) for value in values]
+    # Of a bulk what the next reading has proved wrong is in doubt at once.
+    assert judge_all(series(1, NOON_MS, values), {}, {1: rules}).tolist() == [1, 1, 3, 1, 1, 1]
+
+
 def test_a_bulk_of_readings_is_judged_like_one_after_the_other() -> None:
     good = series(1, NOON_MS, [0, 1000, 2000, 9_999_999, 3000, 2950, 4000])
     status = judge_all(good, {}, {1: LOAD})
