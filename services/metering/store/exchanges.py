@@ -14,11 +14,12 @@ import numpy as np
 from sqlalchemy import text
 from sqlmodel import Session, select
 
+from domain.errors import FailedPrecondition
 from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
 from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
-from services.metering.slot import SLOT_MS
-from services.metering.store import edits, feed
+from services.metering.slot import SLOT_MS, slot_text
+from services.metering.store import edits, feed, rollups
 from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
 from services.metering.store.lives import end_life, heads_of, life_of, row_of, rules_of
@@ -49,7 +50,8 @@ def exchange(
     source: feed.Source,
     parameters: Parameters,
 ) -> tuple[RegisterLife, RegisterLife]:
-    """Ends the life that an exchange falls into and begins the next one. Returns both. Raises as `life.split` does.
+    """Ends the life that an exchange falls into and begins the next one. Returns both. Raises as `life.split` does, and
+    FailedPrecondition where figures since then are kept in the old unit without their readings.
 
     What was stored for the old register after that instant was read from the new one (an exchange is often entered
     late): it goes over to the new register, in its scale and with its ratio as `life.reread` says, and is judged anew
@@ -61,9 +63,12 @@ def exchange(
     """
     record = _Record(meter, source, parameters)
     seen = _seen_as_reset(session, lives, what)
+    ended, begun = split(lives, what, new_uid()) if seen is None else amend_reset(*seen, what)
+    if begun.unit != ended.unit:
+        _check_kept(session, meter, what.at_ms)
     if seen is not None:
-        return _amend(session, record, *seen, what)
-    ended, begun = split(lives, what, new_uid())
+        _amend(session, record, seen, ended, begun)
+        return ended, begun
     _store_boundary(session, ended, begun)
     row = row_of(begun)
     session.add(row)
@@ -71,6 +76,16 @@ def exchange(
     begun = life_of(row)
     _move_readings(session, record, ended, begun)
     return ended, begun
+
+
+def _check_kept(session: Session, meter: MeterRow, at_ms: int) -> None:
+    """Raises FailedPrecondition where days since an instant are kept whose readings were deleted: they are in the unit
+    that was counted then, and nobody can work them out anew."""
+    state = rollups.states_of(session, [meter.uid]).get(meter.uid)
+    if state is not None and at_ms < state.sealed_ms:
+        raise FailedPrecondition.of(
+            "exchanged_at", f"figures until {slot_text(state.sealed_ms)} are kept without their readings, as they are"
+        )
 
 
 def dismount(session: Session, life: RegisterLife, at_ms: int, final_reading: int) -> None:
@@ -118,9 +133,14 @@ def _seen_as_reset(
 
 
 def _amend(
-    session: Session, record: _Record, before: RegisterLife, after: RegisterLife, what: Exchange
-) -> tuple[RegisterLife, RegisterLife]:
-    ended, begun = amend_reset(before, after, what)
+    session: Session,
+    record: _Record,
+    seen: tuple[RegisterLife, RegisterLife],
+    ended: RegisterLife,
+    begun: RegisterLife,
+) -> None:
+    """Puts the lives on both sides of a reset right, and what they were read."""
+    before, after = seen
     _store_boundary(session, ended, begun)
     # Only gaps lie between the two instants. They go along to the register whose time it is now.
     for giver, taker, start, end in (
@@ -133,7 +153,6 @@ def _amend(
             moved.register = np.full(len(moved), taker.key, np.int64)
             write(session, moved, record.source)
     _revise(session, record, after, begun)
-    return ended, begun
 
 
 def _revise(session: Session, record: _Record, was: RegisterLife, now: RegisterLife) -> None:
