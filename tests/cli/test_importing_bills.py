@@ -161,11 +161,21 @@ def test_more_bills_than_can_be_held_are_refused_and_nothing_is_stored(
 
 
 def mscons(begin: str, end: str, form: str) -> str:
+    return mscons_of((begin, end), form=form)
+
+
+def mscons_of(*periods: tuple[str, str], form: str = "102") -> str:
+    """A message with an amount for each period, in the order of their numbers: 310 kWh, 311, ..."""
+    told = [
+        segment
+        for number, (begin, end) in enumerate(periods)
+        for segment in (f"QTY+220:{310 + number}:KWH", f"DTM+163:{begin}:{form}", f"DTM+164:{end}:{form}")
+    ]
     body = [
         "UNB+UNOC:3+S:500+R:500+260102:1200+REF1", "UNH+1+MSCONS:D:04B:UN:2.4c", "BGM+7+DOC1+9",
         "DTM+137:202601021200?+00:303", "RFF+Z13:13002", "NAD+MS+9900000000001::293", "UNS+D", "NAD+DP",
-        f"LOC+172+{LOCATION}", "LIN+1", "PIA+5+1-1?:1.29.0:SRW", "QTY+220:310:KWH", f"DTM+163:{begin}:{form}",
-        f"DTM+164:{end}:{form}", "UNT+14+1", "UNZ+1+REF1",
+        f"LOC+172+{LOCATION}", "LIN+1", "PIA+5+1-1?:1.29.0:SRW", *told,
+        f"UNT+{11 + len(told)}+1", "UNZ+1+REF1",
     ]  # fmt: skip
     return "UNA:+.? '" + "".join(f"{segment}'" for segment in body)
 
@@ -206,3 +216,40 @@ def test_a_message_whose_bill_could_end_anywhere_is_refused(
     found = open_readings(file, Declared(), Directory([BILLED]), time_zone="Europe/Berlin")
     assert taken(found) == []
     assert reason in found.tally.refusals[0].reason
+
+
+def read(folder: Path, text: str) -> ReadingsFile:
+    file = folder / "bill.edi"
+    file.write_text(text, encoding="latin-1")
+    return open_readings(file, Declared(), Directory([BILLED]), time_zone="Europe/Berlin")
+
+
+def test_a_date_on_which_the_next_bill_begins_is_not_in_the_one_before(tmp_path: Path) -> None:
+    periods = [("20250122", "20250221"), ("20250221", "20250320"), ("20250320", "20250422")]
+    expected = [("2025-02-21 00:00", 310_000), ("2025-03-20 00:00", 311_000), ("2025-04-22 00:00", 312_000)]
+    found = read(tmp_path, mscons_of(*periods))
+    assert taken(found) == expected
+    assert not found.tally.refusals
+    # In whichever order they come; the amounts have their numbers in the message.
+    turned = taken(read(tmp_path, mscons_of(*reversed(periods))))
+    assert sorted(end for end, _ in turned) == [end for end, _ in expected]
+
+
+def test_dates_of_bills_that_begin_on_the_day_after_are_in_them(tmp_path: Path) -> None:
+    found = read(tmp_path, mscons_of(("20250101", "20250131"), ("20250201", "20250228"), ("20250301", "20250331")))
+    assert [end for end, _ in taken(found)] == ["2025-02-01 00:00", "2025-03-01 00:00", "2025-04-01 00:00"]
+    assert not found.tally.refusals
+
+
+def test_where_senders_mean_both_only_the_day_on_which_another_begins_is_told(tmp_path: Path) -> None:
+    # The second begins on the day after, so that nothing says what the last one means.
+    found = read(tmp_path, mscons_of(("20250122", "20250221"), ("20250222", "20250320"), ("20250320", "20250422")))
+    assert [end for end, _ in taken(found)] == ["2025-02-22 00:00", "2025-03-20 00:00"]
+    assert ["dates do not say" in refused.reason for refused in found.tally.refusals] == [True]
+
+
+def test_a_broken_message_still_gives_the_bills_that_it_has(tmp_path: Path) -> None:
+    whole = mscons_of(("20250122", "20250221"), ("20250221", "20250320"))
+    found = read(tmp_path, whole[: whole.index("UNT")])
+    assert [end for end, _ in taken(found)] == ["2025-02-21 00:00", "2025-03-20 00:00"]
+    assert any("broken off" in refused.reason for refused in found.tally.refusals)

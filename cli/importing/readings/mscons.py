@@ -3,7 +3,8 @@
 Structure as in the message descriptions of BDEW, as far as readings go: UNB (UNH BGM DTM RFF NAD UNS (NAD+DP LOC+172
 (RFF+MG DTM (LIN PIA+5 (QTY DTM STS))))... UNT)... UNZ. A quantity stands for the interval from DTM+163 to DTM+164, or
 for the instant of DTM+7 or DTM+9; what its own DTM do not say, those of its location do. Every defect is named with the
-number of its segment, counted from UNB as 1; what is whole is taken all the same.
+number of its segment, counted from UNB as 1; what is whole is taken all the same. Months and years between dates are
+taken once the file is over: only those beside them show whether the last day is in them.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Final, NamedTuple
 
 from cli.importing.readings.channel import CYCLES, Channel
 from cli.importing.readings.collect import Piece
+from cli.importing.readings.dated import Dated, DatedAmounts
 from cli.importing.readings.declared import Declared
 from cli.importing.readings.edifact import BrokenOff, Segment, Segments
 from cli.importing.readings.known import Status, Step
@@ -63,6 +65,7 @@ class MsconsReader:
         """Bytes of the file, and how many of them have been read."""
         self._message = _Message()
         self._messages = 0
+        self._dated = DatedAmounts()
 
     def pieces(self) -> Iterator[Piece]:
         """All readings, by the piece."""
@@ -88,6 +91,9 @@ class MsconsReader:
             except BrokenOff as error:
                 self._finish_quantity()
                 collector.refuse(error.number, "", "has no end: the file was broken off", error.text)
+        for _ in self._settle():
+            if collector.full:
+                yield collector.take()
         yield collector.take()
 
     def _refuse(self, segment: Segment, reason: str, value: str = "") -> None:
@@ -210,29 +216,52 @@ class MsconsReader:
         if channel.is_interval:
             if begin is None or end is None:
                 raise ValueError("is no interval: DTM+163 or DTM+164 is missing")
-            slot = end.ms if channel.step is None else self._end(begin, end, channel.step)
+            if end.is_date and channel.step in CYCLES:
+                after = end_of(end.ms, Step.DAY, self._tz)
+                self._dated.hold(
+                    message.obis,
+                    Dated(channel, channel.step, segment.number, begin.ms, end.ms, after, text, status),
+                )
+                self._taker.collector.held = len(self._dated)
+                return
+            slot = end.ms if channel.step is None else self._end(begin.ms, end, channel.step)
         else:
             at = times.get("7", times.get("9", end if begin is None or begin == end else None))
             if at is None:
                 raise ValueError("is no state at an instant: DTM+7 and DTM+9 are missing")
             slot = at.ms
-        # ISO 9735 takes point and comma for the same decimal mark, whichever UNA names.
-        self._taker.cell(segment.number, channel, "QTY", slot, text.replace(",", "."), status)
+        self._value(segment.number, channel, slot, text, status)
 
-    def _end(self, begin: _Instant, end: _Instant, step: Step) -> int:
+    def _value(self, number: int, channel: Channel, slot: int, text: str, status: Status) -> None:
+        # ISO 9735 takes point and comma for the same decimal mark, whichever UNA names.
+        self._taker.cell(number, channel, "QTY", slot, text.replace(",", "."), status)
+
+    def _settle(self) -> Iterator[None]:
+        """Takes the amounts between dates that were held until the file is over, one by one."""
+        for one, is_exclusive in self._dated.take():
+            try:
+                end = self._end(one.begin_ms, _Instant(one.end_ms, not is_exclusive), one.step)
+            except ValueError as error:
+                self._taker.collector.refuse(one.line, "QTY", str(error), one.text)
+            else:
+                self._value(one.line, one.channel, end, one.text, one.status)
+            yield
+        self._taker.collector.held = 0
+
+    def _end(self, begin_ms: int, end: _Instant, step: Step) -> int:
         """Where an interval of a meter that has such steps ends, Unix ms. Bills may last some days more or less; of
         dates alone the last day is in it where that makes the step whole. Raises ValueError for anything else."""
         try:
-            whole = end_of(begin.ms, step, self._tz)
+            whole = end_of(begin_ms, step, self._tz)
         except ValueError:  # a month that begins on the 31st
             whole = None
         if whole is not None and whole in (end.ms, end_of(end.ms, Step.DAY, self._tz) if end.is_date else end.ms):
             return whole
-        is_bill = step in CYCLES and may_last(CYCLES[step], end.ms - begin.ms)
+        is_bill = step in CYCLES and may_last(CYCLES[step], end.ms - begin_ms)
         if is_bill and not end.is_date:
             return end.ms
         why = ": dates do not say whether the last day is in it" if is_bill else ""
-        raise ValueError(f"is an interval of {(end.ms - begin.ms) // 60000} minutes, not of {step.value}{why}")
+        raise ValueError(f"is an interval of {(end.ms - begin_ms) // 60000} minutes, not of {step.value}{why}")
 
     def _channel(self, message: _Message, name: str, unit: str, step: Step | None) -> Channel | None:
         taker, known = self._taker, (name, message.location, message.serial)
