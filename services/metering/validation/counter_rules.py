@@ -39,12 +39,15 @@ def negative_step(series: Series, parameters: Mapping[str, int]) -> Verdict:
     """A counter that falls by more than noise and did not roll over; an amount below zero.
 
     In doubt is every reading below the last good one until the counter has come back up to it. One that never does was
-    reset or exchanged: all stays in doubt until that is recorded.
+    reset or exchanged: all stays in doubt until that is recorded. Where no spike is doubted, one reading above both
+    neighbours is in doubt itself, and nothing after it.
     """
     if series.kind is Kind.INTERVAL:
         wrong = series.value < 0
         return _doubting(series, "negative_step", wrong, lambda row: f"the amount is {int(series.value[row])}")
-    return _falling(series, "negative_step", is_noise=False)
+    if series.doubts_spikes:
+        return _falling(series, "negative_step", is_noise=False)  # the rule of spikes has taken out what is one
+    return _falling_from_what_is_right(series)
 
 
 def small_step_back(series: Series, parameters: Mapping[str, int]) -> Verdict:
@@ -101,6 +104,15 @@ def _falling(series: Series, rule: str, *, is_noise: bool) -> Verdict:
     return Verdict(limited(found), in_runs(starts, ends, len(series)))
 
 
+def _falling_from_what_is_right(series: Series) -> Verdict:
+    """Falls, of one reading above both neighbours the fall that proves it wrong."""
+    alone = _alone(series)
+    wrong = _doubting(series, "negative_step", alone, lambda row: f"{int(series.value[row])} is above both neighbours")
+    falls = _falling(series.of_rows(~alone), "negative_step", is_noise=False)
+    alone[np.flatnonzero(~alone)[falls.doubtful]] = True
+    return Verdict(limited([*wrong.findings, *falls.findings]), alone)
+
+
 def _is_noise(series: Series, fall: _Fall) -> bool:
     before, after = int(series.value[fall.base]), int(series.value[fall.start])
     return before - after <= series.noise and after * 2 >= before
@@ -152,16 +164,29 @@ def _most(series: Series, elapsed_ms: Int64) -> Int64:
     return np.minimum(most + 1, 2.0**62).astype(np.int64)
 
 
+def _alone(series: Series) -> Mask:
+    """Readings of a counter above both neighbours, of which the later goes on from the earlier, as the load allows."""
+    value, slot = series.value, series.slot_ms
+    rows = np.zeros(len(series), np.bool_)
+    if len(series) < 3:
+        return rows
+    above, back = value[1:-1] > value[2:] + series.noise, value[2:] >= value[:-2]
+    rows[1:-1] = above & back & (value[1:-1] > value[:-2])
+    if series.most_per_h:
+        rows[1:-1] &= value[2:] - value[:-2] <= _most(series, slot[2:] - slot[:-2])
+        # Only a load that is known can tell a register that rolls over within two readings.
+        for row in np.flatnonzero(rows).tolist():
+            rows[row] = not _rolled_over(series, row, row + 1)
+    return rows
+
+
 def _counter_spike(series: Series) -> Verdict:
     value, slot = series.value, series.slot_ms
     rows = np.zeros(len(series), np.bool_)
     if len(series) < 2:
         return Verdict(limited([]), rows)
     if not series.most_per_h:
-        if len(series) > 2:
-            above, back = value[1:-1] > value[2:] + series.noise, value[2:] >= value[:-2]
-            rows[1:-1] = above & back & (value[1:-1] > value[:-2])
-        return _doubting(series, "spike", rows, lambda row: f"{int(value[row])} is above both neighbours")
+        return _doubting(series, "spike", _alone(series), lambda row: f"{int(value[row])} is above both neighbours")
     bases: dict[int, int] = {}
     for base, start, end in _implausible(series):
         above = np.arange(start, end)[value[start:end] > value[base]]

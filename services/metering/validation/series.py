@@ -29,8 +29,8 @@ class Series:
     rollover: largest counter plus one, 0 for never. noise: largest step back that is noise. most_per_h: most that can
     be counted in an hour, 0 if unknown. margin_permille, lateness_ms: share of that which is believed of a counter, and
     how much later than its slot it may be read. rollover_permille: share of the register that may be made across the
-    rollover where nobody knows what can flow. All of these are those by which single steps are judged, too
-    (services/metering/vee.py). now_ms: the time.
+    rollover where nobody knows what can flow. doubts_spikes: False where nothing is too much. All of these are those by
+    which single steps are judged, too (services/metering/vee.py). now_ms: the time.
     """
 
     kind: Kind
@@ -50,6 +50,7 @@ class Series:
     margin_permille: int = MARGIN_PERMILLE
     lateness_ms: int = LATENESS_S * 1000
     rollover_permille: int = ROLLOVER_PERMILLE
+    doubts_spikes: bool = True
     now_ms: int = 2**62
 
     def __len__(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -61,6 +62,8 @@ def check(
     found: list[RuleFinding] = []
     if not len(series):
         return found, doubtful
+    if not settings.of("spike", series.medium)["enabled"]:
+        series = replace(series, doubts_spikes=False)
     for entry in RULES:
         chosen = settings.of(entry.name, series.medium)
         if (only and entry.name not in only) or not chosen["enabled"]:

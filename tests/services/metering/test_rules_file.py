@@ -178,6 +178,18 @@ async def test_a_spike_is_believed_at_ingest_and_by_validation_where_the_rule_is
 
 
 @ONE_DATABASE
+@pytest.mark.parametrize("load", [0, 1_000])
+async def test_one_wrong_reading_puts_none_after_it_in_doubt_where_no_spike_is_doubted(
+    run: Run, tmp_path: Path, load: int
+) -> None:
+    believing = await run(rules(tmp_path, "[spike.electricity]\nenabled = 0\n"))
+    await believing.meter(connected_load_w=load)
+    answer = await believing.ingest(columns([0, 100, 5_000_000, 200, 300, 400]))
+    assert rules_told(answer) == ["negative_step"]
+    assert [value for value, status in await statuses(believing) if status == DOUBTFUL] == [5_000_000]
+
+
+@ONE_DATABASE
 async def test_a_run_of_validation_finds_by_the_numbers_of_its_file_in_what_others_have_stored(
     run: Run, tmp_path: Path
 ) -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 
 from services.metering.reading import Readings, Status
+from services.metering.validation.parameters import Parameters
 from services.metering.validation.table import check
 from services.metering.vee import RegisterRules, judge_all
 from tests.services.metering.making import NOON_MS, series
 from tests.services.metering.validation.making_series import HOUR, counter, intervals, office, only, sensor
+
+NO_SPIKES = Parameters({("spike", "", "enabled"): 0})
 
 
 def test_a_counter_with_more_digits_than_the_register_or_below_zero_is_doubted() -> None:
@@ -83,6 +87,30 @@ def test_without_a_known_load_one_reading_above_both_neighbours_is_a_spike() -> 
     assert only("spike", counter([10, 11, 9_999, 10_000, 10_001]))[1] == []
 
 
+@pytest.mark.parametrize("load", [0, 1_000])
+def test_where_no_spike_is_doubted_one_reading_above_both_neighbours_puts_none_after_it_in_doubt(load: int) -> None:
+    high = counter([0, 100, 5_000_000, 200, 300, 400], most_per_h=load, noise=100)
+    found, doubtful = check(high, NO_SPIKES)
+    assert [(one.rule, one.count, one.is_doubted) for one in found] == [("negative_step", 1, True)]
+    assert np.flatnonzero(doubtful).tolist() == [2]
+    reset = counter([5_000, 5_100, 7, 8, 9], most_per_h=load)
+    assert np.flatnonzero(check(reset, NO_SPIKES)[1]).tolist() == [2, 3, 4]
+    higher = counter([0, 100, 5_000_000, 5_000_100], most_per_h=load)
+    assert check(higher, NO_SPIKES)[0] == []
+
+
+def test_what_goes_on_by_more_than_the_load_allows_proves_nothing_wrong() -> None:
+    leaping = counter([0, 100, 9_000_000, 5_000_000, 9_000_100], most_per_h=1_000)
+    assert np.flatnonzero(check(leaping, NO_SPIKES)[1]).tolist() == [3]
+
+
+def test_a_rollover_is_one_also_where_no_spike_is_doubted() -> None:
+    rolling = counter([99_000, 99_900, 100, 700], most_per_h=4_000, rollover=100_000)
+    assert check(rolling, NO_SPIKES)[0] == []
+    quick = counter([300, 900, 350, 800], most_per_h=4_000, rollover=1_000)
+    assert check(quick, NO_SPIKES)[0] == []
+
+
 def test_an_amount_above_what_can_flow_is_a_spike() -> None:
     assert only("spike", intervals([5, 5, 90, 5], most_per_h=10))[1] == [2]
     assert only("spike", intervals([5, 5, 15, 5], most_per_h=10))[1] == []
@@ -141,5 +169,19 @@ def test_all_rules_together_and_the_judge_agree_where_the_load_is_known() -> Non
             lateness_ms=rules.lateness_ms,
         )
         _, doubtful = check(given)
+        one_by_one = judge_all(series(1, NOON_MS, value.tolist()), {}, {1: rules}) == Status.DOUBTFUL
+        assert np.flatnonzero(doubtful).tolist() == np.flatnonzero(one_by_one).tolist()
+
+
+@pytest.mark.parametrize("load", [0, 200])
+def test_the_rules_and_the_judge_agree_where_no_spike_is_doubted(load: int) -> None:
+    rng = np.random.default_rng(5)
+    rules = RegisterRules(connected_load_w=load, doubts_spikes=False)
+    for _ in range(200):
+        value = np.cumsum(rng.integers(0, 50, 60)) + 10_000
+        for place in (15, 40):
+            value[place + int(rng.integers(-10, 10))] += int(rng.integers(-9_000, 9_000))
+        given = counter(value, noise=rules.noise, most_per_h=load)
+        _, doubtful = check(given, NO_SPIKES)
         one_by_one = judge_all(series(1, NOON_MS, value.tolist()), {}, {1: rules}) == Status.DOUBTFUL
         assert np.flatnonzero(doubtful).tolist() == np.flatnonzero(one_by_one).tolist()
