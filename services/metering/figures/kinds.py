@@ -29,12 +29,15 @@ from services.metering.figures.consumption import (
 from services.metering.figures.stock import StockFinding, stock_use
 from services.metering.life import RegisterLife
 from services.metering.meter import Cycle
-from services.metering.reading import Int64, Readings, Status
+from services.metering.reading import Int64, Mask, Readings, Status
 from services.metering.scale import multiplied
-from services.metering.slot import SLOT_MS, to_ms
+from services.metering.slot import DAY_MS, SLOT_MS, to_ms
 
 TREMBLE: Final = 100
 """A gauge may show more by a hundredth of the greatest stock without a delivery: floats tremble, oil grows warm."""
+BESIDE_MS: Final = DAY_MS // 2
+"""A bill that ends so little beside a boundary is not cut by it: months of files in winter time end at 01:00 in summer,
+those of gas at 06:00."""
 _CALENDAR: Final = (Cycle.DAY, Cycle.MONTH, Cycle.YEAR)
 
 
@@ -76,7 +79,8 @@ def interval_amounts(
     lives: Sequence[RegisterLife], readings: Readings, bounds_ms: Int64, step: Step, cycle: int, tz: ZoneInfo
 ) -> Consumption:
     """Consumption of a meter of intervals between boundaries. Intervals longer than the steps are spread evenly over
-    them and count as estimated: an hour tells nothing about its quarters.
+    them and count as estimated: an hour tells nothing about its quarters. So do bills that a boundary cuts: what of one
+    lies in which month nobody measured.
 
     readings: current revisions in order of register and slot, with those of the intervals that the period cuts.
     """
@@ -89,8 +93,16 @@ def interval_amounts(
     # Where a meter's cycle has become another one, no interval begins before the one before it ends.
     begins[1:] = np.maximum(begins[1:], ends[:-1])
     spread = (good.status == Status.ESTIMATED) | (ends - begins > longest * 3 // 2)
+    if cycle in BILLED:
+        spread |= _is_cut(begins, ends, bounds_ms)
     series = Intervals(begins, ends, good.value, spread)
     return Curve(intervals=[series], per_unit=10**-finest).consumption(bounds_ms)
+
+
+def _is_cut(begins_ms: Int64, ends_ms: Int64, bounds_ms: Int64) -> Mask:
+    """Mask of the intervals inside of which a boundary lies, not just some hours beside their begin or end."""
+    inside = np.searchsorted(bounds_ms, ends_ms - BESIDE_MS, "left")
+    return np.asarray(np.searchsorted(bounds_ms, begins_ms + BESIDE_MS, "right") < inside, np.bool_)
 
 
 def _together(good: Readings, lives: Sequence[RegisterLife], exponent: int = 0) -> tuple[Readings, int]:

@@ -174,6 +174,40 @@ def test_bills_are_shared_out_over_their_own_days_and_lose_nothing() -> None:
     assert (found.amount.tolist(), found.coverage_permille().tolist()) == ([950], [1000])
 
 
+def test_a_month_cut_out_of_bills_is_estimated_and_a_bill_that_lies_whole_in_a_step_is_measured() -> None:
+    ends = [ms(end) for end in ("2025-01-22", "2025-02-20", "2025-03-22", "2025-04-19")]
+    amounts = [7, 2_900, 3_000, 2_800]
+    months = bounds("2025-02-01", "2025-04-01", Step.LOCAL_MONTH)
+    found = interval_amounts([LIFE], at(ends, amounts), months, Step.LOCAL_MONTH, Cycle.MONTH, BERLIN)
+    assert found.amount.tolist() == found.estimated_amount.tolist()
+    assert found.coverage_permille().tolist() == [0, 0]
+    assert set(found.flag.tolist()) == {Flag.GAP}
+    # Of a whole period only the bills at its ends are shares: 10 of 29 days, and 19 of 28.
+    whole = bounds("2025-02-10", "2025-04-10", Step.TOTAL)
+    found = interval_amounts([LIFE], at(ends, amounts), whole, Step.TOTAL, Cycle.MONTH, BERLIN)
+    assert int(found.measured_ms[0]) == ends[2] - ends[1]
+    assert int(found.amount[0]) - int(found.estimated_amount[0]) == 3_000
+    own = np.array([ends[0], *ends[1:]], np.int64)
+    found = interval_amounts([LIFE], at(ends, amounts), own, Step.LOCAL_MONTH, Cycle.MONTH, BERLIN)
+    assert (found.amount.tolist(), found.estimated_amount.tolist()) == ([2_900, 3_000, 2_800], [0, 0, 0])
+    assert found.coverage_permille().tolist() == [1000] * 3
+
+
+@pytest.mark.parametrize("clock", ["00:00", "01:00", "06:00"])
+def test_calendar_months_that_end_some_hours_after_midnight_are_measured(clock: str) -> None:
+    ends = [ms(f"2025-{month:02}-01T{clock}") for month in range(3, 10)]
+    months = bounds("2025-04-01", "2025-08-01", Step.LOCAL_MONTH)
+    found = interval_amounts([LIFE], at(ends, [720] * 7), months, Step.LOCAL_MONTH, Cycle.MONTH, BERLIN)
+    assert (set(found.estimated_amount.tolist()), set(found.coverage_permille().tolist())) == ({0}, {1000})
+
+
+def test_years_cut_out_of_yearly_bills_are_estimated() -> None:
+    ends = [ms("2023-11-15"), ms("2024-11-20"), ms("2025-11-12")]
+    years = bounds("2024-01-01", "2025-01-01", Step.LOCAL_YEAR)
+    found = interval_amounts([LIFE], at(ends, [1, 36_600, 36_500]), years, Step.LOCAL_YEAR, Cycle.YEAR, BERLIN)
+    assert found.estimated_amount.tolist() == found.amount.tolist()
+
+
 def test_local_days_as_amounts_add_up_to_their_month() -> None:
     slots = bounds("2026-03-01", "2026-04-01", Step.LOCAL_DAY)[1:].tolist()
     month = bounds("2026-03-01", "2026-04-01", Step.LOCAL_MONTH)
