@@ -17,12 +17,13 @@ from sqlmodel import Session, select
 from domain.errors import FailedPrecondition
 from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
-from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
+from services.metering.reading import USABLE, VALUE_MAX, Int64, Mask, Readings, Status
 from services.metering.slot import SLOT_MS, slot_text
 from services.metering.store import edits, feed, rollups
 from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
-from services.metering.store.lives import end_life, heads_of, life_of, row_of, rules_of
+from services.metering.store.lives import end_life, heads_of, life_of, row_of, rules_of, state_before
+from services.metering.store.neighbours import judge_among_stored
 from services.metering.store.readings import fetch, nearest_usable, span_condition
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.validation.parameters import Parameters
@@ -142,17 +143,22 @@ def _amend(
     """Puts the lives on both sides of a reset right, and what they were read."""
     before, after = seen
     _store_boundary(session, ended, begun)
-    # Only gaps lie between the two instants. They go along to the register whose time it is now.
+    _revise(session, record, after, begun)
+    # Gaps lie between the two instants, and what is in doubt: nothing else. They go along to the register whose time
+    # it is now, and are judged by what stands around them there.
     for giver, taker, start, end in (
         (before, begun, begun.begin_ms, before.end_ms),
         (after, ended, after.begin_ms, ended.end_ms),
     ):
         moved = fetch(session, [giver.key], start, end)
-        if len(moved):
-            moved = moved.take(moved.is_gap)
-            moved.register = np.full(len(moved), taker.key, np.int64)
-            write(session, moved, record.source)
-    _revise(session, record, after, begun)
+        moved = moved.take(~np.isin(moved.status, USABLE))
+        known = state_before(session, ended, start) if taker is ended else None
+        for part, of in _as_read(session, record, moved, giver, taker, known):
+            part.revision = np.zeros(len(part), np.int64)
+            part.status = judge_among_stored(session, part, {taker.key: taker}, {taker.key: record.rules(taker)})
+            write(session, part, of)
+    _set_head(session, ended)
+    _set_head(session, begun)
 
 
 def _revise(session: Session, record: _Record, was: RegisterLife, now: RegisterLife) -> None:
@@ -169,7 +175,9 @@ def _revise(session: Session, record: _Record, was: RegisterLife, now: RegisterL
     stored = fetch(session, [was.key], now.begin_ms, now.end_ms)
     revision = stored.revision.copy()
     for part, of in _as_read(session, record, stored, was, now):
-        changed = part.take((part.value != stored.value[_rows(stored, part)]) | (part.status == Status.DOUBTFUL))
+        before = stored.take(_rows(stored, part))
+        is_doubted = (part.status == Status.DOUBTFUL) & (before.status != Status.DOUBTFUL)
+        changed = part.take((part.value != before.value) | is_doubted)
         changed.revision = revision[_rows(stored, changed)] + 1
         edits.put(session, changed, of)
 
@@ -223,9 +231,15 @@ def _drop_estimates(session: Session, record: _Record, ended: RegisterLife) -> N
 
 
 def _as_read(
-    session: Session, record: _Record, stored: Readings, was: RegisterLife, now: RegisterLife
+    session: Session,
+    record: _Record,
+    stored: Readings,
+    was: RegisterLife,
+    now: RegisterLife,
+    known: RegisterState | None = None,
 ) -> Iterator[tuple[Readings, feed.Source]]:
-    """Readings of one register as those of another, judged by its rules, in parts of one origin each."""
+    """Readings of one register as those of another, judged by its rules, in parts of one origin each. known: what the
+    other one had shown before, where that is more than its first reading."""
     if not len(stored):
         return
     origins, of = _origins(session, stored)
@@ -235,11 +249,14 @@ def _as_read(
     moved = stored.take(slice(None))
     moved.register = np.full(len(moved), now.key, np.int64)
     moved.value = np.where(stored.is_gap, 0, reread(stored.value, was, now, multiplied))
-    # Doubt was cast by comparing with the old register.
-    moved.status = np.where(stored.status == Status.DOUBTFUL, int(Status.MEASURED), stored.status)
     rules = record.rules(now)
+    if rules.is_counter:
+        # Doubt was cast by comparing with the old register. Of anything else nobody would look again at why.
+        most = now.final_reading if now.is_final_known and not now.rollover else VALUE_MAX
+        lifted = (stored.status == Status.DOUBTFUL) & (moved.value <= most)
+        moved.status = np.where(lifted, int(Status.MEASURED), stored.status)
     # A reading at the very instant of the exchange is judged too: hence one slot before it.
-    start = RegisterState(Point(now.begin_ms - SLOT_MS, now.first_reading))
+    start = known or RegisterState(Point(now.begin_ms - SLOT_MS, now.first_reading))
     moved.status = judge_all(moved, {now.key: start}, {now.key: rules})
     beyond = moved.value > VALUE_MAX
     moved.value = np.minimum(moved.value, VALUE_MAX)
@@ -292,12 +309,14 @@ def _misplaced_estimates(moved: Readings, life: RegisterLife, rules: RegisterRul
 
 
 def _set_head(session: Session, life: RegisterLife) -> None:
-    """The newest reading of a life that has just ended."""
-    head = session.get(RegisterHeadRow, life.key)
-    if head is None or head.latest_slot_ms < life.end_ms:
+    """The newest reading of a life whose span has just become another one."""
+    head = session.get(RegisterHeadRow, life.key, populate_existing=True)
+    if head is None or life.begin_ms <= head.latest_slot_ms < life.end_ms:
         return
-    head.latest_slot_ms, head.latest_value = edits.newest(session, life.key, life.end_ms)
+    newest = edits.newest(session, life.key, life.end_ms)
+    head.latest_slot_ms, head.latest_value = newest if newest[0] >= life.begin_ms else (0, 0)
     session.add(head)
+    session.flush()
 
 
 def _set_polled(session: Session, key: int, polled_ms: int) -> None:

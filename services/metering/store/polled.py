@@ -123,10 +123,12 @@ def _move(session: Session, meter_uid: str, readings: Readings, rows: Int64, par
             values = reread(readings.value[of], known[key], life, np.ones(len(of), np.bool_))
             readings.value[of] = np.minimum(values, VALUE_MAX)
         readings.register[moved] = life.key
-        doubted = readings.status[moved] == Status.DOUBTFUL
-        readings.status[moved[doubted]] = Status.MEASURED
         state = state_before(session, life, int(readings.slot_ms[moved].min()))
         rules = {life.key: rules_of(meter, life, parameters)}
+        if rules[life.key].is_counter:
+            # Doubt was cast by comparing with the other register. Of anything else nobody would look again at why.
+            doubted = readings.status[moved] == Status.DOUBTFUL
+            readings.status[moved[doubted]] = Status.MEASURED
         readings.status[moved] = judge_all(readings.take(moved), {life.key: state}, rules)
     readings.register[rows[owner < 0]] = -1
 
