@@ -26,7 +26,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from services.metering.reading import Int64, Readings, Status
+from services.metering.reading import VALUE_MAX, Int64, Readings, Status
 from services.metering.slot import HOUR_MS
 
 NOISE: Final = 100
@@ -83,9 +83,9 @@ class RegisterRules:
 
     @property
     def noise(self) -> int:
-        """Largest step back that is noise."""
+        """Largest step back that is noise; no more than a reading can be."""
         saved = self.connected_load_w * self.saving_s // 3600
-        return max(self.one_count * self.transformer_ratio, saved)
+        return min(max(self.one_count * self.transformer_ratio, saved), VALUE_MAX)
 
     def is_noise(self, before: int, after: int) -> bool:
         """True if a counter below another one is no more than noise. One that loses half of itself began anew."""

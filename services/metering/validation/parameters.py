@@ -134,7 +134,9 @@ PARAMETERS: Final[Table] = MappingProxyType(
             ),
         },
         "zero": {
-            "weeks": Parameter("weeks before and after that a zero is compared with, same weekday and hour", 4),
+            "weeks": Parameter(
+                "weeks before and after that a zero is compared with, same weekday and hour", 4, least=1, most=60
+            ),
             "nonzero_permille": Parameter("share of all amounts of those weeks that must not be zero", 950),
             "nonzero_short_permille": Parameter(
                 "the same for runs shorter than a day: a single zero has to be rare", 995
@@ -146,13 +148,13 @@ PARAMETERS: Final[Table] = MappingProxyType(
             "least_counts": Parameter("usual amount in steps of the resolution below which a zero says nothing", 4),
         },
         "unit_break": {
-            "days": Parameter("days before and after that are compared", 21),
+            "days": Parameter("days before and after that are compared", 21, least=1, most=366),
             "tolerance_permille": Parameter("how far the factor may be off a known one, in per mille", 120),
             "resolution": Parameter("factor of a change of resolution that is told; 0 for off", 10),
         },
         "sum_check": {
             "tolerance_permille": Parameter(
-                "difference of sum and parts, in per mille, where the meter has no tolerance of its own", 30
+                "difference of sum and parts, in per mille, where the meter has no tolerance of its own", 30, most=1_000
             ),
         },
     }

@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from domain.errors import InvalidInput
@@ -18,10 +19,13 @@ from servicekit.wiring import make_server
 from services.metering.app import MIGRATIONS, assemble, build
 from services.metering.life import Origin, RegisterLife
 from services.metering.meter import UNITS_OF, Kind, Medium, Unit
-from services.metering.reading import Status
+from services.metering.reading import VALUE_MAX, Status
 from services.metering.settings import MeteringSettings
+from services.metering.slot import SLOT_MS
 from services.metering.store.lives import rules_of
 from services.metering.validation.parameters import DEFAULTS, Parameters, load
+from services.metering.validation.series import Series
+from services.metering.validation.table import check
 from services.metering.vee import RegisterRules
 from tests.services.metering.field import FieldMeter, Town, Worker
 from tests.services.metering.making import meter_row
@@ -81,6 +85,16 @@ def test_numbers_of_the_file_are_units_whatever_the_scale_of_the_register(tmp_pa
     assert (found.lateness_ms, found.doubts_spikes) == (30_000, False)
     gas = meter_row(medium=int(Medium.GAS), unit=int(Unit.L))
     assert rules_of(gas, a_life(Unit.L), said).doubts_spikes
+
+
+def test_noise_is_never_more_than_a_reading_can_be(tmp_path: Path) -> None:
+    said = rules(tmp_path, "[small_step_back]\nlargest = 1_000_000_000\n")
+    found = rules_of(meter_row(), a_life(Unit.WH, ratio=100_000, exponent=-6), said)
+    assert found.noise == VALUE_MAX
+    high = Series(
+        Kind.COUNTER, "electricity", np.arange(4) * SLOT_MS, np.array([0, 100, VALUE_MAX, 200]), noise=found.noise
+    )
+    assert [one.rule for one in check(high)[0]] == ["negative_step"]  # it lost more than half of itself
 
 
 # Brought

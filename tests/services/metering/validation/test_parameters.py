@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from domain.errors import InvalidInput
 from services.metering.validation import table
-from services.metering.validation.parameters import PARAMETERS, load
+from services.metering.validation.parameters import PARAMETERS, Parameters, load
+from tests.services.metering.validation.making_series import HOUR, counter, intervals, office, sensor
 
 
 def written(folder: Path, text: str) -> Path:
@@ -40,6 +42,37 @@ def test_every_error_of_a_file_is_told_with_line_key_and_reason(tmp_path: Path) 
         found, ("is no rule", "1.5 is not a whole", "stuck.hours", "is no medium", "not between"), strict=True
     ):
         assert words in reason
+
+
+@pytest.mark.parametrize(
+    ("rule", "name", "least", "most"),
+    [("zero", "weeks", 1, 60), ("unit_break", "days", 1, 366), ("sum_check", "tolerance_permille", 0, 1_000)],
+)
+def test_numbers_that_no_series_could_be_looked_at_by_are_refused_with_their_bounds(
+    tmp_path: Path, rule: str, name: str, least: int, most: int
+) -> None:
+    for value in (least - 1, most + 1, 10**12):
+        with pytest.raises(InvalidInput) as caught:
+            load(written(tmp_path, f"[{rule}]\n{name} = {value}\n"))
+        (one,) = caught.value.violations
+        assert one.field == "rules.toml:2"
+        assert f"{rule}.{name}" in one.reason
+        assert f"{value} is not between {least} and {most}" in one.reason
+    for value in (least, most):
+        assert load(written(tmp_path, f"[{rule}.gas]\n{name} = {value}\n")).of(rule, "gas")[name] == value
+
+
+@pytest.mark.parametrize(
+    ("rule", "name"), [(rule, name) for rule, parameters in PARAMETERS.items() for name in parameters]
+)
+def test_every_rule_looks_at_a_series_by_the_least_and_by_the_largest_of_its_numbers(rule: str, name: str) -> None:
+    amounts = office(10)
+    amounts[700:720] = 0
+    amounts[840:] *= 1_000
+    for value in (PARAMETERS[rule][name].least, PARAMETERS[rule][name].most):
+        for series in (intervals(amounts), counter(np.cumsum(amounts), HOUR), sensor(amounts, HOUR)):
+            _, doubtful = table.check(series, Parameters({(rule, "", name): value}))
+            assert len(doubtful) == len(amounts)
 
 
 def test_broken_toml_is_told_with_its_line(tmp_path: Path) -> None:
