@@ -27,7 +27,7 @@ from services.metering.slot import EARLIEST_SLOT_MS, slot_text, to_ms
 from services.metering.store import edits, estimates, lock
 from services.metering.store import meters as store
 from services.metering.store.checks import Subject, lifted
-from services.metering.store.feed import Source
+from services.metering.store.feed import ESTIMATE, Source
 from services.metering.store.lives import lives_of, rules_of
 from services.metering.store.partitions import months_of
 from services.metering.store.tables import MeterRow
@@ -94,7 +94,7 @@ class EditCalls(Calls):
         now = self.clock.now()
         start_ms, end_ms = period_from_proto(request)
         span = max(start_ms, EARLIEST_SLOT_MS), min(end_ms, to_ms(now) + 1)
-        source = Source("estimate", current_caller().subject, now, reason)
+        source = Source(ESTIMATE, current_caller().subject, now, reason)
 
         def made(session: Session) -> tuple[MeterRow, estimates.Estimated, pb.EstimateReadingsResponse]:
             row = store.get_row(session, tenant.uid, name.id, str(name))

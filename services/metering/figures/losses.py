@@ -88,12 +88,17 @@ def taken_down(part: Consumption, removed_ms: int) -> Consumption:
     """Consumption of a sub-meter that hangs there no more since an instant (Unix ms): what follows is known, nothing.
     What is used behind it since, if anything is, the main meter counts without it."""
     after = part.starts_ms >= removed_ms
+    length = part.ends_ms - part.starts_ms
+    since = np.clip(part.ends_ms - np.maximum(part.starts_ms, removed_ms), 0, None)
+    measured = np.where(after, length, np.minimum(part.measured_ms + since, length))
+    estimated = np.where(after, 0, part.estimated_amount)
+    whole = (since > 0) & (measured == length) & (estimated == 0)
     return replace(
         part,
         amount=np.where(after, 0, part.amount),
-        estimated_amount=np.where(after, 0, part.estimated_amount),
-        measured_ms=np.where(after, part.ends_ms - part.starts_ms, part.measured_ms),
-        flag=np.where(after, np.uint8(Flag.MEASURED), part.flag),
+        estimated_amount=estimated,
+        measured_ms=measured,
+        flag=np.where(whole, np.uint8(Flag.MEASURED), part.flag),
     )
 
 

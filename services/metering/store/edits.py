@@ -56,11 +56,20 @@ def put(session: Session, ordered: Readings, source: feed.Source) -> int:
 
 
 def drop_estimates(
-    session: Session, key: int, span: tuple[int, int], between: tuple[int, int], source: feed.Source
+    session: Session,
+    key: int,
+    span: tuple[int, int],
+    between: tuple[int, int],
+    source: feed.Source,
+    *,
+    only_ours: bool = False,
 ) -> None:
     """Makes gaps again of a register's estimates in a span (Unix ms, half open) that lie below the first or above the
-    second of two counters: those between which they were drawn turned out to be others."""
+    second of two counters: those between which they were drawn turned out to be others. only_ours: not of estimates
+    that others brought."""
     estimated = f"{span_condition(session, [key])} AND r.status = {int(Status.ESTIMATED)}"
+    if only_ours:
+        estimated += f" AND r.batch_id IN (SELECT id FROM reading_batch WHERE source = '{feed.ESTIMATE}')"
     slots = np.unique(fetch_columns(session, estimated, span).slot_ms)
     found = current_at(session, [key], slots)
     outside = (found.value < between[0]) | (found.value > between[1])

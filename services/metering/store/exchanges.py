@@ -17,14 +17,14 @@ from sqlmodel import Session, select
 from domain.errors import FailedPrecondition
 from domain.names import new_uid
 from services.metering.life import Exchange, Origin, RegisterLife, amend_reset, reread, split
-from services.metering.reading import USABLE, VALUE_MAX, Int64, Mask, Readings, Status
+from services.metering.reading import VALUE_MAX, Int64, Mask, Readings, Status
 from services.metering.slot import SLOT_MS, slot_text
 from services.metering.store import edits, feed, rollups
 from services.metering.store.bulk import fetch_columns, fetch_rows
 from services.metering.store.ingest import write
 from services.metering.store.lives import end_life, heads_of, life_of, row_of, rules_of, state_before
 from services.metering.store.neighbours import judge_among_stored
-from services.metering.store.readings import fetch, nearest_usable, span_condition
+from services.metering.store.readings import READ, fetch, first_read, nearest_usable, span_condition
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.validation.parameters import Parameters
 from services.metering.vee import Point, RegisterRules, RegisterState, judge_all
@@ -125,9 +125,9 @@ def _seen_as_reset(
         if before.ended_by is not Origin.RESET or not before.begin_ms < what.at_ms < after.end_ms:
             continue
         if what.at_ms < boundary:
-            between = nearest_usable(session, before, what.at_ms - 1, before=False)
+            between = nearest_usable(session, before, what.at_ms - 1, before=False, among=READ)
         else:
-            between = nearest_usable(session, after, what.at_ms, before=True)
+            between = nearest_usable(session, after, what.at_ms, before=True, among=READ)
         if between is None:
             return before, after
     return None
@@ -144,19 +144,20 @@ def _amend(
     before, after = seen
     _store_boundary(session, ended, begun)
     _revise(session, record, after, begun)
-    # Gaps lie between the two instants, and what is in doubt: nothing else. They go along to the register whose time
-    # it is now, and are judged by what stands around them there.
+    # Gaps lie between the two instants, estimates, and what is in doubt: nothing else. They go along to the register
+    # whose time it is now, and are judged by what stands around them there.
     for giver, taker, start, end in (
         (before, begun, begun.begin_ms, before.end_ms),
         (after, ended, after.begin_ms, ended.end_ms),
     ):
         moved = fetch(session, [giver.key], start, end)
-        moved = moved.take(~np.isin(moved.status, USABLE))
         known = state_before(session, ended, start) if taker is ended else None
         for part, of in _as_read(session, record, moved, giver, taker, known):
             part.revision = np.zeros(len(part), np.int64)
             part.status = judge_among_stored(session, part, {taker.key: taker}, {taker.key: record.rules(taker)})
             write(session, part, of)
+    _drop_estimates(session, record, ended)
+    _drop_first_estimates(session, record, begun)
     _set_head(session, ended)
     _set_head(session, begun)
 
@@ -230,6 +231,17 @@ def _drop_estimates(session: Session, record: _Record, ended: RegisterLife) -> N
     edits.drop_estimates(session, ended.key, (ended.begin_ms, ended.end_ms), (0, ended.final_reading), because)
 
 
+def _drop_first_estimates(session: Session, record: _Record, begun: RegisterLife) -> None:
+    """Makes gaps again of estimates that do not lie between what turns out to be the first counter of a register and
+    what it was read next."""
+    read = first_read(session, begun, begun.begin_ms)
+    if read is None or not record.rules(begun).is_counter or begun.rollover:
+        return
+    because = replace(record.source, reason="estimated from another counter than the first one of the register")
+    between = begun.first_reading, read.value
+    edits.drop_estimates(session, begun.key, (begun.begin_ms, read.slot_ms), between, because)
+
+
 def _as_read(
     session: Session,
     record: _Record,
@@ -261,7 +273,7 @@ def _as_read(
     beyond = moved.value > VALUE_MAX
     moved.value = np.minimum(moved.value, VALUE_MAX)
     moved.status = np.where(beyond | (polled & ~moved.is_gap & (was.unit != now.unit)), Status.DOUBTFUL, moved.status)
-    lost = _misplaced_estimates(moved, now, rules)
+    lost = _misplaced_estimates(moved, start, rules)
     moved.status, moved.value = np.where(lost, Status.GAP, moved.status), np.where(lost, 0, moved.value)
     for number, origin in enumerate(origins):
         mine = np.flatnonzero(of == number)
@@ -295,14 +307,15 @@ def _origins(session: Session, stored: Readings) -> tuple[list[_Origin], Int64]:
     return origins, np.array([number_of[origin_of[batch_of[key]]] for key in keys], np.int64)
 
 
-def _misplaced_estimates(moved: Readings, life: RegisterLife, rules: RegisterRules) -> Mask:
+def _misplaced_estimates(moved: Readings, before: RegisterState, rules: RegisterRules) -> Mask:
     """Estimates of a counter that lie below what it had shown before, or above what it showed next: they were drawn
     between the counters of two meters."""
     estimated = moved.status == Status.ESTIMATED
     if not rules.is_counter or rules.rollover or not estimated.any():
         return np.zeros(len(moved), np.bool_)
     good = ~estimated & ~moved.is_gap & (moved.status != Status.DOUBTFUL)
-    floor = np.maximum.accumulate(np.where(good, moved.value, life.first_reading))
+    shown = before.good.value if before.good is not None else 0
+    floor = np.maximum.accumulate(np.where(good, moved.value, shown))
     ceiling = np.minimum.accumulate(np.where(good, moved.value, VALUE_MAX)[::-1])[::-1]
     misplaced: Mask = estimated & ((moved.value < floor) | (moved.value > ceiling))
     return misplaced

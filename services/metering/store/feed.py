@@ -15,6 +15,8 @@ from sqlmodel import Session, col, select
 
 from services.metering.store.tables import BatchRow
 
+ESTIMATE: Final = "estimate"
+"""The source of what `EstimateReadings` made."""
 OURSELVES: Final = "service:metering"
 """Who brings what the service itself has read, and multiplied by the ratio that it knew."""
 _NAME: Final = "readings"

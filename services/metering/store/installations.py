@@ -10,23 +10,20 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final
 
-from sqlalchemy import text
 from sqlmodel import Session, select
 
 from domain.errors import FailedPrecondition, InvalidInput
 from services.metering.life import Installation, RegisterLife, installation_of, installed
 from services.metering.meter import Kind
-from services.metering.reading import USABLE, Status
 from services.metering.slot import slot_text
 from services.metering.store import edits, feed, rollups
 from services.metering.store.lives import lives_of, rules_of
+from services.metering.store.readings import first_read
 from services.metering.store.relations import registers_of
 from services.metering.store.tables import MeterRow, RegisterHeadRow, RegisterLifeRow
 from services.metering.validation.parameters import Parameters
 from services.metering.vee import Finding, Point, RegisterState, judge
 
-_READ: Final = ", ".join(str(int(one)) for one in USABLE if one is not Status.ESTIMATED)
-"""What was read, or put there by a person: estimates follow from what stands around them."""
 _NO_COUNTER: Final = (1, 0)
 """Two counters that nothing lies between."""
 
@@ -53,7 +50,7 @@ def install(
     if what is not None:
         _check_housing(session, meter, what)
     _check_kept(session, meter, now.begin_ms)
-    read = _first_read(session, first, min(first.begin_ms, now.begin_ms))
+    read = first_read(session, first, min(first.begin_ms, now.begin_ms))
     known = read if read is not None or not first.is_final_known else Point(first.end_ms, first.final_reading)
     if what is not None and known is not None:
         _check_first(meter, now, known, parameters)
@@ -77,19 +74,9 @@ def _drop_estimates(session: Session, life: RegisterLife, known: Point | None, s
         between = life.first_reading, known.value
     because = replace(source, reason="estimated between other counters than the first ones of the register")
     until_ms = life.end_ms if known is None else known.slot_ms
-    edits.drop_estimates(session, life.key, (life.begin_ms, until_ms), between, because)
-
-
-def _first_read(session: Session, life: RegisterLife, since_ms: int) -> Point | None:
-    """The first reading of a register since an instant that somebody or something took: no estimate, none in doubt."""
-    statement = text(
-        "SELECT slot_ms, value FROM reading r WHERE life_key = :key AND slot_ms >= :since AND slot_ms < :end"
-        f" AND status IN ({_READ}) AND NOT EXISTS (SELECT 1 FROM reading n WHERE n.life_key = :key"
-        " AND n.slot_ms = r.slot_ms AND n.slot_ms >= :since AND n.slot_ms < :end AND n.revision > r.revision)"
-        " ORDER BY slot_ms LIMIT 1"
-    )
-    row = session.connection().execute(statement, {"key": life.key, "since": since_ms, "end": life.end_ms}).first()
-    return None if row is None else Point(int(row[0]), int(row[1]))
+    # What somebody else brought as an estimate never rested on the first reading.
+    only_ours = between is _NO_COUNTER
+    edits.drop_estimates(session, life.key, (life.begin_ms, until_ms), between, because, only_ours=only_ours)
 
 
 def _check_first(meter: MeterRow, life: RegisterLife, read: Point, parameters: Parameters) -> None:

@@ -11,9 +11,10 @@ from sqlalchemy import text
 from sqlmodel import Session
 
 from services.metering.life import RegisterLife
-from services.metering.reading import USABLE, Readings, current
+from services.metering.reading import USABLE, Readings, Status, current
 from services.metering.slot import DAY_MS, SLOT_MS
 from services.metering.store.bulk import array, fetch_columns, is_postgresql, key_set
+from services.metering.vee import Point
 
 _NEAR_MS: Final = 5 * DAY_MS
 _LONGEST_WINDOW_MS: Final = 366 * DAY_MS
@@ -147,18 +148,40 @@ def page(
     return taken, Cursor(int(taken.slot_ms[-1]), int(taken.register[-1]))
 
 
-def nearest_usable(session: Session, life: RegisterLife, at_ms: int, *, before: bool) -> int | None:
+READ: Final = tuple(status for status in USABLE if status is not Status.ESTIMATED)
+"""What was read, or put there by a person: estimates follow from what stands around them."""
+
+
+def nearest_usable(
+    session: Session, life: RegisterLife, at_ms: int, *, before: bool, among: Sequence[Status] = USABLE
+) -> int | None:
     """Slot of the nearest usable reading of a life before (or after) an instant, that instant excluded."""
-    return usable_beside(session, life.key, (life.begin_ms, life.end_ms), at_ms, before=before)
+    return usable_beside(session, life.key, (life.begin_ms, life.end_ms), at_ms, before=before, among=among)
 
 
-def usable_beside(session: Session, key: int, alive: tuple[int, int], at_ms: int, *, before: bool) -> int | None:
+def first_read(session: Session, life: RegisterLife, since_ms: int) -> Point | None:
+    """The first reading of a register from an instant on, until its end: no estimate, none in doubt."""
+    slot_ms = usable_beside(session, life.key, (since_ms, life.end_ms), since_ms - 1, before=False, among=READ)
+    if slot_ms is None:
+        return None
+    return Point(slot_ms, int(fetch(session, [life.key], slot_ms, slot_ms + 1).value[0]))
+
+
+def usable_beside(
+    session: Session,
+    key: int,
+    alive: tuple[int, int],
+    at_ms: int,
+    *,
+    before: bool,
+    among: Sequence[Status] = USABLE,
+) -> int | None:
     """Slot of the nearest reading beside an instant whose newest revision is usable, in a register's life.
 
-    alive: begin and end of that life.
+    alive: begin and end of that life. among: other statuses to look for.
     """
     order, comparison = ("DESC", "<") if before else ("ASC", ">")
-    usable = ", ".join(str(int(one)) for one in USABLE)
+    usable = ", ".join(str(int(one)) for one in among)
     # The bounds are said of the newer revision too: PostgreSQL may look for it in months that are out of them else.
     statement = text(
         f"SELECT slot_ms FROM reading r WHERE life_key = :key AND slot_ms {comparison} :at AND slot_ms >= :begin"

@@ -126,6 +126,10 @@ async def test_a_sub_meter_that_was_taken_down_leaves_no_step_unknown(metering: 
     assert list(answer.sub_amounts) == [990, 800, 400]
     assert list(answer.verdicts) == [pb.LOSS_VERDICT_WITHIN, pb.LOSS_VERDICT_LOSS, pb.LOSS_VERDICT_LOSS]
     assert list(answer.coverages_permille) == [1000, 1000, 1000]
+    request.step = pb.STEP_TOTAL  # which it was taken down within
+    answer = await metering.as_(VIEWER).QueryLosses(request)
+    assert (list(answer.main_amounts), list(answer.sub_amounts)) == ([3_000], [1_400 + 790])
+    assert (list(answer.verdicts), list(answer.coverages_permille)) == ([pb.LOSS_VERDICT_LOSS], [1000])
 
 
 @sqlite_only

@@ -389,6 +389,23 @@ async def test_estimates_before_the_first_reading_go_with_the_installation(meter
     assert sum(found.estimated_amounts) == 400
 
 
+@sqlite_only
+async def test_what_somebody_brought_as_an_estimate_stays_when_the_installation_is_taken_away(
+    metering: Metering,
+) -> None:
+    await metering.meter(reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    brought = columns([500, 600], first=-10)
+    brought.statuses.extend([pb.READING_STATUS_ESTIMATED] * 2)
+    await metering.ingest(brought)
+    await metering.ingest(columns([800], first=-8))
+    await install(metering, first_reading=0)
+    await estimate(metering, -12, -10)
+    before = await used(metering, step=pb.STEP_TOTAL)
+    await dated(metering, "M-1", None)
+    after = await used(metering, step=pb.STEP_TOTAL)
+    assert (list(before.amounts), list(after.amounts)) == ([800], [300])
+
+
 async def test_the_hash_of_a_figure_changes_with_the_first_reading_that_it_rests_on(metering: Metering) -> None:
     await metering.meter()
     await metering.ingest(columns([100, 110, 120]))

@@ -165,3 +165,30 @@ async def test_what_was_in_doubt_after_a_reset_is_the_old_meters_if_it_was_there
     expected = [(4_400, MEASURED), (4_460, MEASURED), (77_777, DOUBTFUL), (20, DOUBTFUL), (10, MEASURED)]
     assert (await stored(metering))[1:6] == expected
     assert await used(metering, -8, -2) == [480 + 30]
+
+
+async def of_an_outage(metering: Metering) -> None:
+    """9 000 at slot -24, nothing for six hours, then 5: a reset that began at slot -12, and estimates after it."""
+    await metering.meter(serial_number="old", reading_cycle=pb.READING_CYCLE_QUARTER_HOUR)
+    await poll(metering, [9_000], first="-24")
+    await reset(metering, NOON_MS - 12 * SLOT_MS, 9_000)
+    await poll(metering, [5], first="0")
+    filled = await metering.as_().EstimateReadings(
+        pb.EstimateReadingsRequest(
+            name=name_of(), start_time=stamp(-24), end_time=stamp(0), method=pb.ESTIMATION_METHOD_LINEAR, reason="x"
+        )
+    )
+    assert len(filled.readings.values) == 11  # what the old register counted last nobody knows
+
+
+@pytest.mark.parametrize(("at", "final", "first", "before", "after"), [(-8, 9_002, 3, 2, 2), (-16, 9_001, 3, 1, 2)])
+async def test_an_estimate_between_a_reset_and_the_exchange_that_it_was_hides_neither(
+    metering: Metering, at: int, final: int, first: int, before: int, after: int
+) -> None:
+    """Later and earlier than the reset was thought to be: what was estimated from its first counter goes."""
+    await of_an_outage(metering)
+    await exchange(metering, at, final_reading=final, first_reading=first)
+    assert [await used(metering, -24, at), await used(metering, at, 0)] == [[before], [after]]
+    assert sum(await used(metering, -24, 0, pb.STEP_QUARTER_HOUR)) == before + after
+    meter = await metering.as_().GetMeter(pb.GetMeterRequest(name=name_of()))
+    assert len(meter.lives) == 2
