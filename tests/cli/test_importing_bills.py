@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -114,6 +114,84 @@ def test_months_with_an_offset_leave_no_hour_between_them_nor_count_one_twice(tm
     summer = [(f"2025-{month:02}-01 01:00", month * 1000 - 1000) for month in range(4, 11)]
     assert found == [*winter, *summer, *((f"2025-{month}-01 00:00", month * 1000 - 1000) for month in (11, 12)),
                      ("2026-01-01 00:00", 12_000)]  # fmt: skip
+
+
+WINTER = timezone(timedelta(hours=1))
+
+
+def begins_of(clock: tzinfo, first: int, hour: int = 0) -> list[int]:
+    """Fourteen months' begins by a clock, Unix ms."""
+    months = [(2025 + number // 12, number % 12 + 1) for number in range(first - 1, first + 13)]
+    return [round(datetime(year, month, 1, hour, tzinfo=clock).timestamp() * 1000) for year, month in months]
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        begins_of(BERLIN, 1), begins_of(BERLIN, 7), begins_of(BERLIN, 1, 6), begins_of(BERLIN, 7, 6),
+        begins_of(WINTER, 4), begins_of(WINTER, 7), begins_of(WINTER, 10),
+        begins_of(UTC, 1), begins_of(UTC, 4), begins_of(UTC, 7), begins_of(UTC, 10),
+    ],
+    ids=[
+        "local-1", "local-7", "gas-1", "gas-7", "winter-4", "winter-7", "winter-10", "utc-1", "utc-4", "utc-7",
+        "utc-10",
+    ],
+)  # fmt: skip
+def test_a_bill_ends_at_one_instant_however_many_lines_stand_behind_it(begins: list[int]) -> None:
+    for count in range(1, len(begins)):
+        assert ends_of(begins[:count], Step.MONTH, BERLIN)[-1] == begins[count]
+
+
+def test_a_first_part_of_a_month_hides_not_the_clock_of_the_months_after_it() -> None:
+    begins = begins_of(WINTER, 4)
+    moved_in = [begins[0] + 5 * 86_400_000 + 37_800_000, *begins[1:]]
+    for count in range(3, len(begins)):
+        assert ends_of(moved_in[:count], Step.MONTH, BERLIN)[-1] == begins[count]
+
+
+def test_winter_alone_does_not_tell_the_clock_and_the_zone_that_is_said_does() -> None:
+    begins = begins_of(WINTER, 1)
+    [*_, march] = ends_of(begins[:3], Step.MONTH, BERLIN)
+    assert march == begins_of(BERLIN, 1)[3]
+    assert ends_of(begins[:3], Step.MONTH, WINTER)[-1] == begins[3]
+    for count in range(4, len(begins)):
+        assert ends_of(begins[:count], Step.MONTH, BERLIN)[-1] == begins[count]
+
+
+def test_a_column_in_utc_has_one_end_for_a_bill_whether_or_not_a_line_follows(tmp_path: Path) -> None:
+    lines = [f"2025-{month:02}-01 00:00;{month}\n" for month in range(1, 13)]
+    file = tmp_path / "utc.csv"
+    ends = []
+    for count in (3, 4, 10, 11):
+        file.write_text("datetime_utc;kWh\n" + "".join(lines[:count]), encoding="utf-8")
+        declared = Declared(meter="gas", stamp="start", unit="kWh")
+        found = open_readings(file, declared, Directory([MONTHLY]), time_zone="Europe/Berlin")
+        ends.append([end for end, _ in taken(found)])
+    assert ends[0][-1] == ends[1][2] == "2025-04-01 02:00"
+    assert ends[2][-1] == ends[3][9] == "2025-11-01 01:00"
+
+
+@pytest.mark.parametrize("clock", ["00:00", "06:00", "08:15", "12:00"])
+def test_a_first_part_of_a_month_ends_where_the_calendar_begins_at_any_time_of_the_morning(
+    tmp_path: Path, clock: str
+) -> None:
+    lines = f"2025-01-06 10:30;310\n2025-02-01 {clock};290\n2025-03-01 {clock};291\n"
+    found = opened(tmp_path, lines)
+    assert [end for end, _ in taken(found)] == [f"2025-{month}-01 {clock}" for month in ("02", "03", "04")]
+    assert not found.tally.refusals
+
+
+def test_a_first_part_of_a_month_ends_on_the_evening_before_the_calendars_begin_but_not_on_the_day_before(
+    tmp_path: Path,
+) -> None:
+    assert not opened_refusals(tmp_path, "2025-06-06 10:30;1\n2025-06-30 22:00;2\n2025-07-30 22:00;3\n")
+    assert opened_refusals(tmp_path, "2025-06-06 10:30;1\n2025-06-30 11:00;2\n2025-07-30 11:00;3\n") == [4]
+
+
+def opened_refusals(folder: Path, lines: str) -> list[int]:
+    found = opened(folder, lines)
+    taken(found)
+    return [refused.line for refused in found.tally.refusals if "add one" in refused.reason]
 
 
 def test_a_line_behind_the_last_may_have_a_nought_that_counts_as_missing(tmp_path: Path) -> None:
@@ -239,6 +317,44 @@ def test_dates_of_bills_that_begin_on_the_day_after_are_in_them(tmp_path: Path) 
     found = read(tmp_path, mscons_of(("20250101", "20250131"), ("20250201", "20250228"), ("20250301", "20250331")))
     assert [end for end, _ in taken(found)] == ["2025-02-01 00:00", "2025-03-01 00:00", "2025-04-01 00:00"]
     assert not found.tally.refusals
+
+
+def test_bills_that_begin_on_the_day_after_have_their_last_day_in_them_and_the_last_one_too(tmp_path: Path) -> None:
+    periods = [("20250122", "20250219"), ("20250220", "20250321"), ("20250322", "20250420")]
+    found = read(tmp_path, mscons_of(*periods))
+    expected = [("2025-02-20 00:00", 310_000), ("2025-03-22 00:00", 311_000), ("2025-04-21 00:00", 312_000)]
+    assert taken(found) == expected
+    assert not found.tally.refusals
+    turned = taken(read(tmp_path, mscons_of(*reversed(periods))))
+    assert sorted(end for end, _ in turned) == [end for end, _ in expected]
+
+
+def test_a_last_bill_that_would_be_whole_without_its_last_day_goes_as_the_others(tmp_path: Path) -> None:
+    found = read(tmp_path, mscons_of(("20250122", "20250219"), ("20250220", "20250320")))
+    assert [end for end, _ in taken(found)] == ["2025-02-20 00:00", "2025-03-21 00:00"]
+    assert not found.tally.refusals
+
+
+@pytest.mark.parametrize("day", ["20250131", "20250228"])
+def test_the_value_of_a_day_shows_not_where_a_month_ends(tmp_path: Path, day: str) -> None:
+    found = read(tmp_path, mscons_of(("20250101", "20250131"), ("20250201", "20250228"), (day, day)))
+    assert [end for end, _ in taken(found)] == ["2025-02-01 00:00", "2025-03-01 00:00"]
+    [refused] = found.tally.refusals
+    assert "is an interval of" in refused.reason
+
+
+def test_where_bills_begin_on_both_days_the_one_that_makes_the_month_whole_is_its_end(tmp_path: Path) -> None:
+    # A second sender's bill begins on the last day of January.
+    found = read(tmp_path, mscons_of(("20250101", "20250131"), ("20250131", "20250228"), ("20250201", "20250228")))
+    assert taken(found)[0] == ("2025-02-01 00:00", 310_000)
+    found = read(tmp_path, mscons_of(("20250122", "20250220"), ("20250220", "20250321"), ("20250221", "20250321")))
+    assert taken(found)[0] == ("2025-02-20 00:00", 310_000)
+
+
+def test_what_the_day_after_would_make_too_long_is_refused(tmp_path: Path) -> None:
+    found = read(tmp_path, mscons_of(("20250101", "20250210"), ("20250211", "20250310")))
+    assert [end for end, _ in taken(found)] == ["2025-03-11 00:00"]
+    assert "is an interval of" in found.tally.refusals[0].reason
 
 
 def test_where_senders_mean_both_only_the_day_on_which_another_begins_is_told(tmp_path: Path) -> None:

@@ -2,14 +2,14 @@
 
 Bills run from one reading of the meter to the next, mostly some days beside a calendar month: an amount ends where the
 next one of its series begins. So the lines of such a series are held until the file is over, in whichever order they
-come. What has no line behind it ends a calendar month (year) later, if all others do (the first may be a part of one);
-else nobody knows where.
+come. What has no line behind it ends a calendar month (year) later by the clock that its series keeps, if all others do
+(the first may be a part of one); else nobody knows where.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime, time, timedelta, timezone, tzinfo
 from itertools import pairwise, zip_longest
 from typing import Final, NamedTuple
 
@@ -62,6 +62,9 @@ class Bills:
 
 def ends_of(begins_ms: Sequence[int], step: Step, tz: tzinfo) -> list[int | str]:
     """Where amounts end that begin at these instants, in order and each but once: Unix ms, or why nobody knows."""
+    if not begins_ms:
+        return []
+    tz = _clock_of(begins_ms, tz)
     off = [not _is_calendar(begin, after, step, tz) for begin, after in pairwise(begins_ms)]
     # Whoever moves in within a month has a first bill of a part of it.
     moved_in = len(off) > 1 and not any(off[1:]) and _is_first_day(begins_ms[1], step, tz)
@@ -86,6 +89,33 @@ def ends_of(begins_ms: Sequence[int], step: Step, tz: tzinfo) -> list[int | str]
     return found
 
 
+def _clock_of(begins_ms: Sequence[int], tz: tzinfo) -> tzinfo:
+    """The clock by which all begins are at one time of day: the town's, else winter time, summer time or UTC all year.
+
+    A calendar end by another one than the file's would be an hour off once a line behind it says where it is. Midnight
+    comes first: in summer winter time's is one o'clock in town, until October shows that it is none.
+    """
+    year = _local(begins_ms[0], tz).year
+    offsets = {datetime(year, month, 1, tzinfo=tz).utcoffset() or timedelta() for month in (1, 7)}
+    clocks = [tz, *(timezone(offset) for offset in sorted(offsets)), UTC]
+    # The first bill may be of a part of a month, from any minute on.
+    for told in filter(None, (begins_ms, begins_ms[1:])):
+        fitting: tzinfo | None = None
+        for clock in clocks:
+            times = {_local(begin, clock).time() for begin in told}
+            if times == {time()}:
+                return clock
+            if len(times) == 1 and fitting is None:
+                fitting = clock
+        if fitting is not None:
+            return fitting
+    return tz
+
+
+def _local(instant_ms: int, tz: tzinfo) -> datetime:
+    return datetime.fromtimestamp(instant_ms / 1000, UTC).astimezone(tz)
+
+
 def _is_calendar(begin_ms: int, after_ms: int, step: Step, tz: tzinfo) -> bool:
     """Whether whole months (years) lie between two begins. An hour beside them is the clocks' change, in a file that
     keeps winter time or an offset."""
@@ -96,9 +126,9 @@ def _is_calendar(begin_ms: int, after_ms: int, step: Step, tz: tzinfo) -> bool:
 
 
 def _is_first_day(begin_ms: int, step: Step, tz: tzinfo) -> bool:
-    """Whether a month (year) of the calendar begins there, or an hour before."""
-    local = datetime.fromtimestamp(begin_ms / 1000, UTC).astimezone(tz)
-    return (local.day, local.hour <= 1) == (1, True) and (step is Step.MONTH or local.month == 1)
+    """Whether a month (year) of the calendar begins there, or up to half a day before or after."""
+    local = _local(begin_ms + _DAY_MS // 2 - 1, tz)
+    return local.day == 1 and (step is Step.MONTH or local.month == 1)
 
 
 _WORDS: Final = {Step.MONTH: "months", Step.YEAR: "years"}

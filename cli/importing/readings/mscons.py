@@ -65,7 +65,7 @@ class MsconsReader:
         """Bytes of the file, and how many of them have been read."""
         self._message = _Message()
         self._messages = 0
-        self._dated = DatedAmounts()
+        self._dated = DatedAmounts(tz)
 
     def pieces(self) -> Iterator[Piece]:
         """All readings, by the piece."""
@@ -238,9 +238,10 @@ class MsconsReader:
 
     def _settle(self) -> Iterator[None]:
         """Takes the amounts between dates that were held until the file is over, one by one."""
-        for one, is_exclusive in self._dated.take():
+        for one, has_last_day in self._dated.take():
+            last = _Instant(one.after_ms if has_last_day else one.end_ms, has_last_day is None)
             try:
-                end = self._end(one.begin_ms, _Instant(one.end_ms, not is_exclusive), one.step)
+                end = self._end(one.begin_ms, last, one.step)
             except ValueError as error:
                 self._taker.collector.refuse(one.line, "QTY", str(error), one.text)
             else:
