@@ -87,12 +87,14 @@ class ParquetWriter:
         self._groups.put(self._arrow.RecordBatch(arrays, schema=self._schema))
 
     def _drain(self) -> None:
+        groups = iter(self._groups.get, None)
         try:
-            groups = self._arrow.RecordBatchReader.from_batches(self._schema, iter(self._groups.get, None))
-            self._write_parquet(groups, self._sink, compression="zstd(3)", max_row_group_size=ROW_GROUP)
+            batches = self._arrow.RecordBatchReader.from_batches(self._schema, groups)
+            self._write_parquet(batches, self._sink, compression="zstd(3)", max_row_group_size=ROW_GROUP)
         except BaseException:
-            # Nobody takes row groups any more, and who brings them must not wait for ever.
-            for _ in iter(self._groups.get, None):
+            # Nobody takes row groups any more, and who brings them must not wait for ever. The same iterator: if the
+            # library has been told the end, it does not come again.
+            for _ in groups:
                 pass
             raise
 

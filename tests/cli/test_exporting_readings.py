@@ -12,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from pathlib import Path
+from queue import Queue
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -181,6 +183,38 @@ def test_a_library_that_takes_no_row_group_is_told_when_it_is_closed(
     rows = (Row("m", slot * 900_000, Decimal(slot), "Wh", "measured", "", 0, 0) for slot in range(100))
     with pytest.raises(RuntimeError, match="takes none"), closing(ParquetWriter(tmp_path / "x.parquet")) as writer:
         assert writer.write(rows) == 100
+
+
+def test_a_library_that_fails_after_the_last_row_group_is_told_when_it_is_closed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from arro3 import io as library
+
+    class Ended(Queue[Any]):
+        """Who asks it for more after the end would wait for ever."""
+
+        has_ended = False
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            assert not self.has_ended, "asked after the end"
+            found = super().get(block, timeout)
+            self.has_ended = found is None
+            return found
+
+    taken = list[int]()
+
+    def write_parquet(groups: Iterator[Any], *_given: object, **_named: object) -> None:
+        taken.extend(group.num_rows for group in groups)
+        raise RuntimeError("fails at the end")
+
+    monkeypatch.setattr(library, "write_parquet", write_parquet)
+    monkeypatch.setattr(exporting, "Queue", Ended)
+    monkeypatch.setattr(exporting, "ROW_GROUP", 10)
+    writer = ParquetWriter(tmp_path / "x.parquet")
+    writer.write(Row("m", slot * 900_000, Decimal(slot), "Wh", "measured", "", 0, 0) for slot in range(25))
+    with pytest.raises(RuntimeError, match="fails at the end"):
+        writer.close()
+    assert taken == [10, 10, 5]
 
 
 reading = st.tuples(

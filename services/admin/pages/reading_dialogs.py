@@ -149,7 +149,8 @@ class EstimateDialog:
         try:
             fill = await town.metering.estimate(self._desk.meter, *wanted, request_id)
         except LichtbuchError as error:
-            if not isinstance(error, RetryableError):
+            # A refused trial says nothing of estimates that nobody has answered for.
+            if store and not isinstance(error, RetryableError):
                 self._requests.answered()
             CHANGES.labels("estimate", problem_of(error).value).inc()
             self._answer.set_text(view.refusal(error, "metering"))

@@ -58,6 +58,8 @@ class ReadingForm(Card):
         self._last: Reading | None = None
         self._last_before: datetime | None = None
         self._tried: tuple[_Wish, Trial] | None = None
+        self._doubted = frozenset[str]()
+        """What was said against the reading that was tried last: that much is confirmed, and no more."""
         self._check_number = 0
         self._is_busy = False
         super().__init__(view, "reading_new", view.town.meter_list, view.town.may_read_in, mark="reading-form")
@@ -291,11 +293,12 @@ class ReadingForm(Card):
 
     def _judge(self, wish: _Wish, trial: Trial) -> tuple[Doubt, ...]:
         """Shows what speaks for and against a reading. Returns the doubts."""
-        if self._tried is None or self._tried[0] != wish:
-            self._sure.set_value(False)
-        self._tried = (wish, trial)
         t, formats, meter = self.view.t, self.view.formats, wish.meter
         doubts = all_doubts(meter, self._last, wish.value, trial)
+        doubted = frozenset(doubt_text(self.view, doubt) for doubt in doubts)
+        if self._tried is None or self._tried[0] != wish or not doubted <= self._doubted:
+            self._sure.set_value(False)
+        self._tried, self._doubted = (wish, trial), doubted
         lines = []
         step = since_last(meter, self._last, wish.value, wish.at)
         if step is not None:
@@ -335,12 +338,18 @@ class ReadingForm(Card):
             return
         self._check_number += 1
         try:
-            if wish.at != self._last_before:
-                await self._load_last(wish.meter, wish.at)
-            if self._tried is not None and self._tried[0] == wish:
-                trial = self._tried[1]
+            tried = self._tried
+            # What was refused may be taken by now.
+            if tried is not None and tried[0] == wish and not tried[1].refusals:
+                trial = tried[1]
             else:
                 trial = await metering.bring(wish.meter, wish.at, wish.value, dry_run=True)
+            if self._is_about(wish) and wish.at != self._last_before:
+                await self._load_last(wish.meter, wish.at)
+            if not self._is_about(wish):
+                if self._meter is not wish.meter:  # else it still stands there to be saved
+                    self._notify(f"{t('reading_not_stored')} {self._in_words(wish)}")
+                return
             # Said anew: what was before may have been told since, and what is to be confirmed has to stand there.
             doubts = self._judge(wish, trial)
             if trial.refusals:
@@ -351,20 +360,45 @@ class ReadingForm(Card):
             stored = await metering.bring(wish.meter, wish.at, wish.value, dry_run=False)
         except LichtbuchError as error:
             CHANGES.labels("hand reading", problem_of(error).value).inc()
-            self._error.set_text(self.view.refusal(error, "metering"))
+            words = self.view.refusal(error, "metering")
+            if self._is_about(wish):
+                self._error.set_text(words)
+            else:
+                self._notify(f"{self._in_words(wish)}: {words}")
             return
         if stored.refusals:
             CHANGES.labels("hand reading", "failed").inc()
-            self._judge(wish, stored)
+            if self._is_about(wish):
+                self._judge(wish, stored)
+            else:
+                words = " ".join(t("reading_refused", reason=self.view.told(reason)) for reason in stored.refusals)
+                self._notify(f"{self._in_words(wish)}: {words}")
             return
         CHANGES.labels("hand reading", "ok").inc()
-        self._choose_other()
-        when = self.view.formats.zoned(wish.at)
-        value = self._face_text(wish.meter, wish.value)
+        if self._is_about(wish):
+            self._choose_other()
         words = t("reading_known_already") if stored.is_stored else t("reading_stored")
-        self._done.set_text(f"{words} {wish.meter.display_name}: {value}, {when}")
+        self._done.set_text(f"{words} {self._in_words(wish)}")
         self._done.set_visibility(True)
-        await self.view.town.meter_list.refresh_anew()
+        meters = self.view.town.meter_list
+        await meters.refresh_anew()
+        if self._meter is wish.meter:
+            # What stands there by now is another reading of this meter, which has a newer last one.
+            self._meter = next((each for each in meters.value or () if each.id == wish.meter.id), wish.meter)
+            self._tried = self._last_before = None
+            background_tasks.create(self._check(), name="look at a reading")
+
+    def _is_about(self, wish: _Wish) -> bool:
+        """The fields still say what was to be stored: who waits for an answer can go on to something else."""
+        return self._read(strictly=False) == wish
+
+    def _in_words(self, wish: _Wish) -> str:
+        when = self.view.formats.zoned(wish.at)
+        return f"{wish.meter.display_name}: {self._face_text(wish.meter, wish.value)}, {when}"
+
+    def _notify(self, words: str) -> None:
+        """Tells what became of a reading that the form is no longer about."""
+        ui.notify(words, type="negative", multi_line=True, timeout=8_000)
 
 
 def doubt_text(view: View, doubt: Doubt) -> str:

@@ -3,6 +3,7 @@ over real gRPC."""
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,16 +11,17 @@ from nicegui import ElementFilter
 from nicegui.testing import User
 
 from domain.errors import Unavailable
+from domain.night import unix_ms
 from services.admin.metering import Metering
 from services.admin.meters import MeterItem
 from services.admin.pages.fields import instant_of
-from services.admin.readings import Reading, Trial
+from services.admin.readings import Doubt, Reading, Trial
 from tests.services.admin.application import Application
 from tests.services.admin.meter_pages import DE, READING, eventually, sees, tells, texts
 from tests.services.admin.test_planning_pages import element, visible
 from tests.services.admin.town_book import BERLIN
-from tests.services.admin.town_buildings import metered
-from tests.services.admin.town_services import Town
+from tests.services.admin.town_buildings import metered, name
+from tests.services.admin.town_services import Town, TownServices
 
 AWAY = DE["error_away"].format(service=DE["metering"])
 
@@ -31,7 +33,12 @@ class Answers:
         self.last, self.tried = Counter[datetime](), Counter[datetime]()
         self.asked = Counter[datetime]()
         self.failing = set[datetime]()
+        self.doubting: dict[datetime, tuple[Doubt, ...]] = {}
+        """What the service says against a reading of a time, instead of what it would say."""
+        self.brought = Counter[tuple[str, bool]]()
+        """How often a meter's reading was brought, for trial or to be stored, answered or not."""
         self._held: dict[datetime, asyncio.Event] = {}
+        self._bringing: dict[tuple[str, bool], asyncio.Event] = {}
         last_reading, bring = Metering.last_reading, Metering.bring
 
         async def held_back(metering: Metering, meter: MeterItem, at: datetime) -> Reading | None:
@@ -47,9 +54,13 @@ class Answers:
                 self.last[at] += 1
 
         async def counted(metering: Metering, meter: MeterItem, at: datetime, value: int, *, dry_run: bool) -> Trial:
+            self.brought[meter.id, dry_run] += 1
+            gate = self._bringing.get((meter.id, dry_run))
+            if gate is not None:
+                await gate.wait()
             trial = await bring(metering, meter, at, value, dry_run=dry_run)
             self.tried[at] += 1
-            return trial
+            return replace(trial, doubts=self.doubting.get(at, trial.doubts))
 
         monkeypatch.setattr(Metering, "last_reading", held_back)
         monkeypatch.setattr(Metering, "bring", counted)
@@ -58,6 +69,11 @@ class Answers:
         """Holds the first answer about a time back until the event is set."""
         self._held[at] = asyncio.Event()
         return self._held[at]
+
+    def hold_brought(self, meter: str, *, dry_run: bool) -> asyncio.Event:
+        """Holds readings of a meter on their way to the service until the event is set."""
+        gate = self._bringing[meter, dry_run] = asyncio.Event()
+        return gate
 
 
 @pytest.fixture
@@ -193,3 +209,175 @@ async def test_a_reading_is_not_held_against_the_last_one_of_another_time_where_
     element(user, "reading-value").value = "1301"
     await tells(user, "reading-last", "1.240,000 m³")
     await tells(user, "reading-verdict", "61,0 m³")
+
+
+# --- a form that is about something else by the time of the answer ----------------------------------------------------
+
+
+def save(user: User) -> None:
+    user.find(marker="reading-fields").trigger("submit.prevent")
+
+
+async def saved(user: User) -> None:
+    """Waits until a press on "save" has been dealt with."""
+    await eventually(lambda: element(user, "reading-save").enabled)
+
+
+async def choose_the_kitchen(user: User) -> None:
+    user.find(marker="reading-other").click()
+    user.find(marker="reading-search").clear().type("K-77")
+    await eventually(lambda: offered(user) == 1)
+    user.find(marker="offered").click()
+    await tells(user, "reading-last", "kWh")
+
+
+async def storing(application: Application, town: Town, answers: Answers) -> tuple[User, datetime, asyncio.Event]:
+    """A user whose plausible reading of W-1 is on its way to be stored, its time, and what lets it through."""
+    metered(town)
+    user = await application.open("operator", f"{READING}?meter=W-1")
+    await tells(user, "reading-last", "1.610,500 m³")
+    typed, at = days_before(town, 30)
+    element(user, "reading-at").value = typed
+    element(user, "reading-value").value = "1844"
+    await tells(user, "reading-verdict", DE["reading_plausible"], "330 d")
+    gate = answers.hold_brought("W-1", dry_run=False)
+    save(user)
+    await eventually(lambda: answers.brought["W-1", False] == 1)
+    return user, at, gate
+
+
+async def test_a_verdict_on_one_meter_does_not_get_into_the_form_of_another(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    user = await doubted(application, town)
+    gate = answers.hold_brought("W-1", dry_run=True)
+    before = answers.brought["W-1", True]
+    element(user, "reading-value").value = "150"
+    await eventually(lambda: answers.brought["W-1", True] == before + 1)
+    save(user)
+    await eventually(lambda: answers.brought["W-1", True] == before + 2)
+    await choose_the_kitchen(user)
+    gate.set()
+    await saved(user)
+    assert "Küche" in texts(user, "reading-meter")
+    assert not texts(user, "reading-verdict")
+    assert not visible(user, "reading-sure")
+    assert not texts(user, "reading-error")
+    assert town.calls == []
+    await sees(user, f"{DE['reading_not_stored']} Wasser Grundschule: 150,000 m³")
+
+
+async def test_a_reading_whose_time_is_changed_while_it_is_looked_at_is_not_stored(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    metered(town)
+    user = await application.open("operator", f"{READING}?meter=W-1")
+    await tells(user, "reading-last", "1.610,500 m³")
+    gate = answers.hold_brought("W-1", dry_run=True)
+    element(user, "reading-value").value = "1844"
+    await eventually(lambda: answers.brought["W-1", True] == 1)
+    save(user)
+    await eventually(lambda: answers.brought["W-1", True] == 2)
+    element(user, "reading-at").value = days_before(town, 30)[0]
+    await eventually(lambda: answers.brought["W-1", True] == 3)
+    gate.set()
+    await saved(user)
+    await tells(user, "reading-verdict", DE["reading_plausible"], "330 d")
+    assert town.calls == []
+
+
+async def test_a_reading_stored_after_another_meter_was_chosen_is_told_and_leaves_its_form_alone(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    user, _, gate = await storing(application, town, answers)
+    await choose_the_kitchen(user)
+    element(user, "reading-value").value = "813"
+    await tells(user, "reading-verdict", "verdict-box")
+    verdict = texts(user, "reading-verdict")
+    gate.set()
+    await sees(user, "Gespeichert: Wasser Grundschule: 1.844,000 m³")
+    await saved(user)
+    assert visible(user, "reading-fields")
+    assert "Küche" in texts(user, "reading-meter")
+    assert element(user, "reading-value").value == "813"
+    assert texts(user, "reading-verdict") == verdict
+
+
+async def test_a_reading_refused_after_another_meter_was_chosen_is_told_outside_its_form(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    user, at, gate = await storing(application, town, answers)
+    await choose_the_kitchen(user)
+    town.book.put(name("W-1"), at, 1_700_000)
+    gate.set()
+    await sees(user, DE["reading_refused"].split("{")[0])
+    await saved(user)
+    assert not texts(user, "reading-verdict")
+    assert not texts(user, "reading-error")
+
+
+async def test_a_reading_nobody_answers_for_after_another_meter_was_chosen_is_told_outside_its_form(
+    application: Application, town: Town, services: TownServices, answers: Answers
+) -> None:
+    user, _, gate = await storing(application, town, answers)
+    await choose_the_kitchen(user)
+    await services.stop("metering")
+    gate.set()
+    await eventually(lambda: any(AWAY in said and "1.844,000 m³" in said for said in user.notify.messages))
+    await saved(user)
+    assert not texts(user, "reading-error")
+
+
+async def test_the_next_reading_of_a_meter_is_held_against_the_one_that_was_on_its_way(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    user, _, gate = await storing(application, town, answers)
+    await press_now(user, answers)
+    assert "1.610,500 m³" in texts(user, "reading-last")
+    gate.set()
+    await sees(user, "Gespeichert: Wasser Grundschule: 1.844,000 m³")
+    await tells(user, "reading-last", "1.844,000 m³")
+    assert visible(user, "reading-fields")
+    assert element(user, "reading-value").value == "1844"
+
+
+# --- asked again ------------------------------------------------------------------------------------------------------
+
+
+async def test_who_confirmed_one_doubt_is_asked_again_when_there_are_more(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    metered(town)
+    user = await application.open("operator", f"{READING}?meter=W-1")
+    await tells(user, "reading-last", "1.610,500 m³")
+    typed, at = days_before(town, 30)
+    answers.failing.add(at)
+    answers.doubting[at] = (Doubt("spike"),)
+    element(user, "reading-at").value = typed
+    element(user, "reading-value").value = "160,5"
+    await tells(user, "reading-verdict", DE["doubt_spike"])
+    assert DE["doubt_negative_step"] not in texts(user, "reading-verdict")
+    element(user, "reading-sure").value = True
+    answers.failing.clear()
+    save(user)
+    await tells(user, "reading-verdict", DE["doubt_spike"], DE["doubt_negative_step"])
+    await sees(user, DE["reading_confirm"])
+    await saved(user)
+    assert element(user, "reading-sure").value is False
+    assert town.calls == []
+    element(user, "reading-sure").value = True
+    save(user)
+    await sees(user, "Gespeichert: Wasser Grundschule: 160,500 m³")
+
+
+async def test_a_refused_reading_is_brought_again_when_save_is_pressed_again(
+    application: Application, town: Town, answers: Answers
+) -> None:
+    user, at, gate = await storing(application, town, answers)
+    town.book.put(name("W-1"), at, 1_700_000)
+    gate.set()
+    await tells(user, "reading-verdict", DE["reading_refused"].split("{")[0])
+    await saved(user)
+    del town.book.readings[name("W-1")][unix_ms(at)]
+    save(user)
+    await sees(user, "Gespeichert: Wasser Grundschule: 1.844,000 m³")

@@ -1,11 +1,15 @@
 """Readings on the page of a meter, by hand, and deliveries, as simulated people see them, over real gRPC."""
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import pytest
 from nicegui.testing import User
 
+from domain.errors import FailedPrecondition, Unavailable
 from domain.night import local_date, unix_ms
 from lichtbuch.metering.v1 import metering_pb2
+from services.admin.metering import Fill, Metering
 from tests.services.admin.application import Application
 from tests.services.admin.meter_pages import DE, EN, METERS, READING, eventually, press, sees, shows, tells, texts
 from tests.services.admin.test_planning_pages import element, html, visible
@@ -50,6 +54,36 @@ async def test_gaps_are_filled_after_it_was_said_with_how_many_values(applicatio
     assert town.calls == []
     user.find(marker="estimate-store").click()
     await eventually(lambda: town.calls == [f"EstimateReadings {ADMIN}"])
+
+
+async def test_estimates_that_nobody_answered_for_keep_their_request_over_a_refused_trial(
+    application: Application, town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last = metered(town)
+    estimate, requests = Metering.estimate, list[str]()
+    errors = {2: Unavailable("nobody answers"), 3: FailedPrecondition.of("name", "not now")}
+
+    async def scripted(metering: Metering, *wanted: Any) -> Fill:
+        requests.append(wanted[-1])
+        if len(requests) in errors:
+            raise errors[len(requests)]
+        return await estimate(metering, *wanted)
+
+    monkeypatch.setattr(Metering, "estimate", scripted)
+    user = await application.open("admin", f"{METERS}/R-1")
+    await eventually(lambda: visible(user, "estimate"))
+    user.find(marker="estimate").click()
+    await eventually(lambda: visible(user, "estimate-try"))
+    for mark in ("estimate-first", "estimate-last"):
+        element(user, mark).value = (local_date(last, BERLIN) - timedelta(days=1)).isoformat()
+    for count, mark in enumerate(("try", "store", "try", "try"), start=1):
+        user.find(marker=f"estimate-{mark}").click()
+        await eventually(lambda count=count: len(requests) == count and element(user, "estimate-try").enabled)  # type: ignore[misc]
+    await eventually(lambda: element(user, "estimate-store").enabled)
+    user.find(marker="estimate-store").click()
+    await eventually(lambda: town.calls == [f"EstimateReadings {ADMIN}"])
+    assert [bool(each) for each in requests] == [False, True, False, False, True]
+    assert requests[1] == requests[4]
 
 
 # --- a reading by hand -----------------------------------------------------------------------------------------------
