@@ -250,7 +250,11 @@ def test_years_before_a_meter_was_there_are_left_out() -> None:
 
 def test_what_a_service_does_not_tell_of_estimates_is_unknown_and_not_nothing() -> None:
     losses = metering_pb2.QueryLossesResponse(
-        starts_unix_ms=[0], main_amounts=[5], sub_amounts=[4], verdicts=[1], coverages_permille=[1000]
+        starts_unix_ms=[0],
+        main_amounts=[5],
+        sub_amounts=[4],
+        verdicts=[metering_pb2.LOSS_VERDICT_WITHIN],
+        coverages_permille=[1000],
     )
     assert losses_from_proto(losses).rows[0].estimated is None
     losses.estimated_amounts.append(0)
