@@ -89,11 +89,34 @@ def days_before(town: Town, days: int) -> tuple[str, datetime]:
     return typed, at
 
 
-async def doubted(application: Application, town: Town) -> User:
-    """A user whose reading of W-1 is below the last one, and who has been told so."""
+async def opened(application: Application, town: Town) -> User:
+    """A user at the form for W-1, who has been told its last reading."""
     metered(town)
     user = await application.open("operator", f"{READING}?meter=W-1")
     await tells(user, "reading-last", "1.610,500 m³")
+    return user
+
+
+async def held_back_before(
+    user: User, town: Town, answers: Answers, days: int, *, fails: bool = False
+) -> tuple[datetime, asyncio.Event]:
+    """Types a time so many days ago, of which the first answer is held back: the time, and what lets the answer go."""
+    typed, at = days_before(town, days)
+    gate = answers.hold(at)
+    if fails:
+        answers.failing.add(at)
+    element(user, "reading-at").value = typed
+    await eventually(lambda: answers.asked[at] == 1)
+    return at, gate
+
+
+def save(user: User) -> None:
+    user.find(marker="reading-fields").trigger("submit.prevent")
+
+
+async def doubted(application: Application, town: Town) -> User:
+    """A user whose reading of W-1 is below the last one, and who has been told so."""
+    user = await opened(application, town)
     element(user, "reading-value").value = "160,5"
     await tells(user, "reading-verdict", DE["doubt_negative_step"])
     return user
@@ -115,17 +138,14 @@ async def test_an_answer_about_an_older_time_leaves_the_newer_verdict_and_its_co
     application: Application, town: Town, answers: Answers
 ) -> None:
     user = await doubted(application, town)
-    typed, at = days_before(town, 30)
-    gate = answers.hold(at)
-    element(user, "reading-at").value = typed
-    await eventually(lambda: answers.asked[at] == 1)
+    at, gate = await held_back_before(user, town, answers, 30)
     await press_now(user, answers)
     gate.set()
     await eventually(lambda: answers.last[at] == 1)
     assert DE["doubt_negative_step"] in texts(user, "reading-verdict")
     assert visible(user, "reading-sure")
     element(user, "reading-sure").value = True
-    user.find(marker="reading-fields").trigger("submit.prevent")
+    save(user)
     await sees(user, "Gespeichert: Wasser Grundschule: 160,500 m³")
 
 
@@ -133,11 +153,8 @@ async def test_who_saves_before_the_check_has_ended_can_confirm_what_is_asked(
     application: Application, town: Town, answers: Answers
 ) -> None:
     user = await doubted(application, town)
-    typed, at = days_before(town, 30)
-    gate = answers.hold(at)
-    element(user, "reading-at").value = typed
-    await eventually(lambda: answers.asked[at] == 1)
-    user.find(marker="reading-fields").trigger("submit.prevent")
+    at, gate = await held_back_before(user, town, answers, 30)
+    save(user)
     await sees(user, DE["reading_confirm"])
     answered = answers.last[at]
     gate.set()
@@ -149,15 +166,10 @@ async def test_who_saves_before_the_check_has_ended_can_confirm_what_is_asked(
 async def test_who_saves_at_once_is_held_against_the_reading_before_that_time(
     application: Application, town: Town, answers: Answers
 ) -> None:
-    metered(town)
-    user = await application.open("operator", f"{READING}?meter=W-1")
-    await tells(user, "reading-last", "1.610,500 m³")
-    typed, at = days_before(town, 400)
-    answers.hold(at)  # the check's; 1.240 m³ were read before
-    element(user, "reading-at").value = typed
-    await eventually(lambda: answers.asked[at] == 1)
+    user = await opened(application, town)
+    await held_back_before(user, town, answers, 400)  # for the check; 1.240 m³ were read before
     element(user, "reading-value").value = "1300"
-    user.find(marker="reading-fields").trigger("submit.prevent")
+    save(user)
     await sees(user, "Gespeichert: Wasser Grundschule: 1.300,000 m³")
 
 
@@ -179,11 +191,7 @@ async def test_a_late_failure_about_an_older_time_leaves_what_is_told_about_the_
     application: Application, town: Town, answers: Answers
 ) -> None:
     user = await doubted(application, town)
-    typed, at = days_before(town, 30)
-    gate = answers.hold(at)
-    answers.failing.add(at)
-    element(user, "reading-at").value = typed
-    await eventually(lambda: answers.asked[at] == 1)
+    at, gate = await held_back_before(user, town, answers, 30, fails=True)
     await press_now(user, answers)
     gate.set()
     await eventually(lambda: answers.last[at] == 1)
@@ -194,9 +202,7 @@ async def test_a_late_failure_about_an_older_time_leaves_what_is_told_about_the_
 async def test_a_reading_is_not_held_against_the_last_one_of_another_time_where_nobody_tells_its_own(
     application: Application, town: Town, answers: Answers
 ) -> None:
-    metered(town)
-    user = await application.open("operator", f"{READING}?meter=W-1")
-    await tells(user, "reading-last", "1.610,500 m³")
+    user = await opened(application, town)
     typed, at = days_before(town, 400)
     answers.failing.add(at)
     element(user, "reading-at").value = typed
@@ -214,10 +220,6 @@ async def test_a_reading_is_not_held_against_the_last_one_of_another_time_where_
 # --- a form that is about something else by the time of the answer ----------------------------------------------------
 
 
-def save(user: User) -> None:
-    user.find(marker="reading-fields").trigger("submit.prevent")
-
-
 async def saved(user: User) -> None:
     """Waits until a press on "save" has been dealt with."""
     await eventually(lambda: element(user, "reading-save").enabled)
@@ -233,9 +235,7 @@ async def choose_the_kitchen(user: User) -> None:
 
 async def storing(application: Application, town: Town, answers: Answers) -> tuple[User, datetime, asyncio.Event]:
     """A user whose plausible reading of W-1 is on its way to be stored, its time, and what lets it through."""
-    metered(town)
-    user = await application.open("operator", f"{READING}?meter=W-1")
-    await tells(user, "reading-last", "1.610,500 m³")
+    user = await opened(application, town)
     typed, at = days_before(town, 30)
     element(user, "reading-at").value = typed
     element(user, "reading-value").value = "1844"
@@ -270,9 +270,7 @@ async def test_a_verdict_on_one_meter_does_not_get_into_the_form_of_another(
 async def test_a_reading_whose_time_is_changed_while_it_is_looked_at_is_not_stored(
     application: Application, town: Town, answers: Answers
 ) -> None:
-    metered(town)
-    user = await application.open("operator", f"{READING}?meter=W-1")
-    await tells(user, "reading-last", "1.610,500 m³")
+    user = await opened(application, town)
     gate = answers.hold_brought("W-1", dry_run=True)
     element(user, "reading-value").value = "1844"
     await eventually(lambda: answers.brought["W-1", True] == 1)
@@ -347,9 +345,7 @@ async def test_the_next_reading_of_a_meter_is_held_against_the_one_that_was_on_i
 async def test_who_confirmed_one_doubt_is_asked_again_when_there_are_more(
     application: Application, town: Town, answers: Answers
 ) -> None:
-    metered(town)
-    user = await application.open("operator", f"{READING}?meter=W-1")
-    await tells(user, "reading-last", "1.610,500 m³")
+    user = await opened(application, town)
     typed, at = days_before(town, 30)
     answers.failing.add(at)
     answers.doubting[at] = (Doubt("spike"),)

@@ -64,6 +64,12 @@ class Town:
         count = days_read * 96
         await self.metering.ingest(columns([100 * number for number in range(count + 1)], first=-count))
 
+    async def read_and_seal(self) -> None:
+        """The same, with the oldest readings given up and their days kept."""
+        await self.read()
+        await self.roll_up()
+        assert await self.give_up() > 0
+
     async def to_watt_hours(self, days_ago: int) -> None:
         """Another register hung there since, which counts Wh: what was read since was its."""
         count = (DAYS - days_ago) * 96
@@ -89,9 +95,7 @@ class Town:
 async def test_litres_of_kept_days_are_never_told_as_watt_hours(issuer: Issuer, database: Database) -> None:
     async with running_metering(issuer, database) as metering:
         town = Town(metering, database)
-        await town.read()
-        await town.roll_up()
-        assert await town.give_up() > 0
+        await town.read_and_seal()
         litres, energy = await days(metering, 65), await days(metering, 65, as_energy=True)
         assert (A_DAY_L in litres.amounts, A_DAY_L * WH_OF_A_LITRE in energy.amounts) == (True, True)
         await town.to_watt_hours(0)
@@ -107,9 +111,7 @@ async def test_litres_of_kept_days_are_never_told_as_watt_hours(issuer: Issuer, 
 async def test_nor_once_roll_ups_of_the_new_register_were_made(issuer: Issuer, database: Database) -> None:
     async with running_metering(issuer, database) as metering:
         town = Town(metering, database)
-        await town.read()
-        await town.roll_up()
-        assert await town.give_up() > 0
+        await town.read_and_seal()
         energy = await days(metering, 65, as_energy=True)
         await town.to_watt_hours(10)
         for _ in range(2):
