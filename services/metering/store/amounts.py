@@ -128,7 +128,11 @@ class Draft:
     @property
     def is_settled(self) -> bool:
         """True once nothing is open."""
-        return self.is_taken or bool(self.settled.all())
+        if self.is_taken:
+            return True
+        if len(self.settled) and not self.settled[-1]:
+            return False  # as of every draft that nothing has been put into, without a look at each step
+        return bool(self.settled.all())
 
     def open_bounds_ms(self) -> tuple[int, int]:
         """Begin of the first and end of the last step that is not settled."""
@@ -200,23 +204,22 @@ Place: TypeAlias = tuple[Draft, RegisterLife, int, int]
 def from_rollups(session: Session, meters: Sequence[Metered], drafts: Sequence[Draft], step: Step) -> None:
     """Settles the steps that are made of whole days which are kept, and which nothing has touched since."""
     states, marks = rollups.states_and_marks(session, [meter.row.uid for meter in meters])
-    if not states:
-        return
+    known = [
+        (draft, meter, state)
+        for draft, meter in zip(drafts, meters, strict=True)
+        if (state := states.get(meter.row.uid)) is not None
+    ]
     for span in (Span.MONTH, Span.DAY) if step is not Step.LOCAL_DAY else (Span.DAY,):
-        wanted: dict[int, tuple[int, int]] = {}
-        for draft, meter in zip(drafts, meters, strict=True):
-            state = states.get(meter.row.uid)
-            if state is not None and not draft.is_settled:
-                wanted[state.key] = draft.open_bounds_ms()
-        if not wanted:
+        known = [one for one in known if not one[0].is_settled]
+        if not known:
             return
-        first, last = min(begin for begin, _ in wanted.values()), max(end for _, end in wanted.values())
-        found = rollups.kept(session, list(wanted), span, first, last)
+        spans = [draft.open_bounds_ms() for draft, _, _ in known]
+        first, last = min(begin for begin, _ in spans), max(end for _, end in spans)
+        found = rollups.kept(session, [state.key for _, _, state in known], span, first, last)
         exact = found.that_are(drafts[0].bounds_ms)
-        for draft, meter in zip(drafts, meters, strict=True):
-            state = states.get(meter.row.uid)
-            part = found.of(state.key) if state is not None and state.key in wanted else None
-            if state is None or part is None:
+        for draft, meter, state in known:
+            part = found.of(state.key)
+            if part is None:
                 continue
             holds = _holds(meter, state, marks.get(state.key), part)
             if holds is None and state.key in exact:

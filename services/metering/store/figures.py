@@ -71,14 +71,13 @@ def metered(session: Session, rows: Sequence[MeterRow], *, all_units: bool = Fal
     lives = lives_of(session, [row.uid for row in rows])
     if all_units:
         return [Metered(row, lives[row.uid]) for row in rows]
-    return [
-        Metered(
-            row,
-            [life for life in lives[row.uid] if life.unit == row.unit],
-            [life for life in lives[row.uid] if life.unit != row.unit],
-        )
-        for row in rows
-    ]
+    return [_of_its_unit(row, lives[row.uid]) for row in rows]
+
+
+def _of_its_unit(row: MeterRow, lives: Sequence[RegisterLife]) -> Metered:
+    unit = row.unit
+    others = [life for life in lives if life.unit != unit]
+    return Metered(row, [life for life in lives if life.unit == unit] if others else lives, others)
 
 
 def consumption_of(

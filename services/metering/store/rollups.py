@@ -93,7 +93,7 @@ def states_and_marks(session: Session, meter_uids: Iterable[str]) -> tuple[dict[
     states: dict[str, State] = {}
     marked: dict[int, list[tuple[int, int, int]]] = {}
     count = len(State.__slots__)
-    for row in session.connection().execute(statement, {"uids": json.dumps(list(meter_uids))}):
+    for row in session.connection().execute(statement, {"uids": json.dumps(list(meter_uids))}).all():
         if row[1] not in states:
             states[row[1]] = State(*row[:count])
         if row[count] is not None:
