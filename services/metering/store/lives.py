@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from typing import Any, Final
 
@@ -23,7 +23,6 @@ from services.metering.vee import Point, RegisterRules, RegisterState
 _FIELDS: Final = tuple(field.name for field in fields(RegisterLife))
 _COLUMNS: Final = ", ".join(_FIELDS)
 _METER_UID, _ORIGIN, _ENDED_BY = map(_FIELDS.index, ("meter_uid", "origin", "ended_by"))
-_ORIGINS: Final[Mapping[str, Origin | None]] = {"": None} | {origin.value: origin for origin in Origin}
 
 
 def life_of(row: RegisterLifeRow) -> RegisterLife:
@@ -36,7 +35,8 @@ def life_of(row: RegisterLifeRow) -> RegisterLife:
 def _life(values: Sequence[Any]) -> RegisterLife:
     """The life whose columns these are, in the order of its fields."""
     life = list(values)
-    life[_ORIGIN], life[_ENDED_BY] = _ORIGINS[life[_ORIGIN]], _ORIGINS[life[_ENDED_BY]]
+    life[_ORIGIN] = Origin(life[_ORIGIN])
+    life[_ENDED_BY] = Origin(life[_ENDED_BY]) if life[_ENDED_BY] else None
     return RegisterLife(*life)
 
 
