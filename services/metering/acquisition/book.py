@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -12,7 +12,7 @@ from typing import Final
 from domain.errors import Corrupted, LichtbuchError, Unavailable
 from servicekit.clock import Clock
 from servicekit.database import Database
-from services.metering.acquisition.spool import Spool
+from services.metering.acquisition.spool import Record, Spool
 from services.metering.acquisition.target import Snapshot, Target
 from services.metering.metrics import METERS
 from services.metering.reading import Status
@@ -71,6 +71,24 @@ class TargetBook:
             return False
         self._due.clear()
         self._next_s = now_s + REFRESH_EVERY_S
+        if self._loaded:
+            return await self._read(now_s, ())
+        # Before the database is asked: what is drained meanwhile would be found in neither of them.
+        waiting = await asyncio.to_thread(self._spool.hold)
+        try:
+            return await self._read(now_s, waiting)
+        finally:
+            await asyncio.to_thread(self._spool.release)
+
+    async def save(self) -> None:
+        """Writes the snapshot. A disk that fails costs nothing but a worker's start without the database."""
+        try:
+            await asyncio.to_thread(self._snapshot.write, list(self.targets))
+        except OSError as error:
+            _log.warning("the snapshot of the meters cannot be written: %s", error)
+
+    async def _read(self, now_s: float, waiting: Iterable[Record]) -> bool:
+        """Reads the list from the database, else from the snapshot, and moves it on by what waits in the spool."""
         known = {target.identity: target for target in self.targets}
         try:
             if not self._ready():
@@ -83,7 +101,7 @@ class TargetBook:
                 _log.exception("the list of meters cannot be read")
             self._next_s = now_s + 1.0
             if not self._loaded and not self.targets:
-                await self._from_snapshot(error)
+                await self._from_snapshot(error, waiting)
             return False
         # What was dealt with while the database was asked is in the old entries.
         for target in targets:
@@ -92,19 +110,12 @@ class TargetBook:
                 target.state, target.settled_ms = before.state, before.settled_ms
         self.targets = targets
         if not self._loaded:
-            await asyncio.to_thread(self._apply_spool)
+            await asyncio.to_thread(self._move_on, waiting)
             self._loaded = True
         METERS.labels("not_polled").set(others)
         return True
 
-    async def save(self) -> None:
-        """Writes the snapshot. A disk that fails costs nothing but a worker's start without the database."""
-        try:
-            await asyncio.to_thread(self._snapshot.write, list(self.targets))
-        except OSError as error:
-            _log.warning("the snapshot of the meters cannot be written: %s", error)
-
-    async def _from_snapshot(self, reason: BaseException) -> None:
+    async def _from_snapshot(self, reason: BaseException, waiting: Iterable[Record]) -> None:
         try:
             self.targets = await asyncio.to_thread(self._snapshot.read)
         except Corrupted as error:
@@ -112,12 +123,12 @@ class TargetBook:
             return
         if self.targets:
             _log.warning("%d meters are polled as the local snapshot knows them: %s", len(self.targets), reason)
-            await asyncio.to_thread(self._apply_spool)
+            await asyncio.to_thread(self._move_on, waiting)
 
-    def _apply_spool(self) -> None:
-        """Moves the targets on by what waits in the spool, which the database does not know yet."""
+    def _move_on(self, waiting: Iterable[Record]) -> None:
+        """Moves the targets on by what waits in the spool, which the database may not know yet."""
         by_life = {target.life_uid: target for target in self.targets}
-        for record in self._spool.records():
+        for record in waiting:
             readings = record.readings
             for key, slot_ms, value, status in zip(
                 readings.register.tolist(),

@@ -23,7 +23,7 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Final, Self
@@ -98,6 +98,8 @@ class Spool:
         self._files: deque[_File] = deque()
         self._bytes = 0
         self._lock: int | None = None
+        self._holders = 0
+        self._held_back: list[str] = []
         self._turn = threading.RLock()
 
     @property
@@ -208,11 +210,10 @@ class Spool:
         """Forgets a record that the database has committed."""
         with self._turn:
             self._forget(name)
-            try:
-                (self._folder / name).unlink(missing_ok=True)
-            except OSError as error:
-                # A disk that lets nothing be removed must not hold up what follows.
-                _log.warning("the spooled record %s stays and is stored again after a start: %s", name, error)
+            if self._holders:
+                self._held_back.append(name)
+            else:
+                self._unlink(name)
 
     def put_aside(self, name: str, reason: str) -> None:
         """Takes a record out of the queue that cannot be stored, and keeps its file for a person to look at."""
@@ -227,13 +228,39 @@ class Spool:
                 _log.warning("the spooled record %s keeps its name: %s", name, error)
             self._forget(name)
 
+    def hold(self) -> Iterator[Record]:
+        """All that wait now, oldest first. What is drained from now on keeps its file until `release`: who asks the
+        database in between finds every record there or here. A kill before that is no harm: it is stored again."""
+        with self._turn:
+            self._holders += 1
+            return self.records()
+
+    def release(self) -> None:
+        """Ends a `hold`."""
+        with self._turn:
+            self._holders -= 1
+            while self._held_back and not self._holders:
+                self._unlink(self._held_back.pop())
+
     def records(self) -> Iterator[Record]:
-        """All that wait, oldest first."""
-        for file in list(self._files):
+        """All that wait now, oldest first."""
+        return self._contents(list(self._files))
+
+    def _contents(self, files: Sequence[_File]) -> Iterator[Record]:
+        for file in files:
             try:
-                yield Record.decode((self._folder / file.name).read_bytes())
+                with self._turn:  # it may be about to be thinned
+                    data = (self._folder / file.name).read_bytes()
+                yield Record.decode(data)
             except (OSError, Corrupted, ValueError, KeyError, TypeError):
                 continue  # `oldest` says so when its turn comes
+
+    def _unlink(self, name: str) -> None:
+        try:
+            (self._folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            # A disk that lets nothing be removed must not hold up what follows.
+            _log.warning("the spooled record %s stays and is stored again after a start: %s", name, error)
 
     def _forget(self, name: str) -> None:
         for file in self._files:

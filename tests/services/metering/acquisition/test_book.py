@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +12,12 @@ from domain.errors import Unavailable
 from servicekit.database import Database
 from services.metering.acquisition import book as module
 from services.metering.acquisition.book import TargetBook
-from services.metering.acquisition.spool import Spool
+from services.metering.acquisition.spool import Record, Spool
+from services.metering.acquisition.target import Target
+from services.metering.slot import SLOT_MS
+from services.metering.store.targets import load
 from tests.services.metering.field import Town
+from tests.services.metering.making import NOON_MS, series
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -24,8 +29,9 @@ async def town(database: Database, tmp_path: Path) -> Town:
     return town
 
 
-def book_of(town: Town, *, ready: Callable[[], bool] = lambda: True) -> TargetBook:
-    return TargetBook(town.database, town.folder / "meters.json", Spool(town.folder / "spool"), town.clock, ready=ready)
+def book_of(town: Town, *, ready: Callable[[], bool] = lambda: True, spool: Spool | None = None) -> TargetBook:
+    spool = spool or Spool(town.folder / "spool")
+    return TargetBook(town.database, town.folder / "meters.json", spool, town.clock, ready=ready)
 
 
 @pytest.mark.parametrize("error", [Unavailable("the database is away", 1.0), KeyError("that nobody has thought of")])
@@ -55,3 +61,27 @@ async def test_before_the_database_has_its_schema_the_snapshot_is_taken_too(town
     early = book_of(town, ready=lambda: False)
     assert not await early.refresh()
     assert len(early.targets) == 1
+
+
+async def test_what_is_drained_while_the_database_is_asked_counts_as_read(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (life,) = await town.lives()
+    spool = Spool(town.folder / "spool")
+    spool.open()
+    for number in range(3):
+        spool.append(Record(series(life.key, NOON_MS + number * SLOT_MS, [number]), {life.key: life.uid}))
+
+    def load_and_drain(*arguments: Any, **named: Any) -> tuple[list[Target], int]:
+        found = load(*arguments, **named)
+        for name, _ in spool.oldest(most=3):
+            spool.remove(name)
+        return found
+
+    monkeypatch.setattr(module, "load", load_and_drain)
+    book = book_of(town, spool=spool)
+    assert await book.refresh()
+    assert spool.depth == 0
+    assert [target.settled_ms for target in book.targets] == [NOON_MS + 2 * SLOT_MS]
+    spool.close()
+    assert not list((town.folder / "spool").iterdir())

@@ -109,6 +109,42 @@ def test_the_spool_of_a_worker_that_lives_is_left_alone(tmp_path: Path) -> None:
     assert first.depth == 1
 
 
+def test_what_is_drained_while_it_is_held_is_still_found_and_gone_afterwards(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append(record(0))
+    spool.append(record(3))
+    waiting = spool.hold()
+    drained(spool)
+    spool.append(record(6))
+    assert spool.depth == 1  # held or not, it is drained
+    assert slots(list(waiting)) == [NOON_MS + n * SLOT_MS for n in range(6)]
+    spool.release()
+    assert on_disk(spool)[0] == 1
+    drained(spool)
+    assert on_disk(spool) == (0, 0)
+
+
+def test_what_two_hold_stays_until_both_have_released_it(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append(record(0))
+    first, second = spool.hold(), spool.hold()
+    drained(spool)
+    assert len(slots(list(first))) == 3
+    spool.release()
+    assert len(slots(list(second))) == 3
+    spool.release()
+    assert on_disk(spool) == (0, 0)
+
+
+def test_what_is_drained_and_held_by_a_worker_that_is_killed_comes_again(tmp_path: Path) -> None:
+    dead = opened(tmp_path)
+    dead.append(record(0))
+    dead.hold()
+    drained(dead)
+    abandon(dead)
+    assert len(slots(drained(opened(tmp_path)))) == 3
+
+
 def test_a_half_written_record_of_a_killed_worker_is_no_record(tmp_path: Path) -> None:
     first = opened(tmp_path)
     first.append(record())
