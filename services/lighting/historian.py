@@ -65,6 +65,8 @@ class Historian:
 
         last: dict[str, Change] = {}
         until: int | None = None
+        # Before the database is asked: what is drained meanwhile would be found in neither of them.
+        waiting = self._spool.peek(len(self._spool))
         try:
             self._check()
             last, until = await self._database.read(ask)
@@ -72,7 +74,7 @@ class Historian:
             _log.warning("what was recorded before is asked of the local files: %s", error)
             if self._memory is not None:
                 last, until = self._memory.load()
-        for change in self._spool.peek(len(self._spool)):
+        for change in waiting:
             known = last.get(change.uid)
             if known is None or known.at_ms < change.at_ms:
                 last[change.uid] = change

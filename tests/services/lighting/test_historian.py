@@ -6,6 +6,7 @@ from sqlmodel import func, select
 
 from domain.errors import Unavailable
 from servicekit.clock import SteppedClock
+from servicekit.database import Database
 from services.lighting.historian import Historian
 from services.lighting.history import Change, LevelRecorder
 from services.lighting.spool import LastLevels, LevelSpool
@@ -110,6 +111,24 @@ async def test_what_was_last_known_is_the_newer_of_database_and_spool_and_of_the
         await cut_off.drain()
     except Unavailable:
         assert await stored(database) == 2
+
+
+async def test_what_is_drained_while_the_database_is_asked_is_known(database, tmp_path, monkeypatch):
+    recorder = Given()
+    keeper = historian(database, tmp_path, recorder)
+    recorder.waiting = [change(1, 1)]
+    keeper.collect()
+    read = Database.read
+
+    async def read_and_drain(self, work):
+        found = await read(self, work)
+        await keeper.drain()
+        return found
+
+    monkeypatch.setattr(Database, "read", read_and_drain)
+    last, until = await keeper.last_known()
+    assert await stored(database) == 1
+    assert (last, until) == ({f"{1:032x}": change(1, 1)}, 1)
 
 
 async def test_a_full_spool_loses_the_newest_and_never_stops_the_light(database, tmp_path):
