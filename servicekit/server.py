@@ -6,7 +6,7 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final
 
 import grpc
@@ -37,6 +37,8 @@ _log = logging.getLogger(__name__)
 
 EXIT_OK: Final = 0
 EXIT_FAILED: Final = 1
+_ENDS_WITHIN_S: Final = 5.0
+"""Real seconds that a loop may take to end."""
 
 Closer = Callable[[], Awaitable[None]]
 
@@ -159,9 +161,7 @@ class Server:
             await self._grpc.stop(grace_s)
         if self._probes is not None:
             await self._probes.stop(0)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _end(self._tasks)
         await self._status.stop()
         for close in reversed(self._closers):
             try:
@@ -230,6 +230,19 @@ class Server:
             return
         host, port = split_address(self.settings.metrics_listen, lowest_port=0)
         self.metrics_port = await self._status.start(host, port)
+
+
+async def _end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancels tasks and waits for them. One that goes on is told again: libraries that wait with `asyncio.wait_for`
+    swallow a cancellation that comes together with what they wait for."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=_ENDS_WITHIN_S)
+        for task in left:
+            _log.warning("%s has not ended within %g s and is told again", task.get_name(), _ENDS_WITHIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _once(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -58,14 +58,14 @@ class Gate:
         self.recheck_s = recheck_s
         self._authenticator, self._access, self._tenants = authenticator, access, tenants
         self._default_deadline_s, self._max_streams = default_deadline_s, max_streams
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: set[_Call] = set()
         self._draining = False
 
     def drain(self) -> None:
         """Ends open server streams, so that their readers go elsewhere; other calls run to their end."""
         self._draining = True
-        for task in self._streams:
-            task.cancel()
+        for stream in self._streams:
+            stream.end()
 
     @property
     def open_streams(self) -> int:
@@ -103,23 +103,23 @@ class Gate:
             response_serializer=handler.response_serializer,
         )
 
-    def enter_stream(self) -> "asyncio.Task[Any] | None":
+    def enter_stream(self, stream: "_Call") -> None:
         """Counts a server stream in. Raises Exhausted when there are too many, Unavailable while draining."""
-        if self._draining:
-            raise Unavailable("the service is stopping", _DRAIN_RETRY_S)
+        self.check_open()
         if len(self._streams) >= self._max_streams:
             raise Exhausted(f"{self._max_streams} streams are open, which is the limit", 5.0)
-        task = asyncio.current_task()
-        if task is not None:
-            self._streams.add(task)
+        self._streams.add(stream)
         GRPC_STREAMS.set(len(self._streams))
-        return task
 
-    def leave_stream(self, task: "asyncio.Task[Any] | None") -> None:
+    def leave_stream(self, stream: "_Call") -> None:
         """Counts a server stream out."""
-        if task is not None:
-            self._streams.discard(task)
+        self._streams.discard(stream)
         GRPC_STREAMS.set(len(self._streams))
+
+    def check_open(self) -> None:
+        """Raises Unavailable while draining."""
+        if self._draining:
+            raise Unavailable("the service is stopping", _DRAIN_RETRY_S)
 
 
 class _Guard:
@@ -154,7 +154,7 @@ class _Guard:
         """Around a handler with one request and many answers."""
 
         async def call(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with _Call(self, context, limited=False, streams=True):
+            async with _Call(self, context, limited=False, streams=True) as call:
                 grant = await self._admit(request, context)
                 checked_at = time.monotonic()
                 async for answer in handler(request, context):
@@ -162,7 +162,9 @@ class _Guard:
                     if time.monotonic() - checked_at >= self._gate.recheck_s:
                         await self._still_admitted(request, context, grant)
                         checked_at = time.monotonic()
+                    call.sends()
                     yield answer
+                    call.has_sent()
 
         return call
 
@@ -170,9 +172,11 @@ class _Guard:
         """Around a handler with many requests and many answers."""
 
         async def call(requests: Any, context: Any) -> AsyncIterator[Any]:
-            async with _Call(self, context, limited=False, streams=True):
+            async with _Call(self, context, limited=False, streams=True) as call:
                 async for answer in handler(self._admitted(requests, context), context):
+                    call.sends()
                     yield answer
+                    call.has_sent()
 
         return call
 
@@ -225,6 +229,7 @@ class _Call:
         if self._left_s is None and limited:
             self._left_s = guard._gate._default_deadline_s
         self._task: asyncio.Task[Any] | None = None
+        self._is_sending = False
         self._began = 0.0
 
     async def __aenter__(self) -> "_Call":
@@ -240,7 +245,8 @@ class _Call:
             if self._left_s is not None and self._left_s <= 0:
                 raise TimedOut("the deadline had passed when the call arrived")
             if self._streams:
-                self._task = self._guard._gate.enter_stream()
+                self._guard._gate.enter_stream(self)
+                self._task = asyncio.current_task()
         except LichtbuchError as error:
             await self._fail(error)
         return self
@@ -253,9 +259,24 @@ class _Call:
         except TimeoutError as error:
             raise TimedOut("the call took longer than its deadline allows") from error
 
+    def sends(self) -> None:
+        """An answer is handed over to gRPC."""
+        self._is_sending = True
+
+    def has_sent(self) -> None:
+        """The answer is sent, the next is asked for. Raises Unavailable if the service has begun to stop meanwhile."""
+        self._is_sending = False
+        self._guard._gate.check_open()
+
+    def end(self) -> None:
+        """Ends a stream, as soon as gRPC has sent what it was given: cancelled in there, it would end without a word
+        of why."""
+        if self._task is not None and not self._is_sending:
+            self._task.cancel()
+
     async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         if self._streams:
-            self._guard._gate.leave_stream(self._task)
+            self._guard._gate.leave_stream(self)
         if error is None:
             self._finish(self._code(grpc.StatusCode.OK))
         elif isinstance(error, asyncio.CancelledError):

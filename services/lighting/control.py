@@ -11,6 +11,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from math import isfinite
@@ -460,10 +461,10 @@ class Control:
             return
         until_s = min((wake - now).total_seconds() / speed, self._next_reading_s())
         least_s = began + tuning.least_gap_real_s - self._monotonic()
-        try:
-            await asyncio.wait_for(self._wake.wait(), max(until_s, least_s, 0.0))
-        except TimeoutError:
-            return
+        # Not wait_for: it would swallow the end of the loop that comes together with other orders.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(until_s, least_s, 0.0)):
+                await self._wake.wait()
 
     async def _until_idle(self) -> None:
         """Waits for what is under way with devices, no longer than a pass does."""

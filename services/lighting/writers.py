@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, Protocol
 
 from sqlalchemy import text
@@ -130,10 +131,10 @@ class Writers:
             except LichtbuchError as error:
                 _log.debug("what is obeyed waits for the database: %s", error)
             beat()
-            try:
-                await asyncio.wait_for(self._news.wait(), TURN_EVERY_S)
-            except TimeoutError:
-                continue
+            # Not wait_for: it would swallow the end of the loop that comes together with news.
+            with suppress(TimeoutError):
+                async with asyncio.timeout(TURN_EVERY_S):
+                    await self._news.wait()
 
     async def turn(self) -> None:
         """Says which orders are obeyed, or takes it back. Raises Unavailable while the database is away."""

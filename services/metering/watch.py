@@ -72,8 +72,10 @@ async def follow(
         for piece in pieces:
             yield piece
         if reached == position:
+            # Not wait_for: it would swallow the end of the stream that comes together with news.
             with suppress(TimeoutError):
-                await asyncio.wait_for(ticket.wait(), LOOK_EVERY_S)
+                async with asyncio.timeout(LOOK_EVERY_S):
+                    await ticket.wait()
         position = reached
 
 

@@ -15,6 +15,7 @@ from servicekit.context import scope_aware
 from tests.servicekit.conftest import Meters
 from tests.support.meter_service import MeterServicer
 from tests.support.running import ADMIN, BINDINGS, HERSFELD, SCHWALM, access_from, running_service
+from tests.support.waiting import eventually
 
 HERE, EVERYWHERE = "municipalities/bad-hersfeld", "municipalities/-"
 
@@ -30,6 +31,20 @@ class Ticking(MeterServicer):
         while True:
             yield pb.WatchReadingsResponse()
             await asyncio.sleep(0.01)
+
+
+class Pouring(MeterServicer):
+    """Sends large answers as fast as they are taken."""
+
+    sent = 0
+
+    async def WatchReadings(
+        self, request: pb.WatchReadingsRequest, context: Any
+    ) -> AsyncIterator[pb.WatchReadingsResponse]:
+        """Answers for ever."""
+        while True:
+            self.sent += 1
+            yield pb.WatchReadingsResponse(resume_token="x" * 1_000_000)
 
 
 @pytest.fixture
@@ -96,3 +111,20 @@ async def test_a_stream_does_not_outlive_its_token(meters, issuer):
     validator._real = lambda: real() + timedelta(hours=2)
     with pytest.raises(NotAuthenticated, match="exp"):
         await read_on(stream)
+
+
+async def test_a_stream_that_is_about_to_send_when_the_service_stops_says_so_too(issuer, database):
+    servicer = Pouring(database, SystemClock())  # type: ignore[abstract]
+    async with running_service(issuer, servicer.add_to, database=database) as running:
+        stub: Any = Meters(running, servicer, database).stub("viewer")
+        stream = stub.WatchReadings(pb.WatchReadingsRequest(parent=HERE))
+        await anext(stream)
+        before = -1
+        while before != servicer.sent:  # until the reader's window is full
+            before = servicer.sent
+            await asyncio.sleep(0.2)
+        stopping = asyncio.create_task(running.server.stop(30))
+        await eventually(lambda: running.server._gate._draining)
+        with pytest.raises(Unavailable, match="stopping"):
+            await read_on(stream)
+        await stopping

@@ -6,6 +6,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from domain.errors import Exhausted, InvalidInput, Unavailable
 from lichtbuch.lighting.v1 import inventory_pb2, lighting_pb2, lighting_pb2_grpc
 from lichtbuch.metering.v1 import metering_pb2 as pb
 from lichtbuch.metering.v1 import metering_pb2_grpc
+from servicekit import server as module
 from servicekit.client import connect
 from servicekit.context import current_caller, current_tenants
 from servicekit.database import Database
@@ -115,6 +117,21 @@ async def test_a_loop_that_fails_is_started_again_as_the_service_itself(issuer):
     async with running_service(issuer, lambda server: server.add_loop("field", loop, 60)):
         await eventually(lambda: len(callers) >= 2)
     assert set(callers) == {"service:metering"}
+
+
+async def test_a_loop_that_swallows_its_end_is_told_again(issuer, monkeypatch, caplog):
+    monkeypatch.setattr(module, "_ENDS_WITHIN_S", 0.02)
+    begun = asyncio.Event()
+
+    async def loop(beat) -> None:
+        begun.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(3600)
+        await asyncio.sleep(3600)
+
+    async with running_service(issuer, lambda server: server.add_loop("field", loop, 60)):
+        await begun.wait()
+    assert "loop field has not ended" in caplog.text
 
 
 async def test_a_round_of_checks_that_fails_is_not_the_last_one(monkeypatch):

@@ -9,6 +9,7 @@ import pytest
 
 from domain.plan import to_unix_ms
 from domain.priority import Priority
+from servicekit.clock import SystemClock
 from services.lighting.due import DueSource
 from services.lighting.faults import Fault
 from services.lighting.history import Change
@@ -16,6 +17,7 @@ from services.lighting.records import EndpointState, SwitchingOwner
 from services.lighting.state import Power, Quality, Switch
 from tests.services.lighting.bench import HOUR, NOON, Bench
 from tests.services.lighting.fake_town import HAND, OFF
+from tests.support.ending import ends_beside_news
 from tests.support.waiting import eventually
 
 NIGHT = ((0, 0), (5, 1000), (10, 500), (17, 1000), (19.2, 0))
@@ -559,3 +561,14 @@ async def test_a_lock_out_ends_a_write_that_is_stuck_in_a_slow_device():
     await bench.passes(3)
     assert bench.writes("fake://g0", "level_command") == []
     assert bench.writes("fake://g0", "broadcast_level_command") == []
+
+
+async def test_the_loop_ends_though_other_orders_come_at_that_moment():
+    control = Bench().control
+    control._clock = SystemClock()
+
+    async def rest() -> None:
+        control._wake.clear()
+        await control._rest(control._monotonic())
+
+    await ends_beside_news(rest, lambda: bool(control._wake._waiters), control.look_up)

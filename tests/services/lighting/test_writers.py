@@ -12,6 +12,7 @@ from services.lighting import writers as module
 from services.lighting.records import Known, LockoutRecord, Orders
 from services.lighting.store.revisions import ORDERS, bump
 from services.lighting.writers import Writers
+from tests.support.ending import ends_beside_news
 
 
 class FakeLease:
@@ -134,3 +135,8 @@ async def test_who_ends_in_order_is_not_waited_for(database: Database):
     await holder.writers.stop()
     await lock_out(database)
     await other.writers.confirm()
+
+
+async def test_the_loop_ends_though_news_come_at_that_moment(database: Database):
+    writers = Process(database, "a", held=True).writers
+    await ends_beside_news(lambda: writers.keep(lambda: None), lambda: bool(writers._news._waiters), writers.look)
