@@ -25,10 +25,10 @@ LEVEL = (PointAddress("level_command", 0),)
 READ = struct.pack(">HH", 0, 1)
 WRITE = struct.pack(">HH", 0, 1)
 DEAD, SLOW = 199, 200
-SLOW_S = 0.03
-HEALTHY_S = 0.002
+SLOW_S = 0.06
+HEALTHY_S = 0.002  # and what the machine adds: three times as much may it be, or the slow one is not slow beside them
 # The dead is asked again as often as the bus lets it: back-off is not what protects the neighbours here.
-HASTY = replace(FAST, request_timeout_s=0.06, backoff_initial_s=0.001, backoff_max_s=0.001, read_deadline_s=60.0)
+HASTY = replace(FAST, request_timeout_s=0.09, backoff_initial_s=0.001, backoff_max_s=0.001, read_deadline_s=60.0)
 
 
 class Gateway:
@@ -74,8 +74,8 @@ async def test_one_dead_and_one_slow_unit_among_200_cost_the_others_less_than_fi
         await eventually(lambda: len(gateway.served) == 199 and DEAD in gateway.line_s, within_s=30)
         before = dict(gateway.served)
         gateway.line_s.clear()
-        cycles = 10
-        await eventually(lambda: sum(gateway.served.values()) - sum(before.values()) >= cycles * 198, within_s=60)
+        cycles = 20
+        await eventually(lambda: sum(gateway.served.values()) - sum(before.values()) >= cycles * 198, within_s=120)
     finally:
         for task in tasks:
             task.cancel()

@@ -104,8 +104,8 @@ async def test_readings_that_neither_database_nor_disk_takes_are_told_by_health(
         await polling.recorder.settle()
         await server.health.check_now()
         assert "memory" in server.health.problems["spool"]
-    await eventually(lambda: polling.spool.depth == 1)
-    await polling.recorder.settle()
+    await eventually(lambda: polling.recorder.problem is None)
+    assert polling.spool.depth == 1
     await server.health.check_now()
     assert "spool" not in server.health.problems
     keeping.cancel()
