@@ -165,6 +165,7 @@ async def _with_field(
         watched=lambda: control.settled_until_ms,
         memory=LastLevels(settings.own_dir / "levels.last"),
         ready=server.database_ready.is_set,
+        alone=lambda: lease.is_only_process,
     )
 
     book = FaultBook()

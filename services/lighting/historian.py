@@ -40,13 +40,15 @@ class Historian:
         watched: Callable[[], int],
         memory: LastLevels | None = None,
         ready: Callable[[], bool] = lambda: True,
+        alone: Callable[[], bool] = lambda: True,
     ) -> None:
         """watched: domain time in Unix ms until which levels were watched; 0 for not yet.
 
         memory: a file for what was recorded last, for a start without the database. ready: whether the database has its
-        schema.
+        schema. alone: whether no other process of this instance is there, which would have these files; it stays so.
         """
-        self._ready, self._memory = ready, memory
+        self._ready, self._memory, self._alone = ready, memory, alone
+        self._has_spool = False
         self._last: dict[str, Change] = {}
         self._saved_at = 0.0
         self._dirty = False
@@ -66,7 +68,7 @@ class Historian:
         last: dict[str, Change] = {}
         until: int | None = None
         # Before the database is asked: what is drained meanwhile would be found in neither of them.
-        waiting = self._spool.peek(len(self._spool))
+        waiting = self._spool.peek(len(self._spool)) if self._takes_spool() else []
         try:
             self._check()
             last, until = await self._database.read(ask)
@@ -87,6 +89,7 @@ class Historian:
         changes = self._recorder().take()
         if not changes:
             return
+        self._takes_spool()
         self._last.update((change.uid, change) for change in changes)
         self._dirty = True
         try:
@@ -109,6 +112,8 @@ class Historian:
             await self._drain()
 
     async def _drain(self) -> None:
+        if not self._takes_spool():
+            return
         self._check()
         while True:
             until = self._watched()
@@ -154,6 +159,13 @@ class Historian:
             await asyncio.to_thread(self._memory.save, dict(self._last), self._watched())
         except OSError as error:
             _log.warning("what was recorded last cannot be kept: %s", error)
+
+    def _takes_spool(self) -> bool:
+        """Whether the spool is this process's. It was opened at the start, when another one may still have had it."""
+        if not self._has_spool and self._alone():
+            self._spool.reopen()
+            self._has_spool = True
+        return self._has_spool
 
     def _check(self) -> None:
         if not self._ready():

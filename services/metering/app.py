@@ -115,10 +115,10 @@ def assemble(
 
     async def end() -> None:
         await recorder.settle_within(PATIENCE_S)
+        spool.close()  # before the lease: who takes that finds what waits here
         await lease.release()
         await devices.close()
         await fieldbus.close()
-        spool.close()
 
     server.add_loop("lease", lease.keep, max_silence_s=60)
     server.add_loop("polling", poller.run, max_silence_s=60 + settings.poll_tolerance_s)

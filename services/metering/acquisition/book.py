@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -74,7 +74,7 @@ class TargetBook:
         if self._loaded:
             return await self._read(now_s, ())
         # Before the database is asked: what is drained meanwhile would be found in neither of them.
-        waiting = await asyncio.to_thread(self._spool.hold)
+        waiting = await asyncio.to_thread(self._hold)
         try:
             return await self._read(now_s, waiting)
         finally:
@@ -94,7 +94,9 @@ class TargetBook:
             if not self._ready():
                 raise Unavailable("the database has no schema yet", 1.0)
             async with asyncio.timeout(PATIENCE_S):
-                targets, others = await self._database.read(partial(load, known=known, parameters=self._parameters))
+                # What the snapshot knows may be older than what was drained since: where it stands is looked up.
+                standing = known if self._loaded else {}
+                targets, others = await self._database.read(partial(load, known=standing, parameters=self._parameters))
         except Exception as error:
             # Whatever is wrong with the list: what is known goes on being read.
             if not isinstance(error, LichtbuchError | TimeoutError):
@@ -114,6 +116,13 @@ class TargetBook:
             self._loaded = True
         METERS.labels("not_polled").set(others)
         return True
+
+    def _hold(self) -> Iterator[Record]:
+        try:
+            self._spool.take_over()  # who polled before may be dead, and what it spooled be the newest there is
+        except Unavailable as error:
+            _log.warning("what a dead worker may have left is not known: %s", error)
+        return self._spool.hold()
 
     async def _from_snapshot(self, reason: BaseException, waiting: Iterable[Record]) -> None:
         try:

@@ -161,6 +161,8 @@ class Spool:
         with self._turn:
             if self._lock is None:
                 return
+            self._holders = 0
+            self._let_go()
             if not self._files:
                 _remove_folder(self._folder)
             os.close(self._lock)
@@ -239,8 +241,7 @@ class Spool:
         """Ends a `hold`."""
         with self._turn:
             self._holders -= 1
-            while self._held_back and not self._holders:
-                self._unlink(self._held_back.pop())
+            self._let_go()
 
     def records(self) -> Iterator[Record]:
         """All that wait now, oldest first."""
@@ -254,6 +255,10 @@ class Spool:
                 yield Record.decode(data)
             except (OSError, Corrupted, ValueError, KeyError, TypeError):
                 continue  # `oldest` says so when its turn comes
+
+    def _let_go(self) -> None:
+        while self._held_back and not self._holders:
+            self._unlink(self._held_back.pop())
 
     def _unlink(self, name: str) -> None:
         try:

@@ -131,6 +131,24 @@ async def test_what_is_drained_while_the_database_is_asked_is_known(database, tm
     assert (last, until) == ({f"{1:032x}": change(1, 1)}, 1)
 
 
+async def test_what_a_process_has_that_is_still_there_is_left_alone_and_taken_as_that_left_it(database, tmp_path):
+    recorder = Given()
+    first = historian(database, tmp_path, recorder)
+    recorder.waiting = [change(1, 1), change(2, 2)]
+    first.collect()
+    is_alone = False
+    second = historian(database, tmp_path, Given(), watched=9_000, alone=lambda: is_alone)
+    await second.drain()
+    assert await stored(database) == 0
+    recorder.waiting = [change(3, 3)]
+    await first.close()  # hands over all it has, and empties the file
+    is_alone = True
+    async with asyncio.timeout(30):
+        await second.drain()
+    assert await stored(database) == 3
+    assert await database.read(watched_until) == 9_000
+
+
 async def test_a_full_spool_loses_the_newest_and_never_stops_the_light(database, tmp_path):
     recorder = Given()
     spool = LevelSpool(tmp_path / "small", 10 * 32)

@@ -71,7 +71,7 @@ async def test_it_starts_without_its_database_and_migrates_when_that_comes(
         assert await status(server) == health_pb2.HealthCheckResponse.NOT_SERVING
         assert "database" in server.health.problems
         postgres_server.bring_back(url)
-        await asyncio.wait_for(server.database_ready.wait(), 20)
+        await eventually(server.database_ready.is_set)
         await server.health.check_now()
         assert server.health.problems == {}
     finally:
@@ -111,6 +111,27 @@ async def test_readings_that_neither_database_nor_disk_takes_are_told_by_health(
     keeping.cancel()
     await asyncio.gather(keeping, return_exceptions=True)
     await server.stop(0)
+
+
+async def test_who_takes_the_lease_next_finds_what_was_spooled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(tmp_path)
+    server = await make_server(settings, migrations=MIGRATIONS, needs_database=False)
+    assert server.registry_channel is not None
+    polling = assemble(server, settings, server.registry_channel)
+    assert polling is not None
+    polling.spool.append(Record(Readings.of([1], [NOON_MS], [0]), {1: "a" * 32}))
+    other = Spool(settings.resolved_spool_dir)
+    found: list[int] = []
+    release = polling.lease.release
+
+    async def released() -> None:
+        other.open()
+        found.append(other.depth)
+        await release()
+
+    monkeypatch.setattr(polling.lease, "release", released)
+    await server.stop(0)
+    assert found == [1]
 
 
 def test_in_a_time_lapse_no_device_may_take_longer_than_the_tolerance() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,12 @@ from services.metering.acquisition.book import TargetBook
 from services.metering.acquisition.spool import Record, Spool
 from services.metering.acquisition.target import Target
 from services.metering.slot import SLOT_MS
+from services.metering.store.polled import write_polled
 from services.metering.store.targets import load
+from services.metering.validation.parameters import DEFAULTS
+from services.metering.vee import Point
 from tests.services.metering.field import Town
-from tests.services.metering.making import NOON_MS, series
+from tests.services.metering.making import NOON_MS, series, source
 
 pytestmark = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 
@@ -85,3 +89,39 @@ async def test_what_is_drained_while_the_database_is_asked_counts_as_read(
     assert [target.settled_ms for target in book.targets] == [NOON_MS + 2 * SLOT_MS]
     spool.close()
     assert not list((town.folder / "spool").iterdir())
+
+
+async def test_what_the_worker_before_spooled_and_nobody_has_taken_over_yet_counts_as_read(town: Town) -> None:
+    (life,) = await town.lives()
+    spool, dead = Spool(town.folder / "spool"), Spool(town.folder / "spool")
+    spool.open()
+    dead.open()
+    dead.append(Record(series(life.key, NOON_MS, [1]), {life.key: life.uid}))
+    assert dead._lock is not None
+    os.close(dead._lock)
+    book = book_of(town, spool=spool)
+    assert await book.refresh()
+    assert [target.settled_ms for target in book.targets] == [NOON_MS]
+    assert spool.depth == 1
+
+
+async def test_where_a_target_stands_is_looked_up_after_a_start_from_an_old_snapshot(town: Town) -> None:
+    first = book_of(town)
+    await first.refresh()
+    await first.save()
+    (life,) = await town.lives()
+    # The spool was drained, and its worker killed before it saved what it knew.
+    await town.database.run(
+        lambda session: write_polled(
+            session, series(life.key, NOON_MS, [1_000]), {life.key: life.uid}, source("poll"), DEFAULTS
+        )
+    )
+    is_there = False
+    second = book_of(town, ready=lambda: is_there)
+    assert not await second.refresh()
+    assert [target.settled_ms for target in second.targets] == [0]
+    is_there = True
+    second.touch()
+    assert await second.refresh()
+    (target,) = second.targets
+    assert (target.settled_ms, target.state.good) == (NOON_MS, Point(NOON_MS, 1_000))

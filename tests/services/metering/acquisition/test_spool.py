@@ -136,6 +136,15 @@ def test_what_two_hold_stays_until_both_have_released_it(tmp_path: Path) -> None
     assert on_disk(spool) == (0, 0)
 
 
+def test_a_spool_that_is_closed_while_it_is_held_leaves_nothing_behind(tmp_path: Path) -> None:
+    spool = opened(tmp_path)
+    spool.append(record(0))
+    spool.hold()
+    drained(spool)
+    spool.close()
+    assert not list(tmp_path.iterdir())
+
+
 def test_what_is_drained_and_held_by_a_worker_that_is_killed_comes_again(tmp_path: Path) -> None:
     dead = opened(tmp_path)
     dead.append(record(0))
