@@ -131,11 +131,14 @@ class OpcUaLink:
                 before = "" if self._last_failure is None else f" ({self._last_failure})"
                 raise LinkDown(f"no session, next attempt in {self.backoff.remaining_s:.1f} s{before}")
             try:
-                self._session = await self._connect()
+                session = self._session = await self._connect()
             except LinkDown as error:
                 self._last_failure = error
                 raise
-            return self._session
+            if self._closed:  # meanwhile, and there was no session yet that could have been ended
+                self.drop(session)
+                raise LinkDown("the link was closed")
+            return session
 
     async def call(
         self, session: Session, counters: Counters, operation: Callable[[LeanClient], Awaitable[Answer]]

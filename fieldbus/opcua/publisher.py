@@ -66,6 +66,15 @@ class Publisher:
             await end(task)
 
     async def _ask(self) -> None:
+        try:
+            await self._ask_on()
+        finally:
+            # Here, not when it is told that the task is done: who decides in between whether to go on counts those
+            # who do.
+            if (task := asyncio.current_task()) is not None:
+                self._tasks.discard(task)
+
+    async def _ask_on(self) -> None:
         while self._handlers:
             if (held_s := self.held_s()) > 0:
                 await asyncio.sleep(min(held_s, _HELD_MAX_S))

@@ -69,6 +69,8 @@ class EndpointReplica:
     async def refresh(self) -> None:
         """Takes over the registry's list. Raises LichtbuchError where that cannot be had or stored."""
         uids = {tenant.id: tenant.uid for tenant in await self._tenants.all()}
+        # Before the registry is asked: who is looked up by `find` meanwhile is not gone for not being in its list.
+        before = {row.uid: _known(row) for row in await self._database.read(store.all_rows)}
         rows: list[EndpointRow] = []
         token = ""
         while True:
@@ -84,11 +86,11 @@ class EndpointReplica:
             token = answer.next_page_token
             if not token:
                 break
-        before = {_known(row) for row in await self._database.read(store.all_rows)}
         ENDPOINTS_AGE.set(self._clock.real().timestamp())
-        if {_known(row) for row in rows} == before:
+        if {row.uid: _known(row) for row in rows} == before:
             return
-        await self._database.run(lambda session: store.replace_all(session, rows))
+        gone = before.keys() - {row.uid for row in rows}
+        await self._database.run(lambda session: store.put(session, rows, gone))
         _log.info("%d endpoints are known from the registry", len(rows))
         self._changed()
 

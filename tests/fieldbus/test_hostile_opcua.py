@@ -578,3 +578,24 @@ async def test_a_text_that_cannot_be_shown_is_none(
     batch = await fieldbus.open(server.url, TEXTS).read([PointAddress("serial_number")])
     assert batch.text(PointAddress("serial_number")) == shown
     assert (batch.quality[0] == Quality.GOOD) == (shown != "" or said == "")
+
+
+async def test_a_link_that_is_closed_while_its_session_is_being_made_leaves_none_there(serve_opcua: Serve) -> None:
+    held: list[Exchange] = []
+
+    def twist(exchange: Exchange) -> bool:
+        if exchange.kind == "CreateSession":
+            held.append(exchange)
+        return exchange.kind == "CreateSession"
+
+    server = await serve_opcua(twist)
+    bus = Fieldbus(now=Manual().now)
+    device = opened(bus, server)
+    reading = asyncio.create_task(device.read(LEVELS))
+    await eventually(lambda: bool(held))
+    await device.close()
+    await bus.close()
+    held[0].send(held[0].frame())
+    batch = await reading
+    assert not (batch.quality == Quality.GOOD).any()
+    await eventually(lambda: server.open_now == 0)

@@ -154,8 +154,8 @@ class StateCalls(Calls):
             ]
             lamps = lamps_of_period(session, tenant, cabinets, start_ms, end_ms, only)
             uids, drawn = [lamp.uid for lamp in lamps], [lamp.drawn for lamp in lamps]
-            changes = changes_of(session, uids, start_ms, end_ms)
             until_ms = max(start_ms, min(end_ms, max(watched_ms, watched_until(session) or 0)))
+            changes = changes_of(session, uids, start_ms, end_ms)
             result = energies(changes, drawn, start_ms, until_ms)
             return pb.ComputeEnergyResponse(
                 energies=ctl.LuminaireEnergyColumns(
@@ -184,9 +184,11 @@ class StateCalls(Calls):
             if asyncio.get_running_loop().time() >= give_up:
                 break
             await asyncio.sleep(0.02)
+        # Asked before: a pass that ends while this is handed over has changes of its own, which are not.
+        watched_ms = control.settled_until_ms
         historian.collect()
         await historian.drain()
-        return control.settled_until_ms
+        return watched_ms
 
 
 def states_to_proto(state: TownState, rows: Rows, *, published: bool = False) -> ctl.LuminaireStateColumns:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlmodel import Session, col, delete, select
@@ -10,8 +10,11 @@ from sqlmodel import Session, col, delete, select
 from services.metering.store.tables import EndpointRow
 
 
-def put(session: Session, rows: Sequence[EndpointRow]) -> None:
-    """Stores endpoints, replacing those of the same uid, also where somebody else stores them at the same moment."""
+def put(session: Session, rows: Sequence[EndpointRow], gone: Collection[str] = ()) -> None:
+    """Stores endpoints, replacing those of the same uid, also where somebody else stores them at the same moment, and
+    deletes those of the uids in `gone`."""
+    for uid in gone:
+        session.execute(delete(EndpointRow).where(col(EndpointRow.uid) == uid))
     insert = postgresql.insert if session.get_bind().dialect.name == "postgresql" else sqlite.insert
     for row in rows:
         values = row.model_dump()
@@ -19,12 +22,6 @@ def put(session: Session, rows: Sequence[EndpointRow]) -> None:
         rest = {name: value for name, value in values.items() if name != "uid"}
         session.execute(statement.on_conflict_do_update(index_elements=["uid"], set_=rest))
     session.expire_all()
-
-
-def replace_all(session: Session, rows: Sequence[EndpointRow]) -> None:
-    """Stores endpoints as all that there are."""
-    session.execute(delete(EndpointRow).where(col(EndpointRow.uid).not_in([row.uid for row in rows])))
-    put(session, rows)
 
 
 def find(session: Session, municipality_uid: str, endpoint_id: str) -> EndpointRow | None:

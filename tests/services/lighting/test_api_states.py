@@ -8,9 +8,12 @@ from datetime import timedelta
 import pytest
 
 from domain.errors import InvalidInput, NotFound, NotPermitted
+from domain.plan import to_unix_ms
 from lichtbuch.lighting.v1 import control_pb2 as ctl
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
 from lichtbuch.type.v1 import types_pb2
+from services.lighting.api import states
+from services.lighting.historian import Historian
 from services.lighting.store.history import watched_until
 from tests.services.lighting.bench import NOON
 from tests.services.lighting.running import LEDGER, Lighting, T, at, override_message, stamp
@@ -193,6 +196,30 @@ async def test_the_energy_of_a_night_is_levels_times_curve_and_its_evidence_is_r
         await lighting.as_(LEDGER).ComputeEnergy(late)
     with pytest.raises(NotPermitted):
         await lighting.as_("stranger").ComputeEnergy(request)
+
+
+async def test_a_pass_that_ends_while_the_history_is_handed_over_does_not_count_yet(
+    light: Lighting, monkeypatch: pytest.MonkeyPatch
+):
+    await light.street()
+    await light.put_plan(*NIGHT)
+    await light.known()
+    await light.to(3)
+    control, drain = light.parts.control, Historian.drain
+    watched_ms = control.settled_until_ms
+
+    async def drain_and_pass(historian: Historian) -> None:
+        await drain(historian)
+        await light.passes(1)
+
+    monkeypatch.setattr(Historian, "drain", drain_and_pass)
+    monkeypatch.setattr(states, "_PASS_PATIENCE_S", 0.0)
+    monkeypatch.setattr(type(light.clock), "now", lambda clock: clock._now + timedelta(hours=1))
+    start = NOON + timedelta(hours=1)
+    request = pb.ComputeEnergyRequest(parent=T, start_time=stamp(start), end_time=stamp(light.clock.now()))
+    answer = await light.as_(LEDGER).ComputeEnergy(request)
+    assert control.settled_until_ms > watched_ms
+    assert set(answer.energies.known_seconds) == {(watched_ms - to_unix_ms(start)) // 1000}
 
 
 async def test_a_luminaire_that_was_deleted_keeps_its_energy_of_before(light: Lighting):

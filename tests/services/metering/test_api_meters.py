@@ -275,3 +275,32 @@ async def test_the_copy_of_the_endpoints_follows_the_registry(metering: Metering
     metering.registry.endpoints.clear()
     await replica.refresh()
     assert await database.read(store.all_rows) == []
+
+
+@sqlite_only
+async def test_an_endpoint_that_is_looked_up_while_the_list_is_asked_for_stays_in_the_copy(
+    metering: Metering, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from services.metering.store import endpoints as store
+
+    replica, database = metering.servicer.endpoints, metering.servicer.database
+    metering.registry.add("E-1")
+    ask = metering.registry.ListEndpoints
+
+    async def ask_and_create(request: registry_pb2.ListEndpointsRequest, context: Any) -> Any:
+        answer = await ask(request, context)
+        await metering.meter("M-2", endpoint=metering.registry.add("E-2"))
+        return answer
+
+    class Asked:
+        """The registry as a stub, its list as it was a moment ago."""
+
+        async def ListEndpoints(self, request: registry_pb2.ListEndpointsRequest) -> Any:
+            return await ask_and_create(request, None)
+
+        async def GetEndpoint(self, request: registry_pb2.GetEndpointRequest) -> Any:
+            return await metering.registry.GetEndpoint(request, None)
+
+    monkeypatch.setattr(replica, "_registry", Asked())
+    await replica.refresh()
+    assert {row.endpoint_id for row in await database.read(store.all_rows)} == {"E-1", "E-2"}
