@@ -123,8 +123,7 @@ class OpcUaLink:
     async def session(self) -> Session:
         """The standing session, made if need be. Raises LinkDown, FailedPrecondition if it must be the simulator."""
         async with self._lock:
-            if self._closed:
-                raise LinkDown("the link was closed")
+            self._check_open()
             if self._session is not None:
                 return self._session
             if not self.backoff.ready:
@@ -135,9 +134,11 @@ class OpcUaLink:
             except LinkDown as error:
                 self._last_failure = error
                 raise
-            if self._closed:  # meanwhile, and there was no session yet that could have been ended
+            try:
+                self._check_open()
+            except LinkDown:  # closed meanwhile, when there was no session yet that could have been ended
                 self.drop(session)
-                raise LinkDown("the link was closed")
+                raise
             return session
 
     async def call(
@@ -197,6 +198,10 @@ class OpcUaLink:
             await sibling.close()
         while self._farewells:
             await asyncio.gather(*self._farewells, return_exceptions=True)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise LinkDown("the link was closed")
 
     def drop(self, session: Session) -> None:
         """Give a session up: it is gone, or what comes next over it could not be trusted."""
