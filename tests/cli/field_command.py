@@ -13,8 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from cli.main import run
+from tests.support.patient_loop import PatientLoop
 
 ROOT = Path(__file__).resolve().parents[2]
+
+
+class _Patient(asyncio.DefaultEventLoopPolicy):
+    """Both ends live in this process: a pause that the machine makes is no silence of a device."""
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        return PatientLoop()
 
 
 @dataclass(frozen=True)
@@ -47,13 +55,15 @@ async def field(*arguments: str | Path, answers: str = "") -> Done:
             return end.code if isinstance(end.code, int) else 1
         return 0
 
-    argv, stdin = sys.argv, sys.stdin
+    argv, stdin, policy = sys.argv, sys.stdin, asyncio.get_event_loop_policy()
     sys.argv, sys.stdin = ["lichtbuch", "field", *map(str, arguments)], io.StringIO(answers)
+    asyncio.set_event_loop_policy(_Patient())
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = await asyncio.to_thread(command)
     finally:
         sys.argv, sys.stdin = argv, stdin
+        asyncio.set_event_loop_policy(policy)
     return Done(code, out.getvalue(), err.getvalue())
 
 

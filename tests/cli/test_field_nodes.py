@@ -98,7 +98,7 @@ async def test_a_table_for_people_has_percent_hours_and_kilowatt_hours(lamps: La
 
 async def test_watching_raw_nodes_shows_them_once_until_they_change(lamps: LampServer) -> None:
     done = await field(
-        "watch", lamps.url, "--node", NODE.format("0.Level"), "--interval", "0.1", "--seconds", "0.6", "--json"
+        "watch", lamps.url, "--node", NODE.format("0.Level"), "--interval", "0.1", "--seconds", "3", "--json"
     )
     assert done.code == 0, done.err
     assert len(done.out.splitlines()) == 1

@@ -268,14 +268,14 @@ async def test_ctrl_c_ends_with_130_after_what_was_found(line: PymodbusServer, a
     process = await field_process(command, line.url, *options)
     said = b""
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(90):
             # The first value, the first unit, the question.
             stream = process.stdout if command == "watch" else process.stderr
             assert stream is not None
             while {"watch": b"holding:40", "scan": b"asking", "write": b"Write?"}[command] not in said:
                 said += await stream.read(1000)
             if command == "scan":
-                await eventually(lambda: len(line.requests) > 1, 50)  # it loads the drivers only now
+                await eventually(lambda: len(line.requests) > 1, 80)  # it loads the drivers only now
         process.send_signal(signal.SIGINT)
         _, err = await asyncio.wait_for(process.communicate(), 40)
     finally:

@@ -165,7 +165,7 @@ async def test_what_to_read_has_to_be_said_once(line: PymodbusServer) -> None:
 
 
 async def test_watching_shows_a_register_once_until_it_changes(line: PymodbusServer) -> None:
-    done = await field("watch", line.url, "--register", "holding:40", "--interval", "0.1", "--seconds", "0.5", "--json")
+    done = await field("watch", line.url, "--register", "holding:40", "--interval", "0.1", "--seconds", "1.5", "--json")
     assert done.code == 0, done.err
     assert done.out.count("holding:40") == 1
 

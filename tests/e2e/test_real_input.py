@@ -85,7 +85,7 @@ async def town(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Town]:
                 return False
             return True
 
-        await until_answering("lighting", lighting_knows_them, 60)
+        await until_answering("lighting", lighting_knows_them, 120)
         await session.close()
         yield made
 
@@ -319,7 +319,7 @@ async def test_a_time_lapse_touches_no_endpoint_that_is_not_the_simulator(town: 
     async def refused() -> bool:
         return "simulator" in town.log("lighting").lower()
 
-    await town.eventually("lighting says that the endpoint is not the simulator", refused, 60)
+    await town.eventually("lighting says that the endpoint is not the simulator", refused)
     states = await admin.lighting.ListCabinetStates(lighting_pb2.ListCabinetStatesRequest(parent=parent))
     await admin.close()
     assert [state.quality for state in states.states] == [types_pb2.QUALITY_MISSING]

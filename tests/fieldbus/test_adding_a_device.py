@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import socket
 import sys
 import tomllib
 from pathlib import Path
@@ -23,6 +22,7 @@ from tests.fieldbus.recorded import Record, address, check, check_requests, wron
 from tests.fieldbus.servers import answer_frame
 from tests.fieldbus.test_recorded_frames import replay
 from tests.fieldbus.test_shipped_meters import EMPTY, check_empty_bus, check_steps
+from tests.support.ports import free_port
 from tools import record_frames
 
 GUIDE = (Path(__file__).parents[2] / "docs" / "adding-a-device.md").read_text(encoding="utf-8")
@@ -96,12 +96,6 @@ async def test_the_tool_records_gear_zero_where_nothing_is_named() -> None:
     assert {gateway.points[point.point].scope for point in points} == {Scope.GEAR}
 
 
-def closed_port() -> int:
-    """A port that was free a moment ago."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 async def run_tool(tmp_path: Path, url: str, *points: str) -> tuple[int | None, str, str]:
     """Exit code, output and errors of the tool, run on the guide's meter as its readers do."""
     found = re.search(r"```toml\n(.*?)```", GUIDE, re.DOTALL)
@@ -129,7 +123,7 @@ async def test_the_tool_ends_quietly_when_all_went_well(serve: Serve, tmp_path: 
 
 
 async def test_the_tool_writes_nothing_where_nobody_listens(tmp_path: Path) -> None:
-    code, output, errors = await run_tool(tmp_path, f"modbus+tcp://127.0.0.1:{closed_port()}?unit=1")
+    code, output, errors = await run_tool(tmp_path, f"modbus+tcp://127.0.0.1:{free_port()}?unit=1")
     assert (code, output) == (1, "")
     assert "cannot be reached" in errors
     assert "Traceback" not in errors
@@ -159,7 +153,7 @@ async def test_the_tool_writes_nothing_when_some_answers_are_missing(serve_raw: 
 
 async def test_the_tool_says_when_a_point_is_wrong(tmp_path: Path) -> None:
     for point in ("level_command/x", "voltage_l9"):
-        code, output, errors = await run_tool(tmp_path, f"modbus+tcp://127.0.0.1:{closed_port()}?unit=1", point)
+        code, output, errors = await run_tool(tmp_path, f"modbus+tcp://127.0.0.1:{free_port()}?unit=1", point)
         assert (code, output) == (1, "")
         assert "Traceback" not in errors
         assert point.partition("/")[0] in errors

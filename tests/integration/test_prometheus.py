@@ -41,7 +41,7 @@ class Watched:
 
     async def exposition(self, service: str) -> str:
         """What a service says at /metrics to whoever asks for plain text."""
-        async with httpx.AsyncClient() as client:
+        async with httpx.AsyncClient(timeout=60) as client:
             answer = await client.get(f"http://{self.targets[service]}/metrics")
         assert answer.status_code == 200
         return answer.text
@@ -93,9 +93,9 @@ async def test_calls_are_counted_by_service_method_and_code(watched: Watched) ->
     assert all(count > 0 for count in calls.values()), calls
     # The town was set up by calls; what the registry counted under OK it had answered.
     made = 'sum by (job) (lichtbuch_grpc_requests_total{method="CreateMunicipality",code="OK"})'
-    assert await watched.prometheus.by_job(made) == {"registry": 1.0}
+    assert await watched.until("what was made", made, {"registry"}) == {"registry": 1.0}
     slow = "histogram_quantile(0.99, sum by (job, le) (lichtbuch_grpc_request_duration_seconds_bucket))"
-    quantiles = await watched.prometheus.by_job(slow)
+    quantiles = await watched.until("quantiles", slow, set(SERVICES))
     assert all(0 < quantiles[service] <= 30 for service in SERVICES), quantiles
     assert await watched.prometheus.query("rate(lichtbuch_grpc_requests_total[1m]) < 0") == []
 
@@ -108,12 +108,13 @@ async def test_health_and_loops_are_told_as_the_services_tell_them(watched: Watc
         return await watched.prometheus.query("lichtbuch_health_check_up == 0 or lichtbuch_loop_up == 0") == []
 
     await watched.town.eventually("every check of every service passes", all_well)
-    speeds = await watched.prometheus.by_job("lichtbuch_clock_speed")
+    speeds = await watched.until("speeds", "lichtbuch_clock_speed", set(SERVICES))
     assert {speeds[service] for service in SERVICES} == {1.0}
 
 
 async def test_a_service_that_ends_is_seen_to_be_down_and_its_next_life_to_be_another(watched: Watched) -> None:
-    before = await watched.prometheus.by_job('process_start_time_seconds{job="scheduler"}')
+    started = 'process_start_time_seconds{job="scheduler"}'
+    before = await watched.until("its life", started, {"scheduler"})
     watched.town.kill("scheduler")
 
     async def is_down() -> bool:
@@ -121,7 +122,6 @@ async def test_a_service_that_ends_is_seen_to_be_down_and_its_next_life_to_be_an
 
     await watched.town.eventually("Prometheus sees that the scheduler is gone", is_down)
     watched.town.start("scheduler")
-    started = 'process_start_time_seconds{job="scheduler"}'
     again = await watched.until("its next life", started, {"scheduler"})
     assert again["scheduler"] > before["scheduler"]
 

@@ -119,7 +119,8 @@ async def test_a_service_whose_database_is_away_is_not_ready_but_alive(issuer, d
         assert await told(running.server) == WELL
 
 
-async def test_until_the_first_checks_have_passed_a_service_is_alive_but_not_ready(issuer):
+async def test_until_the_first_checks_have_passed_a_service_is_alive_but_not_ready(issuer, monkeypatch):
+    monkeypatch.setattr("servicekit.health.CHECK_TIMEOUT_S", 60.0)  # it answers when the test has asked, however late
     asked, answer = asyncio.Event(), asyncio.Event()
 
     async def slow_check() -> None:
@@ -137,7 +138,7 @@ async def test_until_the_first_checks_have_passed_a_service_is_alive_but_not_rea
             assert await told(running.server) == WELL
 
     starting = asyncio.create_task(start_and_ask())
-    await asyncio.wait_for(asked.wait(), 15)
+    await asyncio.wait_for(asked.wait(), 60)
     assert await told(server[0]) == WAITING
     answer.set()
     await starting

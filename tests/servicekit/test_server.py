@@ -50,7 +50,7 @@ async def health(target: str, service: str = "") -> int:
 
 
 async def get(port: int, path: str, **options: Any) -> httpx.Response:
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         return await client.get(f"http://127.0.0.1:{port}{path}", **options)
 
 
@@ -173,7 +173,7 @@ async def test_metrics_count_calls_by_code(meters):
 async def test_the_status_server_answers_nothing_else(meters):
     port = meters.running.server.metrics_port
     assert (await get(port, "/")).status_code == 404
-    async with httpx.AsyncClient() as client:
+    async with httpx.AsyncClient(timeout=60) as client:
         assert (await client.post(f"http://127.0.0.1:{port}/metrics")).status_code == 405
         assert (await client.head(f"http://127.0.0.1:{port}/healthz")).status_code == 200
     openmetrics = await get(port, "/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
@@ -277,7 +277,7 @@ async def process(issuer: Issuer, sqlite_url: str, tmp_path: Path) -> AsyncItera
         stderr=asyncio.subprocess.PIPE,
     )
     assert started.stdout is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(90):
         line = await started.stdout.readline()
     assert line.startswith(b"port "), (await started.communicate())[1].decode()
     yield Process(started, int(line.split()[1]), tmp_path / "let-go")
@@ -288,7 +288,7 @@ async def process(issuer: Issuer, sqlite_url: str, tmp_path: Path) -> AsyncItera
 
 async def test_on_sigterm_the_call_under_way_ends_well_and_new_ones_are_refused(process, issuer, sqlite_url):
     stub: Any = metering_pb2_grpc.MeteringServiceStub(
-        connect(process.target, identity=StaticToken(issuer.token("planner")))
+        connect(process.target, identity=StaticToken(issuer.token("planner")), deadline_s=60)
     )
     request = pb.CreateMeterRequest(parent=HERE, meter_id="m", meter=pb.Meter(medium=pb.MEDIUM_HEAT, unit=pb.UNIT_WH))
     call = asyncio.create_task(stub.CreateMeter(request))
@@ -306,7 +306,7 @@ async def test_on_sigterm_the_call_under_way_ends_well_and_new_ones_are_refused(
     process.let_go.touch()
     created = await call
     assert created.name == f"{HERE}/meters/m"
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         _, errors = await process.process.communicate()
     assert process.process.returncode == 0, errors.decode()
     with pytest.raises(Unavailable):

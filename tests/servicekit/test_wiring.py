@@ -73,8 +73,7 @@ async def test_a_service_that_needs_no_database_starts_without_it_and_takes_it_w
     assert not server.health.serving
     assert not server.database_ready.is_set()
     postgres_server.bring_back(postgres_database_url)
-    async with asyncio.timeout(15):
-        await server.database_ready.wait()
+    await eventually(server.database_ready.is_set)
     await eventually(lambda: server.health.serving)
     await server.stop(0)
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import httpx
+import pytest
 
 from domain.timelapse import TimeLapse
 from simulator.demo import DemoSize, demo_town
@@ -82,19 +83,24 @@ def test_a_town_file_is_served_as_it_is_with_urls(tmp_path: Path) -> None:
         assert client.post("/clock/advance", json={"seconds": 60}).status_code == 200
 
 
-def test_wrong_settings_are_printed_and_end_with_2(tmp_path: Path) -> None:
-    for arguments, environment, reason in (
+@pytest.mark.parametrize(
+    ("arguments", "environment", "reason"),
+    [
         (["--luminaires", "many"], {}, "LICHTBUCH_SIMULATOR_LUMINAIRES"),
         ([], {"LICHTBUCH_CLOCK_SPEED": "0"}, "LICHTBUCH_CLOCK_SPEED"),
         ([], {"LICHTBUCH_CLOCK_START": "2026-11-22T11:00:00"}, "LICHTBUCH_CLOCK_START"),
         (["--cabinets", "20"], {}, "luminaires"),
-        (["--town", str(tmp_path / "absent.json")], {}, "absent.json"),
+        (["--town", "{folder}/absent.json"], {}, "absent.json"),
         ([*SMALL, "--consumption", "B-9=x.csv"], {}, "B-9"),
         (["--consumption", "B-1"], {}, "BUILDING=FILE"),
-    ):
-        ended = run(*ANY_PORTS, *arguments, **environment)
-        assert ended.returncode == 2, ended.stderr
-        assert reason in ended.stderr
+    ],
+)
+def test_wrong_settings_are_printed_and_end_with_2(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], reason: str
+) -> None:
+    ended = run(*ANY_PORTS, *(argument.format(folder=tmp_path) for argument in arguments), **environment)
+    assert ended.returncode == 2, ended.stderr
+    assert reason in ended.stderr
 
 
 def test_the_inventory_is_written_as_csv(tmp_path: Path) -> None:

@@ -77,7 +77,9 @@ class RunningService:
         return f"127.0.0.1:{self.server.port}"
 
     def channel(self, subject: str | None = ADMIN, *, token: str | None = None, **options: Any) -> ServiceChannel:
-        """A channel as a person (by subject), with a given token, or (both None) with none."""
+        """A channel as a person (by subject), with a given token, or (both None) with none. Its calls have a minute
+        unless they say else: how long a busy machine takes is not what is tried."""
+        options.setdefault("deadline_s", 60.0)
         bearer = token if token is not None else self.issuer.token(subject) if subject is not None else None
         channel = connect(self.target, identity=StaticToken(bearer) if bearer is not None else None, **options)
         self._channels.append(channel)

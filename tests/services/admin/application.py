@@ -64,7 +64,8 @@ class Application:
 
 async def callback_address(authorization_url: str, username: str) -> str:
     """What the issuer sends the browser back to after a login, as a path of ours."""
-    async with httpx.AsyncClient(verify=False) as http:  # no TLS is spoken; its certificates take long to load
+    # No TLS is spoken; its certificates take long to load.
+    async with httpx.AsyncClient(verify=False, timeout=60) as http:
         page = await http.get(authorization_url)
         assert page.status_code == 200, page.text
         fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', page.text))

@@ -89,7 +89,7 @@ class Admin:
     async def start(self) -> None:
         """Starts it and waits until it answers."""
         self._process = start_admin(self._port, self._services, self._issuer_url, self._log)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(120):
             while not await answers(self.address):
                 assert self._process.poll() is None, self._log.read_text()
 
@@ -105,7 +105,7 @@ class Admin:
 
 async def answers(address: str) -> bool:
     """Whether the web UI says that it is healthy."""
-    async with httpx.AsyncClient(verify=False) as http:  # no TLS is spoken
+    async with httpx.AsyncClient(verify=False, timeout=120) as http:  # no TLS is spoken
         try:
             return (await http.get(f"{address}/healthz")).status_code == 200
         except httpx.ConnectError:

@@ -30,7 +30,7 @@ async def token_of(issuer_url: str, username: str) -> str:
         "username": username,
         "password": f"demo-{username}",
     }
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         answer = await http.post(f"{issuer_url}/token", data=form)
     token: str = answer.json()["access_token"]
     return token

@@ -24,6 +24,7 @@ from tests.services.ledger.helpers import TOWN, day_of, night_of
 from tests.services.ledger.neighbours import Neighbours, channel_to
 from tests.support.issuer import Issuer
 from tests.support.running import ADMIN, BINDINGS, HERSFELD, RunningService, access_from, running_service, settings_for
+from tests.support.waiting import eventually
 
 NIGHTS = (date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3))
 PASS_EVERY_S = 1800.0
@@ -165,5 +166,7 @@ async def running_ledger(
         clock=clock,
         access=access_from(PEOPLE),
     ) as running:
+        # Its first pass takes real time: whoever advances the clock during that one would have it miss all others.
+        await eventually(lambda: clock.sleeping > 0)
         yield RunningLedger(running, database, books[0], heads, clock, neighbours)
     await channel.close()

@@ -11,6 +11,7 @@ from lichtbuch.lighting.v1 import faults_pb2 as flt
 from lichtbuch.lighting.v1 import gears_pb2 as pb
 from servicekit.access import Caller
 from servicekit.context import acting_as
+from services.lighting import commissioning, gear_keeper
 from services.lighting.commissioning import Protector
 from services.lighting.fault_book import FaultBook
 from services.lighting.fault_clerk import FaultClerk
@@ -21,6 +22,14 @@ from tests.services.lighting.running import FITTER, Lighting, T, at
 LAMP = f"{T}/luminaires/L-1-1"
 HOUR_S = 3600
 STATE = pb.GearLifeState
+
+
+@pytest.fixture(autouse=True)
+def resting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service's own looks at drivers and at settings that are asked for: what has a book of faults of its own, and
+    may have the gateway's turn, does not come between those of the test."""
+    for module in (gear_keeper, commissioning):
+        monkeypatch.setattr(module, "TURN_EVERY_S", 3600.0)
 
 
 class Drivers:

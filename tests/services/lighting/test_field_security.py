@@ -58,9 +58,9 @@ password_file = "plant.password"
         await server.start()
         try:
             # It knows the town from its own disk: no registry is there. By day lamps go out, by night to full.
-            await eventually(lambda: "password" in users.logins, 30)
+            await eventually(lambda: "password" in users.logins)
             for lamp in range(LAMPS):
-                async with asyncio.timeout(30):
+                async with asyncio.timeout(90):
                     while await plant.node(f"Lamp.{lamp}.Level").read_value() == 50.0:  # noqa: ASYNC110 - it gives no event
                         await asyncio.sleep(0.02)
         finally:

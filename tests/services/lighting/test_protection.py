@@ -183,7 +183,7 @@ async def test_a_planner_protects_a_gateway_and_sees_which_lamps_are_not(lightin
     await protector.turn()
     assert {one.state for one in (await listed(light)).values()} == {STATES.PROTECTION_STATE_PENDING}  # dead by day
     await light.to(8)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while any(one.state == STATES.PROTECTION_STATE_PENDING for one in (await listed(light)).values()):
             await protector.turn()
     left = await listed(light, only=True)

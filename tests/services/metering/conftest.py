@@ -13,6 +13,7 @@ from sqlalchemy import make_url
 from domain.names import new_uid
 from servicekit.database import Database
 from servicekit.migrate import migrations_of
+from services.metering.acquisition import resets
 from tests.support.issuer import Issuer
 from tests.support.patient_loop import loop_factories
 from tests.support.postgres import PostgresServer
@@ -21,6 +22,14 @@ from tests.support.postgres import PostgresServer
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
     """Both ends of a connection live in this process: a pause that the machine makes is nobody's silence."""
     return loop_factories()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def patience() -> Iterator[None]:
+    """A reset that a busy machine takes long to record is no reset that cannot be recorded."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(resets, "PATIENCE_S", 100.0)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,7 @@ from services.metering.acquisition.devices import Devices, Opener
 from services.metering.acquisition.polling import Poller
 from services.metering.acquisition.recorder import Recorder
 from services.metering.acquisition.resets import Resets, StoredResets
-from services.metering.acquisition.spool import Spool
+from services.metering.acquisition.spool import Record, Spool
 from services.metering.life import RegisterLife
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS, ceil_slot_ms, from_ms, to_ms
@@ -169,6 +169,14 @@ class Town:
         return await self.database.read(lambda session: readings.fetch_lives(session, found, 0, 2**42))
 
 
+class PatientRecorder(Recorder):
+    """Waits for a database that is there however long a busy machine takes: what goes to the spool goes there because
+    the database is away, not because it is slow."""
+
+    async def _store(self, record: Record, patience_s: float) -> None:
+        await super()._store(record, max(patience_s, 100.0))
+
+
 class Worker:
     """One process of metering, as far as polling goes. `kill` leaves what a SIGKILL leaves."""
 
@@ -185,7 +193,7 @@ class Worker:
         self.town = town
         self.spool = Spool(town.folder / "spool", max_spool_bytes)
         self.spool.open()
-        self.recorder = Recorder(town.database, self.spool, town.clock, parameters=parameters)
+        self.recorder = PatientRecorder(town.database, self.spool, town.clock, parameters=parameters)
         snapshot = town.folder / "meters.json"
         self.book = TargetBook(town.database, snapshot, self.spool, town.clock, parameters=parameters)
         self.poller = Poller(

@@ -14,6 +14,12 @@ from domain.errors import LichtbuchError
 from tests.services.metering.running import Metering
 from tests.support.waiting import eventually
 
+WAITING = text(
+    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    " AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+"""How many want an advisory lock of this database: beside this test others run on the same server."""
+
 
 @asynccontextmanager
 async def held(metering: Metering, take: Callable[[Session], None]) -> AsyncIterator[Callable[[int], Awaitable[None]]]:
@@ -27,8 +33,7 @@ async def held(metering: Metering, take: Callable[[Session], None]) -> AsyncIter
         assert go_on.wait(120)
 
     def count(session: Session) -> int:
-        query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-        return int(session.connection().execute(query).scalar_one())
+        return int(session.connection().execute(WAITING).scalar_one())
 
     async def waiting(others: int) -> None:
         try:

@@ -25,6 +25,7 @@ from services.metering.store.ingest import write
 from services.metering.store.lives import lives_of
 from services.metering.store.meters import find_row
 from services.metering.validation.parameters import DEFAULTS
+from tests.services.metering.holding import WAITING
 from tests.services.metering.making import NOON_MS, NOW
 from tests.services.metering.running import PARENT, Metering, columns, name_of, running_metering, stamp
 from tests.support.issuer import Issuer
@@ -350,8 +351,7 @@ async def test_an_exchange_waits_for_readings_that_are_being_stored_and_takes_th
         tasks.create_task(exchange(metering, final_reading=9_100))
 
         def somebody_waits(session: Session) -> bool:
-            query = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
-            return bool(session.connection().execute(query).scalar())
+            return bool(session.connection().execute(WAITING).scalar())
 
         try:
             await eventually(lambda: database.run_now(somebody_waits), 120)

@@ -58,7 +58,8 @@ class Registry:
 
     def channel(self, identity: TokenSource) -> ServiceChannel:
         """A channel to the registry, closed at the end."""
-        channel = connect(f"127.0.0.1:{self.server.port}", identity=identity)
+        # How long a busy machine takes for a call is not what is tried.
+        channel = connect(f"127.0.0.1:{self.server.port}", identity=identity, deadline_s=60)
         self._channels.append(channel)
         return channel
 

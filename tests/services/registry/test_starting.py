@@ -73,7 +73,7 @@ async def person_token(issuer: Running, username: str) -> TokenSource:
         "username": username,
         "password": f"demo-{username}",
     }
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(timeout=60) as http:
         return StaticToken((await http.post(f"{issuer.url}/token", data=form)).json()["access_token"])
 
 

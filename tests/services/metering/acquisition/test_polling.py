@@ -186,7 +186,7 @@ async def test_the_reading_that_confirms_a_reset_is_kept_in_doubt_where_the_data
     slot_ms = NOON_MS + 3 * SLOT_MS
     await eventually(lambda: town.clock._is_asleep(worker._tasks[0]))
     await town.clock.advance(from_ms(slot_ms + 1_000) - town.clock.now(), settle_s=0)
-    await asyncio.wait_for(resets.asked.wait(), 10)
+    await eventually(resets.asked.is_set)
     for _ in range(12):
         await town.clock.advance(timedelta(minutes=1))
         if worker.poller.polled_ms >= slot_ms:

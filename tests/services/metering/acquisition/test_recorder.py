@@ -13,13 +13,12 @@ from domain.errors import TimedOut
 from servicekit.clock import SteppedClock
 from servicekit.database import Database
 from services.metering.acquisition import recorder as recording
-from services.metering.acquisition.recorder import Recorder
 from services.metering.acquisition.spool import Record, Spool
 from services.metering.metrics import READINGS_REFUSED
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
 from services.metering.store.partitions import Partitions, months_between
-from tests.services.metering.field import Town
+from tests.services.metering.field import PatientRecorder, Town
 from tests.services.metering.making import NOON_MS, NOW
 from tests.support.disk import full_disk
 from tests.support.waiting import eventually
@@ -34,7 +33,7 @@ class Rig:
         self.has_database = False
         self.spool = Spool(town.folder / "spool")
         self.spool.open()
-        self.recorder = Recorder(town.database, self.spool, SteppedClock(NOW), ready=lambda: self.has_database)
+        self.recorder = PatientRecorder(town.database, self.spool, SteppedClock(NOW), ready=lambda: self.has_database)
         self._key, self._uid = key, uid
         self._tasks: list[asyncio.Task[None]] = []
 
