@@ -134,11 +134,9 @@ class OpcUaLink:
             except LinkDown as error:
                 self._last_failure = error
                 raise
-            try:
-                self._check_open()
-            except LinkDown:  # closed meanwhile, when there was no session yet that could have been ended
+            if self._closed:  # meanwhile, when there was no session yet that could have been ended
                 self.drop(session)
-                raise
+            self._check_open()
             return session
 
     async def call(

@@ -51,9 +51,7 @@ class Publisher:
         """Hand over what is published for a subscription. The handler must not block."""
         self._handlers[subscription_id] = handler
         while len(self._tasks) < min(len(self._handlers) + _SPARE, self._most):
-            task = asyncio.create_task(self._ask(), name="fieldbus OPC UA publish")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._tasks.add(asyncio.create_task(self._ask(), name="fieldbus OPC UA publish"))
 
     def remove(self, subscription_id: int) -> None:
         """Hand over nothing more."""
@@ -64,13 +62,14 @@ class Publisher:
         self._handlers.clear()
         for task in list(self._tasks):
             await end(task)
+        self._tasks.clear()  # of those that were ended before they began
 
     async def _ask(self) -> None:
         try:
             await self._ask_on()
         finally:
-            # Here, not when it is told that the task is done: who decides in between whether to go on counts those
-            # who do.
+            # At once, not when the loop tells that the task is done: others that decide meanwhile whether to go on
+            # count those who do.
             if (task := asyncio.current_task()) is not None:
                 self._tasks.discard(task)
 

@@ -143,7 +143,6 @@ async def _with_field(
     writers: Writers,
 ) -> Parts:
     clock, state = server.clock, TownState()
-    spool = LevelSpool(settings.own_dir / "levels.spool", settings.spool_max_bytes)
     control = Control(
         memory,
         state,
@@ -159,7 +158,7 @@ async def _with_field(
     )
     historian = Historian(
         database,
-        spool,
+        lambda: LevelSpool(settings.own_dir / "levels.spool", settings.spool_max_bytes),
         clock,
         recorder=lambda: control.recorder,
         watched=lambda: control.settled_until_ms,

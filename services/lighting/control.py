@@ -11,7 +11,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from math import isfinite
@@ -22,6 +21,7 @@ import numpy as np
 from domain.plan import from_unix_ms, to_unix_ms
 from fieldbus.tasks import end
 from servicekit.clock import Clock
+from servicekit.waiting import happens_within
 from services.lighting import metrics
 from services.lighting.agenda import Agenda, Lines
 from services.lighting.cabinet import ControllerWorker
@@ -461,10 +461,7 @@ class Control:
             return
         until_s = min((wake - now).total_seconds() / speed, self._next_reading_s())
         least_s = began + tuning.least_gap_real_s - self._monotonic()
-        # Not wait_for: it would swallow the end of the loop that comes together with other orders.
-        with suppress(TimeoutError):
-            async with asyncio.timeout(max(until_s, least_s, 0.0)):
-                await self._wake.wait()
+        await happens_within(self._wake, max(until_s, least_s, 0.0))
 
     async def _until_idle(self) -> None:
         """Waits for what is under way with devices, no longer than a pass does."""

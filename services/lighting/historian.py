@@ -33,7 +33,7 @@ class Historian:
     def __init__(
         self,
         database: Database,
-        spool: LevelSpool,
+        open_spool: Callable[[], LevelSpool],
         clock: Clock,
         *,
         recorder: Callable[[], LevelRecorder],
@@ -42,18 +42,20 @@ class Historian:
         ready: Callable[[], bool] = lambda: True,
         alone: Callable[[], bool] = lambda: True,
     ) -> None:
-        """watched: domain time in Unix ms until which levels were watched; 0 for not yet.
+        """open_spool: called when no other process of this instance has the file any more. watched: domain time in Unix
+        ms until which levels were watched; 0 for not yet.
 
         memory: a file for what was recorded last, for a start without the database. ready: whether the database has its
-        schema. alone: whether no other process of this instance is there, which would have these files; it stays so.
+        schema. alone: whether no other process of this instance is there; once it is so it stays so.
         """
         self._ready, self._memory, self._alone = ready, memory, alone
-        self._has_spool = False
+        self._open_spool = open_spool
+        self._opened: LevelSpool | None = None
         self._last: dict[str, Change] = {}
         self._saved_at = 0.0
         self._dirty = False
         self._draining = asyncio.Lock()
-        self._database, self._spool, self._clock = database, spool, clock
+        self._database, self._clock = database, clock
         self._recorder, self._watched = recorder, watched
         self._numbers: dict[str, int] = {}
         self._stored_until = 0
@@ -68,7 +70,7 @@ class Historian:
         last: dict[str, Change] = {}
         until: int | None = None
         # Before the database is asked: what is drained meanwhile would be found in neither of them.
-        waiting = self._spool.peek(len(self._spool)) if self._takes_spool() else []
+        waiting = self._waiting()
         try:
             self._check()
             last, until = await self._database.read(ask)
@@ -89,21 +91,23 @@ class Historian:
         changes = self._recorder().take()
         if not changes:
             return
-        self._takes_spool()
         self._last.update((change.uid, change) for change in changes)
         self._dirty = True
         try:
-            self._spool.append(changes)
+            spool = self._spool()
+            if spool is None:
+                raise Unavailable("another process of this instance has it", 1.0)
+            spool.append(changes)
             self._full = False
+            metrics.SPOOLED.set(len(spool))
         except Exhausted as error:
             metrics.SPOOL_DROPPED.inc(len(changes))
             if not self._full:
                 _log.error("level changes are lost: %s", error)
             self._full = True
-        except OSError as error:
+        except (OSError, Unavailable) as error:
             metrics.SPOOL_DROPPED.inc(len(changes))
             _log.error("level changes are lost, the spool cannot be written: %s", error)
-        metrics.SPOOLED.set(len(self._spool))
 
     async def drain(self) -> None:
         """Hands everything that waits to the database. Raises where it is away; nothing is lost then."""
@@ -112,19 +116,20 @@ class Historian:
             await self._drain()
 
     async def _drain(self) -> None:
-        if not self._takes_spool():
+        spool = self._spool()
+        if spool is None:
             return
         self._check()
         while True:
             until = self._watched()
-            batch = self._spool.peek(_BATCH)
-            finished = len(batch) == len(self._spool)
+            batch = spool.peek(_BATCH)
+            finished = len(batch) == len(spool)
             if not batch and until <= self._stored_until:
                 return
             new = await self._store(batch, until if finished else 0)
-            self._spool.drop(len(batch))
+            spool.drop(len(batch))
             metrics.STORED.inc(new)
-            metrics.SPOOLED.set(len(self._spool))
+            metrics.SPOOLED.set(len(spool))
             if finished:
                 self._stored_until = until
                 return
@@ -148,8 +153,9 @@ class Historian:
         try:
             await self.drain()
         except LichtbuchError as error:
-            _log.warning("%d level changes stay in the spool: %s", len(self._spool), error)
-        self._spool.close()
+            _log.warning("%d level changes stay in the spool: %s", len(self._opened or ()), error)
+        if self._opened is not None:
+            self._opened.close()
 
     async def _save(self) -> None:
         if self._memory is None or not self._dirty:
@@ -160,12 +166,22 @@ class Historian:
         except OSError as error:
             _log.warning("what was recorded last cannot be kept: %s", error)
 
-    def _takes_spool(self) -> bool:
-        """Whether the spool is this process's. It was opened at the start, when another one may still have had it."""
-        if not self._has_spool and self._alone():
-            self._spool.reopen()
-            self._has_spool = True
-        return self._has_spool
+    def _spool(self) -> LevelSpool | None:
+        """The spool; None as long as another process may have it. Raises Unavailable where the disk fails."""
+        if self._opened is None and self._alone():
+            try:
+                self._opened = self._open_spool()
+            except OSError as error:
+                raise Unavailable(f"the spool of level changes cannot be opened: {error}", 5.0) from error
+        return self._opened
+
+    def _waiting(self) -> list[Change]:
+        try:
+            spool = self._spool()
+            return [] if spool is None else spool.peek(len(spool))
+        except (OSError, Unavailable) as error:
+            _log.error("what waits in the spool of level changes is not known: %s", error)
+            return []
 
     def _check(self) -> None:
         if not self._ready():

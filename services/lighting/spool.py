@@ -70,13 +70,6 @@ class LevelSpool:
             self._file.truncate(0)
             self._done = self._size = 0
 
-    def reopen(self) -> None:
-        """Takes the file as it is now: until now another process had it."""
-        self._file.close()
-        self._file = open(self._path, "a+b", buffering=0)  # noqa: SIM115
-        self._done = 0
-        self._size = self._repair()
-
     def close(self) -> None:
         """Closes the file; what waits stays in it."""
         self._compact()

@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from typing import Final, Protocol
 
 from sqlalchemy import text
@@ -22,6 +21,7 @@ from sqlmodel import Session
 from domain.errors import FailedPrecondition, LichtbuchError
 from servicekit.clock import Clock
 from servicekit.database import Database
+from servicekit.waiting import happens_within
 from services.lighting.records import Known
 from services.lighting.store.revisions import ORDERS, revisions
 
@@ -131,10 +131,7 @@ class Writers:
             except LichtbuchError as error:
                 _log.debug("what is obeyed waits for the database: %s", error)
             beat()
-            # Not wait_for: it would swallow the end of the loop that comes together with news.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(TURN_EVERY_S):
-                    await self._news.wait()
+            await happens_within(self._news, TURN_EVERY_S)
 
     async def turn(self) -> None:
         """Says which orders are obeyed, or takes it back. Raises Unavailable while the database is away."""

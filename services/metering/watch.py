@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -16,6 +15,7 @@ from typing import Final
 from sqlmodel import Session
 
 from servicekit.database import Database
+from servicekit.waiting import happens_within
 from services.metering.reading import Readings
 from services.metering.store import feed
 from services.metering.store.readings import fetch_batch
@@ -72,10 +72,7 @@ async def follow(
         for piece in pieces:
             yield piece
         if reached == position:
-            # Not wait_for: it would swallow the end of the stream that comes together with news.
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_EVERY_S):
-                    await ticket.wait()
+            await happens_within(ticket, LOOK_EVERY_S)
         position = reached
 
 

@@ -26,7 +26,7 @@ READ = struct.pack(">HH", 0, 1)
 WRITE = struct.pack(">HH", 0, 1)
 DEAD, SLOW = 199, 200
 SLOW_S = 0.06
-HEALTHY_S = 0.002  # and what the machine adds: three times as much may it be, or the slow one is not slow beside them
+HEALTHY_S = 0.002  # and what the machine adds: 5 ms at the most, or the slow one is not slow beside them
 # The dead is asked again as often as the bus lets it: back-off is not what protects the neighbours here.
 HASTY = replace(FAST, request_timeout_s=0.09, backoff_initial_s=0.001, backoff_max_s=0.001, read_deadline_s=60.0)
 

@@ -19,6 +19,7 @@ import numpy as np
 from domain.errors import Exhausted, LichtbuchError, RetryableError, TimedOut, Unavailable
 from servicekit.clock import Clock
 from servicekit.database import Database
+from servicekit.waiting import happens_within
 from services.metering.acquisition.spool import Record, Spool
 from services.metering.metrics import READINGS_REFUSED, READINGS_STORED
 from services.metering.reading import Readings, Status
@@ -139,10 +140,7 @@ class Recorder:
                 await self._take_over()
             if not self._spool.depth:
                 self._backlog.clear()
-                try:
-                    async with asyncio.timeout(_BEAT_EVERY_S):
-                        await self._backlog.wait()
-                except TimeoutError:
+                if not await happens_within(self._backlog, _BEAT_EVERY_S):
                     continue
             try:
                 while await self.drain_one():
@@ -214,9 +212,7 @@ class Recorder:
         except TimeoutError:
             self._hurry.clear()
             return
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GATHER_S):
-                await self._hurry.wait()
+        await happens_within(self._hurry, GATHER_S)
         self._hurry.clear()
         self._take_queue()
 

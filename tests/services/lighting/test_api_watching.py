@@ -11,6 +11,7 @@ from google.protobuf.field_mask_pb2 import FieldMask
 from domain.errors import InvalidInput
 from lichtbuch.lighting.v1 import inventory_pb2 as inv
 from lichtbuch.lighting.v1 import lighting_pb2 as pb
+from lichtbuch.type.v1 import types_pb2
 from services.lighting import watch
 from services.lighting.columns import Flags
 from services.lighting.faults import Fault
@@ -52,15 +53,13 @@ async def lamp_fails(light: Lighting, number: int, at: int, *, fails: bool) -> N
 
 
 async def next_fault(queue: asyncio.Queue[pb.WatchLuminairesResponse], name: str) -> int:
-    """What the next message about a lamp tells of it. What else has changed of lamps with faults may come with it or
-    before, by where between two passes a message was sent; of other lamps nothing does."""
+    """What is told of a lamp, and of it alone, up to when that is certain: a level that another one was expected for is
+    told as uncertain first, to who reads fast enough to be told of the pass in between."""
     while True:
         told = await message(queue)
-        assert not told.snapshot
-        faults = dict(zip(told.states.names, told.states.faults, strict=True))
-        assert all(fault for other, fault in faults.items() if other != name), faults
-        if name in faults:
-            return faults[name]
+        assert (told.snapshot, list(told.states.names)) == (False, [name])
+        if list(told.states.qualities) == [types_pb2.QUALITY_GOOD]:
+            return told.states.faults[0]
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import pytest
 from sqlmodel import func, select
 
 from domain.errors import Unavailable
@@ -32,11 +33,10 @@ class Given(LevelRecorder):
 
 
 def historian(database, tmp_path, recorder: Given, watched: int = 0, **options) -> Historian:
-    spool = LevelSpool(tmp_path / "levels.spool", 1_000_000)
     memory = LastLevels(tmp_path / "levels.last")
     return Historian(
         database,
-        spool,
+        lambda: LevelSpool(tmp_path / "levels.spool", 1_000_000),
         SteppedClock(NOON),
         recorder=lambda: recorder,
         watched=lambda: watched,
@@ -149,10 +149,27 @@ async def test_what_a_process_has_that_is_still_there_is_left_alone_and_taken_as
     assert await database.read(watched_until) == 9_000
 
 
+async def test_a_spool_that_cannot_be_opened_never_stops_the_light_and_is_tried_again(database, tmp_path, caplog):
+    recorder = Given()
+    keeper = historian(database, tmp_path, recorder)
+    (tmp_path / "levels.spool").mkdir()
+    assert await keeper.last_known() == ({}, 0)
+    recorder.waiting = [change(1, 1)]
+    keeper.collect()
+    assert "levels.spool" in caplog.text
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        await keeper.drain()
+    (tmp_path / "levels.spool").rmdir()
+    recorder.waiting = [change(1, 2)]
+    keeper.collect()
+    await keeper.drain()
+    assert await stored(database) == 1
+
+
 async def test_a_full_spool_loses_the_newest_and_never_stops_the_light(database, tmp_path):
     recorder = Given()
     spool = LevelSpool(tmp_path / "small", 10 * 32)
-    keeper = Historian(database, spool, SteppedClock(NOON), recorder=lambda: recorder, watched=lambda: 0)
+    keeper = Historian(database, lambda: spool, SteppedClock(NOON), recorder=lambda: recorder, watched=lambda: 0)
     recorder.waiting = [change(1, n) for n in range(1, 9)]
     keeper.collect()
     recorder.waiting = [change(1, n) for n in range(9, 20)]

@@ -13,13 +13,14 @@ from domain.errors import TimedOut
 from servicekit.clock import SteppedClock
 from servicekit.database import Database
 from services.metering.acquisition import recorder as recording
+from services.metering.acquisition.recorder import Recorder
 from services.metering.acquisition.spool import Record, Spool
 from services.metering.metrics import READINGS_REFUSED
 from services.metering.reading import Readings
 from services.metering.slot import SLOT_MS
 from services.metering.store.partitions import Partitions, months_between
 from tests.services.metering.field import PatientRecorder, Town
-from tests.services.metering.making import NOON_MS, NOW
+from tests.services.metering.making import NOON_MS, NOW, series
 from tests.support.disk import full_disk
 from tests.support.waiting import eventually
 
@@ -174,6 +175,20 @@ async def test_what_waits_in_memory_at_an_orderly_end_is_kept_or_counted(rig: Ri
         rig.read(1)
         await rig.recorder.settle_within(1)
     assert lost() == before + 1
+
+
+async def test_what_a_database_takes_longer_for_than_it_may_goes_to_the_spool(
+    town: Town, rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(*_: object) -> None:
+        await asyncio.Event().wait()
+
+    await rig.cancel()
+    plain = Recorder(town.database, rig.spool, SteppedClock(NOW))
+    monkeypatch.setattr(plain._partitions, "store", never)
+    plain.submit(series(rig._key, NOON_MS, [1]), {rig._key: rig._uid})
+    await plain.settle_within(0.05)
+    assert rig.spooled() == [0]
 
 
 async def test_what_is_being_gathered_at_an_orderly_end_is_kept(rig: Rig) -> None:

@@ -146,8 +146,8 @@ async def test_the_value_that_stands_at_a_slot_is_the_last_one_not_after_it_with
     at = from_ms(NOON_MS + SLOT_MS - 40_000)
     await tell(plant, ENERGY, 1_000_700, at)
     await tell(plant, TEMPERATURE, -4.26, at)
-    for point in ("energy_active_import", "temperature_return"):
-        await eventually(lambda: NOON_MS + SLOT_MS in watch_of(worker, point))  # noqa: B023
+    points = ("energy_active_import", "temperature_return")
+    await eventually(lambda: all(NOON_MS + SLOT_MS in watch_of(worker, point) for point in points))
     slot_ms = await begin_slot(worker)
     await tell(plant, ENERGY, 1_000_900, from_ms(slot_ms + 1000))
     await eventually(lambda: slot_ms + SLOT_MS in watch_of(worker, "energy_active_import"))
